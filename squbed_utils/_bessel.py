@@ -1,0 +1,160 @@
+"""The modified Bessel function behind the von Mises-Fisher distribution, without cancellation.
+
+Two expansions cover every dimension n >= 2 and concentration 0 <= kappa <= 1e9: the Debye
+series of log I_nu (DLMF 10.41) where its terms are small, the ascending power series elsewhere.
+Both are arranged so that no term of the size of kappa is left in the entropy.
+"""
+
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+from numpy.polynomial.polynomial import polyval2d
+from scipy.special import gammaln
+
+from squbed_utils._checks import KAPPA_MAX
+
+N_DEBYE = 12
+NEWTON_STEPS = 3
+SERIES_TERMS = 200
+CHUNK = 1 << 13  # elements worked on together, so that the temporaries stay in cache
+LOG_2PI = np.log(2 * np.pi)
+
+
+@cache
+def debye_table() -> tuple[np.ndarray, np.ndarray]:
+    r"""Return the coefficients of log V and of Q1, exact rationals rounded once.
+
+    V = sum_j u_j(t) / w^j is the Debye series with nu^-j U_j(p) = u_j(p^2) / w^j and the
+    recurrence DLMF 10.41.9; log V = sum_j E_j(t) / w^j is its logarithm as a formal series,
+    and Q1 = sum_j w^-j sum_i (j + 2 i) e_ji t^i.
+
+    Returns
+    -------
+    log_v, q1 : ndarray, shape (N_DEBYE + 1, N_DEBYE + 1)
+        Entry (i, j) multiplies t^i / w^j.
+
+    """
+    logs = _log_of_series(_debye_polynomials())
+    log_v = np.zeros((N_DEBYE + 1, N_DEBYE + 1))
+    q1 = np.zeros_like(log_v)
+    for j, polynomial in enumerate(logs):
+        for i, coefficient in enumerate(polynomial):
+            log_v[i, j] = float(coefficient)
+            q1[i, j] = float((j + 2 * i) * coefficient)
+    return log_v, q1
+
+
+def _debye_polynomials() -> list[list[Fraction]]:
+    """Return u_0 .. u_K of DLMF 10.41.9 as polynomials in t = p^2."""
+    polynomials = [[Fraction(1)]]
+    for k in range(N_DEBYE):
+        following = [Fraction(0)] * (k + 2)
+        for i, c in enumerate(polynomials[k]):
+            power = k + 2 * i
+            following[i] += c * (Fraction(power, 2) + Fraction(1, 8 * (power + 1)))
+            following[i + 1] -= c * (Fraction(power, 2) + Fraction(5, 8 * (power + 3)))
+        polynomials.append(following)
+    return polynomials
+
+
+def _log_of_series(u: list[list[Fraction]]) -> list[list[Fraction]]:
+    """Return the coefficients of log(1 + sum_k u_k x^k): k l_k = k u_k - sum_j j l_j u_(k-j)."""
+    logs = [[Fraction(0)]]
+    for k in range(1, len(u)):
+        term = list(u[k])
+        for j in range(1, k):
+            for a, x in enumerate(logs[j]):
+                for b, y in enumerate(u[k - j]):
+                    term[a + b] -= Fraction(j, k) * x * y
+        logs.append(term)
+    return logs
+
+
+def log_area(n: np.ndarray) -> np.ndarray:
+    """Return log(2 pi^(n/2) / Gamma(n/2)), the log surface area of the unit sphere in R^n."""
+    return np.log(2) + n / 2 * np.log(np.pi) - gammaln(n / 2)
+
+
+def moments(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+    """Return log C, A, 1 - A and the entropy for flat arrays of dimensions and concentrations.
+
+    Parameters
+    ----------
+    n, kappa : ndarray of float, shape (N,)
+        Dimensions (>= 2) and concentrations (0 to 1e9), already checked.
+
+    Returns
+    -------
+    ndarray, shape (4, N)
+        Log normalizer (nats), mean resultant length, one minus it, entropy (nats).
+
+    """
+    out = np.empty((4, n.size))
+    for start in range(0, n.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        out[:, part] = _moments_of_chunk(n[part], kappa[part])
+    return out
+
+
+def solve_kappa(n: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Return kappa for spherical variances strictly between 0 and 1; flat arrays."""
+    resultant = 1 - variance
+    target = np.log1p(-variance) - np.log(variance)
+    start = resultant * (n - resultant**2) / (variance * (1 + resultant))
+    kappa = np.minimum(start, KAPPA_MAX)
+    for _ in range(NEWTON_STEPS):
+        _, a, rest, _ = moments(n, kappa)
+        slope = kappa * (1 + a) / a - (n - 1) / rest  # d logit A / d log kappa
+        step = (target - np.log(a) + np.log(rest)) / slope
+        kappa = np.minimum(kappa * np.exp(step), KAPPA_MAX)
+    return kappa
+
+
+def _moments_of_chunk(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+    nu = n / 2 - 1
+    debye = (np.hypot(nu, kappa) >= 30) & (kappa**2 > 16 * (nu + 1))
+    if debye.all():
+        return _debye(n, kappa)
+    out = np.empty((4, n.size))
+    out[:, debye] = _debye(n[debye], kappa[debye])
+    out[:, ~debye] = _series(n[~debye], kappa[~debye])
+    return out
+
+
+def _debye(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+    """Evaluate the Debye expansion; the four rows are those of `moments`."""
+    nu = n / 2 - 1
+    w = np.hypot(nu, kappa)
+    t = (nu / w) ** 2
+    log_v, q1 = (polyval2d(t, 1 / w, table) for table in debye_table())
+    slope = 0.5 + q1
+    log_nu_w = np.log(nu + w)
+    shared = (n - 1) / 2 * LOG_2PI - 0.5 * np.log(w) + log_v
+    small = kappa / w**2 * slope
+    return np.stack(
+        [
+            nu * log_nu_w - w - shared,
+            kappa / (w + nu) - small,
+            nu * (1 + nu / (w + kappa)) / (w + nu) + small,
+            shared - nu * (log_nu_w - 1) + (kappa / w) ** 2 * slope,
+        ]
+    )
+
+
+def _series(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+    """Evaluate the ascending series, all of whose terms are positive; rows as in `moments`."""
+    nu = n / 2 - 1
+    quarter = kappa**2 / 4
+    term = np.ones_like(kappa)
+    tail = np.zeros_like(kappa)  # F - 1, so that log F keeps its digits for small kappa
+    weighted = np.zeros_like(kappa)  # A F / (kappa / 2)
+    for j in range(1, SERIES_TERMS):
+        weighted += term / (nu + j)
+        term = term * quarter / (j * (nu + j))
+        tail += term
+        if np.all(term <= 1e-18 * tail):
+            break
+    resultant = kappa / 2 * weighted / (1 + tail)
+    log_c = -log_area(n) - np.log1p(tail)
+    return np.stack([log_c, resultant, 1 - resultant, -log_c - kappa * resultant])

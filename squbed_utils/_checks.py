@@ -1,0 +1,88 @@
+"""Checks shared by the numerical modules: the first offending value is named by its index."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+KAPPA_MAX = 1e9
+
+
+def require(good: np.ndarray, values: np.ndarray, name: str, expected: str) -> None:
+    """Raise ValueError for the first value that is not good."""
+    if np.all(good):
+        return
+    index = tuple(int(i) for i in np.argwhere(~np.asarray(good))[0])
+    place = f" at index {index}" if index else ""
+    raise ValueError(f"{name}{place} is {values[index]}; expected {expected}")
+
+
+def dimension(n: ArrayLike) -> np.ndarray:
+    """Return dimensions as floats, each an integer of at least 2."""
+    n = np.asarray(n, dtype=float)
+    require((n >= 2) & (n == np.floor(n)) & np.isfinite(n), n, "dimension n", "an integer >= 2")
+    return n
+
+
+def concentration(kappa: ArrayLike) -> np.ndarray:
+    """Return concentrations as floats, each from 0 to KAPPA_MAX."""
+    kappa = np.asarray(kappa, dtype=float)
+    require((kappa >= 0) & (kappa <= KAPPA_MAX), kappa, "concentration kappa", "0 to 1e9")
+    return kappa
+
+
+def real_array(values: ArrayLike, name: str) -> np.ndarray:
+    """Return an array of floating type; refuse anything that is not of real numbers."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers in equal rows")
+    return values if values.dtype.kind == "f" else values.astype(float)
+
+
+def unit_rows(
+    x: np.ndarray, name: str, index_of: Callable[..., tuple[int, ...]] | None = None
+) -> np.ndarray:
+    """Return vectors (..., d) in float64 at unit length.
+
+    `index_of` turns an index into `x` into the index that an error shows, for blocks of a larger
+    array. Scaling by the largest component first keeps lengths from overflowing.
+    """
+    scale = np.abs(x).max(axis=-1).astype(float)
+    good = np.isfinite(scale) & (scale > 0)
+    if not good.all():
+        index = tuple(int(i) for i in np.argwhere(~good)[0])
+        fault = "the zero vector" if scale[index] == 0 else "not finite"
+        shown = index_of(*index) if index_of else index
+        raise ValueError(
+            f"{name} {shown} is {fault}; a direction is a finite non-zero vector: "
+            "drop it or repair the encoder that made it"
+        )
+    unit = x / scale[..., None]
+    unit /= np.sqrt(np.einsum("...i,...i->...", unit, unit))[..., None]
+    return unit
+
+
+def check_task(
+    text: ArrayLike, videos: ArrayLike | Sequence[ArrayLike]
+) -> tuple[np.ndarray, np.ndarray | list[np.ndarray], tuple[int, ...]]:
+    """Return checked arrays and the number of videos of each latent prompt."""
+    text = real_array(text, "text")
+    if text.ndim != 2 or len(text) < 3:
+        raise ValueError(
+            f"text has shape {text.shape}; expected (n, d_t) with n >= 3 latent prompts"
+        )
+    if isinstance(videos, np.ndarray):
+        videos = real_array(videos, "videos")
+    else:
+        videos = [real_array(x, f"videos of latent prompt {i}") for i, x in enumerate(videos)]
+    if len(videos) != len(text):
+        raise ValueError(
+            f"text has {len(text)} latent prompts, videos {len(videos)}; expected equal numbers"
+        )
+    for i, x in enumerate(videos):
+        if x.ndim != 2 or len(x) < 2 or x.shape[1] != videos[0].shape[1]:
+            raise ValueError(
+                f"videos of latent prompt {i} have shape {x.shape}; expected (m, d_v) with m >= 2 "
+                "and d_v as for latent prompt 0: leave out a latent prompt with fewer videos"
+            )
+    return text, videos, tuple(len(x) for x in videos)

@@ -1,0 +1,87 @@
+"""The registry of estimators, by name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+Videos = np.ndarray | Sequence[np.ndarray]
+
+
+class Terms(NamedTuple):
+    """What an estimator returns: three uncertainties, and whether a fit was degenerate."""
+
+    aleatoric: float
+    epistemic: float
+    total: float
+    degenerate: bool = False
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A registered estimator.
+
+    Attributes
+    ----------
+    name : str
+    function : callable
+        (text, videos) -> Terms; text (n, d_t), videos (n, m, d_v) or a list of (m_i, d_v).
+    unit : str
+    sphere_entropy : bool
+        Whether its terms are differential entropies on the sphere (text, then video), which
+        alone have a form per degree of freedom.
+    equal_counts : bool
+        Whether its values depend on n and m, so that unequal counts must not be compared.
+
+    """
+
+    name: str
+    function: Callable[[np.ndarray, Videos], Terms]
+    unit: str
+    sphere_entropy: bool
+    equal_counts: bool
+
+
+ESTIMATORS: dict[str, Estimator] = {}
+
+
+def register(
+    name: str, *, unit: str, sphere_entropy: bool = False, equal_counts: bool = True
+) -> Callable:
+    """Return a decorator that adds a function (text, videos) -> Terms to `ESTIMATORS`.
+
+    Parameters
+    ----------
+    name : str
+    unit : str
+    sphere_entropy, equal_counts : bool
+        As in `Estimator`.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+
+    Examples
+    --------
+    >>> from squbed_utils.estimators import ESTIMATORS
+    >>> ESTIMATORS["squbed"].unit
+    'nats'
+
+    """
+
+    def add(function: Callable[[np.ndarray, Videos], Terms]) -> Callable:
+        if name in ESTIMATORS:
+            raise ValueError(f"estimator {name!r} is already registered; choose another name")
+        ESTIMATORS[name] = Estimator(name, function, unit, sphere_entropy, equal_counts)
+        return function
+
+    return add
+
+
+def lookup(name: str) -> Estimator:
+    """Return a registered estimator; refuse an unknown name and list the known ones."""
+    if name not in ESTIMATORS:
+        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(sorted(ESTIMATORS))}")
+    return ESTIMATORS[name]

@@ -1,0 +1,315 @@
+"""Uncertainty of a video model on one task, from the task's embeddings.
+
+A task has n latent prompts with text embeddings (n, d_t), and m videos of each with video
+embeddings (n, m, d_v). An estimator is one small pure function from these to `Terms`. Higher
+always means less certain. Estimators are registered by name in `ESTIMATORS`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from squbed_utils import vmf
+from squbed_utils._checks import check_task
+from squbed_utils._pca import pooled_pca
+from squbed_utils._registry import ESTIMATORS, Estimator, Terms, Videos, lookup, register
+
+__all__ = [
+    "ESTIMATORS",
+    "Estimator",
+    "Terms",
+    "Uncertainty",
+    "check_comparable",
+    "estimate",
+    "pooled_pca",
+    "register",
+    "squbed",
+    "squbed_mle",
+]
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """The uncertainty of one task; higher = less certain.
+
+    Attributes
+    ----------
+    aleatoric, epistemic, total : float
+        In `unit`.
+    aleatoric_interval, epistemic_interval, total_interval : tuple of float
+        Jackknife intervals at `confidence`, in `unit`.
+    aleatoric_per_dof, epistemic_per_dof, total_per_dof : float or None
+        The entropies as (h - log area) / (d - 1), and their sum; None where the estimator's
+        terms are not entropies on the sphere.
+    n : int
+        Latent prompts.
+    counts : tuple of int, length n
+        Videos of each latent prompt.
+    d_text, d_video : int
+        Widths of the embeddings.
+    estimator : str
+    confidence : float
+    degenerate : bool
+        True where the text embeddings, or the videos of some latent prompt, are identical: the
+        value is finite but set by the cap on kappa.
+    unit : str
+
+    """
+
+    aleatoric: float
+    epistemic: float
+    total: float
+    aleatoric_interval: Interval
+    epistemic_interval: Interval
+    total_interval: Interval
+    aleatoric_per_dof: float | None
+    epistemic_per_dof: float | None
+    total_per_dof: float | None
+    n: int
+    counts: tuple[int, ...]
+    d_text: int
+    d_video: int
+    estimator: str
+    confidence: float
+    degenerate: bool
+    unit: str = "nats"
+
+    @property
+    def m(self) -> int:
+        """The fewest videos of any latent prompt."""
+        return min(self.counts)
+
+
+@register("squbed", unit="nats", sphere_entropy=True, equal_counts=False)
+def squbed(text: np.ndarray, videos: Videos) -> Terms:
+    """Return S-QUBED's terms with the small-sample correction of `vmf.fit`.
+
+    aleatoric h(Z|l) = vMF entropy of the text embeddings; epistemic h(V|Z) = mean over latent
+    prompts of the vMF entropy of their videos; total = their sum (arXiv 2510.02571, Prop. 1).
+
+    Parameters
+    ----------
+    text : ndarray, shape (n, d_t)
+    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
+
+    Returns
+    -------
+    Terms
+        Nats.
+
+    Raises
+    ------
+    ValueError
+        As `vmf.fit`.
+
+    Examples
+    --------
+    >>> round(float(squbed(np.eye(3), np.stack([np.eye(3)] * 3)).total), 6)  # 2 log(4 pi)
+    5.062048
+
+    """
+    return _vmf_terms(text, videos, corrected=True)
+
+
+@register("squbed_mle", unit="nats", sphere_entropy=True, equal_counts=True)
+def squbed_mle(text: np.ndarray, videos: Videos) -> Terms:
+    """Return S-QUBED's terms with maximum-likelihood fits, as the paper computes them.
+
+    As `squbed`, but biased by -(d-1)/2 log(m/(m-1)) nats a term: comparable at equal n and m
+    only.
+
+    Parameters
+    ----------
+    text : ndarray, shape (n, d_t)
+    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
+
+    Returns
+    -------
+    Terms
+        Nats.
+
+    Raises
+    ------
+    ValueError
+        As `vmf.fit`.
+
+    Examples
+    --------
+    >>> squbed_mle(np.eye(3), np.stack([np.eye(3)] * 3)) < squbed(np.eye(3), [np.eye(3)] * 3)
+    True
+
+    """
+    return _vmf_terms(text, videos, corrected=False)
+
+
+def estimate(
+    text: np.ndarray,
+    videos: Videos,
+    *,
+    estimator: str = "squbed",
+    confidence: float = 0.95,
+) -> Uncertainty:
+    """Estimate the uncertainty of one task, with delete-one-latent jackknife intervals.
+
+    Interval: value +- t_(n-1) se, se^2 = (n-1)/n sum_i (theta_(-i) - mean theta_(-i))^2 (Efron
+    and Tibshirani 1993, eq. 11.5), where theta_(-i) leaves out latent prompt i with its videos.
+    Latent prompts are the independent units of a task; videos are clustered within them. For the
+    epistemic term the jackknife is therefore the standard error of the cluster means h_i: their
+    spread holds both the variation between latent prompts and the noise of m videos each, which
+    a jackknife over videos, conditional on the latents, would miss in part. One set of replicates
+    serves all three terms, so the total's interval holds the terms' covariance. Intervals based
+    on the vMF model are not offered: real text is not vMF and they cover 52-61 % instead of 95.
+
+    Parameters
+    ----------
+    text : ndarray of float, shape (n, d_t)
+        Embeddings of the latent prompts, n >= 3.
+    videos : ndarray of float, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
+        Embeddings of the videos of each latent prompt, m_i >= 2.
+    estimator : str
+        A name in `ESTIMATORS`.
+    confidence : float
+        Between 0 and 1, both excluded.
+
+    Returns
+    -------
+    Uncertainty
+        Higher = less certain.
+
+    Raises
+    ------
+    ValueError
+        If the estimator is unknown, the confidence is outside (0, 1), a shape is wrong, counts
+        are too small, or an embedding is zero, NaN or infinite.
+
+    Examples
+    --------
+    >>> videos = np.random.default_rng(0).normal(size=(4, 5, 8))
+    >>> round(estimate(np.eye(4), videos).aleatoric, 3)  # uniform: log(2 pi^2)
+    2.983
+
+    """
+    chosen = lookup(estimator)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; expected between 0 and 1, such as 0.95")
+    text, videos, counts = check_task(text, videos)
+    terms = chosen.function(text, videos)
+    values = _finite(terms, estimator)
+    half = _jackknife_half_widths(chosen, text, videos, confidence)
+    intervals = [(float(v - w), float(v + w)) for v, w in zip(values, half, strict=True)]
+    d_text, d_video = text.shape[1], videos[0].shape[1]
+    per_dof = _per_dof(values, d_text, d_video) if chosen.sphere_entropy else (None, None, None)
+    return Uncertainty(
+        *map(float, values),
+        *intervals,
+        *per_dof,
+        n=len(text),
+        counts=counts,
+        d_text=d_text,
+        d_video=d_video,
+        estimator=estimator,
+        confidence=confidence,
+        degenerate=bool(terms.degenerate),
+        unit=chosen.unit,
+    )
+
+
+def check_comparable(uncertainties: Iterable[Uncertainty]) -> None:
+    """Refuse to compare uncertainties whose differences are artefacts of how they were made.
+
+    All must come from one estimator and from embeddings of equal widths. The plug-in estimator's
+    bias -(d-1)/2 log(m/(m-1)) changes with the counts, so it also needs equal n and m; the
+    corrected one does not.
+
+    Parameters
+    ----------
+    uncertainties : iterable of Uncertainty
+
+    Raises
+    ------
+    ValueError
+        Naming what differs, the two values, the position of the first that differs, and the
+        remedy.
+
+    Examples
+    --------
+    >>> videos = np.random.default_rng(0).normal(size=(4, 5, 8))
+    >>> check_comparable([estimate(np.eye(4), videos), estimate(np.eye(4), videos[:, :3])])
+
+    """
+    items = list(uncertainties)
+    _refuse_different(items, "estimator", "compare values of one estimator")
+    for name in ("d_text", "d_video"):
+        _refuse_different(items, name, "use one encoder; nats depend on the embedding width")
+    if items and lookup(items[0].estimator).equal_counts:
+        remedy = "its bias depends on the counts: use estimator 'squbed' or equal counts"
+        for name in ("n", "counts"):
+            _refuse_different(items, name, remedy)
+
+
+def _vmf_terms(text: np.ndarray, videos: Videos, *, corrected: bool) -> Terms:
+    latent = vmf.fit(text, corrected=corrected)
+    aleatoric = float(vmf.entropy(text.shape[-1], latent.kappa))
+    fits = [vmf.fit(group, corrected=corrected) for group in _equal_groups(videos)]
+    kappa = np.concatenate([f.kappa for f in fits])
+    epistemic = float(np.mean(vmf.entropy(videos[0].shape[-1], kappa)))
+    degenerate = bool(latent.degenerate) or any(bool(f.degenerate.any()) for f in fits)
+    return Terms(aleatoric, epistemic, aleatoric + epistemic, degenerate)
+
+
+def _equal_groups(videos: Videos) -> list[np.ndarray]:
+    """Return the videos as arrays (k, m, d), one for each distinct m, for batched fits."""
+    if isinstance(videos, np.ndarray):
+        return [videos]
+    groups = defaultdict(list)
+    for x in videos:
+        groups[len(x)].append(x)
+    return [np.stack(group) for group in groups.values()]
+
+
+def _jackknife_half_widths(
+    chosen: Estimator, text: np.ndarray, videos: Videos, confidence: float
+) -> np.ndarray:
+    n = len(text)
+    replicates = np.array(
+        [
+            _finite(chosen.function(np.delete(text, i, axis=0), _without(videos, i)), chosen.name)
+            for i in range(n)
+        ]
+    )
+    variance = (n - 1) * replicates.var(axis=0)
+    return student_t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance)
+
+
+def _without(videos: Videos, i: int) -> Videos:
+    if isinstance(videos, np.ndarray):
+        return np.delete(videos, i, axis=0)
+    return [x for j, x in enumerate(videos) if j != i]
+
+
+def _per_dof(values: np.ndarray, d_text: int, d_video: int) -> tuple[float, float, float]:
+    aleatoric = float(vmf.entropy_per_dof(d_text, values[0]))
+    epistemic = float(vmf.entropy_per_dof(d_video, values[1]))
+    return aleatoric, epistemic, aleatoric + epistemic
+
+
+def _finite(terms: Terms, name: str) -> np.ndarray:
+    values = np.array(terms[:3], dtype=float)
+    if not np.isfinite(values).all():
+        raise ValueError(f"estimator {name!r} returned {terms}; its terms must be finite numbers")
+    return values
+
+
+def _refuse_different(items: list[Uncertainty], name: str, remedy: str) -> None:
+    for i, item in enumerate(items):
+        first, value = getattr(items[0], name), getattr(item, name)
+        if value != first:
+            raise ValueError(
+                f"uncertainty {i} has {name} {value!r}, uncertainty 0 has {first!r}; "
+                f"not comparable: {remedy}"
+            )
