@@ -16,6 +16,7 @@ from squbed_utils._checks import KAPPA_MAX
 
 N_DEBYE = 12
 NEWTON_STEPS = 3
+VARIANCE_MIN = 1e-10  # below (n - 1) / (2 kappa) at every n >= 2 and kappa <= 1e9
 SERIES_TERMS = 200
 CHUNK = 1 << 13  # elements worked on together, so that the temporaries stay in cache
 LOG_2PI = np.log(2 * np.pi)
@@ -99,6 +100,7 @@ def moments(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
 
 def solve_kappa(n: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Return kappa for spherical variances strictly between 0 and 1; flat arrays."""
+    variance = np.maximum(variance, VARIANCE_MIN)
     resultant = 1 - variance
     target = np.log1p(-variance) - np.log(variance)
     start = resultant * (n - resultant**2) / (variance * (1 + resultant))

@@ -65,24 +65,37 @@ def unit_rows(
 def check_task(
     text: ArrayLike, videos: ArrayLike | Sequence[ArrayLike]
 ) -> tuple[np.ndarray, np.ndarray | list[np.ndarray], tuple[int, ...]]:
-    """Return checked arrays and the number of videos of each latent prompt."""
+    """Return one task's embeddings at unit length, and each latent prompt's number of videos.
+
+    Videos come back as they were given, as an array (n, m, d_v) or a list of (m_i, d_v).
+    """
     text = real_array(text, "text")
-    if text.ndim != 2 or len(text) < 3:
+    if text.ndim != 2 or len(text) < 3 or text.shape[1] < 2:
         raise ValueError(
-            f"text has shape {text.shape}; expected (n, d_t) with n >= 3 latent prompts"
+            f"text has shape {text.shape}; "
+            "expected (n, d_t) with n >= 3 latent prompts and d_t >= 2"
         )
-    if isinstance(videos, np.ndarray):
-        videos = real_array(videos, "videos")
-    else:
-        videos = [real_array(x, f"videos of latent prompt {i}") for i, x in enumerate(videos)]
     if len(videos) != len(text):
         raise ValueError(
             f"text has {len(text)} latent prompts, videos {len(videos)}; expected equal numbers"
         )
-    for i, x in enumerate(videos):
-        if x.ndim != 2 or len(x) < 2 or x.shape[1] != videos[0].shape[1]:
+    units = [_unit_videos(x, i) for i, x in enumerate(videos)]
+    for i, x in enumerate(units):
+        if x.shape[1] != units[0].shape[1]:
             raise ValueError(
-                f"videos of latent prompt {i} have shape {x.shape}; expected (m, d_v) with m >= 2 "
-                "and d_v as for latent prompt 0: leave out a latent prompt with fewer videos"
+                f"videos of latent prompt {i} have width {x.shape[1]}, of latent prompt 0 "
+                f"{units[0].shape[1]}; expected one video encoder's width"
             )
-    return text, videos, tuple(len(x) for x in videos)
+    counts = tuple(len(x) for x in units)
+    stacked = np.stack(units) if isinstance(videos, np.ndarray) else units
+    return unit_rows(text, "text embedding"), stacked, counts
+
+
+def _unit_videos(x: ArrayLike, i: int) -> np.ndarray:
+    x = real_array(x, f"videos of latent prompt {i}")
+    if x.ndim != 2 or len(x) < 2 or x.shape[1] < 2:
+        raise ValueError(
+            f"videos of latent prompt {i} have shape {x.shape}; expected (m, d_v) with m >= 2 and "
+            "d_v >= 2: leave out a latent prompt with fewer than 2 videos"
+        )
+    return unit_rows(x, f"video embedding of latent prompt {i}")

@@ -26,7 +26,8 @@ class Estimator:
     ----------
     name : str
     function : callable
-        (text, videos) -> Terms; text (n, d_t), videos (n, m, d_v) or a list of (m_i, d_v).
+        (text, videos) -> Terms; text (n, d_t), videos (n, m, d_v) or a list of (m_i, d_v), all
+        rows finite and of unit length.
     unit : str
     sphere_entropy : bool
         Whether its terms are differential entropies on the sphere (text, then video), which

@@ -49,7 +49,7 @@ def log_normalizer(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     """Return log C_n(kappa), the log of the density's normalizing constant.
 
     C_n(kappa) = kappa^nu / ((2 pi)^(n/2) I_nu(kappa)), nu = n/2 - 1 (Mardia and Jupp 2000,
-    eq. 9.3.4); I_nu by its Debye series (DLMF 10.41) or its power series.
+    sec. 9.3.2); I_nu by its Debye series (DLMF 10.41) or its power series.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def log_normalizer(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
 def mean_resultant_length(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     """Return A_n(kappa) = |E x| = I_(n/2)(kappa) / I_(n/2-1)(kappa).
 
-    Source: Mardia and Jupp 2000, eq. 9.3.8; evaluated without cancellation at both ends.
+    Source: Mardia and Jupp 2000, sec. 9.3.2; evaluated without cancellation at both ends.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""Numerics, data and figures behind the notebooks."""
