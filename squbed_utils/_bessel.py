@@ -5,11 +5,11 @@ series of log I_nu (DLMF 10.41) where its terms are small, the ascending power s
 Both are arranged so that no term of the size of kappa is left in the entropy.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 
 import numpy as np
-from numpy.polynomial.polynomial import polyval2d
 from scipy.special import gammaln
 
 from squbed_utils._checks import KAPPA_MAX
@@ -77,8 +77,8 @@ def log_area(n: np.ndarray) -> np.ndarray:
     return np.log(2) + n / 2 * np.log(np.pi) - gammaln(n / 2)
 
 
-def moments(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-    """Return log C, A, 1 - A and the entropy for flat arrays of dimensions and concentrations.
+def entropies(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+    """Return log C and the entropy for flat arrays of dimensions and concentrations.
 
     Parameters
     ----------
@@ -87,15 +87,22 @@ def moments(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (4, N)
-        Log normalizer (nats), mean resultant length, one minus it, entropy (nats).
+    ndarray, shape (2, N)
+        Log normalizer and entropy, nats.
 
     """
-    out = np.empty((4, n.size))
-    for start in range(0, n.size, CHUNK):
-        part = slice(start, start + CHUNK)
-        out[:, part] = _moments_of_chunk(n[part], kappa[part])
-    return out
+    return _by_chunk(_debye_entropies, _series_entropies, n, kappa)
+
+
+def resultants(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+    """Return A and 1 - A, each to full relative precision; arguments as for `entropies`.
+
+    Returns
+    -------
+    ndarray, shape (2, N)
+
+    """
+    return _by_chunk(_debye_resultants, _series_resultants, n, kappa)
 
 
 def solve_kappa(n: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -106,47 +113,74 @@ def solve_kappa(n: np.ndarray, variance: np.ndarray) -> np.ndarray:
     start = resultant * (n - resultant**2) / (variance * (1 + resultant))
     kappa = np.minimum(start, KAPPA_MAX)
     for _ in range(NEWTON_STEPS):
-        _, a, rest, _ = moments(n, kappa)
+        a, rest = resultants(n, kappa)
         slope = kappa * (1 + a) / a - (n - 1) / rest  # d logit A / d log kappa
         step = (target - np.log(a) + np.log(rest)) / slope
         kappa = np.minimum(kappa * np.exp(step), KAPPA_MAX)
     return kappa
 
 
-def _moments_of_chunk(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-    nu = n / 2 - 1
-    debye = (np.hypot(nu, kappa) >= 30) & (kappa**2 > 16 * (nu + 1))
-    if debye.all():
-        return _debye(n, kappa)
-    out = np.empty((4, n.size))
-    out[:, debye] = _debye(n[debye], kappa[debye])
-    out[:, ~debye] = _series(n[~debye], kappa[~debye])
+def _by_chunk(debye: Callable, series: Callable, n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+    """Evaluate each element, two values of it, by the expansion that holds there."""
+    out = np.empty((2, n.size))
+    for start in range(0, n.size, CHUNK):
+        part = slice(start, start + CHUNK)
+        nu, k = n[part] / 2 - 1, kappa[part]
+        large = (np.hypot(nu, k) >= 30) & (k**2 > 16 * (nu + 1))
+        if large.all():
+            out[:, part] = debye(nu, k)
+        else:
+            values = out[:, part]
+            values[:, large] = debye(nu[large], k[large])
+            values[:, ~large] = series(nu[~large], k[~large])
     return out
 
 
-def _debye(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-    """Evaluate the Debye expansion; the four rows are those of `moments`."""
-    nu = n / 2 - 1
+def _double_sum(table: np.ndarray, t: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return sum_ij table_ij t^i x^j by Horner's rule, for a table with i <= j only."""
+    rows = np.zeros((len(table), t.size))
+    for i in reversed(range(len(table))):
+        rows[i:] *= t
+        rows[i:] += table[i, i:, None]
+    total = rows[-1]
+    for row in rows[-2::-1]:
+        total = total * x + row
+    return total
+
+
+def _debye_slope(nu: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Return 1/2 + Q1."""
+    return 0.5 + _double_sum(debye_table()[1], (nu / w) ** 2, 1 / w)
+
+
+def _debye_resultants(nu: np.ndarray, kappa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     w = np.hypot(nu, kappa)
-    t = (nu / w) ** 2
-    log_v, q1 = (polyval2d(t, 1 / w, table) for table in debye_table())
-    slope = 0.5 + q1
+    small = kappa / w**2 * _debye_slope(nu, w)
+    return kappa / (w + nu) - small, nu * (1 + nu / (w + kappa)) / (w + nu) + small
+
+
+def _debye_entropies(nu: np.ndarray, kappa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    w = np.hypot(nu, kappa)
+    log_v = _double_sum(debye_table()[0], (nu / w) ** 2, 1 / w)
     log_nu_w = np.log(nu + w)
-    shared = (n - 1) / 2 * LOG_2PI - 0.5 * np.log(w) + log_v
-    small = kappa / w**2 * slope
-    return np.stack(
-        [
-            nu * log_nu_w - w - shared,
-            kappa / (w + nu) - small,
-            nu * (1 + nu / (w + kappa)) / (w + nu) + small,
-            shared - nu * (log_nu_w - 1) + (kappa / w) ** 2 * slope,
-        ]
-    )
+    shared = (nu + 0.5) * LOG_2PI - 0.5 * np.log(w) + log_v
+    entropy = shared - nu * (log_nu_w - 1) + (kappa / w) ** 2 * _debye_slope(nu, w)
+    return nu * log_nu_w - w - shared, entropy
 
 
-def _series(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-    """Evaluate the ascending series, all of whose terms are positive; rows as in `moments`."""
-    nu = n / 2 - 1
+def _series_resultants(nu: np.ndarray, kappa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    _, a = _series(nu, kappa)
+    return a, 1 - a
+
+
+def _series_entropies(nu: np.ndarray, kappa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    log_f, a = _series(nu, kappa)
+    log_c = -log_area(2 * nu + 2) - log_f
+    return log_c, -log_c - kappa * a
+
+
+def _series(nu: np.ndarray, kappa: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return log F and A from the ascending series, all of whose terms are positive."""
     quarter = kappa**2 / 4
     term = np.ones_like(kappa)
     tail = np.zeros_like(kappa)  # F - 1, so that log F keeps its digits for small kappa
@@ -157,6 +191,4 @@ def _series(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
         tail += term
         if np.all(term <= 1e-18 * tail):
             break
-    resultant = kappa / 2 * weighted / (1 + tail)
-    log_c = -log_area(n) - np.log1p(tail)
-    return np.stack([log_c, resultant, 1 - resultant, -log_c - kappa * resultant])
+    return np.log1p(tail), kappa / 2 * weighted / (1 + tail)

@@ -45,9 +45,21 @@ def unit_rows(
     """Return vectors (..., d) in float64 at unit length.
 
     `index_of` turns an index into `x` into the index that an error shows, for blocks of a larger
-    array. Scaling by the largest component first keeps lengths from overflowing.
+    array. Lengths that would overflow or vanish when squared are scaled first.
     """
-    scale = np.abs(x).max(axis=-1).astype(float)
+    x = np.asarray(x, dtype=float)
+    squared = np.einsum("...i,...i->...", x, x)
+    if not np.all((squared > 1e-200) & (squared < 1e200)):
+        x = _scaled_rows(x, name, index_of)
+        squared = np.einsum("...i,...i->...", x, x)
+    return x / np.sqrt(squared)[..., None]
+
+
+def _scaled_rows(
+    x: np.ndarray, name: str, index_of: Callable[..., tuple[int, ...]] | None
+) -> np.ndarray:
+    """Return rows with largest component 1; refuse the first that is zero or not finite."""
+    scale = np.abs(x).max(axis=-1)
     good = np.isfinite(scale) & (scale > 0)
     if not good.all():
         index = tuple(int(i) for i in np.argwhere(~good)[0])
@@ -57,9 +69,7 @@ def unit_rows(
             f"{name} {shown} is {fault}; a direction is a finite non-zero vector: "
             "drop it or repair the encoder that made it"
         )
-    unit = x / scale[..., None]
-    unit /= np.sqrt(np.einsum("...i,...i->...", unit, unit))[..., None]
-    return unit
+    return x / scale[..., None]
 
 
 def check_task(

@@ -258,7 +258,8 @@ class TestFit:
 
     def test_extreme_lengths_neither_overflow_nor_vanish(self):
         x = np.random.default_rng(5).normal(size=(4, 6)) + 1
-        for scale in (1e300, 1e-300):
+        for scale in (1e300, 1e-300), (1e300, 1.0, 1e-300, 1.0):
+            scale = np.resize(scale, (4, 1))
             assert vmf.fit(x * scale).kappa == pytest.approx(vmf.fit(x).kappa, rel=1e-12)
 
     def test_bias_of_the_entropy(self):
