@@ -35,7 +35,7 @@ def seconds(work: Callable[[], object]) -> float:
 def entropy_rates(n: int, count: int, rng: np.random.Generator) -> tuple[float, float]:
     """Return entropies per second, batched here and one by one in scipy."""
     kappa = 10 ** rng.uniform(-3, 6, count)
-    mu = np.eye(n)[0]
+    mu = np.eye(1, n)[0]
     ours = count / seconds(lambda: vmf.entropy(n, kappa))
     peer = seconds(lambda: [vonmises_fisher.entropy(mu, k) for k in kappa[:PEER_CALLS]])
     return ours, PEER_CALLS / peer
@@ -66,7 +66,7 @@ def print_entropy_errors() -> None:
         table = [[float(row[c]) for c in ("n", "kappa", "entropy")] for row in csv.DictReader(file)]
     rows = [(int(n), kappa, h) for n, kappa, h in table if kappa > 0]  # scipy refuses kappa = 0
     n, kappa, truth = map(np.array, zip(*rows, strict=True))
-    peer = np.array([vonmises_fisher.entropy(np.eye(d)[0], k) for d, k, _ in rows])
+    peer = np.array([vonmises_fisher.entropy(np.eye(1, d)[0], k) for d, k, _ in rows])
     print(f"\nentropy on {len(rows)} true values (n 2 to 4096, kappa 1e-8 to 1e9), 160 digits")
     print(f"{'':>14}{'nan or inf':>12}{'off by > 1e-6':>15}{'worst error / max(1, |h|)':>28}")
     for name, h in (("squbed_utils", vmf.entropy(n, kappa)), ("scipy", peer)):
@@ -75,10 +75,27 @@ def print_entropy_errors() -> None:
         print(f"{name:>14}{(~finite).sum():>12}{(error > 1e-6).sum():>15}{error.max():>28.1e}")
 
 
+def print_finite_but_wrong() -> None:
+    """Print scipy's worst finite entropy just above the kappa where its nan ends."""
+    print("\nscipy's worst finite entropy just above its last nan")
+    print(f"{'n':>6}{'kappa':>12}{'scipy':>14}{'true':>14}")
+    for n in (512, 1024, 2048, 4096):
+        mu, kappa = np.eye(1, n)[0], np.logspace(-2, 4, 2000)
+        last = max(k for k in kappa if not np.isfinite(vonmises_fisher.entropy(mu, k)))
+        kappa = np.linspace(last, 1.03 * last, 2000)
+        peer, true = (
+            np.array([vonmises_fisher.entropy(mu, k) for k in kappa]),
+            vmf.entropy(n, kappa),
+        )
+        worst = np.argmax(np.where(np.isfinite(peer), np.abs(peer - true), 0))
+        print(f"{n:>6}{kappa[worst]:>12.6g}{peer[worst]:>14.4f}{true[worst]:>14.4f}")
+
+
 def print_fits() -> None:
     """Print the kappa that each fit finds in 1,000 samples of known kappa."""
     rng = np.random.default_rng(1)
-    print(f"\n{'n':>6}{'true kappa':>12}{'squbed_utils':>14}{'scipy':>12}")
+    print("\nkappa fitted to 1,000 samples")
+    print(f"{'n':>6}{'true kappa':>12}{'squbed_utils':>14}{'scipy':>12}")
     for n in (3, 16, 64, 67, 128, 384, 512):
         x = vmf.sample(n, 5.0 * n, 1000, rng)
         _, peer = vonmises_fisher.fit(x)
@@ -86,7 +103,7 @@ def print_fits() -> None:
 
 
 def main() -> None:
-    """Parse the options and print the three tables."""
+    """Parse the options and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--entropies", type=int, default=1_000_000, help="entropies a timing")
     parser.add_argument("--fits", type=int, default=100_000, help="fits a timing, at n = 3")
@@ -95,6 +112,7 @@ def main() -> None:
         warnings.simplefilter("ignore")  # scipy's divisions by zero are what the tables count
         print_speeds(options.entropies, options.fits)
         print_entropy_errors()
+        print_finite_but_wrong()
         print_fits()
 
 
