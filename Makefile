@@ -50,7 +50,8 @@ lab: $(READY)
 
 lint: $(READY)
 	$(BIN)/ruff check .
-	$(BIN)/nbstripout --verify --extra-keys metadata.papermill notebooks/*.ipynb
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify --keep-id --extra-keys metadata.papermill notebooks/*.ipynb
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis *.egg-info
