@@ -31,6 +31,12 @@ def concentration(kappa: ArrayLike) -> np.ndarray:
     return kappa
 
 
+def require_generator(rng: object) -> None:
+    """Refuse a seed or None where a generator is needed."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is a {type(rng).__name__}; pass numpy.random.default_rng(seed)")
+
+
 def real_array(values: ArrayLike, name: str) -> np.ndarray:
     """Return an array of floating type; refuse anything that is not of real numbers."""
     values = np.asarray(values)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from squbed_utils._checks import require_generator
+
 EXACT_MAX_N = 33  # scipy's own limit for the exact null distribution of tau
 
 
@@ -108,6 +110,8 @@ def kendall(
     ValueError
         If lengths differ, n < 3, a value is not finite (named by index), either input is
         constant, or an option is out of range.
+    TypeError
+        If `rng` is given and is not a Generator.
 
     Examples
     --------
@@ -127,6 +131,7 @@ def kendall(
     tau, pvalue = stats.kendalltau(x, y, method=method)
     interval, dropped = None, 0
     if rng is not None:
+        require_generator(rng)
         interval, dropped = _bootstrap_interval(x, y, rng, n_bootstrap, confidence)
     return Kendall(
         tau=float(tau),
@@ -214,6 +219,8 @@ def tau_by_subset(
     ------
     ValueError
         As `kendall` and `lowest`, naming the subset's size.
+    TypeError
+        If `rng` is not a Generator.
 
     Examples
     --------
@@ -223,6 +230,7 @@ def tau_by_subset(
     [-1.0, 0.0]
 
     """
+    require_generator(rng)
     x, y = _pair(uncertainty, accuracy)
     by = _vector(by, "by")
     if by.size != x.size:

@@ -160,10 +160,11 @@ def estimate(
     and Tibshirani 1993, eq. 11.5), where theta_(-i) leaves out latent prompt i with its videos.
     Latent prompts are the independent units of a task; videos are clustered within them. For the
     epistemic term the jackknife is therefore the standard error of the cluster means h_i: their
-    spread holds both the variation between latent prompts and the noise of m videos each, which
-    a jackknife over videos, conditional on the latents, would miss in part. One set of replicates
-    serves all three terms, so the total's interval holds the terms' covariance. Intervals based
-    on the vMF model are not offered: real text is not vMF and they cover 52-61 % instead of 95.
+    spread holds both the variation between latent prompts and the noise of m videos each. A
+    jackknife over videos is conditional on the latent prompts drawn: where these differ in kappa
+    its 95 % intervals hold the mean over latent prompts 15-22 % of the time, these 92-97 %. One
+    set of replicates serves all three terms, so the total's interval holds their covariance.
+    Intervals based on the vMF model are not offered: real text is not vMF and they cover 52-61 %.
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ from squbed_utils._checks import (
     dimension,
     real_array,
     require,
+    require_generator,
     unit_rows,
 )
 
@@ -61,7 +62,9 @@ def log_normalizer(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     Returns
     -------
     ndarray or float
-        Nats; minus the log area of the sphere at kappa 0, then falling with kappa.
+        Nats; minus the log area of the sphere at kappa 0, then falling with kappa. Within 2e-13
+        of the truth, relative to max(1, |log C|); where log C crosses 0 in thousands of
+        dimensions, within the effect of rounding kappa itself (2e-12 at n = 8192).
 
     Raises
     ------
@@ -298,8 +301,7 @@ def sample(
     (4, 2, 3)
 
     """
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng is a {type(rng).__name__}; pass numpy.random.default_rng(seed)")
+    require_generator(rng)
     mu = _wood.mean_direction(n_or_mu)
     kappa = float(concentration(kappa))
     shape = (size,) if isinstance(size, int | np.integer) else tuple(size)

@@ -144,6 +144,12 @@ class TestKendallRefusals:
         with pytest.raises(ValueError, match="confidence between 0 and 1 and n_bootstrap of at"):
             kendall([1, 2, 3], [3, 1, 2], **options)
 
+    def test_a_seed_is_not_a_generator(self):
+        with pytest.raises(TypeError, match="rng is a int; pass numpy.random.default_rng"):
+            kendall([1, 2, 3], [3, 1, 2], rng=0)
+        with pytest.raises(TypeError, match="rng is a NoneType"):
+            tau_by_subset([1, 2, 3], [3, 1, 2], [1, 2, 3], sizes=[3], rng=None)
+
     def test_correlation_that_overflows(self):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
