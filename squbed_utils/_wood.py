@@ -33,15 +33,15 @@ def _draw_gap(n: int, kappa: float, count: int, rng: np.random.Generator) -> np.
     b = (n - 1) / (2 * kappa + np.hypot(2 * kappa, n - 1))
     gap0 = 2 * b / (1 + b)  # 1 - x0, the envelope's mode
     gap = np.empty(count)
-    todo = np.arange(count)
-    while todo.size:
-        z = rng.beta((n - 1) / 2, (n - 1) / 2, todo.size)
+    pending = np.arange(count)
+    while pending.size:
+        z = rng.beta((n - 1) / 2, (n - 1) / 2, pending.size)
         trial = 2 * b * z / (1 - z + b * z)
         ratio = (gap0 + (1 - gap0) * trial) * (1 + b) ** 2 / (4 * b)  # (1 - x0 w) / (1 - x0^2)
         log_accept = kappa * (gap0 - trial) + (n - 1) * np.log(ratio)
-        accepted = log_accept >= np.log1p(-rng.random(todo.size))
-        gap[todo[accepted]] = trial[accepted]
-        todo = todo[~accepted]
+        accepted = log_accept >= np.log1p(-rng.random(pending.size))
+        gap[pending[accepted]] = trial[accepted]
+        pending = pending[~accepted]
     return gap
 
 
