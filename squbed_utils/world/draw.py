@@ -1,0 +1,45 @@
+"""Random scenes, captions and clips: the data that the checkpoints are trained on."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from squbed_utils.world.render import render
+from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, COVERAGE, PHRASINGS, complete, say
+
+DrawScene = Callable[[np.random.Generator], dict[str, str]]
+
+
+def seen_scene(rng: np.random.Generator) -> dict[str, str]:
+    """Draw a scene as the video model's training set holds them: shapes by their coverage."""
+    level = rng.choice(list(COVERAGE), p=np.array(list(COVERAGE.values())) * len(CATEGORIES))
+    category = rng.choice(list(CATEGORIES))
+    shape = CATEGORIES[category][list(COVERAGE).index(level)]
+    return complete({"shape": shape}, rng)
+
+
+def any_scene(rng: np.random.Generator) -> dict[str, str]:
+    """Draw a scene of the whole world, every shape alike."""
+    return complete({}, rng)
+
+
+def partial(scene: dict[str, str], rng: np.random.Generator) -> dict[str, str]:
+    """Leave out each attribute of a scene with probability one half."""
+    return {a: v for a, v in scene.items() if rng.random() < 0.5}
+
+
+def caption(scene: dict[str, str], rng: np.random.Generator) -> str:
+    """Say a scene in a random phrasing."""
+    return say(scene, int(rng.integers(len(PHRASINGS))))
+
+
+def clips(scenes: list[dict[str, str]], rng: np.random.Generator) -> torch.Tensor:
+    """Render scenes: float32, shape (batch, 3, 9, 32, 32), range [-1, 1]."""
+    videos = np.stack([render(scene, rng) for scene in scenes])
+    return torch.from_numpy(videos).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+
+
+def labels(scenes: list[dict[str, str]], attribute: str) -> torch.Tensor:
+    """Index of each scene's value of one attribute: int64, shape (batch,)."""
+    return torch.tensor([ATTRIBUTES[attribute].index(s[attribute]) for s in scenes])

@@ -1,0 +1,163 @@
+"""The shapes world's eyes: video encoder, CLIP, LPIPS backbone and the recogniser that judges."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from torchvision.models import squeezenet1_1
+from transformers import ResNetConfig, ResNetForImageClassification, VideoMAEConfig
+from transformers import VideoMAEImageProcessor, VideoMAEModel
+
+from squbed_utils.world.draw import any_scene, caption, clips, labels
+from squbed_utils.world.language import MAX_TOKENS, contrastive, new_tokenizer, text_tower, tokens
+from squbed_utils.world.loop import train
+from squbed_utils.world.render import FRAMES, SIDE
+from squbed_utils.world.scenes import ATTRIBUTES
+
+NORMALISED = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+SEEN_IN_A_FRAME = ("size", "colour", "shape", "background")
+"""Attributes that one frame shows; motion needs the video."""
+
+VALUES = [f"{a}:{v}" for a, values in ATTRIBUTES.items() for v in values]
+"""The recogniser's outputs: one softmax per attribute, laid out one after the other."""
+
+
+class _Pair(torch.nn.Module):
+    """Two towers trained together, and the one function that compares them."""
+
+    def __init__(self, video: torch.nn.Module, text: torch.nn.Module) -> None:
+        super().__init__()
+        self.video, self.text = video, text
+
+
+def train_video_encoder(work: Path, out: Path, steps: int = 1500, batch: int = 64) -> None:
+    """Train a VideoMAE encoder against captions (as MIL-NCE did for S3D), and save it."""
+    config = VideoMAEConfig(
+        image_size=SIDE,
+        patch_size=8,
+        num_frames=FRAMES,
+        tubelet_size=3,
+        hidden_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=384,
+    )
+    tokenizer = new_tokenizer()
+    bert, encode = text_tower(tokenizer, layers=2)
+    pair = _Pair(VideoMAEModel(config), bert)
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
+        scenes = [any_scene(rng) for _ in range(batch)]
+        hidden = pair.video(clips(scenes, rng).transpose(1, 2)).last_hidden_state
+        return contrastive(
+            F.normalize(hidden.mean(1), dim=-1), encode([caption(s, rng) for s in scenes])
+        )
+
+    train("video_encoder", pair, loss, steps=steps, learning_rate=1e-3, folder=work)
+    pair.video.save_pretrained(out)
+    size = {"height": SIDE, "width": SIDE}
+    VideoMAEImageProcessor(
+        size={"shortest_edge": SIDE}, crop_size=size, resample=2, **NORMALISED
+    ).save_pretrained(out)
+
+
+def train_clip(work: Path, out: Path, steps: int = 1500, batch: int = 96) -> None:
+    """Train an open_clip model on single frames and captions, and save its two files."""
+    tokenizer = new_tokenizer()
+    text = {
+        "context_length": MAX_TOKENS,
+        "vocab_size": len(tokenizer),
+        "width": 128,
+        "heads": 4,
+        "layers": 2,
+        "hf_tokenizer_name": "local",
+    }
+    vision = {"image_size": SIDE, "layers": 4, "width": 128, "head_width": 32, "patch_size": 8}
+    config = {"embed_dim": 128, "vision_cfg": vision, "text_cfg": text}
+    model = open_clip.CLIP(**config)
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
+        scenes = [any_scene(rng) for _ in range(batch)]
+        frames = clips(scenes, rng)[:, :, int(rng.integers(FRAMES))]
+        said = [{a: s[a] for a in SEEN_IN_A_FRAME} for s in scenes]
+        ids = tokens(tokenizer, [caption(s, rng) for s in said])["input_ids"]
+        return contrastive(
+            model.encode_image(frames, normalize=True), model.encode_text(ids, normalize=True)
+        )
+
+    train("clip", model, loss, steps=steps, learning_rate=1e-3, folder=work)
+    out.mkdir(parents=True, exist_ok=True)
+    preprocess = {"mean": NORMALISED["image_mean"], "std": NORMALISED["image_std"]}
+    (out / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2)
+    )
+    save_file(model.state_dict(), out / "open_clip_model.safetensors")
+    tokenizer.save_pretrained(out)
+
+
+def group_loss(logits: torch.Tensor, scenes: list[dict], attributes: tuple) -> torch.Tensor:
+    """Sum over attributes of the cross-entropy of their slice of the logits."""
+    sizes = [len(ATTRIBUTES[a]) for a in attributes]
+    slices = zip(attributes, logits.split(sizes, dim=1), strict=True)
+    return sum(F.cross_entropy(part, labels(scenes, a)) for a, part in slices)
+
+
+def train_lpips_backbone(work: Path, out: Path, steps: int = 800, batch: int = 96) -> None:
+    """Train a SqueezeNet to name what a frame shows, and save its weights."""
+    model = squeezenet1_1(num_classes=sum(len(ATTRIBUTES[a]) for a in SEEN_IN_A_FRAME))
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
+        scenes = [any_scene(rng) for _ in range(batch)]
+        frames = clips(scenes, rng)[:, :, int(rng.integers(FRAMES))]
+        return group_loss(model(frames), scenes, SEEN_IN_A_FRAME)
+
+    train("lpips_backbone", model, loss, steps=steps, learning_rate=5e-4, folder=work)
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(model.state_dict(), out / "model.safetensors")
+
+
+def train_recogniser(work: Path, out: Path, steps: int = 2000, batch: int = 64) -> None:
+    """Train a small ResNet on the stacked frames to name all five attributes, and save it."""
+    config = ResNetConfig(
+        num_channels=3 * FRAMES,
+        embedding_size=48,
+        hidden_sizes=[48, 96, 160],
+        depths=[1, 2, 1],
+        layer_type="basic",
+        id2label=dict(enumerate(VALUES)),
+        label2id={value: i for i, value in enumerate(VALUES)},
+    )
+    model = ResNetForImageClassification(config)
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
+        scenes = [any_scene(rng) for _ in range(batch)]
+        frames = clips(scenes, rng).transpose(1, 2).flatten(1, 2)
+        return group_loss(model(frames).logits, scenes, tuple(ATTRIBUTES))
+
+    train("recogniser", model, loss, steps=steps, learning_rate=2e-3, folder=work)
+    model.save_pretrained(out)
+
+
+@torch.inference_mode()
+def recognise(model: ResNetForImageClassification, videos: np.ndarray) -> list[dict[str, str]]:
+    """Name the five attributes of each video.
+
+    Parameters
+    ----------
+    model : transformers.ResNetForImageClassification
+        The recogniser, in evaluation mode.
+    videos : numpy.ndarray
+        uint8, shape (batch, 9, 32, 32, 3).
+    """
+    frames = torch.from_numpy(np.asarray(videos)).permute(0, 1, 4, 2, 3).flatten(1, 2)
+    logits = model(frames.float() / 127.5 - 1).logits
+    parts = logits.split([len(values) for values in ATTRIBUTES.values()], dim=1)
+    chosen = [part.argmax(1).tolist() for part in parts]
+    return [
+        {a: ATTRIBUTES[a][i] for a, i in zip(ATTRIBUTES, row, strict=True)}
+        for row in zip(*chosen, strict=True)
+    ]
