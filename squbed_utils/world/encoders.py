@@ -9,8 +9,13 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 from torchvision.models import squeezenet1_1
-from transformers import ResNetConfig, ResNetForImageClassification, VideoMAEConfig
-from transformers import VideoMAEImageProcessor, VideoMAEModel
+from transformers import (
+    ResNetConfig,
+    ResNetForImageClassification,
+    VideoMAEConfig,
+    VideoMAEImageProcessor,
+    VideoMAEModel,
+)
 
 from squbed_utils.world.draw import any_scene, caption, clips, labels
 from squbed_utils.world.language import MAX_TOKENS, contrastive, new_tokenizer, text_tower, tokens

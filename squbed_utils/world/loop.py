@@ -85,9 +85,7 @@ def _moments(
         yield name, parameter, optimizer.state[parameter]
 
 
-def _save(
-    path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int
-) -> None:
+def _save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     tensors = {"step": torch.tensor(step)}
     for name, parameter, moments in _moments(module, optimizer):
         tensors[f"parameter/{name}"] = parameter.detach().contiguous()

@@ -1,15 +1,29 @@
 """The shapes world's video model: a small Wan pipeline, trained from nothing."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLWan
+from diffusers import (
+    AutoencoderKLWan,
+    FlowMatchEulerDiscreteScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+)
+from safetensors.torch import load_file, save_file
+from tqdm.auto import tqdm
+from transformers import UMT5Config, UMT5EncoderModel
 
-from squbed_utils.world.draw import clips, seen_scene
+from squbed_utils.seeds import seed_of
+from squbed_utils.world.draw import caption, clips, partial, seen_scene
+from squbed_utils.world.language import new_tokenizer, tokens
 from squbed_utils.world.loop import train
 
 CHANNELS = 8
+TEXT_WIDTH = 128
+SHARD = 2048
+"""Clips in one file of cached latents."""
 
 
 def new_vae() -> AutoencoderKLWan:
@@ -53,3 +67,134 @@ def train_vae(folder: Path, steps: int, batch: int = 16) -> AutoencoderKLWan:
         return vae_loss(vae, clips([seen_scene(rng) for _ in range(batch)], rng))
 
     return train("vae", vae, loss, steps=steps, learning_rate=2e-3, folder=folder)
+
+
+def cached_latents(vae: AutoencoderKLWan, folder: Path, count: int) -> torch.Tensor:
+    """Encode the training clips, each named by its number; finished shards are reused.
+
+    Returns
+    -------
+    torch.Tensor
+        float32, shape (count, 8, 5, 8, 8): posterior means.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = []
+    for shard in tqdm(range(-(-count // SHARD)), "latents"):
+        path = folder / f"{shard:03d}.safetensors"
+        if not path.exists():
+            partial_path = path.with_suffix(".partial")
+            save_file({"latents": _encode_shard(vae, shard)}, partial_path)
+            os.replace(partial_path, path)
+        shards.append(load_file(path)["latents"])
+    return torch.cat(shards)[:count]
+
+
+def clip_scene(index: int) -> tuple[dict[str, str], np.random.Generator]:
+    """Return the scene of a numbered training clip, and the generator that draws its path."""
+    rng = np.random.default_rng(seed_of("training clip", index))
+    return seen_scene(rng), rng
+
+
+@torch.inference_mode()
+def _encode_shard(vae: AutoencoderKLWan, shard: int) -> torch.Tensor:
+    numbers = range(shard * SHARD, (shard + 1) * SHARD)
+    batches = []
+    for start in range(0, SHARD, 64):
+        drawn = [clip_scene(i) for i in numbers[start : start + 64]]
+        videos = torch.cat([clips([scene], rng) for scene, rng in drawn])
+        batches.append(vae.encode(videos.to(vae.device)).latent_dist.mode().cpu())
+    return torch.cat(batches)
+
+
+def standardise(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
+    """Record the latents' mean and deviation in the VAE's config, and return them standardised."""
+    mean, std = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
+    vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
+    return (latents - mean[:, None, None, None]) / std[:, None, None, None]
+
+
+class TextToLatents(torch.nn.Module):
+    """The parts of the video model that are trained together on latents and captions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokenizer = new_tokenizer()
+        self.text_encoder = UMT5EncoderModel(
+            UMT5Config(
+                vocab_size=len(self.tokenizer),
+                d_model=TEXT_WIDTH,
+                d_kv=32,
+                d_ff=256,
+                num_layers=2,
+                num_heads=4,
+                dropout_rate=0.0,
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=self.tokenizer.eos_token_id,
+            )
+        )
+        # Words start near zero, so that one never trained on says next to nothing.
+        self.text_encoder.shared.weight.data.mul_(0.05)
+        self.transformer = WanTransformer3DModel(
+            patch_size=(1, 2, 2),
+            num_attention_heads=4,
+            attention_head_dim=32,
+            in_channels=CHANNELS,
+            out_channels=CHANNELS,
+            text_dim=TEXT_WIDTH,
+            freq_dim=128,
+            ffn_dim=384,
+            num_layers=6,
+            rope_max_seq_len=32,
+        )
+
+    def embed(self, texts: list[str]) -> torch.Tensor:
+        """Encode captions as WanPipeline does, padding set to zero: (batch, 24, 128)."""
+        inputs = {
+            k: v.to(self.text_encoder.device) for k, v in tokens(self.tokenizer, texts).items()
+        }
+        hidden = self.text_encoder(**inputs).last_hidden_state
+        return hidden * inputs["attention_mask"][..., None]
+
+    def loss(self, latents: torch.Tensor, texts: list[str]) -> torch.Tensor:
+        """Rectified flow: predict noise minus data at a logit-normal time (Esser et al., 2024)."""
+        sigma = torch.randn(len(latents), 1, 1, 1, 1, device=latents.device).sigmoid()
+        noise = torch.randn_like(latents)
+        velocity = self.transformer(
+            hidden_states=(1 - sigma) * latents + sigma * noise,
+            timestep=1000 * sigma.flatten(),
+            encoder_hidden_states=self.embed(texts),
+        ).sample
+        return (velocity - (noise - latents)).square().mean()
+
+
+def training_caption(scene: dict[str, str], rng: np.random.Generator) -> str:
+    """Caption a clip: one in ten says nothing (for guidance), two in ten leave parts out."""
+    u = rng.random()
+    if u < 0.1:
+        return ""
+    return caption(partial(scene, rng) if u < 0.3 else scene, rng)
+
+
+def train_transformer(
+    latents: torch.Tensor, folder: Path, steps: int, batch: int = 64
+) -> TextToLatents:
+    """Train text encoder and transformer on the cached clips."""
+    model = TextToLatents()
+    scenes = [clip_scene(i)[0] for i in range(len(latents))]
+
+    def loss(rng: np.random.Generator) -> torch.Tensor:
+        chosen = rng.choice(len(scenes), batch, replace=False)
+        return model.loss(latents[chosen], [training_caption(scenes[i], rng) for i in chosen])
+
+    return train("transformer", model, loss, steps=steps, learning_rate=2e-3, folder=folder)
+
+
+def save_pipeline(vae: AutoencoderKLWan, model: TextToLatents, out: Path) -> None:
+    """Save the trained parts as a folder that ``DiffusionPipeline.from_pretrained`` loads."""
+    WanPipeline(
+        tokenizer=model.tokenizer,
+        text_encoder=model.text_encoder,
+        vae=vae,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
+        transformer=model.transformer,
+    ).save_pretrained(out)

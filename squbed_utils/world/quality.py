@@ -1,0 +1,171 @@
+"""How good the world's checkpoints are, measured on fresh draws; the model card's numbers."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from diffusers import DiffusionPipeline
+from scipy.stats import chisquare
+from sentence_transformers import SentenceTransformer
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoTokenizer,
+)
+
+from squbed_utils.seeds import seed_of
+from squbed_utils.world.draw import any_scene, caption, clips, partial, seen_scene
+from squbed_utils.world.encoders import SEEN_IN_A_FRAME, recognise
+from squbed_utils.world.language import ARROW, MAX_TOKENS
+from squbed_utils.world.render import FRAMES, SIDE, render
+from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, COVERAGE, complete, entails, parse
+
+SAMPLING = {"num_inference_steps": 12, "guidance_scale": 3.0}
+"""How the video model is sampled here and in the world's profiles."""
+
+
+def generator_of(*names: object) -> np.random.Generator:
+    """Return a NumPy generator seeded by names."""
+    return np.random.default_rng(seed_of("quality", *names))
+
+
+def recogniser_accuracy(folder: Path, count: int = 2000) -> dict[str, float]:
+    """Fraction of fresh renderings whose attribute the recogniser names rightly."""
+    model = AutoModelForImageClassification.from_pretrained(folder / "recogniser").eval()
+    rng = generator_of("recogniser")
+    scenes = [any_scene(rng) for _ in range(count)]
+    named = recognise(model, np.stack([render(scene, rng) for scene in scenes]))
+    return agreement(scenes, named)
+
+
+def agreement(asked: list[dict[str, str]], named: list[dict[str, str]]) -> dict[str, float]:
+    """Fraction of scenes that agree, by attribute."""
+    pairs = list(zip(asked, named, strict=True))
+    return {a: float(np.mean([s[a] == r[a] for s, r in pairs])) for a in ATTRIBUTES}
+
+
+@torch.inference_mode()
+def reconstruction(pipeline: DiffusionPipeline, count: int = 256) -> float:
+    """Peak signal-to-noise ratio of the VAE on fresh training-like clips, mean over clips, dB."""
+    rng = generator_of("vae")
+    videos = clips([seen_scene(rng) for _ in range(count)], rng)
+    ratios = []
+    for batch in videos.split(32):
+        decoded = pipeline.vae.decode(pipeline.vae.encode(batch).latent_dist.mode()).sample
+        error = (decoded.clamp(-1, 1) - batch).square().mean((1, 2, 3, 4)) / 4
+        ratios += (-10 * error.log10()).tolist()
+    return float(np.mean(ratios))
+
+
+def generate(pipeline: DiffusionPipeline, prompts: list[str]) -> np.ndarray:
+    """Generate one video a prompt: uint8, shape (prompts, 9, 32, 32, 3)."""
+    generators = [torch.Generator().manual_seed(i) for i in range(len(prompts))]
+    videos = pipeline(
+        prompt=prompts,
+        height=SIDE,
+        width=SIDE,
+        num_frames=FRAMES,
+        generator=generators,
+        max_sequence_length=MAX_TOKENS,
+        output_type="np",
+        **SAMPLING,
+    ).frames
+    return np.round(255 * videos).astype(np.uint8)
+
+
+def generation_accuracy(
+    pipeline: DiffusionPipeline, folder: Path, per_shape: int = 40
+) -> dict[str, dict[str, float]]:
+    """Agreement of generated videos with fully specified prompts, by coverage and attribute."""
+    model = AutoModelForImageClassification.from_pretrained(folder / "recogniser").eval()
+    table = {}
+    for i, level in enumerate(COVERAGE):
+        rng = generator_of("generation", level)
+        shapes = [shapes[i] for shapes in CATEGORIES.values()] * per_shape
+        scenes = [complete({"shape": shape}, rng) for shape in shapes]
+        prompts = [caption(scene, rng) for scene in scenes]
+        parts = [prompts[k : k + 40] for k in range(0, len(prompts), 40)]
+        videos = np.concatenate([generate(pipeline, part) for part in parts])
+        table[level] = agreement(scenes, recognise(model, videos))
+    return table
+
+
+@torch.inference_mode()
+def refiner_quality(folder: Path, count: int = 3000) -> dict[str, object]:
+    """Share of draws that keep the prompt, and chi-squared p-values of the values filled in.
+
+    Under the grammar every value of a missing attribute is equally likely; one test an attribute.
+    """
+    model = AutoModelForCausalLM.from_pretrained(folder / "refiner").eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder / "refiner")
+    rng = generator_of("refiner")
+    torch.manual_seed(seed_of("quality", "refiner"))
+    counts = {a: Counter(dict.fromkeys(values, 0)) for a, values in ATTRIBUTES.items()}
+    compatible = 0
+    for _ in range(count):
+        prompt = caption(partial(any_scene(rng), rng), rng)
+        answer = draw_refinement(model, tokenizer, prompt)
+        compatible += keeps(answer, prompt)
+        if keeps(answer, prompt):
+            for a in ATTRIBUTES.keys() - parse(prompt).keys():
+                counts[a][parse(answer)[a]] += 1
+    pvalues = {a: float(chisquare(list(c.values())).pvalue) for a, c in counts.items()}
+    return {"compatible": compatible / count, "chi_squared_p": pvalues}
+
+
+def draw_refinement(model: torch.nn.Module, tokenizer: object, prompt: str) -> str:
+    """Draw one latent prompt at temperature 1."""
+    ids = tokenizer(f"{prompt} {ARROW}", return_tensors="pt", add_special_tokens=False)
+    drawn = model.generate(
+        **ids, do_sample=True, top_k=0, max_new_tokens=MAX_TOKENS, pad_token_id=0
+    )
+    return tokenizer.decode(drawn[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def keeps(answer: str, prompt: str) -> bool:
+    """Say whether a drawn text is a full sentence of the grammar that entails the prompt."""
+    try:
+        return len(parse(answer)) == len(ATTRIBUTES) and entails(answer, prompt)
+    except ValueError:
+        return False
+
+
+@torch.inference_mode()
+def retrieval(folder: Path, count: int = 256) -> dict[str, float]:
+    """Top-1 accuracy of finding a scene again among 256, by encoder.
+
+    The sentence encoder looks for another phrasing, the video encoder for another path of the
+    same scene, CLIP for the caption of a frame.
+    """
+    rng = generator_of("retrieval")
+    scenes = [any_scene(rng) for _ in range(count)]
+    texts, videos = [caption(s, rng) for s in scenes], clips(scenes, rng)
+    sentences = SentenceTransformer(str(folder / "sentence_encoder"), device="cpu")
+    encoder = AutoModel.from_pretrained(folder / "video_encoder").eval()
+    name = f"local-dir:{folder / 'clip'}"
+    clip = open_clip.create_model_and_transforms(name)[0].eval()
+    seen = [caption({a: s[a] for a in SEEN_IN_A_FRAME}, rng) for s in scenes]
+    return {
+        "sentence_encoder": _top1(
+            sentences.encode(texts), sentences.encode([caption(s, rng) for s in scenes])
+        ),
+        "video_encoder": _top1(
+            _mean_token(encoder, videos), _mean_token(encoder, clips(scenes, rng))
+        ),
+        "clip": _top1(
+            clip.encode_image(videos[:, :, FRAMES // 2]).numpy(),
+            clip.encode_text(open_clip.get_tokenizer(name)(seen)).numpy(),
+        ),
+    }
+
+
+def _mean_token(encoder: torch.nn.Module, videos: torch.Tensor) -> np.ndarray:
+    return encoder(videos.transpose(1, 2)).last_hidden_state.mean(1).numpy()
+
+
+def _top1(a: np.ndarray, b: np.ndarray) -> float:
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b)]
+    return float(np.mean((unit[0] @ unit[1].T).argmax(1) == np.arange(len(a))))

@@ -1,0 +1,120 @@
+"""Train every checkpoint of the shapes world from nothing, measure them, write the model card."""
+
+import csv
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+
+from squbed_utils.world import encoders, language, quality, video_model
+from squbed_utils.world.card import write_card
+from squbed_utils.world.tasks import COLUMNS, task_table
+
+STEPS = {
+    "sentence_encoder": 800,
+    "refiner": 2000,
+    "video_encoder": 1000,
+    "clip": 800,
+    "recogniser": 1200,
+    "lpips_backbone": 400,
+    "vae": 2200,
+    "transformer": 2400,
+}
+"""Optimiser steps of each part; the order is the order of training."""
+
+CLIPS = 16384
+"""Clips in the video model's training set."""
+
+TRAINERS: dict[str, Callable] = {
+    "sentence_encoder": language.train_sentence_encoder,
+    "refiner": language.train_refiner,
+    "video_encoder": encoders.train_video_encoder,
+    "clip": encoders.train_clip,
+    "recogniser": encoders.train_recogniser,
+    "lpips_backbone": encoders.train_lpips_backbone,
+}
+
+
+def train_video_model(work: Path, out: Path, steps: dict[str, int], clips: int) -> None:
+    """Train the VAE, encode the clips, train transformer and text encoder, save the pipeline."""
+    vae = video_model.train_vae(work, steps["vae"])
+    raw = video_model.cached_latents(vae, work / "latents", clips)
+    latents = video_model.standardise(vae, raw)
+    torch.manual_seed(0)
+    model = video_model.train_transformer(latents, work, steps["transformer"])
+    video_model.save_pipeline(vae, model, out)
+
+
+def train_world(
+    folder: Path, work: Path, *, only: str | None = None, steps: dict[str, int] | None = None
+) -> None:
+    """Train the checkpoints, or go on with what an interruption left.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the trained models, the task table and the model card go (``data/world``).
+    work : pathlib.Path
+        Where unfinished training is kept (``build/world``).
+    only : str, optional
+        One model's name; by default all, then the task table and the card.
+    steps : dict of str to int, optional
+        Optimiser steps by part, for trials; by default ``STEPS``.
+
+    Raises
+    ------
+    ValueError
+        If ``only`` names no model.
+    """
+    steps = STEPS | (steps or {})
+    names = [*TRAINERS, "video_model"]
+    if only and only not in names:
+        raise ValueError(f"the world has no model {only!r}; its models: {', '.join(names)}")
+    for name in [only] if only else names:
+        torch.manual_seed(0)
+        start = time.perf_counter()
+        if name == "video_model":
+            train_video_model(work, folder / name, steps, CLIPS)
+        else:
+            TRAINERS[name](work, folder / name, steps=steps[name])
+        print(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes")
+    if not only:
+        write_tasks(folder / "tasks.csv")
+        measure(folder)
+
+
+def write_tasks(path: Path) -> None:
+    """Write the task table with its truth as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(task_table())
+
+
+def measure(folder: Path) -> dict[str, object]:
+    """Measure the checkpoints on fresh draws; write ``quality.json`` and the card from it."""
+    pipeline = DiffusionPipeline.from_pretrained(folder / "video_model")
+    pipeline.set_progress_bar_config(disable=True)
+    report = {
+        "recogniser": quality.recogniser_accuracy(folder),
+        "psnr_db": quality.reconstruction(pipeline),
+        "generation": quality.generation_accuracy(pipeline, folder),
+        "refiner": quality.refiner_quality(folder),
+        "retrieval": quality.retrieval(folder),
+        "parameters": parameters(folder),
+        "machine": f"{platform.machine()}, torch {torch.__version__}",
+    }
+    (folder / "quality.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_card(folder / "README.md", report, STEPS, CLIPS)
+    return report
+
+
+def parameters(folder: Path) -> dict[str, float]:
+    """Megabytes of safetensors by model."""
+    models = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    sizes = {m.name: sum(f.stat().st_size for f in m.rglob("*.safetensors")) for m in models}
+    return {name: round(size / 1e6, 2) for name, size in sizes.items()}
