@@ -101,7 +101,7 @@ def new_bert(tokenizer: FastTokenizer, layers: int) -> BertModel:
 
 
 def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Unit mean of the tokens that are not padding: (batch, length, d) to (batch, d)."""
+    """Return the unit mean of the tokens that are not padding: (batch, length, d) to (batch, d)."""
     weight = mask[..., None].to(hidden.dtype)
     return torch.nn.functional.normalize((hidden * weight).sum(1) / weight.sum(1), dim=-1)
 
