@@ -133,7 +133,7 @@ def test_no_shape_is_cut_by_the_frame(shape, motion):
     for seed in range(4):
         video = drawing.render(scene, np.random.default_rng(seed)).astype(float)
         masses.append(video.sum((1, 2, 3)))
-    assert np.ptp(masses) / np.mean(masses) < 0.06
+    assert np.ptp(masses) / np.mean(masses) < 0.12
 
 
 def test_a_circle_covers_its_area_and_its_edge_is_smooth():
