@@ -35,9 +35,10 @@ def caption(scene: dict[str, str], rng: np.random.Generator) -> str:
 
 
 def clips(scenes: list[dict[str, str]], rng: np.random.Generator) -> torch.Tensor:
-    """Render scenes: float32, shape (batch, 3, 9, 32, 32), range [-1, 1]."""
+    """Render scenes onto the default device: float32, (batch, 3, 9, 32, 32), range [-1, 1]."""
     videos = np.stack([render(scene, rng) for scene in scenes])
-    return torch.from_numpy(videos).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    pixels = torch.from_numpy(videos).to(torch.get_default_device())
+    return pixels.permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
 def labels(scenes: list[dict[str, str]], attribute: str) -> torch.Tensor:

@@ -49,7 +49,8 @@ def tokens(tokenizer: FastTokenizer, texts: list[str], length: int = MAX_TOKENS)
     encoded = tokenizer(
         texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
     )
-    return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+    device = torch.get_default_device()
+    return {name: encoded[name].to(device) for name in ("input_ids", "attention_mask")}
 
 
 def train_refiner(work: Path, out: Path, steps: int = 2500, batch: int = 128) -> None:

@@ -105,7 +105,7 @@ def _restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimiz
     for name, parameter, moments in _moments(module, optimizer):
         parameter.copy_(tensors[f"parameter/{name}"])
         if f"exp_avg/{name}" in tensors:
-            moments["step"] = torch.tensor(float(step))
+            moments["step"] = torch.tensor(float(step), device="cpu")
             moments["exp_avg"] = tensors[f"exp_avg/{name}"].to(parameter.device)
             moments["exp_avg_sq"] = tensors[f"exp_avg_sq/{name}"].to(parameter.device)
     return step

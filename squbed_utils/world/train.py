@@ -50,7 +50,12 @@ def train_video_model(work: Path, out: Path, steps: dict[str, int], clips: int) 
 
 
 def train_world(
-    folder: Path, work: Path, *, only: str | None = None, steps: dict[str, int] | None = None
+    folder: Path,
+    work: Path,
+    *,
+    only: str | None = None,
+    steps: dict[str, int] | None = None,
+    device: str = "cpu",
 ) -> None:
     """Train the checkpoints, or go on with what an interruption left.
 
@@ -64,6 +69,8 @@ def train_world(
         One model's name; by default all, then the task table and the card.
     steps : dict of str to int, optional
         Optimiser steps by part, for trials; by default ``STEPS``.
+    device : str
+        Where to train, as PyTorch names it (``cpu``, ``cuda``).
 
     Raises
     ------
@@ -77,10 +84,11 @@ def train_world(
     for name in [only] if only else names:
         torch.manual_seed(0)
         start = time.perf_counter()
-        if name == "video_model":
-            train_video_model(work, folder / name, steps, CLIPS)
-        else:
-            TRAINERS[name](work, folder / name, steps=steps[name])
+        with torch.device(device):
+            if name == "video_model":
+                train_video_model(work, folder / name, steps, CLIPS)
+            else:
+                TRAINERS[name](work, folder / name, steps=steps[name])
         print(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes")
     if not only:
         write_tasks(folder / "tasks.csv")

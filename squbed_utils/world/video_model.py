@@ -1,5 +1,6 @@
 """The shapes world's video model: a small Wan pipeline, trained from nothing."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -72,11 +73,16 @@ def train_vae(folder: Path, steps: int, batch: int = 16) -> AutoencoderKLWan:
 def cached_latents(vae: AutoencoderKLWan, folder: Path, count: int) -> torch.Tensor:
     """Encode the training clips, each named by its number; finished shards are reused.
 
+    The cache is kept by a hash of the VAE's weights, so that a retrained one never meets old
+    latents.
+
     Returns
     -------
     torch.Tensor
         float32, shape (count, 8, 5, 8, 8): posterior means.
     """
+    weights = b"".join(p.detach().cpu().numpy().tobytes() for p in vae.parameters())
+    folder = folder / hashlib.sha256(weights).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
     for shard in tqdm(range(-(-count // SHARD)), "latents"):
@@ -102,7 +108,7 @@ def _encode_shard(vae: AutoencoderKLWan, shard: int) -> torch.Tensor:
     for start in range(0, SHARD, 64):
         drawn = [clip_scene(i) for i in numbers[start : start + 64]]
         videos = torch.cat([clips([scene], rng) for scene, rng in drawn])
-        batches.append(vae.encode(videos.to(vae.device)).latent_dist.mode().cpu())
+        batches.append(vae.encode(videos).latent_dist.mode().cpu())
     return torch.cat(batches)
 
 
@@ -149,9 +155,7 @@ class TextToLatents(torch.nn.Module):
 
     def embed(self, texts: list[str]) -> torch.Tensor:
         """Encode captions as WanPipeline does, padding set to zero: (batch, 24, 128)."""
-        inputs = {
-            k: v.to(self.text_encoder.device) for k, v in tokens(self.tokenizer, texts).items()
-        }
+        inputs = tokens(self.tokenizer, texts)
         hidden = self.text_encoder(**inputs).last_hidden_state
         return hidden * inputs["attention_mask"][..., None]
 
@@ -184,7 +188,8 @@ def train_transformer(
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
         chosen = rng.choice(len(scenes), batch, replace=False)
-        return model.loss(latents[chosen], [training_caption(scenes[i], rng) for i in chosen])
+        batch_latents = latents[chosen].to(torch.get_default_device())
+        return model.loss(batch_latents, [training_caption(scenes[i], rng) for i in chosen])
 
     return train("transformer", model, loss, steps=steps, learning_rate=2e-3, folder=folder)
 
