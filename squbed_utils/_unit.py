@@ -1,0 +1,123 @@
+"""One unit of work: a latent prompt, its videos, and everything measured on them."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from squbed_utils import prompts, video
+from squbed_utils.accuracy import mean_cosine, psnr, ssim
+from squbed_utils.models import Models
+from squbed_utils.profiles import Profile
+from squbed_utils.samples import FAILED, OK, Archive, reference_path, video_path
+from squbed_utils.seeds import seed_of
+from squbed_utils.tasks import Task
+from squbed_utils.video import Video
+
+LONGEST_ERROR = 500
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a worker needs at hand."""
+
+    profile: Profile
+    models: Models
+    archive: Archive
+
+
+def make(bench: Bench, task: Task, latent: int) -> None:
+    """Draw one latent prompt, generate and store its videos, measure them, write the shard.
+
+    Parameters
+    ----------
+    bench : Bench
+    task : Task
+    latent : int
+        From 0 to n - 1.
+
+    Raises
+    ------
+    ValueError
+        If no compatible latent prompt is found, or a stored video cannot be measured. A video
+        that cannot be generated raises nothing: its row says so.
+    """
+    profile, models = bench.profile, bench.models
+    drawn = prompts.draw(
+        task, latent, models.refine, seed=profile.seed, check=profile.refiner.check
+    )
+    seeds = [seed_of(profile.seed, task.id, latent, sample) for sample in range(profile.m)]
+    shared = {"task": task.id, "latent": latent, "prompt": drawn.prompt}
+    shared |= {"rejected": list(drawn.rejected)}
+    shared |= {"text_embedding": models.embed_text([drawn.prompt])[0].tolist()}
+    rows, stored = [], {}
+    for sample, (frames, error) in enumerate(_generate(models, drawn.prompt, seeds)):
+        row = shared | {"sample": sample, "seed": seeds[sample], "status": FAILED, "error": error}
+        if frames is not None:
+            path = video_path(task.id, latent, sample)
+            bench.archive.write_video(path, Video(frames, profile.video_model.fps))
+            stored[sample] = video.read(bench.archive.inside(path))
+            row |= {"path": path, "status": OK}
+        rows.append(row)
+    for sample, measured in zip(stored, _measure(bench, task, list(stored.values())), strict=True):
+        rows[sample] |= measured
+    bench.archive.write_shard(task.id, latent, rows)
+
+
+def _generate(
+    models: Models, prompt: str, seeds: list[int]
+) -> list[tuple[np.ndarray | None, str | None]]:
+    """Return frames or an error for each seed; after a failure every video is tried alone.
+
+    A generator may refuse a prompt, run out of memory or return nonsense with any exception.
+    """
+    try:
+        return [(frames, None) for frames in models.generate([prompt] * len(seeds), seeds)]
+    except Exception as error:
+        if len(seeds) > 1:
+            return [_generate(models, prompt, [seed])[0] for seed in seeds]
+        return [(None, f"{type(error).__name__}: {error}"[:LONGEST_ERROR])]
+
+
+def _measure(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
+    """Return the embedding and the accuracies of each stored video."""
+    if not videos:
+        return []
+    models = bench.models
+    reference = _reference(bench.archive.inside(reference_path(task.id)))
+    pairs = [video.align(v, reference) for v in videos]
+    embeddings = models.embed_videos([v.frames for v in videos])
+    prompt = models.clip_texts([task.prompt])[0]
+    frames = _split(models.clip_images([f for v, _ in pairs for f in v]), pairs)
+    targets = _reference_frames(models, pairs)
+    lpips = _split(
+        models.lpips([f for v, _ in pairs for f in v], [f for _, r in pairs for f in r]), pairs
+    )
+    return [
+        {
+            "embedding": embeddings[i].tolist(),
+            "ssim": ssim(*pair),
+            "psnr": psnr(*pair),
+            "lpips": float(lpips[i].mean()),
+            "clip_reference": mean_cosine(frames[i], targets[i]),
+            "clip_prompt": mean_cosine(frames[i], prompt),
+        }
+        for i, pair in enumerate(pairs)
+    ]
+
+
+def _reference_frames(models: Models, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list:
+    """Embed the reference's frames once, as long as every video is aligned to it alike."""
+    targets = []
+    for i, (_, reference) in enumerate(pairs):
+        alike = i > 0 and np.array_equal(reference, pairs[i - 1][1])
+        targets.append(targets[-1] if alike else models.clip_images(list(reference)))
+    return targets
+
+
+def _split(stacked: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """Undo the stacking of all videos' frames."""
+    return np.split(stacked, np.cumsum([len(v) for v, _ in pairs])[:-1])
+
+
+_reference = lru_cache(maxsize=4)(video.read)

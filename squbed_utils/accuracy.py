@@ -1,0 +1,173 @@
+"""Accuracy of a generated video: how much it is like its reference, or like its prompt.
+
+All functions take a video and its reference as ``video.align`` returns them. Higher is better,
+except for LPIPS, which is stored as the distance it is.
+"""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+LABELS = {
+    "ssim": "SSIM",
+    "psnr": "PSNR (dB)",
+    "lpips": "LPIPS",
+    "clip_reference": "CLIP, video to reference",
+    "clip_prompt": "CLIP, video to prompt",
+}
+"""Accuracy -> what a figure calls it; see `label` for LPIPS."""
+
+HIGHER_IS_BETTER = {name: name != "lpips" for name in LABELS}
+
+PSNR_CAP = 100.0
+"""What identical frames are given, in dB; no less alike pair of 32 x 32 frames reaches 84."""
+
+SIGMA, BORDER = 1.5, 5
+K1, K2 = 0.01, 0.03
+PEAK = 255.0
+
+
+def label(name: str, *, lpips: str = "unlearned") -> str:
+    """Say what a figure calls an accuracy; LPIPS names the form it is computed in.
+
+    Parameters
+    ----------
+    name : str
+        One of `LABELS`.
+    lpips : str
+        The profile's ``lpips.kind``.
+
+    Raises
+    ------
+    ValueError
+        If the accuracy is unknown.
+
+    Examples
+    --------
+    >>> label("lpips")
+    'LPIPS (unlearned)'
+
+    """
+    if name not in LABELS:
+        raise ValueError(f"unknown accuracy {name!r}; known: {', '.join(LABELS)}")
+    return f"{LABELS[name]} ({lpips})" if name == "lpips" else LABELS[name]
+
+
+def ssim(frames: np.ndarray, reference: np.ndarray) -> float:
+    """Mean structural similarity over frames and colours.
+
+    Wang et al. 2004: Gaussian window of sigma 1.5 (11 x 11 pixels), K1 = 0.01, K2 = 0.03,
+    population covariance, and only windows that lie inside the frame.
+
+    Parameters
+    ----------
+    frames, reference : numpy.ndarray
+        uint8, both (T, H, W, 3), H and W at least 11.
+
+    Returns
+    -------
+    float
+        Range [-1, 1]; 1 for identical videos.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or a side is shorter than 11 pixels.
+
+    Examples
+    --------
+    >>> video = np.zeros((2, 16, 16, 3), np.uint8)
+    >>> ssim(video, video)
+    1.0
+
+    """
+    x, y = _pair(frames, reference)
+    if min(x.shape[1:3]) <= 2 * BORDER:
+        raise ValueError(f"frames have size {x.shape[1:3]}; SSIM needs at least 11 x 11 pixels")
+    mean_x, mean_y = _window(x), _window(y)
+    var_x, var_y = _window(x * x) - mean_x**2, _window(y * y) - mean_y**2
+    covariance = _window(x * y) - mean_x * mean_y
+    c1, c2 = (K1 * PEAK) ** 2, (K2 * PEAK) ** 2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity /= (mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2)
+    return float(similarity[:, BORDER:-BORDER, BORDER:-BORDER].mean())
+
+
+def psnr(frames: np.ndarray, reference: np.ndarray) -> float:
+    """Mean over frames of the peak signal-to-noise ratio, 10 log10(255^2 / MSE), in dB.
+
+    The ratio of identical frames is infinite; a frame counts with at most `PSNR_CAP`.
+
+    Parameters
+    ----------
+    frames, reference : numpy.ndarray
+        uint8, both (T, H, W, 3).
+
+    Returns
+    -------
+    float
+        dB, range [0, 100].
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> black = np.zeros((1, 8, 8, 3), np.uint8)
+    >>> psnr(black, black + 255), psnr(black, black)
+    (0.0, 100.0)
+
+    """
+    x, y = _pair(frames, reference)
+    error = np.square(x - y).mean(axis=(1, 2, 3))
+    least = PEAK**2 / 10 ** (PSNR_CAP / 10)
+    return float((10 * np.log10(PEAK**2 / np.maximum(error, least))).mean())
+
+
+def mean_cosine(frames: np.ndarray, target: np.ndarray) -> float:
+    """Mean cosine of frame embeddings with those of the reference, or with a prompt's.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        CLIP embeddings of unit length, shape (T, d).
+    target : numpy.ndarray
+        Of unit length: (T, d), the reference's frames at the same times (``clip_reference``);
+        or (d,), the prompt (``clip_prompt``).
+
+    Returns
+    -------
+    float
+        Range [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> mean_cosine(np.eye(2), np.array([1.0, 0.0]))
+    0.5
+
+    """
+    if frames.ndim != 2 or target.shape not in (frames.shape, frames.shape[1:]):
+        raise ValueError(
+            f"frame embeddings {frames.shape} and target {target.shape} do not fit; "
+            "expected (T, d) and (T, d) or (d,)"
+        )
+    return float((frames.astype(float) * target).sum(-1).mean())
+
+
+def _pair(frames: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if frames.shape != reference.shape or frames.ndim != 4:
+        raise ValueError(
+            f"video {frames.shape} and reference {reference.shape} differ in shape; "
+            "expected two (T, H, W, 3): align them first"
+        )
+    return frames.astype(float), reference.astype(float)
+
+
+def _window(x: np.ndarray) -> np.ndarray:
+    return gaussian_filter(x, sigma=(0, SIGMA, SIGMA, 0), truncate=3.5)

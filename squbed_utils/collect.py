@@ -1,0 +1,246 @@
+"""Fill an archive: draw latent prompts, generate, store, embed and score.
+
+The unit of work is one latent prompt of one task. What a unit yields depends on the profile and
+its own seeds alone, so order, interruptions and the number of workers change no byte.
+"""
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from squbed_utils import profiles, tasks
+from squbed_utils._files import PARTIAL
+from squbed_utils.profiles import Profile
+from squbed_utils.samples import Archive, open_archive
+from squbed_utils.tasks import Task
+from squbed_utils.video import Video
+from squbed_utils.world import render, scenes
+
+LOCK = ".lock"
+CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet"}
+CONTENTS |= {"references", "shards", "videos"}
+"""All that an archive's folder holds."""
+
+Unit = tuple[Task, int]
+
+
+def collect(
+    profile: str | Path | Profile,
+    *,
+    output: Path | str | None = None,
+    workers: int = 1,
+    retry_failed: bool = False,
+) -> Archive:
+    """Fill a profile's archive, or go on where an earlier call stopped.
+
+    Parameters
+    ----------
+    profile : str, path or Profile
+        A name in ``data/profiles/``, a ``.yaml`` file, or a loaded profile.
+    output : path, optional
+        The archive's folder; by default ``data/samples/<profile>``.
+    workers : int
+        Processes, each with models of its own and one thread. Any number gives the same bytes.
+    retry_failed : bool
+        Whether latent prompts with failed videos are made again.
+
+    Returns
+    -------
+    Archive
+        The finished archive.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the profile, the task table or a model is missing.
+    ValueError
+        If the folder holds an archive of another profile or something else, another run is
+        filling it, or a task gets no compatible latent prompt.
+    RuntimeError
+        If a worker dies.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; expected at least 1")
+    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    archive = Archive(output or profiles.SAMPLES / profile.name)
+    resolved = profiles.resolve(profile)
+    chosen, truth = tasks.read(profile.dataset)
+    _refuse_foreign(archive.folder)
+    with _locked(archive.folder):
+        _prepare(archive, resolved, chosen, truth)
+        units = [(task, latent) for task in chosen for latent in range(profile.n)]
+        todo = [
+            unit
+            for unit in units
+            if not archive.finished(unit[0].id, unit[1], retry_failed=retry_failed)
+        ]
+        if todo:
+            _warn_of_versions(archive, resolved)
+            make_all = _in_this_process if workers == 1 else _in_workers
+            done = make_all(profile, archive.folder, todo, workers)
+            _show_progress(done, len(units) - len(todo), len(units))
+    return open_archive(archive.folder)
+
+
+def _show_progress(done: Iterator[Unit], before: int, total: int) -> None:
+    bar = tqdm(total=total, initial=before, desc="latent prompts", file=sys.stderr)
+    with bar:
+        for _ in done:
+            bar.update()
+
+
+def _in_this_process(
+    profile: Profile, folder: Path, todo: list[Unit], workers: int
+) -> Iterator[Unit]:
+    """Make one unit after the other, here."""
+    import torch
+
+    from squbed_utils import _unit
+
+    threads = torch.get_num_threads()
+    bench = _new_bench(profile, folder)
+    try:
+        for unit in todo:
+            _unit.make(bench, *unit)
+            yield unit
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _in_workers(profile: Profile, folder: Path, todo: list[Unit], workers: int) -> Iterator[Unit]:
+    """Make units in processes of their own; none outlives this one."""
+    executor = ProcessPoolExecutor(
+        min(workers, len(todo)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(profile, folder),
+    )
+    try:
+        futures = {executor.submit(_make_in_worker, *unit): unit for unit in todo}
+        for future in as_completed(futures):
+            future.result()
+            yield futures[future]
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker died, perhaps for lack of memory; what is finished is kept: "
+            "run the same command again, with fewer workers"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+_worker: dict = {}
+
+
+def _start_worker(profile: Profile, folder: Path) -> None:
+    """Leave Ctrl-C to the parent, and end when it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker.update(profile=profile, folder=folder)
+
+
+def _end_with_parent() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _make_in_worker(task: Task, latent: int) -> None:
+    from squbed_utils import _unit
+
+    if "bench" not in _worker:
+        _worker["bench"] = _new_bench(_worker["profile"], _worker["folder"])
+    _unit.make(_worker["bench"], task, latent)
+
+
+def _new_bench(profile: Profile, folder: Path) -> object:
+    """Load the models, on one thread: with more, sums come out in another order."""
+    import torch
+
+    from squbed_utils import _unit, models
+
+    torch.set_num_threads(1)
+    return _unit.Bench(profile, models.load(profile), Archive(folder))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the archive; the system lets go of it however the process ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another run is filling {folder}; wait for it to end, or choose another --output"
+            ) from error
+        yield
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse to write into a folder that holds anything but an archive."""
+    if not folder.is_dir():
+        return
+    found = sorted(p.name for p in folder.iterdir())
+    foreign = [name for name in found if name not in CONTENTS and not name.endswith(PARTIAL)]
+    if foreign:
+        raise ValueError(
+            f"{folder} holds {foreign[0]!r}, which is no part of an archive; "
+            "choose an empty or new folder"
+        )
+
+
+def _prepare(archive: Archive, resolved: dict, chosen: list[Task], truth: pd.DataFrame) -> None:
+    """Write the tables, references and profile, or check that they are this profile's."""
+    for leftover in archive.folder.rglob(f"*{PARTIAL}"):
+        leftover.unlink()
+    new = not (archive.folder / "profile.yaml").is_file()
+    if new:
+        archive.write_tasks(chosen, truth)
+    else:
+        _refuse_other_profile(archive, resolved)
+    for task, row in zip(chosen, truth.itertuples(), strict=True):
+        if not archive.inside(task.reference).is_file():
+            archive.write_video(task.reference, _world_reference(row))
+    if new:
+        archive.write_profile(resolved)
+
+
+def _world_reference(row: tuple) -> Video:
+    rng = np.random.default_rng(row.reference_seed)
+    return Video(render.render(scenes.parse(row.reference_scene), rng), render.FPS)
+
+
+def _refuse_other_profile(archive: Archive, resolved: dict) -> None:
+    found = profiles.differences(archive.profile, resolved)
+    if found:
+        raise ValueError(
+            f"{archive.folder} was made by another profile: {'; '.join(found)}. "
+            "Undo the change, choose another --output, or delete that folder"
+        )
+    kept = {key: resolved[key] for key in profiles.NOT_SAMPLED if key != "versions"}
+    if any(archive.profile[key] != value for key, value in kept.items()):
+        archive.write_profile(archive.profile | kept)
+        archive.__dict__.pop("profile")
+
+
+def _warn_of_versions(archive: Archive, resolved: dict) -> None:
+    found = profiles.differences(archive.profile["versions"], resolved["versions"])
+    if found:
+        tqdm.write(
+            f"warning: {archive.folder} was begun with other versions ({'; '.join(found)}); its "
+            "last digits may differ between parts",
+            file=sys.stderr,
+        )

@@ -1,0 +1,334 @@
+"""Profiles: which models, prompts and sizes a run uses, as a validated YAML file."""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+from squbed_utils._schema import build, suggestion
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository; paths in profiles are relative to it."""
+
+FOLDER = ROOT / "data" / "profiles"
+SAMPLES = ROOT / "data" / "samples"
+"""Where archives lie if no other place is named: ``data/samples/<profile>/``."""
+
+VERSIONED = ("numpy", "torch", "diffusers", "transformers", "sentence-transformers")
+VERSIONED += ("open_clip_torch", "av")
+"""Libraries whose versions an archive records."""
+
+NOT_SAMPLED = ("estimator", "pca", "versions")
+"""Entries that may change between two runs on one archive."""
+
+
+def _least(least: float, **default: object) -> object:
+    return field(metadata={"least": least}, **default)
+
+
+def _known(*known: str, **default: object) -> object:
+    return field(metadata={"known": known}, **default)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where tasks come from, and which of them to take (see ``tasks.select``)."""
+
+    path: str
+    kind: str = _known("world", default="world")
+    tasks: list | None = None
+    categories: list | None = None
+    per_cell: int | None = _least(1, default=None)
+
+
+@dataclass(frozen=True)
+class VideoModel:
+    """A folder for ``DiffusionPipeline`` and how to call it; `guidance` null: not passed on."""
+
+    path: str
+    height: int = _least(1)
+    width: int = _least(1)
+    frames: int = _least(1)
+    fps: float = _least(0.1)
+    steps: int = _least(1)
+    guidance: float | None = _least(0, default=None)
+    options: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """A local causal language model; `template` makes its input of ``{prompt}``.
+
+    `check` says how a draw is held against its prompt: by the shapes world's grammar, or not.
+    """
+
+    path: str
+    kind: str = _known("local", default="local")
+    template: str = "{prompt} =>"
+    check: str = _known("grammar", "none", default="grammar")
+    max_new_tokens: int = _least(1, default=24)
+    temperature: float = _least(0.01, default=1.0)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A folder with a text encoder or a CLIP model."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class VideoEncoder:
+    """A folder for transformers' ``AutoModel``."""
+
+    path: str
+    kind: str = _known("transformers", default="transformers")
+
+
+@dataclass(frozen=True)
+class Lpips:
+    """A folder with SqueezeNet weights; the unlearned form sums over channels, unweighted."""
+
+    path: str
+    kind: str = _known("unlearned", default="unlearned")
+
+
+MARKERS = {
+    "video_model": "model_index.json",
+    "refiner": "config.json",
+    "text_encoder": "modules.json",
+    "video_encoder": "config.json",
+    "clip": "open_clip_config.json",
+    "lpips": "model.safetensors",
+}
+"""Role -> the file that the folder of its model must hold."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything that a run depends on.
+
+    Attributes
+    ----------
+    name : str
+    dataset : Dataset
+    n, m : int
+        Latent prompts a task (at least 3) and videos a latent prompt (at least 2).
+    video_model, refiner, text_encoder, video_encoder, clip, lpips
+        The models; paths are relative to the repository.
+    batch_size : int
+        Videos made and embedded at once. Part of the result to the last bit, so it is fixed, and
+        the last batch is padded.
+    seed : int
+    estimator : str
+    pca : int or None
+        Dimensions that pooled PCA keeps before estimation; None: all.
+    device : str
+        ``auto`` takes CUDA where there is one, else the CPU.
+    dtype : str
+        Of the video model's weights; all other models run in float32.
+
+    """
+
+    name: str
+    dataset: Dataset
+    n: int = _least(3)
+    m: int = _least(2)
+    video_model: VideoModel
+    refiner: Refiner
+    text_encoder: Encoder
+    video_encoder: VideoEncoder
+    clip: Encoder
+    lpips: Lpips
+    batch_size: int = _least(1)
+    seed: int = _least(0, default=0)
+    estimator: str = "squbed"
+    pca: int | None = _least(2, default=None)
+    device: str = _known("auto", "cpu", "cuda", "mps", default="auto")
+    dtype: str = _known("float32", "bfloat16", "float16", default="float32")
+
+
+def load(name: str | Path) -> Profile:
+    """Read a profile by its name in ``data/profiles/``, or from a ``.yaml`` file.
+
+    Parameters
+    ----------
+    name : str or path
+        ``world``, or a path that ends in ``.yaml``.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such profile; the known ones are listed.
+    ValueError
+        If a key is unknown or missing, or a value is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> load("world").n
+    6
+
+    """
+    settings = _read(find(name), ())
+    profile = build(Profile, settings, f"profile {settings.get('name', name)}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", profile.name):
+        raise ValueError(
+            f"profile {name}: name is {profile.name!r}; expected letters, digits, dots and dashes"
+        )
+    return profile
+
+
+def find(name: str | Path) -> Path:
+    """Return the file of a profile; refuse an unknown name and list the known ones."""
+    text = str(name)
+    path = Path(text) if text.endswith((".yaml", ".yml")) else FOLDER / f"{text}.yaml"
+    if path.is_file():
+        return path
+    known = sorted(p.stem for p in FOLDER.glob("*.yaml"))
+    raise FileNotFoundError(
+        f"no profile {text!r}{suggestion(text, known)}; known: {', '.join(known)}; or give the "
+        "path of a .yaml file"
+    )
+
+
+def path_of(path: str) -> Path:
+    """Return a profile's path as an absolute one."""
+    return ROOT / Path(path).expanduser()
+
+
+def folder_of(profile: Profile, role: str) -> Path:
+    """Return the folder of a role's model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is missing or does not hold such a model.
+    """
+    folder = path_of(getattr(profile, role).path)
+    if not (folder / MARKERS[role]).is_file():
+        raise FileNotFoundError(
+            f"profile {profile.name} expects its {role} in {folder}, which has no "
+            f"{MARKERS[role]}; train the shapes world with `squbed train-world`, or correct "
+            f"{role}.path"
+        )
+    return folder
+
+
+def device_of(name: str) -> str:
+    """Return the device that a profile's name stands for here: ``auto`` is CUDA or the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the named device is not there.
+    """
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    if name == "auto":
+        return "cuda" if there["cuda"] else "cpu"
+    if not there[name]:
+        raise ValueError(f"device {name!r} is not available here; set device: auto in the profile")
+    return name
+
+
+def resolve(profile: Profile) -> dict:
+    """Return what an archive records: all settings, checkpoint hashes and library versions.
+
+    Parameters
+    ----------
+    profile : Profile
+
+    Raises
+    ------
+    FileNotFoundError
+        If the task table or a model is missing.
+    ValueError
+        If the device is not there.
+    """
+    table = path_of(profile.dataset.path)
+    if not table.is_file():
+        raise FileNotFoundError(
+            f"profile {profile.name} expects its tasks in {table}, which does not exist; "
+            "correct dataset.path"
+        )
+    settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
+    checkpoints = {"dataset": _sha256(table)}
+    checkpoints |= {role: _sha256(folder_of(profile, role)) for role in MARKERS}
+    versions = {name: version(name) for name in VERSIONED}
+    return settings | {"checkpoints": checkpoints, "versions": versions}
+
+
+def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
+    """List in words what two resolved profiles differ in, leaving out what changes no sample.
+
+    Examples
+    --------
+    >>> differences({"n": 6, "pca": None}, {"n": 10, "pca": 8})
+    ['n is 6 there and 10 here']
+
+    """
+    found = []
+    for key in sorted(old.keys() | new.keys(), key=str):
+        a, b, name = old.get(key), new.get(key), f"{where}{key}"
+        if a == b or name in NOT_SAMPLED:
+            continue
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, where=f"{name}.")
+        else:
+            found.append(f"{name} is {_short(a)} there and {_short(b)} here")
+    return found
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict:
+    """Read one file over what it extends."""
+    if path in seen:
+        chain = " -> ".join(p.stem for p in (*seen, path))
+        raise ValueError(f"profile {path.stem} extends itself: {chain}; break the circle")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(f"profile {path} is not valid YAML: {problem}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"profile {path} holds {settings!r}; expected keys and values")
+    base = settings.pop("extends", None)
+    if base is None:
+        return settings
+    beside = path.parent / str(base)
+    parent = beside if beside.suffix == ".yaml" and beside.is_file() else find(base)
+    return _merge(_read(parent, (*seen, path)), settings)
+
+
+def _merge(base: dict, over: dict) -> dict:
+    nested = {
+        key: _merge(base[key], value)
+        for key, value in over.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return base | over | nested
+
+
+def _sha256(path: Path) -> str:
+    """Hash a file, or a folder's files with their names."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,281 @@
+"""The samples archive: all that a run drew, embedded and scored, as plain files in one folder.
+
+::
+
+    profile.yaml                     what was run: settings, versions, checkpoint hashes
+    tasks.parquet                    a row a task
+    truth.parquet                    what is really uncertain, where that is known
+    references/<task>.mp4            the reference videos
+    shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
+    videos/<task>/<latent>_<sample>.mp4
+
+Every file is whole or absent, and none holds a date; equal runs give equal bytes.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from squbed_utils import video
+from squbed_utils._files import replacing
+from squbed_utils.accuracy import LABELS
+from squbed_utils.tasks import SAFE_ID, Task
+from squbed_utils.video import Video
+
+OK, FAILED = "ok", "failed"
+
+SHARD = pa.schema(
+    [
+        ("task", pa.string()),
+        ("latent", pa.int32()),
+        ("prompt", pa.string()),
+        ("rejected", pa.list_(pa.string())),
+        ("text_embedding", pa.list_(pa.float32())),
+        ("sample", pa.int32()),
+        ("seed", pa.int64()),
+        ("path", pa.string()),
+        ("embedding", pa.list_(pa.float32())),
+        *((name, pa.float64()) for name in LABELS),
+        ("status", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+"""Columns of a shard; embedding and accuracies are null where the video failed."""
+
+LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
+VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
+VIDEO_COLUMNS += ["status", "error"]
+
+
+def open_archive(folder: Path | str) -> "Archive":
+    """Open a finished archive for reading.
+
+    Parameters
+    ----------
+    folder : path
+        ``data/samples/<profile>``, or where ``squbed collect --output`` wrote.
+
+    Returns
+    -------
+    Archive
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing or is not an archive.
+    ValueError
+        If the collection is not finished.
+    """
+    archive = Archive(folder)
+    archive.require()
+    n, tasks = archive.profile["n"], list(archive.tasks().task)
+    there = sum(archive.shard(task, i).is_file() for task in tasks for i in range(n))
+    if there < n * len(tasks):
+        raise ValueError(
+            f"archive {archive.folder} holds {there} of {n * len(tasks)} latent prompts; run "
+            f"`squbed collect --profile {archive.profile['name']}` to finish it"
+        )
+    return archive
+
+
+class Archive:
+    """An archive in a folder; its tables are read once, when they are first asked for.
+
+    Parameters
+    ----------
+    folder : path
+        Need not exist yet: `open_archive` checks, ``collect`` fills.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    def require(self) -> None:
+        """Raise FileNotFoundError if the folder does not hold an archive."""
+        if not (self.folder / "profile.yaml").is_file():
+            what = "no profile.yaml in it" if self.folder.is_dir() else "no such folder"
+            raise FileNotFoundError(
+                f"no samples archive in {self.folder} ({what}); run "
+                f"`squbed collect --profile {self.folder.name}` or correct the path"
+            )
+
+    @cached_property
+    def profile(self) -> dict:
+        """The resolved profile: settings, checkpoints (sha256) and versions."""
+        self.require()
+        return yaml.safe_load((self.folder / "profile.yaml").read_text(encoding="utf-8"))
+
+    def tasks(self) -> pd.DataFrame:
+        """Return a row a task: task, dataset, category, prompt, reference."""
+        return _read(self.folder / "tasks.parquet").to_pandas()
+
+    def truth(self) -> pd.DataFrame | None:
+        """Return a row a task of what is really uncertain; None where it is not known.
+
+        No estimator may see it.
+        """
+        path = self.folder / "truth.parquet"
+        return _read(path).to_pandas() if path.is_file() else None
+
+    def latents(self) -> pd.DataFrame:
+        """Return a row a latent prompt: task, latent, prompt, embedding, rejected.
+
+        `embedding` is float32 (d_t,); `rejected` lists the draws refused before this one.
+        """
+        rows = self._rows.drop_duplicates(["task", "latent"])
+        rows = rows.drop(columns="embedding").rename(columns={"text_embedding": "embedding"})
+        return rows[LATENT_COLUMNS].reset_index(drop=True)
+
+    def videos(self) -> pd.DataFrame:
+        """Return a row a video, failures included.
+
+        Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
+        ssim, psnr, lpips, clip_reference, clip_prompt, status ("ok" or "failed"), error. A failed
+        video's embedding is None and its accuracies are NaN.
+        """
+        return self._rows[VIDEO_COLUMNS].copy()
+
+    def embeddings(self, task: str) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return one task's embeddings, without its failed videos.
+
+        Parameters
+        ----------
+        task : str
+
+        Returns
+        -------
+        text : numpy.ndarray
+            float32, shape (n, d_t).
+        videos : list of n numpy.ndarray
+            float32, shape (m_i, d_v).
+
+        Raises
+        ------
+        KeyError
+            If the archive has no such task.
+        """
+        rows = self._rows[self._rows.task == task]
+        if rows.empty:
+            raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
+        text, videos = [], []
+        for _, latent in rows.groupby("latent"):
+            text.append(latent.text_embedding.iloc[0])
+            good = latent.embedding[latent.status == OK]
+            videos.append(np.stack(list(good)) if len(good) else np.empty((0, 2), np.float32))
+        return np.stack(text), videos
+
+    def read_video(self, path: str) -> np.ndarray:
+        """Read a video by its path within the archive: uint8 (T, H, W, 3).
+
+        Raises
+        ------
+        ValueError
+            If the path leads out of the archive.
+        """
+        return video.read(self.inside(path)).frames
+
+    def reference(self, task: str) -> np.ndarray:
+        """Read the reference video of a task: uint8 (T, H, W, 3)."""
+        return self.read_video(reference_path(task))
+
+    def inside(self, path: str) -> Path:
+        """Return the absolute path of a file in the archive; refuse one that lies outside."""
+        whole = (self.folder / path).resolve()
+        if not whole.is_relative_to(self.folder.resolve()):
+            raise ValueError(f"path {path!r} leads out of the archive {self.folder}")
+        return whole
+
+    def shard(self, task: str, latent: int) -> Path:
+        """Return where the shard of a latent prompt lies."""
+        return self.inside(f"shards/{safe(task)}/{latent:d}.parquet")
+
+    def finished(self, task: str, latent: int, *, retry_failed: bool = False) -> bool:
+        """Say whether a latent prompt's shard and videos are there and whole.
+
+        Parameters
+        ----------
+        task : str
+        latent : int
+        retry_failed : bool
+            Whether a shard with failed videos counts as not finished.
+        """
+        try:
+            rows = pq.read_table(self.shard(task, latent), columns=["path", "status"]).to_pylist()
+        except (FileNotFoundError, pa.ArrowException):
+            return False
+        failed = [row for row in rows if row["status"] != OK]
+        if len(rows) != self.profile["m"] or (failed and retry_failed):
+            return False
+        files = (self.inside(row["path"]) for row in rows if row["status"] == OK)
+        return all(file.is_file() and file.stat().st_size for file in files)
+
+    def write_shard(self, task: str, latent: int, rows: list[dict]) -> None:
+        """Write the rows of one latent prompt; from then on it is finished."""
+        _write(self.shard(task, latent), pa.Table.from_pylist(rows, schema=SHARD))
+
+    def write_tasks(self, tasks: list[Task], truth: pd.DataFrame | None) -> None:
+        """Write the tables of tasks and of their truth."""
+        rows = [
+            {"task": t.id, "dataset": t.dataset, "category": t.category, "prompt": t.prompt}
+            | {"reference": t.reference}
+            for t in tasks
+        ]
+        _write(self.folder / "tasks.parquet", pa.Table.from_pylist(rows))
+        if truth is not None:
+            table = pa.Table.from_pandas(truth, preserve_index=False).replace_schema_metadata()
+            _write(self.folder / "truth.parquet", table)
+
+    def write_profile(self, resolved: dict) -> None:
+        """Write the resolved profile, which makes the folder an archive."""
+        with replacing(self.folder / "profile.yaml") as partial:
+            partial.write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
+
+    def write_video(self, path: str, clip: Video) -> None:
+        """Write a video, lossless, to its path within the archive."""
+        video.write(self.inside(path), clip.frames, clip.fps)
+
+    @cached_property
+    def _rows(self) -> pd.DataFrame:
+        """All shards, in the order of tasks, latent prompts and samples."""
+        shards = [
+            _read(self.shard(task, latent))
+            for task in self.tasks().task
+            for latent in range(self.profile["n"])
+        ]
+        return pa.concat_tables(shards).to_pandas()
+
+
+def safe(task: str) -> str:
+    """Return a task id; refuse one that is not a plain file name."""
+    if not SAFE_ID.fullmatch(task):
+        raise ValueError(f"task id {task!r} cannot name a file; expected letters, digits, . _ -")
+    return task
+
+
+def reference_path(task: str) -> str:
+    """Return where a task's reference video lies within an archive."""
+    return f"references/{safe(task)}.mp4"
+
+
+def video_path(task: str, latent: int, sample: int) -> str:
+    """Return where a video lies within an archive."""
+    return f"videos/{safe(task)}/{latent:d}_{sample:d}.mp4"
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, partitioning=None)
+    except pa.ArrowException as error:
+        raise ValueError(
+            f"table {path} cannot be read ({error}); delete it and run `squbed collect` again"
+        ) from error
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")

@@ -1,0 +1,227 @@
+"""Read, write and align videos."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from scipy.sparse import csr_array
+
+from squbed_utils._files import replacing
+
+LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "threads": "1"}}
+"""Exact pixels, and the same bytes every time: one thread, no date."""
+
+PREVIEW = {"codec": "libx264", "pix_fmt": "yuv420p", "options": {"crf": "18", "threads": "1"}}
+"""Lossy, but what every browser plays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """A video in memory.
+
+    Attributes
+    ----------
+    frames : numpy.ndarray
+        uint8, shape (T, H, W, 3), RGB.
+    fps : float
+        Frames a second, > 0.
+    """
+
+    frames: np.ndarray
+    fps: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a video."""
+        check_frames(self.frames)
+        if not (np.isfinite(self.fps) and self.fps > 0):
+            raise ValueError(f"fps is {self.fps}; expected a positive number of frames a second")
+
+
+def check_frames(frames: np.ndarray) -> None:
+    """Refuse an array that is not a video: uint8, shape (T, H, W, 3), nothing empty."""
+    shape, dtype = getattr(frames, "shape", None), getattr(frames, "dtype", type(frames).__name__)
+    if shape is None or len(shape) != 4 or shape[-1] != 3 or 0 in shape or dtype != np.uint8:
+        raise ValueError(f"frames are {dtype} {shape}; expected uint8 (T, H, W, 3), T, H, W >= 1")
+
+
+def write(path: Path | str, frames: np.ndarray, fps: float) -> None:
+    """Write a lossless mp4: ``read`` returns the same pixels, and equal input gives equal bytes.
+
+    The file is written under a temporary name and renamed, so that it is whole or absent.
+
+    Parameters
+    ----------
+    path : path
+        Ends in ``.mp4``; its folder is made if need be.
+    frames : numpy.ndarray
+        uint8, shape (T, H, W, 3), RGB.
+    fps : float
+        Frames a second, > 0.
+
+    Raises
+    ------
+    ValueError
+        If the frames are not such an array or fps is not positive.
+    """
+    _encode(Path(path), Video(frames, fps), LOSSLESS)
+
+
+def write_preview(path: Path | str, frames: np.ndarray, fps: float) -> None:
+    """Write a lossy mp4 that browsers play; an odd last row or column is repeated once.
+
+    Parameters
+    ----------
+    path, frames, fps
+        As in ``write``.
+
+    Raises
+    ------
+    ValueError
+        As ``write``.
+    """
+    check_frames(frames)
+    odd = [(0, 0), *((0, side % 2) for side in frames.shape[1:3]), (0, 0)]
+    _encode(Path(path), Video(np.pad(frames, odd, mode="edge"), fps), PREVIEW)
+
+
+def read(path: Path | str) -> Video:
+    """Read a video file.
+
+    Parameters
+    ----------
+    path : path
+        Any container and codec that FFmpeg reads; its first video stream is decoded.
+
+    Returns
+    -------
+    Video
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is empty, not a video, or cut short.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no video {path}; check the path, or generate it again")
+    if path.stat().st_size == 0:
+        raise ValueError(f"video {path} is empty (0 bytes); delete it and generate it again")
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            fps, expected = float(stream.average_rate or stream.guessed_rate or 0), stream.frames
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    except (av.FFmpegError, IndexError) as error:
+        raise ValueError(f"video {path} cannot be read ({error}); expected a video file") from error
+    if not frames or len(frames) < expected:
+        raise ValueError(
+            f"video {path} is cut short: {len(frames)} of {expected} frames; generate it again"
+        )
+    return Video(np.stack(frames), fps)
+
+
+def align(video: Video, reference: Video) -> tuple[np.ndarray, np.ndarray]:
+    """Bring a video and its reference to one length, rate and size, so that pixels compare.
+
+    The rule, which changes nothing where the two already agree:
+
+    1. Time. Both are cut to the shorter duration and sampled at the lower of the two frame rates.
+       For the time k / rate the frame with the nearest time stamp is taken; of two equally near
+       ones the later.
+    2. Shape. The video is cropped around its centre to the reference's aspect ratio.
+    3. Size. The one with more pixels is reduced to the size of the other by averaging areas, so
+       nothing is ever enlarged but a side that the rounding of step 2 left a pixel short.
+
+    Parameters
+    ----------
+    video, reference : Video
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        The video and the reference: uint8, both of shape (T, H, W, 3).
+    """
+    rate = min(video.fps, reference.fps)
+    duration = min(len(v.frames) / v.fps for v in (video, reference))
+    count = max(1, int(np.floor(duration * rate + 1e-6)))
+    times = np.arange(count) / rate
+    frames, target = (v.frames[_nearest(times, v)] for v in (video, reference))
+    frames = crop_to_aspect(frames, *target.shape[1:3])
+    smaller = min(frames.shape[1:3], target.shape[1:3], key=np.prod)
+    return resize_area(frames, *smaller), resize_area(target, *smaller)
+
+
+def crop_to_aspect(frames: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Cut out the largest centred window with the aspect ratio height : width.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        Shape (T, H, W, 3).
+    height, width : int
+        Only their ratio counts.
+    """
+    h, w = frames.shape[1:3]
+    if w * height > h * width:
+        new_h, new_w = h, max(1, round(h * width / height))
+    else:
+        new_h, new_w = max(1, round(w * height / width)), w
+    top, left = (h - new_h) // 2, (w - new_w) // 2
+    return frames[:, top : top + new_h, left : left + new_w]
+
+
+def resize_area(frames: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize so that each new pixel is the mean of the area that it covers.
+
+    Parameters
+    ----------
+    frames : numpy.ndarray
+        uint8, shape (T, H, W, 3).
+    height, width : int
+        The new size.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (T, height, width, 3), rounded to nearest.
+    """
+    h, w = frames.shape[1:3]
+    if (h, w) == (height, width):
+        return frames
+    rows, columns = _area_weights(h, height), _area_weights(w, width)
+    out = np.empty((len(frames), height, width, 3), np.uint8)
+    for i, frame in enumerate(frames):
+        mixed = (rows @ frame.reshape(h, w * 3).astype(np.float64)).reshape(height, w, 3)
+        across = columns @ mixed.transpose(1, 0, 2).reshape(w, height * 3)
+        out[i] = np.rint(across.reshape(width, height, 3)).transpose(1, 0, 2)
+    return out
+
+
+def _nearest(times: np.ndarray, video: Video) -> np.ndarray:
+    """Index of the frame whose time stamp i / fps is nearest to each time."""
+    return np.minimum(np.floor(times * video.fps + 0.5 + 1e-6).astype(int), len(video.frames) - 1)
+
+
+def _area_weights(old: int, new: int) -> csr_array:
+    """Weights (new, old): what fraction of each new interval each old one covers."""
+    edges = np.linspace(0, old, new + 1)
+    unit = np.arange(old)
+    overlap = np.minimum(edges[1:, None], unit + 1) - np.maximum(edges[:-1, None], unit)
+    weights = np.maximum(overlap, 0)
+    return csr_array(weights / weights.sum(1, keepdims=True))
+
+
+def _encode(path: Path, video: Video, encoding: dict) -> None:
+    rate = Fraction(video.fps).limit_denominator(100_000)
+    with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        stream = container.add_stream(encoding["codec"], rate, options=encoding["options"])
+        stream.pix_fmt = encoding["pix_fmt"]
+        stream.height, stream.width = video.frames.shape[1:3]
+        for frame in video.frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
