@@ -10,7 +10,7 @@ FRAMES, SIDE, FPS = 9, 32, 8
 """Frames a video, pixels a side, frames a second."""
 
 SUPERSAMPLING = 3
-RADIUS = {"small": 5.0, "large": 9.0}
+RADIUS = {"small": 6.0, "large": 9.5}
 STEP = 1.25
 """Pixels that a moving shape covers between two frames."""
 

@@ -21,7 +21,7 @@ STEPS = {
     "clip": 800,
     "recogniser": 1200,
     "lpips_backbone": 400,
-    "vae": 2200,
+    "vae": 2700,
     "transformer": 2400,
 }
 """Optimiser steps of each part; the order is the order of training."""

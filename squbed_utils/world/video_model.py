@@ -57,7 +57,7 @@ def vae_loss(vae: AutoencoderKLWan, videos: torch.Tensor) -> torch.Tensor:
     """Squared and absolute error of the reconstruction, and a faint pull to a unit Gaussian."""
     posterior = vae.encode(videos).latent_dist
     error = vae.decode(posterior.sample()).sample - videos
-    return error.square().mean() + 0.1 * error.abs().mean() + 1e-6 * posterior.kl().mean()
+    return error.square().mean() + 0.1 * error.abs().mean() + 2e-7 * posterior.kl().mean()
 
 
 def train_vae(folder: Path, steps: int, batch: int = 16) -> AutoencoderKLWan:
@@ -191,7 +191,7 @@ def train_transformer(
         batch_latents = latents[chosen].to(torch.get_default_device())
         return model.loss(batch_latents, [training_caption(scenes[i], rng) for i in chosen])
 
-    return train("transformer", model, loss, steps=steps, learning_rate=2e-3, folder=folder)
+    return train("transformer", model, loss, steps=steps, learning_rate=1.5e-3, folder=folder)
 
 
 def save_pipeline(vae: AutoencoderKLWan, model: TextToLatents, out: Path) -> None:
