@@ -1,0 +1,100 @@
+"""The shipped checkpoints: what they claim is measured again, and they can be trained anew."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+from transformers import AutoModelForCausalLM, AutoModelForImageClassification, AutoTokenizer
+
+from squbed_utils.world import quality, train, video_model
+from squbed_utils.world.card import write_card
+from squbed_utils.world.draw import any_scene, caption, partial
+from squbed_utils.world.encoders import recognise
+from squbed_utils.world.render import render
+from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, complete
+
+WORLD = Path(__file__).parent.parent / "data/world"
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    pipe = DiffusionPipeline.from_pretrained(WORLD / "video_model")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture(scope="module")
+def recogniser():
+    return AutoModelForImageClassification.from_pretrained(WORLD / "recogniser").eval()
+
+
+def test_the_recogniser_is_right_on_fresh_renderings(recogniser):
+    rng = np.random.default_rng(11)
+    scenes = [any_scene(rng) for _ in range(600)]
+    named = recognise(recogniser, np.stack([render(s, rng) for s in scenes]))
+    assert min(quality.agreement(scenes, named).values()) >= 0.97
+
+
+def test_the_video_model_shows_what_a_full_prompt_asks_for(pipeline, recogniser):
+    rng = np.random.default_rng(12)
+    common = [shapes[0] for shapes in CATEGORIES.values()] * 8
+    scenes = [complete({"shape": shape}, rng) for shape in common]
+    videos = quality.generate(pipeline, [caption(s, rng) for s in scenes])
+    # 40 videos at a true rate of 0.90 show 0.80 or more in 98 % of draws.
+    assert min(quality.agreement(scenes, recognise(recogniser, videos)).values()) >= 0.8
+
+
+def test_the_vae_reconstructs(pipeline):
+    assert quality.reconstruction(pipeline, count=32) >= 27
+
+
+def test_the_refiner_keeps_what_the_prompt_says():
+    model = AutoModelForCausalLM.from_pretrained(WORLD / "refiner").eval()
+    tokenizer = AutoTokenizer.from_pretrained(WORLD / "refiner")
+    rng = np.random.default_rng(13)
+    torch.manual_seed(13)
+    prompts = [caption(partial(any_scene(rng), rng), rng) for _ in range(100)]
+    kept = [quality.keeps(quality.draw_refinement(model, tokenizer, p), p) for p in prompts]
+    assert sum(kept) >= 97
+
+
+def test_what_does_not_parse_is_not_kept():
+    assert not quality.keeps("a red dragon", "a red circle")
+    assert not quality.keeps("a red circle", "a red circle")
+    full = "a small red circle moving left on a black background"
+    assert quality.keeps(full, "a red circle")
+
+
+def test_the_card_is_what_was_measured(tmp_path):
+    report = json.loads((WORLD / "quality.json").read_text())
+    write_card(tmp_path / "README.md", report, train.STEPS, train.CLIPS)
+    assert (tmp_path / "README.md").read_text() == (WORLD / "README.md").read_text()
+    assert report["parameters"] == train.parameters(WORLD)
+    assert sum(report["parameters"].values()) <= 30
+
+
+def test_every_checkpoint_can_be_trained_from_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_model, "SHARD", 64)
+    monkeypatch.setattr(train, "CLIPS", 64)
+    monkeypatch.setattr(train, "measure", lambda folder: {})
+    train.train_world(tmp_path / "out", tmp_path / "work", steps=dict.fromkeys(train.STEPS, 1))
+    for name in (*train.TRAINERS, "video_model"):
+        assert list((tmp_path / "out" / name).rglob("*.safetensors")), name
+    pipe = DiffusionPipeline.from_pretrained(tmp_path / "out/video_model")
+    pipe.set_progress_bar_config(disable=True)
+    (video,) = quality.generate(pipe, ["a red circle"])
+    assert video.shape == (9, 32, 32, 3)
+
+
+def test_an_unknown_model_is_named_with_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match="no model 'gan'; its models: sentence_encoder"):
+        train.train_world(tmp_path, tmp_path, only="gan")
+
+
+def test_agreement_counts_attributes():
+    asked = [dict.fromkeys(ATTRIBUTES, "x"), dict.fromkeys(ATTRIBUTES, "y")]
+    named = [dict.fromkeys(ATTRIBUTES, "x"), dict.fromkeys(ATTRIBUTES, "x")]
+    assert set(quality.agreement(asked, named).values()) == {0.5}
