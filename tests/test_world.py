@@ -139,7 +139,7 @@ def test_no_shape_is_cut_by_the_frame(shape, motion):
 def test_a_circle_covers_its_area_and_its_edge_is_smooth():
     video = drawing.render(FULL | {"motion": "still"}, np.random.default_rng(0))
     alpha = video[0, ..., 0] / (255 * drawing.COLOUR["red"][0])
-    assert alpha.sum() == pytest.approx(math.pi * (0.92 * 5) ** 2, rel=0.02)
+    assert alpha.sum() == pytest.approx(math.pi * (0.92 * drawing.RADIUS["small"]) ** 2, rel=0.02)
     assert ((alpha > 0.1) & (alpha < 0.9)).sum() > 10
 
 
