@@ -16,17 +16,17 @@ from squbed_utils.world.tasks import COLUMNS, task_table
 
 STEPS = {
     "sentence_encoder": 800,
-    "refiner": 2000,
+    "refiner": 3000,
     "video_encoder": 1000,
     "clip": 800,
     "recogniser": 1200,
     "lpips_backbone": 400,
     "vae": 2700,
-    "transformer": 2400,
+    "transformer": 2000,
 }
 """Optimiser steps of each part; the order is the order of training."""
 
-CLIPS = 16384
+CLIPS = 12288
 """Clips in the video model's training set."""
 
 TRAINERS: dict[str, Callable] = {
