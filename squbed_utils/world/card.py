@@ -64,7 +64,9 @@ def write_card(path: Path, report: dict, steps: dict[str, int], clips: int) -> N
     clips : int
         Clips in the video model's training set.
     """
-    sizes = report["parameters"] | {"vae": "in video_model", "transformer": "in video_model"}
+    sizes = report["parameters"] | dict.fromkeys(
+        ("vae", "decoder", "transformer"), "in video_model"
+    )
     levels = zip(COVERAGE, zip(*CATEGORIES.values(), strict=True), strict=True)
     rows = {"recogniser on renderings": report["recogniser"]} | {
         f"generated, {level} subjects": row for level, row in report["generation"].items()

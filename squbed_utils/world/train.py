@@ -22,7 +22,8 @@ STEPS = {
     "recogniser": 1200,
     "lpips_backbone": 400,
     "vae": 2700,
-    "transformer": 2000,
+    "decoder": 700,
+    "transformer": 1800,
 }
 """Optimiser steps of each part; the order is the order of training."""
 
@@ -40,9 +41,10 @@ TRAINERS: dict[str, Callable] = {
 
 
 def train_video_model(work: Path, out: Path, steps: dict[str, int], clips: int) -> None:
-    """Train the VAE, encode the clips, train transformer and text encoder, save the pipeline."""
+    """Train VAE, decoder, transformer and text encoder in turn, and save the pipeline."""
     vae = video_model.train_vae(work, steps["vae"])
     raw = video_model.cached_latents(vae, work / "latents", clips)
+    video_model.train_decoder(vae, raw, work, steps["decoder"])
     latents = video_model.standardise(vae, raw)
     torch.manual_seed(0)
     model = video_model.train_transformer(latents, work, steps["transformer"])
