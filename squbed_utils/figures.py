@@ -1,0 +1,34 @@
+"""Figures 1 to 5 and their parts: axes from tables, figures from axes, and one way to save.
+
+Nothing here computes a result, shows or saves, but `save`. Every label, count, p-value and
+interval comes from the data given. `plot_*` draw one panel, `figure_*` a whole figure.
+"""
+
+from squbed_utils.figures_cases import figure_1, figure_2, plot_positions, plot_terms
+from squbed_utils.figures_frames import Example, contact_sheet, plot_frames
+from squbed_utils.figures_panels import figure_3, figure_4, figure_5, plot_points
+from squbed_utils.figures_style import COVERAGE_COLOURS, DOUBLE, SINGLE, STYLE, save
+from squbed_utils.figures_truth import figure_subset_size, figure_truth, plot_curve, plot_taus
+
+__all__ = [
+    "COVERAGE_COLOURS",
+    "DOUBLE",
+    "SINGLE",
+    "STYLE",
+    "Example",
+    "contact_sheet",
+    "figure_1",
+    "figure_2",
+    "figure_3",
+    "figure_4",
+    "figure_5",
+    "figure_subset_size",
+    "figure_truth",
+    "plot_curve",
+    "plot_frames",
+    "plot_points",
+    "plot_positions",
+    "plot_taus",
+    "plot_terms",
+    "save",
+]
