@@ -120,9 +120,16 @@ def train_lpips_backbone(work: Path, out: Path, steps: int = 800, batch: int = 9
         frames = clips(scenes, rng)[:, :, int(rng.integers(FRAMES))]
         return group_loss(model(frames), scenes, SEEN_IN_A_FRAME)
 
-    train("lpips_backbone", model, loss, steps=steps, learning_rate=5e-4, folder=work)
+    train("lpips_backbone", model, loss, steps=steps, learning_rate=1e-3, folder=work)
     out.mkdir(parents=True, exist_ok=True)
     save_file(model.state_dict(), out / "model.safetensors")
+
+
+def softened(frames: torch.Tensor) -> torch.Tensor:
+    """Blur each item by a random amount and add faint noise, as a decoder might."""
+    amount = torch.rand(len(frames), 1, 1, 1, device=frames.device)
+    mean = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return torch.lerp(frames, mean, amount) + 0.03 * torch.randn_like(frames)
 
 
 def train_recogniser(work: Path, out: Path, steps: int = 2000, batch: int = 64) -> None:
@@ -141,7 +148,7 @@ def train_recogniser(work: Path, out: Path, steps: int = 2000, batch: int = 64) 
     def loss(rng: np.random.Generator) -> torch.Tensor:
         scenes = [any_scene(rng) for _ in range(batch)]
         frames = clips(scenes, rng).transpose(1, 2).flatten(1, 2)
-        return group_loss(model(frames).logits, scenes, tuple(ATTRIBUTES))
+        return group_loss(model(softened(frames)).logits, scenes, tuple(ATTRIBUTES))
 
     train("recogniser", model, loss, steps=steps, learning_rate=2e-3, folder=work)
     model.save_pretrained(out)

@@ -19,10 +19,10 @@ STEPS = {
     "refiner": 3000,
     "video_encoder": 1000,
     "clip": 800,
-    "recogniser": 1200,
-    "lpips_backbone": 400,
+    "recogniser": 2600,
+    "lpips_backbone": 1600,
     "vae": 2700,
-    "decoder": 700,
+    "decoder": 1200,
     "transformer": 1800,
 }
 """Optimiser steps of each part; the order is the order of training."""
