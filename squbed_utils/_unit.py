@@ -50,17 +50,17 @@ def make(bench: Bench, task: Task, latent: int) -> None:
     shared = {"task": task.id, "latent": latent, "prompt": drawn.prompt}
     shared |= {"rejected": list(drawn.rejected)}
     shared |= {"text_embedding": models.embed_text([drawn.prompt])[0].tolist()}
-    rows, stored = [], {}
+    rows, stored = [], []
     for sample, (frames, error) in enumerate(_generate(models, drawn.prompt, seeds)):
         row = shared | {"sample": sample, "seed": seeds[sample], "status": FAILED, "error": error}
         if frames is not None:
             path = video_path(task.id, latent, sample)
             bench.archive.write_video(path, Video(frames, profile.video_model.fps))
-            stored[sample] = video.read(bench.archive.inside(path))
             row |= {"path": path, "status": OK}
         rows.append(row)
-    for sample, measured in zip(stored, _measure(bench, task, list(stored.values())), strict=True):
-        rows[sample] |= measured
+        stored.append(video.read(bench.archive.inside(path)) if frames is not None else None)
+    for row, measured in zip(rows, _measure(bench, task, stored), strict=True):
+        row |= measured
     bench.archive.write_shard(task.id, latent, rows)
 
 
@@ -73,16 +73,33 @@ def _generate(
     """
     try:
         return [(frames, None) for frames in models.generate([prompt] * len(seeds), seeds)]
+    except Exception:
+        return [_generate_alone(models, prompt, seeds, i) for i in range(len(seeds))]
+
+
+def _generate_alone(
+    models: Models, prompt: str, seeds: list[int], i: int
+) -> tuple[np.ndarray | None, str | None]:
+    """Generate one video with copies of itself around it, as its place in a batch has a say."""
+    try:
+        return models.generate([prompt] * len(seeds), [seeds[i]] * len(seeds))[i], None
     except Exception as error:
-        if len(seeds) > 1:
-            return [_generate(models, prompt, [seed])[0] for seed in seeds]
-        return [(None, f"{type(error).__name__}: {error}"[:LONGEST_ERROR])]
+        return None, f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
 
 
-def _measure(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
-    """Return the embedding and the accuracies of each stored video."""
-    if not videos:
-        return []
+def _measure(bench: Bench, task: Task, stored: list[Video | None]) -> list[dict]:
+    """Return the embedding and the accuracies of each stored video, nothing for those that failed.
+
+    In a batch another video stands in for a failed one, so that the rest keep their places.
+    """
+    stand_in = next((v for v in stored if v is not None), None)
+    if stand_in is None:
+        return [{}] * len(stored)
+    measured = _measure_all(bench, task, [v or stand_in for v in stored])
+    return [m if v is not None else {} for m, v in zip(measured, stored, strict=True)]
+
+
+def _measure_all(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
     models = bench.models
     reference = _reference(bench.archive.inside(reference_path(task.id)))
     pairs = [video.align(v, reference) for v in videos]

@@ -148,6 +148,17 @@ def _add_train_world(commands: argparse._SubParsersAction) -> None:
         "interruption left.",
     )
     command.add_argument("--only", metavar="NAME", help="train this model alone")
+    command.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda", "mps"),
+        help="where to train; auto takes CUDA where there is one (default: %(default)s)",
+    )
+    command.add_argument(
+        "--quick",
+        action="store_true",
+        help="a fiftieth of the steps, into build/world-quick, to see that it runs",
+    )
 
 
 def _collect(options: argparse.Namespace) -> None:
@@ -198,10 +209,15 @@ def _estimate(options: argparse.Namespace) -> None:
 
 
 def _train_world(options: argparse.Namespace) -> None:
-    from squbed_utils.profiles import ROOT
-    from squbed_utils.world.train import train_world
+    from squbed_utils.profiles import ROOT, device_of
+    from squbed_utils.world.train import STEPS, train_world
 
-    train_world(ROOT / "data" / "world", ROOT / "build" / "world", only=options.only)
+    build, steps = ROOT / "build", STEPS
+    folder, work = ROOT / "data" / "world", build / "world"
+    if options.quick:
+        folder, work = build / "world-quick", build / "world-quick-work"
+        steps = {name: max(1, count // 50) for name, count in STEPS.items()}
+    train_world(folder, work, only=options.only, steps=steps, device=device_of(options.device))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -95,16 +95,17 @@ def collect(
     return open_archive(archive.folder)
 
 
-def _show_progress(done: Iterator[Unit], before: int, total: int) -> None:
-    bar = tqdm(total=total, initial=before, desc="latent prompts", file=sys.stderr)
-    with bar:
+def _show_progress(done: Generator[Unit], before: int, total: int) -> None:
+    bar = tqdm(total=total, initial=before, desc="loading models", file=sys.stderr)
+    with bar, closing(done):
         for _ in done:
+            bar.set_description("latent prompts", refresh=False)
             bar.update()
 
 
 def _in_this_process(
     profile: Profile, folder: Path, todo: list[Unit], workers: int
-) -> Iterator[Unit]:
+) -> Generator[Unit]:
     """Make one unit after the other, here."""
     import torch
 
@@ -120,7 +121,7 @@ def _in_this_process(
         torch.set_num_threads(threads)
 
 
-def _in_workers(profile: Profile, folder: Path, todo: list[Unit], workers: int) -> Iterator[Unit]:
+def _in_workers(profile: Profile, folder: Path, todo: list[Unit], workers: int) -> Generator[Unit]:
     """Make units in processes of their own; none outlives this one."""
     executor = ProcessPoolExecutor(
         min(workers, len(todo)),

@@ -1,7 +1,8 @@
 """The models of a run, each loaded by its ecosystem's own loader and wrapped as a function.
 
 Everything runs in batches of one fixed size, the last one padded, and every random draw has a CPU
-generator of its own. So what comes out for one item depends on that item and its seed alone.
+generator of its own. So what comes out for one item depends on the item, its seed and its place in
+the batch (which can change the last bit), and not on what else the batch holds.
 """
 
 from collections.abc import Callable
@@ -150,7 +151,7 @@ def _generator(profile: Profile, folder: Path, device: str) -> Callable:
 
     @torch.inference_mode()
     def batch(items: list[tuple[str, int]]) -> list[np.ndarray]:
-        generators = [torch.Generator("cpu").manual_seed(seed) for _, seed in items]
+        generators = [torch.Generator("cpu").manual_seed(int(seed)) for _, seed in items]
         return list(pipeline([prompt for prompt, _ in items], generator=generators, **call).frames)
 
     def generate(prompts: list[str], seeds: list[int]) -> list[np.ndarray]:

@@ -205,8 +205,8 @@ class Archive:
             Whether a shard with failed videos counts as not finished.
         """
         try:
-            rows = pq.read_table(self.shard(task, latent), columns=["path", "status"]).to_pylist()
-        except (FileNotFoundError, pa.ArrowException):
+            rows = _read(self.shard(task, latent)).to_pylist()
+        except (FileNotFoundError, ValueError):
             return False
         failed = [row for row in rows if row["status"] != OK]
         if len(rows) != self.profile["m"] or (failed and retry_failed):

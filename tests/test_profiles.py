@@ -1,0 +1,160 @@
+import dataclasses
+import shutil
+
+import pytest
+import yaml
+
+from squbed_utils import profiles
+from squbed_utils.profiles import load
+
+NAMES = sorted(path.stem for path in profiles.FOLDER.glob("*.yaml"))
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name="mine", **settings):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({"extends": "world", "name": name} | settings))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_profile_is_valid_and_named_as_its_file(name):
+    assert load(name).name == name
+
+
+def test_sizes_of_the_embedded_profiles():
+    sizes = {name: (p.n, p.m, p.dataset.per_cell) for name in NAMES for p in [load(name)]}
+    assert sizes["world"] == (6, 6, None)
+    assert sizes["world-quick"] == (3, 3, 1)
+    assert sizes["world-10x10"] == (10, 10, None)
+
+
+def test_extends_changes_only_what_is_given(write):
+    world, mine = load("world"), load(write(video_model={"steps": 50}, n=4))
+    assert mine.video_model == dataclasses.replace(world.video_model, steps=50)
+    assert dataclasses.replace(mine, name="world", n=6, video_model=world.video_model) == world
+
+
+def test_extends_a_file_beside(write):
+    write("base", seed=5)
+    assert load(write("top", extends="base.yaml")).seed == 5
+
+
+def test_extends_in_a_circle(write):
+    write("b", extends="a.yaml")
+    circular = write("a", extends="b.yaml")
+    with pytest.raises(ValueError, match="profile a extends itself: a -> b -> a"):
+        load(circular)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sed": 1}, r"profile mine: unknown key 'sed' \(did you mean 'seed'\?\); known: name, "),
+        ({"video_model": {"hight": 3}}, "video_model: unknown key 'hight'.*known: path, height"),
+        ({"n": 2}, "profile mine: n is 2; expected at least 3"),
+        ({"m": 1}, "m is 1; expected at least 2"),
+        ({"n": "six"}, "n is 'six'; expected int"),
+        ({"n": True}, "n is True; expected int"),
+        ({"n": 6.0}, "n is 6.0; expected int"),
+        ({"pca": "x"}, "pca is 'x'; expected int or null"),
+        ({"video_model": {"fps": 0}}, "video_model: fps is 0.0; expected at least 0.1"),
+        ({"video_model": {"guidance": -1}}, "guidance is -1.0; expected at least 0"),
+        ({"video_model": "wan"}, "video_model is 'wan'; expected keys and values"),
+        ({"dataset": {"kind": "panda"}}, "dataset: kind is 'panda'; known: world"),
+        ({"lpips": {"kind": "alex"}}, "lpips: kind is 'alex'; known: unlearned"),
+        ({"device": "tpu"}, "device is 'tpu'; known: auto, cpu, cuda, mps"),
+        ({"name": "../x"}, "name is '../x'; expected letters, digits"),
+    ],
+)
+def test_mistakes(write, settings, message):
+    with pytest.raises(ValueError, match=message):
+        load(write(**settings))
+
+
+def test_missing_keys(tmp_path):
+    (tmp_path / "a.yaml").write_text("name: a\nn: 3\n")
+    with pytest.raises(ValueError, match="profile a: missing dataset, m, video_model, .*extend"):
+        load(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "just words"])
+def test_not_a_mapping(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ValueError, match="a.yaml holds .* expected keys and values"):
+        load(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: !!python/object/apply:os.system ['true']"])
+def test_not_yaml(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ValueError, match="a.yaml is not valid YAML"):
+        load(tmp_path / "a.yaml")
+
+
+def test_unknown_profile():
+    with pytest.raises(FileNotFoundError, match=r"no profile 'wrld' \(did you mean 'world'\?\); k"):
+        load("wrld")
+
+
+def test_options_reach_the_video_model(write):
+    options = load(write(video_model={"options": {"flow_shift": 3}})).video_model.options
+    assert options == {"max_sequence_length": 24, "flow_shift": 3}
+
+
+def test_resolve_records_hashes_versions_and_the_device(tiny_profile):
+    resolved = profiles.resolve(load(tiny_profile))
+    assert set(resolved["checkpoints"]) == {"dataset", *profiles.MARKERS}
+    assert all(len(digest) == 64 for digest in resolved["checkpoints"].values())
+    assert {"torch", "diffusers"} <= set(resolved["versions"])
+    assert resolved["device"] == "cpu"
+    assert yaml.safe_load(yaml.safe_dump(resolved)) == resolved
+
+
+def test_a_changed_weight_changes_the_hash(tiny_profile, tmp_path):
+    profile = load(tiny_profile)
+    folder = shutil.copytree(profiles.path_of(profile.clip.path), tmp_path / "clip")
+    moved = dataclasses.replace(profile, clip=profiles.Encoder(str(folder)))
+    before, same = (profiles.resolve(p)["checkpoints"] for p in (profile, moved))
+    assert before == same
+    weights = folder / "open_clip_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    after = profiles.resolve(moved)["checkpoints"]
+    assert [role for role in after if after[role] != before[role]] == ["clip"]
+
+
+@pytest.mark.parametrize("role", sorted(profiles.MARKERS))
+def test_a_missing_model_is_named(tiny_profile, tmp_path, role):
+    profile = load(tiny_profile)
+    gone = dataclasses.replace(getattr(profile, role), path=str(tmp_path / "gone"))
+    expected = f"profile world-tiny expects its {role} in .*gone, which has no .*train-world"
+    with pytest.raises(FileNotFoundError, match=expected):
+        profiles.resolve(dataclasses.replace(profile, **{role: gone}))
+
+
+def test_a_missing_task_table(tiny_profile):
+    profile = load(tiny_profile)
+    gone = dataclasses.replace(profile, dataset=profiles.Dataset("gone.csv"))
+    with pytest.raises(FileNotFoundError, match="expects its tasks in .*gone.csv"):
+        profiles.resolve(gone)
+
+
+def test_a_device_that_is_not_there():
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("CUDA is there")
+    assert profiles.device_of("auto") == "cpu"
+    with pytest.raises(ValueError, match="device 'cuda' is not available here; set device: auto"):
+        profiles.device_of("cuda")
+
+
+def test_differences_name_the_setting_and_skip_what_changes_no_sample():
+    old = {"n": 6, "video_model": {"steps": 12}, "estimator": "squbed", "versions": {"torch": "1"}}
+    new = {"n": 6, "video_model": {"steps": 50}, "estimator": "other", "versions": {"torch": "2"}}
+    assert profiles.differences(old, new) == ["video_model.steps is 12 there and 50 here"]

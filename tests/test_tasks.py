@@ -1,0 +1,89 @@
+import pandas as pd
+import pytest
+
+from squbed_utils import tasks
+from squbed_utils.profiles import Dataset
+from squbed_utils.tasks import Task
+from squbed_utils.world.tasks import task_table
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(task_table())
+
+
+def written(table, tmp_path):
+    table.to_csv(tmp_path / "tasks.csv", index=False)
+    return tmp_path / "tasks.csv"
+
+
+def test_the_world_has_75_tasks_and_hides_the_truth(table, tmp_path):
+    read, truth = tasks.read_world(written(table, tmp_path))
+    assert len(read) == len(truth) == 75
+    assert [task.id for task in read] == list(truth.task) == list(table.task)
+    assert read[0].reference == f"references/{read[0].id}.mp4"
+    assert set(vars(read[0])) == {"id", "dataset", "category", "prompt", "reference"}
+    pd.testing.assert_frame_equal(truth, table[list(truth)], check_dtype=False)
+
+
+def choose(table, tmp_path, **choice):
+    read, truth = tasks.read_world(written(table, tmp_path))
+    kept, kept_truth = tasks.select(read, truth, Dataset(path="", **choice))
+    assert [task.id for task in kept] == list(kept_truth.task)
+    return kept, kept_truth
+
+
+def test_one_of_each_cell_has_every_level_and_every_category(table, tmp_path):
+    kept, truth = choose(table, tmp_path, per_cell=1)
+    assert len(kept) == len(truth.groupby(["coverage", "left_out"])) == 15
+    assert len({task.category for task in kept}) == 5
+
+
+def test_more_of_each_cell_than_there_are_is_all(table, tmp_path):
+    assert len(choose(table, tmp_path, per_cell=9)[0]) == 75
+
+
+def test_named_tasks_in_the_order_of_the_table(table, tmp_path):
+    kept, _ = choose(table, tmp_path, tasks=["never-0-sign", "common-0-round"])
+    assert [task.id for task in kept] == ["common-0-round", "never-0-sign"]
+
+
+def test_categories(table, tmp_path):
+    kept, _ = choose(table, tmp_path, categories=["round", "sign"], per_cell=1)
+    assert {task.category for task in kept} == {"round", "sign"} and len(kept) == 15
+
+
+def test_unknown_task_or_category(table, tmp_path):
+    with pytest.raises(ValueError, match="unknown task 'x' in the profile; there are: common-0"):
+        choose(table, tmp_path, tasks=["x"])
+    with pytest.raises(ValueError, match="unknown category 'flat' in the profile"):
+        choose(table, tmp_path, categories=["flat"])
+
+
+def test_nothing_left(table, tmp_path):
+    with pytest.raises(ValueError, match="leaves none of 75; widen it"):
+        choose(table, tmp_path, tasks=["never-0-sign"], categories=["round"])
+
+
+@pytest.mark.parametrize("id", ["../a", "a/b", "", ".a", "a b", "x" * 101, "a\n"])
+def test_an_id_that_is_no_file_name(id):
+    with pytest.raises(ValueError, match="cannot name a file"):
+        Task(id, "world", "round", "a circle", "")
+
+
+def test_an_empty_prompt():
+    with pytest.raises(ValueError, match="task t has an empty prompt"):
+        Task("t", "world", "round", " ", "")
+
+
+def test_errors_of_the_table(table, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no task table .*gone.csv; correct the path"):
+        tasks.read_world(tmp_path / "gone.csv")
+    with pytest.raises(ValueError, match="lacks the columns prompt, subject; add them"):
+        tasks.read_world(written(table.drop(columns=["subject", "prompt"]), tmp_path))
+    with pytest.raises(ValueError, match="has no rows"):
+        tasks.read_world(written(table[:0], tmp_path))
+    with pytest.raises(ValueError, match="has task 'common-0-round' twice"):
+        tasks.read_world(written(table.iloc[[0, 1, 0]], tmp_path))
+    with pytest.raises(ValueError, match="coverage 'often'; known: common, rare, never"):
+        tasks.read_world(written(table.assign(coverage="often"), tmp_path))
