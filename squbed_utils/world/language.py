@@ -147,4 +147,6 @@ def train_sentence_encoder(work: Path, out: Path, steps: int = 1500, batch: int 
     tokenizer.save_pretrained(folder)
     transformer = Transformer(str(folder), max_seq_length=MAX_TOKENS)
     pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
-    SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu").save(str(out))
+    SentenceTransformer(modules=[transformer, pooling, Normalize()], device="cpu").save(
+        str(out), create_model_card=False
+    )

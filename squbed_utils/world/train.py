@@ -23,7 +23,7 @@ STEPS = {
     "lpips_backbone": 1600,
     "vae": 2700,
     "decoder": 1200,
-    "transformer": 1800,
+    "transformer": 2600,
 }
 """Optimiser steps of each part; the order is the order of training."""
 
