@@ -134,7 +134,7 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument("folder", type=Path, metavar="FOLDER", help="a samples archive")
     command.add_argument(
-        "--estimator", default="squbed", metavar="NAME", help="(default: %(default)s)"
+        "--estimator", metavar="NAME", help="by name (default: the one of the archive's profile)"
     )
     command.add_argument("--csv", action="store_true", help="all columns, as CSV")
 
@@ -197,7 +197,8 @@ def _estimate(options: argparse.Namespace) -> None:
     from squbed_utils.samples import open_archive
     from squbed_utils.summary import TERMS, summarize
 
-    table = summarize(open_archive(options.folder), estimator=options.estimator)
+    archive = open_archive(options.folder)
+    table = summarize(archive, estimator=options.estimator or archive.profile["estimator"])
     if options.csv:
         print(table.to_csv(index=False), end="")
         return

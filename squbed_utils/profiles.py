@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from squbed_utils import estimators
 from squbed_utils._schema import build, suggestion
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -184,6 +185,7 @@ def load(name: str | Path) -> Profile:
         raise ValueError(
             f"profile {name}: name is {profile.name!r}; expected letters, digits, dots and dashes"
         )
+    estimators.lookup(profile.estimator)
     return profile
 
 

@@ -67,6 +67,7 @@ def test_extends_in_a_circle(write):
         ({"dataset": {"kind": "panda"}}, "dataset: kind is 'panda'; known: world"),
         ({"lpips": {"kind": "alex"}}, "lpips: kind is 'alex'; known: unlearned"),
         ({"device": "tpu"}, "device is 'tpu'; known: auto, cpu, cuda, mps"),
+        ({"estimator": "x"}, "unknown estimator 'x'; known: squbed, squbed_mle"),
         ({"name": "../x"}, "name is '../x'; expected letters, digits"),
     ],
 )
