@@ -111,18 +111,26 @@ def group_loss(logits: torch.Tensor, scenes: list[dict], attributes: tuple) -> t
     return sum(F.cross_entropy(part, labels(scenes, a)) for a, part in slices)
 
 
-def train_lpips_backbone(work: Path, out: Path, steps: int = 800, batch: int = 96) -> None:
-    """Train a SqueezeNet to name what a frame shows, and save its weights."""
-    model = squeezenet1_1(num_classes=sum(len(ATTRIBUTES[a]) for a in SEEN_IN_A_FRAME))
+def train_lpips_backbone(work: Path, out: Path, steps: int = 1000, batch: int = 96) -> None:
+    """Train SqueezeNet's features to name what a frame shows, and save them.
+
+    A linear head stands in for SqueezeNet's own, which ends in a ReLU and drops out half.
+    """
+    features = squeezenet1_1().features
+    classes = sum(len(ATTRIBUTES[a]) for a in SEEN_IN_A_FRAME)
+    pool = torch.nn.AdaptiveAvgPool2d(1)
+    head = torch.nn.Linear(512, classes)
+    model = torch.nn.Sequential(features, pool, torch.nn.Flatten(), head)
 
     def loss(rng: np.random.Generator) -> torch.Tensor:
         scenes = [any_scene(rng) for _ in range(batch)]
         frames = clips(scenes, rng)[:, :, int(rng.integers(FRAMES))]
         return group_loss(model(frames), scenes, SEEN_IN_A_FRAME)
 
-    train("lpips_backbone", model, loss, steps=steps, learning_rate=1e-3, folder=work)
+    train("lpips_backbone", model, loss, steps=steps, learning_rate=5e-4, folder=work)
     out.mkdir(parents=True, exist_ok=True)
-    save_file(model.state_dict(), out / "model.safetensors")
+    weights = {f"features.{name}": value for name, value in features.state_dict().items()}
+    save_file(weights, out / "model.safetensors")
 
 
 def softened(frames: torch.Tensor) -> torch.Tensor:

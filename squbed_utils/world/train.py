@@ -20,7 +20,7 @@ STEPS = {
     "video_encoder": 1000,
     "clip": 800,
     "recogniser": 2600,
-    "lpips_backbone": 1600,
+    "lpips_backbone": 1000,
     "vae": 2700,
     "decoder": 1200,
     "transformer": 2600,
