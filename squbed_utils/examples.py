@@ -120,9 +120,8 @@ def positions(summary: pd.DataFrame, value: str, marked: Mapping[str, pd.Series]
     table["value_label"] = f"{value} uncertainty ({table.unit.iloc[0]}), one point a task"
     for name, row in marked.items():
         share = (table[value] > row[value]).mean()
-        table.loc[table.task == row.task, "label"] = (
-            f"{name}: more certain than {share:.0%} of {len(table)}"
-        )
+        text = f"{name}: more certain than {share:.0%} of {len(table)} tasks"
+        table.loc[table.task == row.task, "label"] = text
     return table[["task", "group", "value", "value_label", "label"]]
 
 

@@ -1,7 +1,6 @@
 """How every figure looks, and the one way to save it."""
 
 import functools
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -9,6 +8,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from squbed_utils._files import replacing
 
 SINGLE, DOUBLE = 3.25, 6.75
 """Widths of one and of two columns of a paper, in inches."""
@@ -130,8 +131,6 @@ def save(fig: Figure, name: str, folder: Path | str) -> list[Path]:
     """
     if not name or Path(name).name != name or "." in name:
         raise ValueError(f"figure name {name!r} is not a plain name; expected such as 'figure_3'")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     nothing = {
         "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
         "png": {"Software": None},
@@ -140,8 +139,7 @@ def save(fig: Figure, name: str, folder: Path | str) -> list[Path]:
     fig.set_layout_engine("none")  # laid out once, so that both files agree
     paths = []
     for kind, metadata in nothing.items():
-        path, partial = folder / f"{name}.{kind}", folder / f".{name}.{kind}.partial"
-        fig.savefig(partial, format=kind, metadata=metadata)
-        os.replace(partial, path)
-        paths.append(path)
+        paths.append(Path(folder) / f"{name}.{kind}")
+        with replacing(paths[-1]) as partial:
+            fig.savefig(partial, format=kind, metadata=metadata)
     return paths

@@ -150,7 +150,7 @@ def ranked_tasks(
     ------
     ValueError
         If the file lacks a column or names an unknown task, or if there is neither a file nor a
-        truth.
+        task known to be on a common subject.
     """
     if ranking:
         given = pd.read_csv(ranking)
@@ -161,9 +161,11 @@ def ranked_tasks(
                 f"{sorted(unknown)[:3]}; expected task and rank, of tasks in the archive"
             )
         return summary.merge(given[["task", "rank"]], on="task")
-    if "true_entropy" not in summary:
-        raise ValueError("no truth in this archive; give `ranking`, a CSV of task and rank")
     common = summary[summary.coverage == "common"]
+    if common.empty:
+        raise ValueError(
+            "no task is known to be on a common subject; give `ranking`, a CSV of task and rank"
+        )
     categories = list(dict.fromkeys(summary.category))
     turn = (common.category.map(categories.index) - 2 * common.left_out) % len(categories)
     ordered = common.assign(turn=turn).sort_values(["left_out", "turn"])
