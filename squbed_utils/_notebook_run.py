@@ -158,6 +158,7 @@ class Run:
                 cwd=SOURCES,
                 start_timeout=START_TIMEOUT,
                 progress_bar={"desc": title},
+                extra_arguments=["--log-level=CRITICAL"],  # an interrupt at its end is no error
                 config=Config(KernelManager={"transport": "ipc"}),  # no port, nothing to overhear
             )
         except papermill.PapermillExecutionError as error:

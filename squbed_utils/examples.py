@@ -39,7 +39,7 @@ def load(
         task=task.task,
         label=label,
         prompt=task.prompt,
-        values=", ".join(f"{name} {_number(task[column])}" for column, name in show.items()),
+        values=", ".join(f"{name}\u00a0{_number(task[column])}" for column, name in show.items()),
         **_frames(archive, task.task, videos.groupby("latent").head(1).head(count)),
     )
 

@@ -34,7 +34,8 @@ def plot_positions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     table : DataFrame
-        group (a line each, the first on top), value, value_label, label (empty: not ringed).
+        group (a line each, the first on top), value, value_label, label (empty: not ringed), and
+        if wanted title.
     ax : Axes, optional
 
     Returns
@@ -67,6 +68,8 @@ def plot_positions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             )
     ax.set(yticks=range(len(groups)), yticklabels=groups, xlabel=table.value_label.iloc[0])
     ax.set_ylim(len(groups) - 0.6, -0.75)
+    if "title" in table:
+        ax.set_title(table.title.iloc[0], fontsize=SMALLEST, linespacing=1.25)
     return ax
 
 

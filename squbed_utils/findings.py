@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from squbed_utils.calibration import auroc, kendall
+from squbed_utils.calibration import Auroc, auroc, kendall
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import COVERAGES
 
@@ -15,6 +15,7 @@ LEAKAGE_WITHIN = 0.15
 
 POINT_COLUMNS = ("row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out")
 
+SEPARATION = "AUROC of epistemic, never seen against common subjects"
 HOLDS, DOES_NOT = "holds", "does not hold"
 
 
@@ -129,12 +130,23 @@ def truth_findings(summary: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
         bar = f"at least {row.bar}" if signal else f"within ±{row.bar}"
         good = row.tau >= row.bar if signal else abs(row.tau) <= row.bar
         rows.append(_finding(name, (row.tau, row.pvalue), bar, good))
-    values = [summary.epistemic[summary.coverage == level] for level in ("common", "never")]
-    separation = auroc(*values)
-    name = "AUROC of epistemic, never seen against common subjects"
-    good = separation.auroc >= AUROC_AT_LEAST
-    rows.append(_finding(name, separation, f"at least {AUROC_AT_LEAST}", good))
+    found = separation(summary)
+    good = found.auroc >= AUROC_AT_LEAST
+    rows.append(_finding(SEPARATION, found, f"at least {AUROC_AT_LEAST}", good))
     return pd.DataFrame(rows)
+
+
+def separation(summary: pd.DataFrame) -> Auroc:
+    """Return how well epistemic uncertainty tells never-seen subjects from common ones."""
+    levels = ("common", "never")
+    return auroc(*(summary.epistemic[summary.coverage == level] for level in levels))
+
+
+def truth_positions(summary: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
+    """Return `examples.positions` without its marks, titled with the separation."""
+    found = separation(summary)
+    title = f"{SEPARATION}\n{found.auroc:.2f}, p = {found.pvalue:.2g}".replace("e-", "e−")
+    return positions.assign(label="", title=title)
 
 
 def _finding(name: str, found: tuple[float, float], bar: str, good: bool) -> dict[str, object]:
