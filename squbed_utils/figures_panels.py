@@ -54,6 +54,17 @@ def plot_points(points: pd.DataFrame, *, statistics: pd.Series, ax: Axes | None 
             f"{statistics['n']}; compute them from the points shown"
         )
     ax = new_axes(ax)
+    _scatter(points, ax)
+    ax.set(xlabel=points.x_label.iloc[0], ylabel=points.y_label.iloc[0])
+    ax.margins(0.07)
+    ax.locator_params(nbins=3, steps=[1, 2, 5, 10])
+    title = f"{points.panel.iloc[0]}\n{describe(statistics)}"
+    ax.set_title(title, fontsize=SMALLEST, linespacing=1.25)
+    return ax
+
+
+def _scatter(points: pd.DataFrame, ax: Axes) -> None:
+    """Draw tasks with a known truth by colour and marker, the others in grey."""
     size = 16 if len(points) <= 100 else 6
     known = points.coverage != ""
     ax.scatter(
@@ -74,12 +85,6 @@ def plot_points(points: pd.DataFrame, *, statistics: pd.Series, ax: Axes | None 
             legend=False,
             ax=ax,
         )
-    ax.set(xlabel=points.x_label.iloc[0], ylabel=points.y_label.iloc[0])
-    ax.margins(0.07)
-    ax.locator_params(nbins=3, steps=[1, 2, 5, 10])
-    title = f"{points.panel.iloc[0]}\n{describe(statistics)}"
-    ax.set_title(title, fontsize=SMALLEST, linespacing=1.25)
-    return ax
 
 
 def describe(statistics: pd.Series) -> str:
