@@ -1,12 +1,20 @@
-"""Files that are whole or absent."""
+"""Paths, and files that are whole or absent."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository; paths in profiles are relative to it."""
+
 PARTIAL = ".partial"
 """Ending of a file that is being written; after a crash such files may be deleted."""
+
+
+def path_of(path: Path | str) -> Path:
+    """Return a profile's path as an absolute one."""
+    return ROOT / Path(path).expanduser()
 
 
 @contextmanager

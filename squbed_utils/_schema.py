@@ -7,6 +7,16 @@ from collections.abc import Mapping
 from types import UnionType
 
 
+def least(least: float, **default: object) -> object:
+    """Declare a dataclass's field whose value must be at least a number."""
+    return dataclasses.field(metadata={"least": least}, **default)
+
+
+def known(*known: str, **default: object) -> object:
+    """Declare a dataclass's field whose value must be one of some words."""
+    return dataclasses.field(metadata={"known": known}, **default)
+
+
 def build(cls: type, values: object, where: str) -> object:
     """Make a dataclass of a mapping, checking keys, types and ranges.
 
@@ -48,6 +58,8 @@ def _convert(hint: type, value: object, where: str, rule: Mapping) -> object:
     """Check one value against its type and its rule."""
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)
+    if dataclasses.is_dataclass(typing.get_args(hint)[:1] and typing.get_args(hint)[0]):
+        return build(_of_kind(typing.get_args(hint), value, where), value, where)
     accepted = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if float in accepted and type(value) is int:
         value = float(value)
@@ -59,6 +71,21 @@ def _convert(hint: type, value: object, where: str, rule: Mapping) -> object:
     if "known" in rule and value not in rule["known"]:
         raise ValueError(f"{where} is {value!r}; known: {', '.join(rule['known'])}")
     return value
+
+
+def _of_kind(classes: tuple[type, ...], value: object, where: str) -> type:
+    """Pick the dataclass that a mapping's `kind` names; the first where it names none."""
+    kinds = {kind: cls for cls in classes for kind in _kinds(cls)}
+    if not isinstance(value, dict) or "kind" not in value:
+        return classes[0]
+    if value["kind"] not in kinds:
+        hint = suggestion(str(value["kind"]), list(kinds))
+        raise ValueError(f"{where}: kind is {value['kind']!r}{hint}; known: {', '.join(kinds)}")
+    return kinds[value["kind"]]
+
+
+def _kinds(cls: type) -> tuple[str, ...]:
+    return next(f.metadata["known"] for f in dataclasses.fields(cls) if f.name == "kind")
 
 
 def suggestion(name: str, known: list[str]) -> str:

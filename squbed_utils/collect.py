@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from squbed_utils import profiles, tasks
 from squbed_utils._files import PARTIAL

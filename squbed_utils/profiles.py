@@ -4,17 +4,25 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import yaml
 
 from squbed_utils import estimators
-from squbed_utils._schema import build, suggestion
-
-ROOT = Path(__file__).resolve().parent.parent
-"""The repository; paths in profiles are relative to it."""
+from squbed_utils._files import ROOT, path_of
+from squbed_utils._schema import build, known, least, suggestion
+from squbed_utils.locate import MARKERS, locate
+from squbed_utils.roles import (
+    Clip,
+    Dataset,
+    Lpips,
+    Refiner,
+    TextEncoder,
+    VideoEncoder,
+    VideoModel,
+)
 
 FOLDER = ROOT / "data" / "profiles"
 SAMPLES = ROOT / "data" / "samples"
@@ -26,88 +34,6 @@ VERSIONED += ("open_clip_torch", "av")
 
 NOT_SAMPLED = ("estimator", "pca", "versions")
 """Entries that may change between two runs on one archive."""
-
-
-def _least(least: float, **default: object) -> object:
-    return field(metadata={"least": least}, **default)
-
-
-def _known(*known: str, **default: object) -> object:
-    return field(metadata={"known": known}, **default)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Where tasks come from, and which of them to take (see ``tasks.select``)."""
-
-    path: str
-    kind: str = _known("world", default="world")
-    tasks: list | None = None
-    categories: list | None = None
-    per_cell: int | None = _least(1, default=None)
-
-
-@dataclass(frozen=True)
-class VideoModel:
-    """A folder for ``DiffusionPipeline`` and how to call it; `guidance` null: not passed on."""
-
-    path: str
-    height: int = _least(1)
-    width: int = _least(1)
-    frames: int = _least(1)
-    fps: float = _least(0.1)
-    steps: int = _least(1)
-    guidance: float | None = _least(0, default=None)
-    options: dict = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Refiner:
-    """A local causal language model; `template` makes its input of ``{prompt}``.
-
-    `check` says how a draw is held against its prompt: by the shapes world's grammar, or not.
-    """
-
-    path: str
-    kind: str = _known("local", default="local")
-    template: str = "{prompt} =>"
-    check: str = _known("grammar", "none", default="grammar")
-    max_new_tokens: int = _least(1, default=24)
-    temperature: float = _least(0.01, default=1.0)
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """A folder with a text encoder or a CLIP model."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class VideoEncoder:
-    """A folder for transformers' ``AutoModel``."""
-
-    path: str
-    kind: str = _known("transformers", default="transformers")
-
-
-@dataclass(frozen=True)
-class Lpips:
-    """A folder with SqueezeNet weights; the unlearned form sums over channels, unweighted."""
-
-    path: str
-    kind: str = _known("unlearned", default="unlearned")
-
-
-MARKERS = {
-    "video_model": "model_index.json",
-    "refiner": "config.json",
-    "text_encoder": "modules.json",
-    "video_encoder": "config.json",
-    "clip": "open_clip_config.json",
-    "lpips": "model.safetensors",
-}
-"""Role -> the file that the folder of its model must hold."""
 
 
 @dataclass(frozen=True)
@@ -138,20 +64,20 @@ class Profile:
 
     name: str
     dataset: Dataset
-    n: int = _least(3)
-    m: int = _least(2)
+    n: int = least(3)
+    m: int = least(2)
     video_model: VideoModel
     refiner: Refiner
-    text_encoder: Encoder
+    text_encoder: TextEncoder
     video_encoder: VideoEncoder
-    clip: Encoder
+    clip: Clip
     lpips: Lpips
-    batch_size: int = _least(1)
-    seed: int = _least(0, default=0)
+    batch_size: int = least(1)
+    seed: int = least(0, default=0)
     estimator: str = "squbed"
-    pca: int | None = _least(2, default=None)
-    device: str = _known("auto", "cpu", "cuda", "mps", default="auto")
-    dtype: str = _known("float32", "bfloat16", "float16", default="float32")
+    pca: int | None = least(2, default=None)
+    device: str = known("auto", "cpu", "cuda", "mps", default="auto")
+    dtype: str = known("float32", "bfloat16", "float16", default="float32")
 
 
 def load(name: str | Path) -> Profile:
@@ -195,34 +121,11 @@ def find(name: str | Path) -> Path:
     path = Path(text) if text.endswith((".yaml", ".yml")) else FOLDER / f"{text}.yaml"
     if path.is_file():
         return path
-    known = sorted(p.stem for p in FOLDER.glob("*.yaml"))
+    names = sorted(p.stem for p in FOLDER.glob("*.yaml"))
     raise FileNotFoundError(
-        f"no profile {text!r}{suggestion(text, known)}; known: {', '.join(known)}; or give the "
+        f"no profile {text!r}{suggestion(text, names)}; known: {', '.join(names)}; or give the "
         "path of a .yaml file"
     )
-
-
-def path_of(path: str) -> Path:
-    """Return a profile's path as an absolute one."""
-    return ROOT / Path(path).expanduser()
-
-
-def folder_of(profile: Profile, role: str) -> Path:
-    """Return the folder of a role's model.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is missing or does not hold such a model.
-    """
-    folder = path_of(getattr(profile, role).path)
-    if not (folder / MARKERS[role]).is_file():
-        raise FileNotFoundError(
-            f"profile {profile.name} expects its {role} in {folder}, which has no "
-            f"{MARKERS[role]}; train the shapes world with `squbed train-world`, or correct "
-            f"{role}.path"
-        )
-    return folder
 
 
 def device_of(name: str) -> str:
@@ -265,7 +168,7 @@ def resolve(profile: Profile) -> dict:
         )
     settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
     checkpoints = {"dataset": _sha256(table)}
-    checkpoints |= {role: _sha256(folder_of(profile, role)) for role in MARKERS}
+    checkpoints |= {role: _sha256(locate(getattr(profile, role).path, role)) for role in MARKERS}
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
 
@@ -317,10 +220,13 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
 
 
 def _merge(base: dict, over: dict) -> dict:
+    """Lay one mapping over another; a role that changes its kind takes nothing over."""
     nested = {
         key: _merge(base[key], value)
         for key, value in over.items()
-        if isinstance(value, dict) and isinstance(base.get(key), dict)
+        if isinstance(value, dict)
+        and isinstance(base.get(key), dict)
+        and value.get("kind", base[key].get("kind")) == base[key].get("kind")
     }
     return base | over | nested
 

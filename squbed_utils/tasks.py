@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from squbed_utils.profiles import Dataset, path_of
+from squbed_utils._files import path_of
+from squbed_utils.roles import World
 
 TASK_COLUMNS = ("task", "dataset", "category", "prompt")
 REFERENCE_COLUMNS = ("reference_scene", "reference_seed")
@@ -46,12 +47,12 @@ class Task:
             raise ValueError(f"task {self.id} has an empty prompt; write one or drop the task")
 
 
-def read(dataset: Dataset) -> tuple[list[Task], pd.DataFrame]:
+def read(dataset: World) -> tuple[list[Task], pd.DataFrame]:
     """Read the tasks that a profile asks for, and their truth.
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : World
         A profile's.
 
     Returns
@@ -100,7 +101,7 @@ def read_world(path: Path | str) -> tuple[list[Task], pd.DataFrame]:
 
 
 def select(
-    tasks: list[Task], truth: pd.DataFrame, dataset: Dataset
+    tasks: list[Task], truth: pd.DataFrame, dataset: World
 ) -> tuple[list[Task], pd.DataFrame]:
     """Keep the tasks that a profile names, or some of each cell (coverage, left_out).
 
@@ -111,7 +112,7 @@ def select(
     ----------
     tasks, truth
         As `read_world` returns them.
-    dataset : Dataset
+    dataset : World
         `tasks` (ids), `categories` and `per_cell` each narrow the choice; None keeps all.
 
     Returns

@@ -113,6 +113,7 @@ def read(path: Path | str) -> Video:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
+            stream.thread_type = "NONE"  # starting threads takes longer than a short video
             fps, expected = float(stream.average_rate or stream.guessed_rate or 0), stream.frames
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
     except (av.FFmpegError, IndexError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from squbed_utils import tasks
-from squbed_utils.profiles import Dataset
+from squbed_utils.roles import World
 from squbed_utils.samples import Archive, video_path
 from squbed_utils.seeds import seed_of
 from squbed_utils.video import Video
@@ -23,7 +23,7 @@ SPREAD = {"common": 0.15, "rare": 0.25, "never": 0.4}
 def make_archive(folder: Path, *, n: int = 3, m: int = 3, per_cell: int = 1) -> Path:
     """Write a finished archive of 15 tasks a category; return its folder."""
     archive = Archive(folder)
-    dataset = Dataset(path="data/world/tasks.csv", per_cell=per_cell)
+    dataset = World(path="data/world/tasks.csv", per_cell=per_cell)
     chosen, truth = tasks.read(dataset)
     archive.write_tasks(chosen, truth)
     settings = {"name": "synthetic", "n": n, "m": m, "pca": None, "estimator": "squbed"}

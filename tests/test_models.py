@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from squbed_utils import models, profiles
+from squbed_utils import _batches, encoders, models, profiles, roles, video_models
 from squbed_utils.world.render import render
 from squbed_utils.world.scenes import complete
 
@@ -124,8 +124,8 @@ def test_everything_is_in_evaluation_mode(profile):
 
 
 def test_a_missing_folder_is_one_message(profile, tmp_path):
-    gone = profiles.Encoder(str(tmp_path / "gone"))
-    expected = "profile world-tiny expects its clip in .*gone, which has no open_clip_config.json"
+    gone = roles.Clip(str(tmp_path / "gone"))
+    expected = "the clip is expected in .*gone, which has no open_clip_config.json"
     with pytest.raises(FileNotFoundError, match=expected):
         models.load(dataclasses.replace(profile, clip=gone))
 
@@ -143,21 +143,21 @@ def test_batches_are_padded_to_one_size():
         sizes.append(len(batch))
         return [2 * x for x in batch]
 
-    assert models.in_batches(double, [1, 2, 3, 4, 5], 2) == [2, 4, 6, 8, 10]
+    assert _batches.in_batches(double, [1, 2, 3, 4, 5], 2) == [2, 4, 6, 8, 10]
     assert sizes == [2, 2, 2]
 
 
 def test_uint8_by_hand():
-    assert models.to_uint8(np.array([-0.1, 0, 0.5, 1, 1.2])).tolist() == [0, 0, 128, 255, 255]
+    assert video_models.to_uint8(np.array([-0.1, 0, 0.5, 1, 1.2])).tolist() == [0, 0, 128, 255, 255]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_video_that_is_not_finite_is_an_error(bad):
     with pytest.raises(ValueError, match="values that are not finite"):
-        models.to_uint8(np.array([0.5, bad]))
+        video_models.to_uint8(np.array([0.5, bad]))
 
 
 def test_an_embedding_without_direction_is_an_error():
     for bad in (np.zeros((1, 3)), np.full((1, 3), np.nan)):
         with pytest.raises(ValueError, match="an embedding is zero or not finite"):
-            models._unit(bad)
+            encoders._unit(bad)

@@ -4,7 +4,7 @@ import shutil
 import pytest
 import yaml
 
-from squbed_utils import profiles
+from squbed_utils import locate, profiles, roles
 from squbed_utils.profiles import load
 
 NAMES = sorted(path.stem for path in profiles.FOLDER.glob("*.yaml"))
@@ -64,8 +64,8 @@ def test_extends_in_a_circle(write):
         ({"video_model": {"fps": 0}}, "video_model: fps is 0.0; expected at least 0.1"),
         ({"video_model": {"guidance": -1}}, "guidance is -1.0; expected at least 0"),
         ({"video_model": "wan"}, "video_model is 'wan'; expected keys and values"),
-        ({"dataset": {"kind": "panda"}}, "dataset: kind is 'panda'; known: world"),
-        ({"lpips": {"kind": "alex"}}, "lpips: kind is 'alex'; known: unlearned"),
+        ({"dataset": {"kind": "panda"}}, "dataset: kind is 'panda' .*'panda70m'"),
+        ({"lpips": {"kind": "vgg", "path": "x"}}, "lpips: kind is 'vgg'; known: unlearned, alex"),
         ({"device": "tpu"}, "device is 'tpu'; known: auto, cpu, cuda, mps"),
         ({"estimator": "x"}, "unknown estimator 'x'; known: squbed, squbed_mle"),
         ({"name": "../x"}, "name is '../x'; expected letters, digits"),
@@ -108,7 +108,7 @@ def test_options_reach_the_video_model(write):
 
 def test_resolve_records_hashes_versions_and_the_device(tiny_profile):
     resolved = profiles.resolve(load(tiny_profile))
-    assert set(resolved["checkpoints"]) == {"dataset", *profiles.MARKERS}
+    assert set(resolved["checkpoints"]) == {"dataset", *locate.MARKERS}
     assert all(len(digest) == 64 for digest in resolved["checkpoints"].values())
     assert {"torch", "diffusers"} <= set(resolved["versions"])
     assert resolved["device"] == "cpu"
@@ -118,7 +118,7 @@ def test_resolve_records_hashes_versions_and_the_device(tiny_profile):
 def test_a_changed_weight_changes_the_hash(tiny_profile, tmp_path):
     profile = load(tiny_profile)
     folder = shutil.copytree(profiles.path_of(profile.clip.path), tmp_path / "clip")
-    moved = dataclasses.replace(profile, clip=profiles.Encoder(str(folder)))
+    moved = dataclasses.replace(profile, clip=roles.Clip(str(folder)))
     before, same = (profiles.resolve(p)["checkpoints"] for p in (profile, moved))
     assert before == same
     weights = folder / "open_clip_model.safetensors"
@@ -129,18 +129,18 @@ def test_a_changed_weight_changes_the_hash(tiny_profile, tmp_path):
     assert [role for role in after if after[role] != before[role]] == ["clip"]
 
 
-@pytest.mark.parametrize("role", sorted(profiles.MARKERS))
+@pytest.mark.parametrize("role", sorted(locate.MARKERS))
 def test_a_missing_model_is_named(tiny_profile, tmp_path, role):
     profile = load(tiny_profile)
     gone = dataclasses.replace(getattr(profile, role), path=str(tmp_path / "gone"))
-    expected = f"profile world-tiny expects its {role} in .*gone, which has no .*train-world"
+    expected = f"the {role} is expected in .*gone, which has no .*train-world"
     with pytest.raises(FileNotFoundError, match=expected):
         profiles.resolve(dataclasses.replace(profile, **{role: gone}))
 
 
 def test_a_missing_task_table(tiny_profile):
     profile = load(tiny_profile)
-    gone = dataclasses.replace(profile, dataset=profiles.Dataset("gone.csv"))
+    gone = dataclasses.replace(profile, dataset=roles.World("gone.csv"))
     with pytest.raises(FileNotFoundError, match="expects its tasks in .*gone.csv"):
         profiles.resolve(gone)
 

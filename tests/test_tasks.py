@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from squbed_utils import tasks
-from squbed_utils.profiles import Dataset
+from squbed_utils.roles import World
 from squbed_utils.tasks import Task
 from squbed_utils.world.tasks import task_table
 
@@ -28,7 +28,7 @@ def test_the_world_has_75_tasks_and_hides_the_truth(table, tmp_path):
 
 def choose(table, tmp_path, **choice):
     read, truth = tasks.read_world(written(table, tmp_path))
-    kept, kept_truth = tasks.select(read, truth, Dataset(path="", **choice))
+    kept, kept_truth = tasks.select(read, truth, World(path="", **choice))
     assert [task.id for task in kept] == list(kept_truth.task)
     return kept, kept_truth
 

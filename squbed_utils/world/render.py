@@ -14,6 +14,9 @@ RADIUS = {"small": 6.0, "large": 9.5}
 STEP = 1.25
 """Pixels that a moving shape covers between two frames."""
 
+DRIFT = 1.5
+"""Farthest that the middle of a path lies from the middle of the frame, in pixels, each way."""
+
 DIRECTION = {"still": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 COLOUR = {
     "red": (0.86, 0.08, 0.10),
@@ -71,8 +74,9 @@ SHAPES: dict[str, Mask] = {
 def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Draw one video of a full scene.
 
-    The scene fixes size, colour, shape, motion and background; where the path lies is not
-    named by any word and is drawn uniformly among the paths that keep the shape in view.
+    The scene fixes size, colour, shape, motion and background; where exactly the path lies is
+    named by no word and is drawn uniformly within ``DRIFT`` of the middle of the frame. A shape
+    never leaves the view.
 
     Parameters
     ----------
@@ -97,8 +101,7 @@ def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
             "complete() the scene first"
         )
     radius, direction = RADIUS[scene["size"]], np.array(DIRECTION[scene["motion"]])
-    reach = radius + STEP * (FRAMES - 1) / 2 * abs(direction)
-    middle = rng.uniform(reach, SIDE - reach)
+    middle = SIDE / 2 + rng.uniform(-DRIFT, DRIFT, 2)
     centres = middle + np.outer(np.arange(FRAMES) - (FRAMES - 1) / 2, STEP * direction)
     alpha = _coverage(SHAPES[scene["shape"]], centres, radius)[..., None]
     video = alpha * np.array(COLOUR[scene["colour"]]) + (1 - alpha) * background(

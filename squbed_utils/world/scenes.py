@@ -6,6 +6,7 @@ is left out is what a reader has to guess, so the aleatoric truth of a prompt ha
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -43,8 +44,9 @@ PHRASINGS = (
 """Three ways to say the same scene, equally likely; a part left out takes its words along."""
 
 UNNAMED_SHAPE = "thing"
+_ARTICLE_BEFORE_VOWEL = re.compile(r"\ba (?=orange|arrow|hourglass)")
 _VALUE_ATTRIBUTE = {v: name for name, values in ATTRIBUTES.items() for v in values}
-_FUNCTION_WORDS = {"a", "is", "on", "background", "moving", "standing", UNNAMED_SHAPE}
+_FUNCTION_WORDS = {"a", "an", "is", "on", "background", "moving", "standing", UNNAMED_SHAPE}
 
 Scene = Mapping[str, str]
 """Attribute -> value; an attribute that is absent is left open."""
@@ -83,8 +85,8 @@ def say(scene: Scene, phrasing: int = 0) -> str:
 
     >>> say({"colour": "red", "shape": "circle", "motion": "left"})
     'a red circle moving left'
-    >>> say({"size": "small", "shape": "star", "background": "black"}, phrasing=1)
-    'on a black background a small star'
+    >>> say({"colour": "orange", "shape": "star", "background": "black"}, phrasing=1)
+    'on a black background an orange star'
 
     Parameters
     ----------
@@ -108,7 +110,8 @@ def say(scene: Scene, phrasing: int = 0) -> str:
         "background": scene.get("background") and f"on a {scene['background']} background",
     }
     template = PHRASINGS[phrasing] if motion else PHRASINGS[phrasing].replace(" is ", " ")
-    return " ".join(template.format(**{k: v or "" for k, v in words.items()}).split())
+    sentence = " ".join(template.format(**{k: v or "" for k, v in words.items()}).split())
+    return _ARTICLE_BEFORE_VOWEL.sub("an ", sentence)
 
 
 def parse(sentence: str) -> dict[str, str]:

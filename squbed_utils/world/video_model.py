@@ -14,7 +14,7 @@ from diffusers import (
     WanTransformer3DModel,
 )
 from safetensors.torch import load_file, save_file
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from transformers import UMT5Config, UMT5EncoderModel
 
 from squbed_utils.seeds import seed_of

@@ -1,0 +1,117 @@
+"""The encoders of a run, and LPIPS; embeddings are float32 and of unit length."""
+
+from collections.abc import Callable
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+from sentence_transformers import SentenceTransformer
+from transformers import AutoImageProcessor, AutoModel
+
+from squbed_utils import _lpips, roles
+from squbed_utils._batches import in_batches
+from squbed_utils.locate import locate
+
+
+def load_text_encoder(
+    settings: roles.TextEncoder, device: str
+) -> Callable[[list[str]], np.ndarray]:
+    """Load a text encoder: list of str -> (n, d_t)."""
+    folder = locate(settings.path, "text_encoder", revision=settings.revision)
+    model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
+
+    def embed_text(texts: list[str]) -> np.ndarray:
+        rows = [model.encode(text, show_progress_bar=False) for text in texts]
+        return _unit(np.stack(rows))
+
+    return embed_text
+
+
+def load_video_encoder(
+    settings: roles.VideoEncoder, device: str, batch_size: int
+) -> Callable[[list[np.ndarray]], np.ndarray]:
+    """Load a video encoder: list of videos, uint8 (T, H, W, 3) -> (n, d_v)."""
+    folder = locate(settings.path, "video_encoder", revision=settings.revision)
+    processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    model = AutoModel.from_pretrained(folder, local_files_only=True).to(device).eval()
+    count = getattr(model.config, "num_frames", None)
+
+    @torch.inference_mode()
+    def batch(videos: list[np.ndarray]) -> list[np.ndarray]:
+        pixels = [processor(list(v), return_tensors="pt")["pixel_values"] for v in videos]
+        hidden = model(pixel_values=torch.cat(pixels).to(device)).last_hidden_state
+        return list(hidden.mean(1).cpu().numpy())
+
+    def embed_videos(videos: list[np.ndarray]) -> np.ndarray:
+        spaced = [spread(v, count or len(v)) for v in videos]
+        return _unit(np.stack(in_batches(batch, spaced, batch_size)))
+
+    return embed_videos
+
+
+def load_clip(
+    settings: roles.Clip, device: str, batch_size: int
+) -> tuple[Callable[[list[np.ndarray]], np.ndarray], Callable[[list[str]], np.ndarray]]:
+    """Load CLIP: frames, uint8 (H, W, 3) -> (n, d), and list of str -> (n, d)."""
+    folder = locate(settings.path, "clip", revision=settings.revision)
+    name = f"local-dir:{folder}"
+    model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
+    model, tokenizer = model.eval(), open_clip.get_tokenizer(name)
+
+    @torch.inference_mode()
+    def batch(frames: list[np.ndarray]) -> list[np.ndarray]:
+        pixels = torch.stack([preprocess(Image.fromarray(frame)) for frame in frames])
+        return list(model.encode_image(pixels.to(device)).cpu().numpy())
+
+    def clip_images(frames: list[np.ndarray]) -> np.ndarray:
+        return _unit(np.stack(in_batches(batch, frames, batch_size)))
+
+    @torch.inference_mode()
+    def clip_texts(texts: list[str]) -> np.ndarray:
+        rows = [model.encode_text(tokenizer([text]).to(device))[0] for text in texts]
+        return _unit(torch.stack(rows).cpu().numpy())
+
+    return clip_images, clip_texts
+
+
+def load_lpips(
+    settings: roles.Lpips, device: str, batch_size: int
+) -> Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]:
+    """Load LPIPS: two lists of n frames, uint8 (H, W, 3) -> distances (n,)."""
+    folder = locate(settings.path, "lpips")
+    model = _lpips.load(folder).to(device)
+
+    @torch.inference_mode()
+    def batch(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+        x, y = (torch.from_numpy(np.stack(s)).to(device) for s in zip(*pairs, strict=True))
+        x, y = (v.permute(0, 3, 1, 2).float() / 255 for v in (x, y))
+        return model(x, y).cpu().tolist()
+
+    def lpips(frames: list[np.ndarray], reference: list[np.ndarray]) -> np.ndarray:
+        if min(frames[0].shape[:2]) < _lpips.SMALLEST_SIDE:
+            raise ValueError(f"frames have size {frames[0].shape[:2]}; LPIPS needs 31 x 31 pixels")
+        pairs = list(zip(frames, reference, strict=True))
+        return np.array(in_batches(batch, pairs, batch_size))
+
+    return lpips
+
+
+def spread(frames: np.ndarray, count: int) -> np.ndarray:
+    """Take `count` frames evenly spaced from the first to the last.
+
+    Examples
+    --------
+    >>> spread(np.arange(9), 3)
+    array([0, 4, 8])
+
+    """
+    return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Return rows of unit length in float32; refuse a row that has no direction."""
+    length = np.linalg.norm(rows.astype(np.float64), axis=-1, keepdims=True)
+    if not (np.isfinite(length).all() and (length > 0).all()):
+        raise ValueError("an embedding is zero or not finite; check the encoder's weights")
+    return (rows / length).astype(np.float32)

@@ -1,0 +1,216 @@
+"""What a profile can name: the kinds of task source and of model, with their settings.
+
+A role that comes in several kinds is a union; the entry ``kind`` of its mapping says which, and
+the first of the union is taken where it says nothing. A model's ``path`` is a folder (absolute or
+relative to the repository) or a hub id, ``organisation/name``.
+"""
+
+from dataclasses import dataclass, field
+
+from squbed_utils._schema import known, least
+
+CHECKS = ("none", "grammar", "nli", "model")
+"""How a draw is held against its prompt: not, by the shapes world's grammar, by a natural-language
+inference model (`nli_model`), or by the language model itself."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The task table of the shapes world, and which of its tasks to take (see ``tasks.select``)."""
+
+    path: str
+    kind: str = known("world", default="world")
+    tasks: list | None = None
+    categories: list | None = None
+    per_cell: int | None = least(1, default=None)
+
+
+@dataclass(frozen=True)
+class Panda70M:
+    """A Panda-70M CSV, and the folder of clips as its download tool lays them out."""
+
+    path: str
+    videos: str
+    kind: str = known("panda70m")
+    tasks: int = least(1, default=200)
+    pool: int = least(1, default=2000)  # captions that are labelled, and sampled from
+
+
+@dataclass(frozen=True)
+class VidGen1M:
+    """VidGen-1M's caption JSON, and the folder of its zips, which are not unpacked."""
+
+    path: str
+    videos: str
+    kind: str = known("vidgen1m")
+    tasks: int = least(1, default=200)
+    pool: int = least(1, default=2000)
+
+
+@dataclass(frozen=True)
+class Diffusers:
+    """A text-to-video pipeline of diffusers; `guidance` null: not passed on.
+
+    `family` names its constraints and calling convention (``video_models.FAMILIES``);
+    `image_model` is the text-to-image pipeline whose image a video-to-world model starts from.
+    """
+
+    path: str
+    height: int = least(1)
+    width: int = least(1)
+    frames: int = least(1)
+    fps: float = least(0.1)
+    steps: int = least(1)
+    kind: str = known("diffusers", default="diffusers")
+    family: str = "wan"
+    guidance: float | None = least(0, default=None)
+    options: dict = field(default_factory=dict)
+    revision: str | None = None
+    image_model: str | None = None
+    guardrail: bool = True
+    offload: bool = False
+    vae_tiling: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """A model run by scripts of its own: one subprocess a video.
+
+    `command` is a list of words, in which ``{prompt}``, ``{seed}``, ``{height}``, ``{width}``,
+    ``{frames}``, ``{fps}``, ``{steps}``, ``{guidance}``, ``{path}`` and ``{output}`` (a folder, in
+    which it must leave one mp4) are filled in; no shell sees it.
+    """
+
+    path: str
+    command: list
+    height: int = least(1)
+    width: int = least(1)
+    frames: int = least(1)
+    fps: float = least(0.1)
+    steps: int = least(1)
+    kind: str = known("command")
+    guidance: float | None = least(0, default=None)
+    timeout: float = least(1, default=3600)  # seconds
+
+
+@dataclass(frozen=True)
+class Veo:
+    """A paid model behind google-genai, which polls until the video is there."""
+
+    model: str
+    height: int = least(1)
+    width: int = least(1)
+    seconds: int = least(1)
+    fps: float = least(0.1)
+    price: float = least(0)  # US dollars a second of video, as the vendor lists it
+    budget: float = least(0)  # US dollars, after which the run stops
+    kind: str = known("veo")
+    base_url: str | None = None
+    timeout: float = least(1, default=900)  # seconds for one video
+    poll: float = least(0.01, default=10)  # seconds between two questions
+
+
+@dataclass(frozen=True)
+class CausalLM:
+    """A local causal language model that completes `template`, where ``{prompt}`` is filled in."""
+
+    path: str
+    kind: str = known("local", default="local")
+    template: str = "{prompt} =>"
+    check: str = known(*CHECKS, default="grammar")
+    nli_model: str | None = None
+    max_new_tokens: int = least(1, default=24)
+    temperature: float = least(0.01, default=1.0)
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A local causal language model with a chat template; `instructions` is a folder of texts."""
+
+    path: str
+    kind: str = known("chat")
+    instructions: str = "data/instructions"
+    check: str = known(*CHECKS, default="model")
+    nli_model: str | None = None
+    draws: str = known("independent", "list", default="independent")
+    max_new_tokens: int = least(1, default=256)
+    temperature: float = least(0.01, default=1.0)
+    dtype: str = known("float32", "bfloat16", "float16", default="float32")
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class OpenAI:
+    """A language model behind OpenAI's API or a compatible server (`base_url`).
+
+    The key is read from the environment variable `key`. `temperature` null: not sent.
+    """
+
+    model: str
+    kind: str = known("openai")
+    base_url: str | None = None
+    key: str = "OPENAI_API_KEY"
+    instructions: str = "data/instructions"
+    check: str = known(*CHECKS, default="model")
+    nli_model: str | None = None
+    draws: str = known("independent", "list", default="independent")
+    temperature: float | None = least(0, default=None)
+    timeout: float = least(1, default=120)
+    retries: int = least(0, default=5)
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A SentenceTransformer; `prompt_name` picks one of the prompts that come with it."""
+
+    path: str
+    prompt_name: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class TransformersVideoEncoder:
+    """A video encoder of transformers: X-CLIP, VideoMAE, V-JEPA 2, VideoPrism and their like."""
+
+    path: str
+    kind: str = known("transformers", default="transformers")
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class S3D:
+    """S3D: torchvision's (Kinetics-400), or MIL-NCE's (HowTo100M), the paper's, from one file.
+
+    The file's sha256 must be the one given.
+    """
+
+    path: str
+    sha256: str
+    kind: str = known("torchvision-s3d", "milnce-s3d")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An open_clip model."""
+
+    path: str
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Lpips:
+    """The learned AlexNet form, or the unlearned one, which sums over channels unweighted.
+
+    `path` holds the backbone's weights: a file for ``alex``, a folder with a SqueezeNet for
+    ``unlearned``.
+    """
+
+    path: str
+    kind: str = known("unlearned", "alex", default="unlearned")
+
+
+Dataset = World | Panda70M | VidGen1M
+VideoModel = Diffusers | Command | Veo
+Refiner = CausalLM | Chat | OpenAI
+VideoEncoder = TransformersVideoEncoder | S3D
