@@ -6,7 +6,7 @@ interval comes from the data given. `plot_*` draw one panel, `figure_*` a whole 
 
 from squbed_utils.figures_cases import figure_1, figure_2, plot_positions, plot_terms
 from squbed_utils.figures_frames import Example, contact_sheet, plot_frames
-from squbed_utils.figures_panels import figure_3, figure_4, figure_5, plot_points
+from squbed_utils.figures_panels import figure_panels, plot_points
 from squbed_utils.figures_style import COVERAGE_COLOURS, DOUBLE, SINGLE, STYLE, save
 from squbed_utils.figures_truth import figure_subset_size, figure_truth, plot_curve, plot_taus
 
@@ -19,9 +19,7 @@ __all__ = [
     "contact_sheet",
     "figure_1",
     "figure_2",
-    "figure_3",
-    "figure_4",
-    "figure_5",
+    "figure_panels",
     "figure_subset_size",
     "figure_truth",
     "plot_curve",

@@ -99,8 +99,10 @@ def describe(statistics: pd.Series) -> str:
 
 
 @styled
-def figure_3(points: pd.DataFrame, statistics: pd.DataFrame, examples: list[Example]) -> Figure:
-    """Draw Figure 3: accuracy by four metrics against a ranking of tasks by vagueness.
+def figure_panels(
+    points: pd.DataFrame, statistics: pd.DataFrame, examples: list[Example]
+) -> Figure:
+    """Draw Figure 3, 4 or 5: a row of panels for each source of points, and example videos.
 
     Parameters
     ----------
@@ -108,7 +110,7 @@ def figure_3(points: pd.DataFrame, statistics: pd.DataFrame, examples: list[Exam
         As `plot_points` takes them, for every row (this run, published) and panel, in the order
         of drawing.
     examples : list of Example
-        Tasks of low, middle and high vagueness.
+        Tasks shown below the panels; may be empty.
 
     Returns
     -------
@@ -119,58 +121,6 @@ def figure_3(points: pd.DataFrame, statistics: pd.DataFrame, examples: list[Exam
     ValueError
         As `plot_points`, or if a panel has no statistics.
     """
-    return _rows_and_examples(points, statistics, examples)
-
-
-@styled
-def figure_4(points: pd.DataFrame, statistics: pd.DataFrame, examples: list[Example]) -> Figure:
-    """Draw Figure 4: total uncertainty against accuracy.
-
-    Parameters
-    ----------
-    points, statistics : DataFrame
-        As in `figure_3`.
-    examples : list of Example
-        Tasks of low, middle and high total uncertainty.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        As `figure_3`.
-    """
-    return _rows_and_examples(points, statistics, examples)
-
-
-@styled
-def figure_5(points: pd.DataFrame, statistics: pd.DataFrame, examples: list[Example]) -> Figure:
-    """Draw Figure 5: each part of the uncertainty where the other is least.
-
-    Parameters
-    ----------
-    points, statistics : DataFrame
-        As in `figure_3`.
-    examples : list of Example
-        Tasks high in one part and low in the other.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        As `figure_3`.
-    """
-    return _rows_and_examples(points, statistics, examples)
-
-
-def _rows_and_examples(
-    points: pd.DataFrame, statistics: pd.DataFrame, examples: list[Example]
-) -> Figure:
     require_columns(points, POINT_COLUMNS, "the table of points")
     require_columns(statistics, STATISTIC_COLUMNS, "the table of statistics")
     rows = list(dict.fromkeys(points.row))

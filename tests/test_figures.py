@@ -84,9 +84,9 @@ def every_figure():
     return {
         "figure_1": figures.figure_1([example("never"), example("common")], positions()),
         "figure_2": figures.figure_2(walked, latents(), terms()),
-        "figure_3": figures.figure_3(*two_rows(), [example()]),
-        "figure_4": figures.figure_4(*two_rows(), [example()] * 3),
-        "figure_5": figures.figure_5(*two_rows(), []),
+        "figure_3": figures.figure_panels(*two_rows(), [example()]),
+        "figure_4": figures.figure_panels(*two_rows(), [example()] * 3),
+        "figure_5": figures.figure_panels(*two_rows(), []),
         "subset_size": figures.figure_subset_size(curves()),
         "truth": figures.figure_truth(points(), statistics().to_frame().T, positions(), taus()),
         "contact_sheet": figures.contact_sheet([example(f"task {i}") for i in range(4)]),
@@ -146,7 +146,7 @@ def test_a_panel_without_statistics_is_refused():
     with pytest.raises(
         ValueError, match="panel 'PSNR' of row 'published' has 0 rows of statistics"
     ):
-        figures.figure_3(table, found.iloc[:-1], [])
+        figures.figure_panels(table, found.iloc[:-1], [])
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_text_stays_inside(drawn, name):
 
 def test_nothing_is_shown_and_no_setting_changed():
     before = dict(mpl.rcParams)
-    figures.figure_5(*two_rows(), [])
+    figures.figure_panels(*two_rows(), [])
     assert plt.get_fignums() == []
     assert dict(mpl.rcParams) == before
 
@@ -229,8 +229,12 @@ def test_a_callers_style_changes_nothing(tmp_path):
 
 
 def test_equal_figures_give_equal_bytes(tmp_path):
-    first = figures.save(figures.figure_3(*two_rows(), [example()]), "figure_3", tmp_path / "a")
-    again = figures.save(figures.figure_3(*two_rows(), [example()]), "figure_3", tmp_path / "b")
+    first = figures.save(
+        figures.figure_panels(*two_rows(), [example()]), "figure_3", tmp_path / "a"
+    )
+    again = figures.save(
+        figures.figure_panels(*two_rows(), [example()]), "figure_3", tmp_path / "b"
+    )
     assert [p.name for p in first] == ["figure_3.pdf", "figure_3.png"]
     for one, other in zip(first, again, strict=True):
         assert one.read_bytes() == other.read_bytes()

@@ -26,6 +26,7 @@ def train(
     steps: int,
     learning_rate: float,
     folder: Path,
+    mixed: bool = False,
 ) -> torch.nn.Module:
     """Train a module, or go on where an earlier call was interrupted.
 
@@ -47,6 +48,8 @@ def train(
         The highest of the schedule.
     folder : pathlib.Path
         Where ``<name>.safetensors`` keeps parameters, moments and the step.
+    mixed : bool
+        Whether matrix products and convolutions run in bfloat16.
 
     Returns
     -------
@@ -56,13 +59,15 @@ def train(
     optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, betas=(0.9, 0.99))
     state = folder / f"{name}.safetensors"
     done = _restore(state, module, optimizer) if state.exists() else 0
+    device = torch.get_default_device().type
     module.train()
     for step in (bar := tqdm(range(done, steps), name, initial=done, total=steps, mininterval=5)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * _schedule((step + 1) / steps)
         seed = seed_of("train", name, step)
         torch.manual_seed(seed)
-        value = loss(np.random.default_rng(seed))
+        with torch.autocast(device, torch.bfloat16, enabled=mixed):
+            value = loss(np.random.default_rng(seed))
         optimizer.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)

@@ -22,31 +22,32 @@ from squbed_utils.world.draw import caption, clips, partial, seen_scene
 from squbed_utils.world.language import new_tokenizer, tokens
 from squbed_utils.world.loop import train
 
-CHANNELS = 8
+CHANNELS = 16
 TEXT_WIDTH = 128
 SHARD = 2048
 """Clips in one file of cached latents."""
 
 
 def new_vae() -> AutoencoderKLWan:
-    """Build an untrained Wan VAE: (3, 9, 32, 32) pixels to (8, 5, 8, 8) latents.
+    """Build an untrained Wan VAE: (3, 9, 32, 32) pixels to (16, 5, 4, 4) latents.
 
     It begins near-deterministic (latent standard deviation 0.05), since with full sampling noise
     from the start the reconstruction hardly gets going.
     """
     vae = AutoencoderKLWan(
-        base_dim=24,
+        base_dim=16,
+        decoder_base_dim=24,
         z_dim=CHANNELS,
-        dim_mult=[1, 2],
+        dim_mult=[1, 2, 4],
         num_res_blocks=1,
         attn_scales=[],
-        temperal_downsample=[True],
+        temperal_downsample=[True, False],
         latents_mean=[0.0] * CHANNELS,
         latents_std=[1.0] * CHANNELS,
         in_channels=12,
         out_channels=12,
         patch_size=2,
-        scale_factor_spatial=4,
+        scale_factor_spatial=8,
         scale_factor_temporal=2,
     )
     torch.nn.init.constant_(vae.quant_conv.bias[CHANNELS:], -6.0)
@@ -68,7 +69,7 @@ def train_vae(folder: Path, steps: int, batch: int = 16) -> AutoencoderKLWan:
     def loss(rng: np.random.Generator) -> torch.Tensor:
         return vae_loss(vae, clips([seen_scene(rng) for _ in range(batch)], rng))
 
-    return train("vae", vae, loss, steps=steps, learning_rate=2e-3, folder=folder)
+    return train("vae", vae, loss, steps=steps, learning_rate=2e-3, folder=folder, mixed=True)
 
 
 def cached_latents(vae: AutoencoderKLWan, folder: Path, count: int) -> torch.Tensor:
@@ -80,7 +81,7 @@ def cached_latents(vae: AutoencoderKLWan, folder: Path, count: int) -> torch.Ten
     Returns
     -------
     torch.Tensor
-        float32, shape (count, 8, 5, 8, 8): posterior means.
+        float32, shape (count, 16, 5, 4, 4): posterior means.
     """
     weights = b"".join(p.detach().cpu().numpy().tobytes() for p in vae.parameters())
     folder = folder / hashlib.sha256(weights).hexdigest()[:12]
@@ -122,7 +123,7 @@ def train_decoder(
         decoded = vae.decode(codes + 0.03 * torch.randn_like(codes)).sample
         return (decoded - training_clips(chosen)).square().mean()
 
-    train("decoder", decoder, loss, steps=steps, learning_rate=1e-3, folder=folder)
+    train("decoder", decoder, loss, steps=steps, learning_rate=1e-3, folder=folder, mixed=True)
 
 
 @torch.inference_mode()
@@ -164,7 +165,7 @@ class TextToLatents(torch.nn.Module):
         # Words start near zero, so that one never trained on says next to nothing.
         self.text_encoder.shared.weight.data.mul_(0.05)
         self.transformer = WanTransformer3DModel(
-            patch_size=(1, 2, 2),
+            patch_size=(1, 1, 1),
             num_attention_heads=4,
             attention_head_dim=32,
             in_channels=CHANNELS,
@@ -214,7 +215,9 @@ def train_transformer(
         batch_latents = latents[chosen].to(torch.get_default_device())
         return model.loss(batch_latents, [training_caption(scenes[i], rng) for i in chosen])
 
-    return train("transformer", model, loss, steps=steps, learning_rate=1.5e-3, folder=folder)
+    return train(
+        "transformer", model, loss, steps=steps, learning_rate=1.5e-3, folder=folder, mixed=True
+    )
 
 
 def save_pipeline(vae: AutoencoderKLWan, model: TextToLatents, out: Path) -> None:
