@@ -17,6 +17,7 @@ from squbed_utils.locate import MARKERS, locate
 from squbed_utils.roles import (
     Clip,
     Dataset,
+    Estimates,
     Lpips,
     Refiner,
     TextEncoder,
@@ -32,7 +33,7 @@ VERSIONED = ("numpy", "torch", "diffusers", "transformers", "sentence-transforme
 VERSIONED += ("open_clip_torch", "av")
 """Libraries whose versions an archive records."""
 
-NOT_SAMPLED = ("estimator", "pca", "versions")
+NOT_SAMPLED = ("estimator", "pca", "estimates", "versions")
 """Entries that may change between two runs on one archive."""
 
 
@@ -51,6 +52,8 @@ class Profile:
     batch_size : int
         Videos made and embedded at once. Part of the result to the last bit, so it is fixed, and
         the last batch is padded.
+    estimates : Estimates
+        What `squbed check` says that the run will take.
     seed : int
     estimator : str
     pca : int or None
@@ -73,6 +76,7 @@ class Profile:
     clip: Clip
     lpips: Lpips
     batch_size: int = least(1)
+    estimates: Estimates = Estimates()
     seed: int = least(0, default=0)
     estimator: str = "squbed"
     pca: int | None = least(2, default=None)

@@ -210,6 +210,15 @@ class Lpips:
     kind: str = known("unlearned", "alex", default="unlearned")
 
 
+@dataclass(frozen=True)
+class Estimates:
+    """What one video takes, by figures measured elsewhere; `source` says by whom and on what."""
+
+    source: str = ""
+    seconds: float | None = least(0, default=None)  # GPU seconds a video
+    gpu_memory: float | None = least(0, default=None)  # GB
+
+
 Dataset = World | Panda70M | VidGen1M
 VideoModel = Diffusers | Command | Veo
 Refiner = CausalLM | Chat | OpenAI

@@ -14,7 +14,7 @@ RADIUS = {"small": 6.0, "large": 9.5}
 STEP = 1.25
 """Pixels that a moving shape covers between two frames."""
 
-DRIFT = 1.5
+DRIFT = 0.5
 """Farthest that the middle of a path lies from the middle of the frame, in pixels, each way."""
 
 DIRECTION = {"still": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
