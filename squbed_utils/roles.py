@@ -34,6 +34,8 @@ class Panda70M:
     kind: str = known("panda70m")
     tasks: int = least(1, default=200)
     pool: int = least(1, default=2000)  # captions that are labelled, and sampled from
+    seed: int = least(0, default=0)  # of the draw; apart from the run's, which may vary
+    instruction: str = "data/instructions/category.txt"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class VidGen1M:
     kind: str = known("vidgen1m")
     tasks: int = least(1, default=200)
     pool: int = least(1, default=2000)
+    seed: int = least(0, default=0)
+    instruction: str = "data/instructions/category.txt"
 
 
 @dataclass(frozen=True)
