@@ -1,67 +1,24 @@
 """Categories of captions: labelled by a language model, and evenly represented in a sample."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from squbed_utils._files import path_of, replacing
+from squbed_utils._files import replacing
 
 CATEGORIES = ("animals", "food", "games", "people", "other")
 UNCLEAR = "unclear"
-"""The label where the answer names no category, or several; such captions become no task."""
+"""The label of a caption that cannot be put into one category; it becomes no task."""
 
-NAMES = re.compile(r"\b(animal|food|game|people|other)s?\b", re.IGNORECASE)
-PLACE = "{caption}"
 BATCH = 20
 """Captions labelled between two writes of the cache."""
 
 Label = Callable[[list[str]], list[str]]
-"""Captions -> a category each, or `UNCLEAR`."""
+"""Captions -> one of `CATEGORIES` each, or `UNCLEAR`."""
 
 Item = TypeVar("Item")
-
-
-def labeller(answer: Callable[[str], str], instruction: Path | str) -> Label:
-    """Make a labelling function of a language model.
-
-    Parameters
-    ----------
-    answer : callable
-        A question -> what the language model says.
-    instruction : path
-        A text with ``{caption}`` where the caption goes; relative to the repository.
-
-    Returns
-    -------
-    callable
-        list of captions -> list of `CATEGORIES` or `UNCLEAR`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such text.
-    ValueError
-        If it has no place for the caption.
-    """
-    path = path_of(instruction)
-    text = path.read_text(encoding="utf-8")
-    if PLACE not in text:
-        raise ValueError(f"{path} has no {PLACE}; write it where the caption goes")
-    return lambda captions: [parse(answer(text.replace(PLACE, caption))) for caption in captions]
-
-
-def parse(answer: str) -> str:
-    """Return the one category that an answer names.
-
-    >>> parse("Animals."), parse("It is food"), parse("people or games"), parse("?")
-    ('animals', 'food', 'unclear', 'unclear')
-    """
-    stems = {match.lower() for match in NAMES.findall(answer)}
-    named = [category for category in CATEGORIES if category.removesuffix("s") in stems]
-    return named[0] if len(named) == 1 else UNCLEAR
 
 
 def label_all(captions: Sequence[str], label: Label, cache: Path, *, asked: str) -> dict[str, str]:

@@ -226,7 +226,8 @@ def _prepare(archive: Archive, profile: Profile, resolved: dict, label: Label | 
 def _read_source(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:
     """Read the dataset; sample its tasks, if it is one that is sampled, and say how."""
     hashes = resolved["checkpoints"]
-    asked = seed_of(resolved["refiner"], hashes.get("refiner"), hashes.get("instruction"))
+    instruction = hashes.get("instructions/category.txt")
+    asked = seed_of(resolved["refiner"], hashes.get("refiner"), instruction)
     source = datasets.read(
         profile.dataset,
         label=label or _no_label,

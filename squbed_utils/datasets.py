@@ -123,7 +123,7 @@ def _sample(
 ) -> list[tuple[str, Caption]]:
     """Take captions evenly; a clip is looked at when its turn comes, so few are decoded."""
     queues = {
-        category: _usable(dataset, (c for c in pool if labels[c.text] == category), counts)
+        category: _usable(dataset, [c for c in pool if labels[c.text] == category], counts)
         for category, counts in unusable.items()
     }
     return list(fill_evenly(queues, dataset.tasks))

@@ -111,7 +111,7 @@ def _clip_captions(row: dict, ids: set[str]) -> list:
     lists = [_literal(row[column]) for column in LISTS if column in row]
     if len({len(entries) for entries in lists}) != 1:
         raise Unusable("row with lists of unequal lengths")
-    if not SAFE_ID.fullmatch(_id(row, len(lists[0]))):
+    if not (row["videoID"] and SAFE_ID.fullmatch(_id(row, len(lists[0])))):
         raise Unusable("row with an id that cannot name a file")
     if row["videoID"] in ids:
         raise Unusable("row with an id that occurs before")

@@ -22,7 +22,6 @@ from squbed_utils.roles import (
     TextEncoder,
     VideoEncoder,
     VideoModel,
-    World,
 )
 
 FOLDER = ROOT / "data" / "profiles"
@@ -32,8 +31,6 @@ SAMPLES = ROOT / "data" / "samples"
 VERSIONED = ("numpy", "torch", "diffusers", "transformers", "sentence-transformers")
 VERSIONED += ("open_clip_torch", "av")
 """Libraries whose versions an archive records."""
-
-_FILES = {"path": "tasks", "instruction": "instruction for labelling captions"}
 
 NOT_SAMPLED = ("estimator", "pca", "versions")
 """Entries that may change between two runs on one archive."""
@@ -163,24 +160,17 @@ def resolve(profile: Profile) -> dict:
     ValueError
         If the device is not there.
     """
+    table = path_of(profile.dataset.path)
+    if not table.is_file():
+        raise FileNotFoundError(
+            f"profile {profile.name} expects its tasks in {table}, which does not exist; "
+            "correct dataset.path"
+        )
     settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
-    checkpoints = {"dataset": _sha256(_file(profile, "path"))}
-    if not isinstance(profile.dataset, World):
-        checkpoints["instruction"] = _sha256(_file(profile, "instruction"))
+    checkpoints = {"dataset": _sha256(table)}
     checkpoints |= {role: _sha256(locate(getattr(profile, role).path, role)) for role in MARKERS}
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
-
-
-def _file(profile: Profile, key: str) -> Path:
-    """Return a file that the profile's dataset names."""
-    path = path_of(getattr(profile.dataset, key))
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"profile {profile.name} expects its {_FILES[key]} in {path}, which does not exist; "
-            f"correct dataset.{key}"
-        )
-    return path
 
 
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:

@@ -35,7 +35,6 @@ class Panda70M:
     tasks: int = least(1, default=200)
     pool: int = least(1, default=2000)  # captions that are labelled, and sampled from
     seed: int = least(0, default=0)  # of the draw; apart from the run's, which may vary
-    instruction: str = "data/instructions/category.txt"
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,6 @@ class VidGen1M:
     tasks: int = least(1, default=200)
     pool: int = least(1, default=2000)
     seed: int = least(0, default=0)
-    instruction: str = "data/instructions/category.txt"
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def _vid(entry: object) -> str:
     vid = entry.get("vid") if isinstance(entry, dict) else None
     if not isinstance(vid, str):
         raise Unusable("entry without a vid")
-    if not SAFE_ID.fullmatch(f"vidgen1m-{vid}"):
+    if not (vid and SAFE_ID.fullmatch(f"vidgen1m-{vid}")):
         raise Unusable("vid that cannot name a file")
     return vid
 
