@@ -7,6 +7,7 @@ at a time, each from a category of which the fewest are taken, and only if its c
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 
 from squbed_utils import _clips, panda70m, tasks, vidgen1m
@@ -14,7 +15,7 @@ from squbed_utils._clips import Caption, Unusable
 from squbed_utils._files import path_of, replacing
 from squbed_utils.categories import CATEGORIES, UNCLEAR, Label, fill_evenly, label_all
 from squbed_utils.roles import Dataset, Panda70M, VidGen1M, World
-from squbed_utils.samples import Archive
+from squbed_utils.samples import Archive, reference_path
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Source, Task
 
@@ -49,29 +50,23 @@ def read(dataset: Dataset, *, label: Label, cache: Path, asked: str) -> Source:
         raise ValueError(
             f"dataset.pool is {dataset.pool}; expected at least dataset.tasks, {dataset.tasks}"
         )
-    found, left_out = Counter(), Counter()
-    captions = _counted(READERS[dataset.kind].captions(dataset, left_out), found)
-    pool = heapq.nsmallest(dataset.pool, captions, key=lambda c: seed_of(dataset.seed, c.id))
+    left_out, unusable = Counter(), {category: Counter() for category in CATEGORIES}
+    pool, found = _draw(dataset, left_out)
     labels = label_all([caption.text for caption in pool], label, cache, asked=asked)
-    unusable = {category: Counter() for category in CATEGORIES}
     taken = _sample(dataset, pool, labels, unusable)
     report = {
         "dataset": dataset.kind,
         "asked_for": dataset.tasks,
-        "captions": found.total(),
+        "captions": found,
         "left_out": _sorted(left_out),
-        "pool": _by_category(labels[c.text] for c in pool),
+        "pool": _by_category(labels[caption.text] for caption in pool),
         "unusable": {category: _sorted(reasons) for category, reasons in unusable.items()},
         "tasks": _by_category(category for category, _ in taken),
         "clips": {caption.id: caption.clip for _, caption in taken},
     }
     if not taken:
         raise ValueError(f"{path_of(dataset.path)} gives no task: {describe(report)}")
-    chosen = [
-        Task(c.id, dataset.kind, category, c.text, f"references/{c.id}.mp4")
-        for category, c in taken
-    ]
-    return _source(dataset, chosen, report)
+    return _source(dataset, [_task(dataset, *one) for one in taken], report)
 
 
 def stored(dataset: Dataset, archive: Archive) -> Source:
@@ -85,14 +80,25 @@ def stored(dataset: Dataset, archive: Archive) -> Source:
     Returns
     -------
     Source
+
+    Raises
+    ------
+    ValueError
+        If the archive has lost its ``dataset.json``, or that is damaged.
     """
+    if isinstance(dataset, World):
+        return tasks.read(dataset)
+    report = archive.report()
+    if report is None:
+        raise ValueError(
+            f"{archive.folder} has no dataset.json, which says where its references come from; "
+            "put it back, or choose another --output"
+        )
     chosen = [
         Task(row.task, row.dataset, row.category, row.prompt, row.reference)
         for row in archive.tasks().itertuples()
     ]
-    if isinstance(dataset, World):
-        return tasks.world_source(chosen, archive.truth())
-    return _source(dataset, chosen, archive.report())
+    return _source(dataset, chosen, report)
 
 
 def describe(report: dict) -> str:
@@ -104,15 +110,29 @@ def describe(report: dict) -> str:
     'panda70m: 2 of 3 tasks (food 2) from 5 labelled captions (food 5) of 9; left out: no video 4; \
 unusable when sampled: food: empty video 1'
     """
-    drawn, tasks_ = report["pool"], report["tasks"]
+    drawn, taken = report["pool"], report["tasks"]
     unusable = {c: reasons for c, reasons in report["unusable"].items() if reasons}
     looked_at = "; ".join(f"{category}: {_counts(unusable[category])}" for category in unusable)
     return (
-        f"{report['dataset']}: {sum(tasks_.values())} of {report['asked_for']} tasks "
-        f"({_counts(tasks_)}) from {sum(drawn.values())} labelled captions ({_counts(drawn)}) of "
+        f"{report['dataset']}: {sum(taken.values())} of {report['asked_for']} tasks "
+        f"({_counts(taken)}) from {sum(drawn.values())} labelled captions ({_counts(drawn)}) of "
         f"{report['captions']}; left out: {_counts(report['left_out'])}; "
         f"unusable when sampled: {looked_at or 'none'}"
     )
+
+
+def _draw(dataset: Panda70M | VidGen1M, left_out: Counter) -> tuple[list[Caption], int]:
+    """Draw the pool, in an order of its own, and count the captions that it is drawn from."""
+    number = count()
+    captions = READERS[dataset.kind].captions(dataset, left_out)
+    keyed = ((seed_of(dataset.seed, c.id), next(number), c) for c in captions)
+    pool = [caption for _, _, caption in heapq.nsmallest(dataset.pool, keyed)]
+    return pool, next(number)
+
+
+def _task(dataset: Panda70M | VidGen1M, category: str, caption: Caption) -> Task:
+    reference = reference_path(caption.id)
+    return Task(caption.id, dataset.kind, category, caption.text, reference)
 
 
 def _sample(
@@ -162,12 +182,6 @@ def _source(dataset: Panda70M | VidGen1M, chosen: list[Task], report: dict) -> S
 
 def _read_clip(dataset: Panda70M | VidGen1M, caption: Caption) -> bytes:
     return READERS[dataset.kind].read_clip(path_of(dataset.videos), caption)
-
-
-def _counted(captions: Iterable[Caption], counts: Counter) -> Iterator[Caption]:
-    for caption in captions:
-        counts["captions"] += 1
-        yield caption
 
 
 def _by_category(categories: Iterable[str]) -> dict[str, int]:

@@ -75,6 +75,8 @@ def captions(dataset: Panda70M, left_out: Counter) -> Iterator[Caption]:
 def read_clip(folder: Path, caption: Caption) -> bytes:
     """Return the file of a clip; raise `Unusable` if it is gone or the clip of another caption."""
     path = folder / caption.clip
+    if Path(caption.clip).is_absolute() or ".." in Path(caption.clip).parts:
+        raise Unusable("video outside the dataset's folder")
     beside = path.with_suffix(".txt")
     try:
         if path.stat().st_size > LARGEST:

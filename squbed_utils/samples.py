@@ -6,8 +6,7 @@
     tasks.parquet                    a row a task
     truth.parquet                    what is really uncertain, where that is known
     labels.json                      caption -> category, where tasks are sampled from a dataset
-    dataset.json                     how many of each category, what was left out and why, and
-                                     each task's clip within the dataset
+    dataset.json                     and how: counts, what was left out and why, each task's clip
     references/<task>.mp4            the reference videos
     shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
     videos/<task>/<latent>_<sample>.mp4
@@ -129,7 +128,12 @@ class Archive:
     def report(self) -> dict | None:
         """Return how tasks were sampled from their dataset; None where they were not sampled."""
         path = self.folder / "dataset.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); put it back as it was") from error
 
     def latents(self) -> pd.DataFrame:
         """Return a row a latent prompt: task, latent, prompt, embedding, rejected.

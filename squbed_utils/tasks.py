@@ -90,11 +90,7 @@ def read(dataset: World) -> Source:
     FileNotFoundError, ValueError
         As `read_world` and `select`.
     """
-    return world_source(*select(*read_world(path_of(dataset.path)), dataset))
-
-
-def world_source(tasks: list[Task], truth: pd.DataFrame) -> Source:
-    """Return tasks of the shapes world as a source, which renders what the truth describes."""
+    tasks, truth = select(*read_world(path_of(dataset.path)), dataset)
     rows = {row.task: row for row in truth.itertuples()}
 
     def write_reference(task: Task, path: Path) -> None:

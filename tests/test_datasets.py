@@ -266,6 +266,16 @@ def test_a_lost_reference_whose_clip_is_lost_too(tiny_profile, panda, tmp_path):
         collect(profile, output=archive.folder)
 
 
+def test_a_lost_or_damaged_report(panda_profile, archive, tmp_path):
+    folder = shutil.copytree(archive.folder, tmp_path / "archive")
+    (folder / "dataset.json").write_text("{")
+    with pytest.raises(ValueError, match=r"dataset.json is damaged \(.*put it back as it was"):
+        collect(panda_profile, output=folder)
+    (folder / "dataset.json").unlink()
+    with pytest.raises(ValueError, match="has no dataset.json, which says where its references"):
+        collect(panda_profile, output=folder)
+
+
 def test_without_a_labelling_function(panda_profile, tmp_path):
     with pytest.raises(ValueError, match="15 captions wait for a category.*label=..."):
         collect(panda_profile, output=tmp_path / "archive")

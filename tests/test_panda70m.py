@@ -211,6 +211,13 @@ def test_a_clip_that_is_gone_or_too_large(one, monkeypatch):
         panda70m.read_clip(folder, caption)
 
 
+@pytest.mark.parametrize("path", ["../a.mp4", "00000/../../a.mp4", "/tmp/a.mp4"])
+def test_a_clip_outside_the_folder(tmp_path, path):
+    clips.make_clip(tmp_path / "a.mp4")
+    with pytest.raises(Unusable, match="^video outside the dataset's folder$"):
+        panda70m.read_clip(tmp_path / "videos", _clips.Caption("a", "a dog", path))
+
+
 def test_clips_are_checked_to_the_last_frame(tmp_path):
     data = clips.make_clip(tmp_path / "a.mp4", frames=30)
     with pytest.raises(Unusable, match="^empty video$"):
