@@ -17,20 +17,18 @@ from contextlib import closing, contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
-from squbed_utils import profiles, tasks
+from squbed_utils import datasets, profiles
 from squbed_utils._files import PARTIAL
+from squbed_utils.categories import Label
 from squbed_utils.profiles import Profile
 from squbed_utils.samples import Archive, open_archive
-from squbed_utils.tasks import Task
-from squbed_utils.video import Video
-from squbed_utils.world import render, scenes
+from squbed_utils.seeds import seed_of
+from squbed_utils.tasks import Source, Task
 
 LOCK = ".lock"
-CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet"}
+CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "labels.json", "dataset.json"}
 CONTENTS |= {"references", "shards", "videos"}
 """All that an archive's folder holds."""
 
@@ -43,6 +41,7 @@ def collect(
     output: Path | str | None = None,
     workers: int = 1,
     retry_failed: bool = False,
+    label: Label | None = None,
 ) -> Archive:
     """Fill a profile's archive, or go on where an earlier call stopped.
 
@@ -56,6 +55,9 @@ def collect(
         Processes, each with models of its own and one thread. Any number gives the same bytes.
     retry_failed : bool
         Whether latent prompts with failed videos are made again.
+    label : callable, optional
+        Captions -> their categories, for a dataset whose tasks are sampled by category; by
+        default the profile's language model is asked.
 
     Returns
     -------
@@ -77,10 +79,9 @@ def collect(
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     archive = Archive(output or profiles.SAMPLES / profile.name)
     resolved = profiles.resolve(profile)
-    chosen, truth = tasks.read(profile.dataset)
     _refuse_foreign(archive.folder)
     with _locked(archive.folder):
-        _prepare(archive, resolved, chosen, truth)
+        chosen = _prepare(archive, profile, resolved, label)
         units = [(task, latent) for task in chosen for latent in range(profile.n)]
         todo = [
             unit
@@ -203,25 +204,47 @@ def _refuse_foreign(folder: Path) -> None:
         )
 
 
-def _prepare(archive: Archive, resolved: dict, chosen: list[Task], truth: pd.DataFrame) -> None:
-    """Write the tables, references and profile, or check that they are this profile's."""
+def _prepare(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> list[Task]:
+    """Return the tasks; write tables, references and profile, or check that they are this one's."""
     for leftover in archive.folder.rglob(f"*{PARTIAL}"):
         leftover.unlink()
     new = not (archive.folder / "profile.yaml").is_file()
     if new:
-        archive.write_tasks(chosen, truth)
+        source = _read_source(archive, profile, resolved, label)
+        archive.write_tasks(source.tasks, source.truth)
     else:
         _refuse_other_profile(archive, resolved)
-    for task, row in zip(chosen, truth.itertuples(), strict=True):
+        source = datasets.stored(profile.dataset, archive)
+    for task in source.tasks:
         if not archive.inside(task.reference).is_file():
-            archive.write_video(task.reference, _world_reference(row))
+            source.write_reference(task, archive.inside(task.reference))
     if new:
         archive.write_profile(resolved)
+    return source.tasks
 
 
-def _world_reference(row: tuple) -> Video:
-    rng = np.random.default_rng(row.reference_seed)
-    return Video(render.render(scenes.parse(row.reference_scene), rng), render.FPS)
+def _read_source(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:
+    """Read the dataset; sample its tasks, if it is one that is sampled, and say how."""
+    hashes = resolved["checkpoints"]
+    instruction = hashes.get("instructions/category.txt")
+    asked = seed_of(resolved["refiner"], hashes.get("refiner"), instruction)
+    source = datasets.read(
+        profile.dataset,
+        label=label or _no_label,
+        cache=archive.folder / "labels.json",
+        asked=f"{asked:016x}",
+    )
+    if source.report is not None:
+        archive.write_report(source.report)
+        tqdm.write(datasets.describe(source.report), file=sys.stderr)
+    return source
+
+
+def _no_label(captions: list[str]) -> list[str]:
+    raise ValueError(
+        f"{len(captions)} captions wait for a category, and this profile's language model labels "
+        "none; pass collect(..., label=...), a function of captions that returns their categories"
+    )
 
 
 def _refuse_other_profile(archive: Archive, resolved: dict) -> None:

@@ -34,6 +34,7 @@ class Panda70M:
     kind: str = known("panda70m")
     tasks: int = least(1, default=200)
     pool: int = least(1, default=2000)  # captions that are labelled, and sampled from
+    seed: int = least(0, default=0)  # of the draw; apart from the run's, which may vary
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class VidGen1M:
     kind: str = known("vidgen1m")
     tasks: int = least(1, default=200)
     pool: int = least(1, default=2000)
+    seed: int = least(0, default=0)
 
 
 @dataclass(frozen=True)

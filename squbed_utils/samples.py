@@ -5,6 +5,8 @@
     profile.yaml                     what was run: settings, versions, checkpoint hashes
     tasks.parquet                    a row a task
     truth.parquet                    what is really uncertain, where that is known
+    labels.json                      caption -> category, where tasks are sampled from a dataset
+    dataset.json                     and how: counts, what was left out and why, each task's clip
     references/<task>.mp4            the reference videos
     shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
     videos/<task>/<latent>_<sample>.mp4
@@ -12,6 +14,7 @@
 Every file is whole or absent, and none holds a date; equal runs give equal bytes.
 """
 
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -122,6 +125,16 @@ class Archive:
         path = self.folder / "truth.parquet"
         return _read(path).to_pandas() if path.is_file() else None
 
+    def report(self) -> dict | None:
+        """Return how tasks were sampled from their dataset; None where they were not sampled."""
+        path = self.folder / "dataset.json"
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}); put it back as it was") from error
+
     def latents(self) -> pd.DataFrame:
         """Return a row a latent prompt: task, latent, prompt, embedding, rejected.
 
@@ -229,6 +242,12 @@ class Archive:
         if truth is not None:
             table = pa.Table.from_pandas(truth, preserve_index=False).replace_schema_metadata()
             _write(self.folder / "truth.parquet", table)
+
+    def write_report(self, report: dict) -> None:
+        """Write how tasks were sampled from their dataset."""
+        with replacing(self.folder / "dataset.json") as partial:
+            text = json.dumps(report, ensure_ascii=False, indent=1)
+            partial.write_text(text + "\n", encoding="utf-8")
 
     def write_profile(self, resolved: dict) -> None:
         """Write the resolved profile, which makes the folder an archive."""

@@ -1,13 +1,17 @@
 """Tasks: prompts with a reference video, and readers of where they come from."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from squbed_utils import video
 from squbed_utils._files import path_of
 from squbed_utils.roles import World
+from squbed_utils.world import render, scenes
 
 TASK_COLUMNS = ("task", "dataset", "category", "prompt")
 REFERENCE_COLUMNS = ("reference_scene", "reference_seed")
@@ -47,8 +51,30 @@ class Task:
             raise ValueError(f"task {self.id} has an empty prompt; write one or drop the task")
 
 
-def read(dataset: World) -> tuple[list[Task], pd.DataFrame]:
-    """Read the tasks that a profile asks for, and their truth.
+@dataclass(frozen=True)
+class Source:
+    """The tasks that a dataset gives, and all that an archive stores of it.
+
+    Attributes
+    ----------
+    tasks : list of Task
+    truth : pandas.DataFrame or None
+        A row a task of what is really uncertain, where that is known.
+    report : dict or None
+        Where tasks are sampled: how many by category, and what was left out for which reason.
+    write_reference : callable
+        (task, path) -> None; writes the task's reference video.
+
+    """
+
+    tasks: list[Task]
+    truth: pd.DataFrame | None
+    report: dict | None
+    write_reference: Callable[[Task, Path], None]
+
+
+def read(dataset: World) -> Source:
+    """Read the tasks of the shapes world that a profile asks for, and their truth.
 
     Parameters
     ----------
@@ -57,16 +83,22 @@ def read(dataset: World) -> tuple[list[Task], pd.DataFrame]:
 
     Returns
     -------
-    tuple of list of Task and pandas.DataFrame
-        As `read_world`, the same subset of both.
+    Source
 
     Raises
     ------
     FileNotFoundError, ValueError
         As `read_world` and `select`.
     """
-    tasks, truth = read_world(path_of(dataset.path))
-    return select(tasks, truth, dataset)
+    tasks, truth = select(*read_world(path_of(dataset.path)), dataset)
+    rows = {row.task: row for row in truth.itertuples()}
+
+    def write_reference(task: Task, path: Path) -> None:
+        scene = scenes.parse(rows[task.id].reference_scene)
+        rng = np.random.default_rng(rows[task.id].reference_seed)
+        video.write(path, render.render(scene, rng), render.FPS)
+
+    return Source(tasks, truth, None, write_reference)
 
 
 def read_world(path: Path | str) -> tuple[list[Task], pd.DataFrame]:

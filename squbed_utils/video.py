@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -110,17 +111,39 @@ def read(path: Path | str) -> Video:
         raise FileNotFoundError(f"no video {path}; check the path, or generate it again")
     if path.stat().st_size == 0:
         raise ValueError(f"video {path} is empty (0 bytes); delete it and generate it again")
+    return decode(str(path), f"video {path}")
+
+
+def decode(file: str | BinaryIO, name: str) -> Video:
+    """Decode the first video stream of a file.
+
+    Parameters
+    ----------
+    file : str or binary file
+        A path, or an open file that can seek.
+    name : str
+        What an error calls it.
+
+    Returns
+    -------
+    Video
+
+    Raises
+    ------
+    ValueError
+        If it is not a video, or cut short.
+    """
     try:
-        with av.open(str(path)) as container:
+        with av.open(file) as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"  # starting threads takes longer than a short video
             fps, expected = float(stream.average_rate or stream.guessed_rate or 0), stream.frames
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
     except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"video {path} cannot be read ({error}); expected a video file") from error
+        raise ValueError(f"{name} cannot be read ({error}); expected a video file") from error
     if not frames or len(frames) < expected:
         raise ValueError(
-            f"video {path} is cut short: {len(frames)} of {expected} frames; generate it again"
+            f"{name} is cut short: {len(frames)} of {expected} frames; generate it again"
         )
     return Video(np.stack(frames), fps)
 

@@ -1,9 +1,11 @@
+import numpy as np
 import pandas as pd
 import pytest
 
-from squbed_utils import tasks
+from squbed_utils import tasks, video
 from squbed_utils.roles import World
 from squbed_utils.tasks import Task
+from squbed_utils.world import render, scenes
 from squbed_utils.world.tasks import task_table
 
 
@@ -87,3 +89,14 @@ def test_errors_of_the_table(table, tmp_path):
         tasks.read_world(written(table.iloc[[0, 1, 0]], tmp_path))
     with pytest.raises(ValueError, match="coverage 'often'; known: common, rare, never"):
         tasks.read_world(written(table.assign(coverage="often"), tmp_path))
+
+
+def test_a_source_of_the_world_renders_its_references(table, tmp_path):
+    dataset = World(path=str(written(table, tmp_path)), per_cell=1)
+    source = tasks.read(dataset)
+    assert source.report is None and list(source.truth.task) == [t.id for t in source.tasks]
+    row = source.truth.iloc[3]
+    source.write_reference(source.tasks[3], tmp_path / "reference.mp4")
+    rng = np.random.default_rng(row.reference_seed)
+    expected = render.render(scenes.parse(row.reference_scene), rng)
+    assert (video.read(tmp_path / "reference.mp4").frames == expected).all()
