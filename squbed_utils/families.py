@@ -110,9 +110,7 @@ def check(model: VideoModel, where: str) -> None:
 def _check_diffusers(model: Diffusers, where: str) -> None:
     if model.family not in FAMILIES:
         hint = suggestion(model.family, list(FAMILIES))
-        raise ValueError(
-            f"{where}: family is {model.family!r}{hint}; known: {', '.join(FAMILIES)}"
-        )
+        raise ValueError(f"{where}: family is {model.family!r}{hint}; known: {', '.join(FAMILIES)}")
     family = FAMILIES[model.family]
     for name in ("height", "width"):
         _check_step(model, name, family.multiple, 0, where)
@@ -158,7 +156,9 @@ def _check_command(model: Command, where: str) -> None:
     found = {name for word in words for name in PLACEHOLDER.findall(word)}
     for name in sorted(found - set(PLACEHOLDERS)):
         known = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
-        raise ValueError(f"{where}: command has {{{name}}}, which stands for nothing; known: {known}")
+        raise ValueError(
+            f"{where}: command has {{{name}}}, which stands for nothing; known: {known}"
+        )
     for name in NEEDED:
         if name not in found:
             raise ValueError(f"{where}: command lacks {{{name}}}; add it where the script takes it")

@@ -11,7 +11,7 @@ import pytest
 
 from squbed_utils import _command, roles, video
 
-SCRIPT = '''
+SCRIPT = """
 import json, os, subprocess, sys, time
 from pathlib import Path
 
@@ -32,7 +32,7 @@ names = {"two": ["a.mp4", "b.mp4"], "none": [], "deep": ["x/y/a.mp4"]}.get(do, [
 for name in names:
     (output / name).parent.mkdir(parents=True, exist_ok=True)
     (output / name).write_bytes(made[: len(made) // 2] if do == "cut" else made)
-'''
+"""
 
 WORDS = ["{prompt}", "{seed}", "{output}", "{width}x{height}", "{frames}@{fps}", "{guidance}"]
 
@@ -64,7 +64,7 @@ def test_the_video_comes_as_the_script_wrote_it(code):
 
 def test_what_the_script_is_given(code, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    prompt = "it's \"a {seed}\" $(touch x); `y` {{}} 猫 \n --flag"
+    prompt = 'it\'s "a {seed}" $(touch x); `y` {{}} 猫 \n --flag'
     _command.load(model(code, "make"))([prompt], [2**32 + 5])
     given = seen(code)
     assert given["prompt"] == prompt and given["seed"] == "5"
@@ -130,7 +130,9 @@ def test_an_interruption_stops_the_script(code, monkeypatch):
 
 
 def test_missing_code_and_program(code, tmp_path):
-    with pytest.raises(FileNotFoundError, match="scripts of the video model are expected in .*gone"):
+    with pytest.raises(
+        FileNotFoundError, match="scripts of the video model are expected in .*gone"
+    ):
         _command.load(model(tmp_path / "gone", "make"))
     lacking = model(code, "make")
     lacking.command[0] = "no-such-program"

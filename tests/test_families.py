@@ -20,7 +20,14 @@ def command(*words, **changes):
 
 
 def veo(**changes):
-    settings = {"kind": "veo", "model": "veo", "height": 720, "width": 1280, "seconds": 8, "fps": 24}
+    settings = {
+        "kind": "veo",
+        "model": "veo",
+        "height": 720,
+        "width": 1280,
+        "seconds": 8,
+        "fps": 24,
+    }
     return roles.Veo(**settings | {"price": 0.4, "budget": 10} | changes)
 
 
@@ -47,7 +54,10 @@ def test_defaults_of_every_family_pass():
         (diffusers(family="hunyuan1.5", guidance=6.0), "guidance is 6, but hunyuan1.5 takes none"),
         (diffusers(family="cosmos2"), "missing image_model; cosmos2 starts from the image"),
         (diffusers(image_model="org/image"), "image_model is not taken by wan; remove it"),
-        (diffusers(family="cosmos2.5"), "missing revision; org/model .*diffusers/base/post-trained"),
+        (
+            diffusers(family="cosmos2.5"),
+            "missing revision; org/model .*diffusers/base/post-trained",
+        ),
         (command(), r"command is \[\]; expected a list of words"),
         (command("run", 1), r"command is \['run', 1\]; expected a list of words, in quotes"),
         (command("{prompt}", "{seed}"), r"command lacks \{output\}; add it"),

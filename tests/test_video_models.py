@@ -107,8 +107,13 @@ def test_the_weights_have_the_profiles_dtype(built, world, monkeypatch):
     real = video_models._prepare
 
     def spy(pipeline, model, device):
-        seen.update({name: part.dtype for name, part in pipeline.components.items()
-                     if isinstance(part, torch.nn.Module)})
+        seen.update(
+            {
+                name: part.dtype
+                for name, part in pipeline.components.items()
+                if isinstance(part, torch.nn.Module)
+            }
+        )
         return real(pipeline, model, device)
 
     monkeypatch.setattr(video_models, "_prepare", spy)
