@@ -107,9 +107,10 @@ def _confirm_cost(
     dollars = _spending.cost(profile.video_model, videos)
     if not dollars:
         return
+    before, budget = _spending.spent(folder), profile.video_model.budget
     question = (
         f"{videos} videos of {profile.video_model.model} cost about ${dollars:.2f}; "
-        f"${_spending.spent(folder):.2f} of the budget of ${profile.video_model.budget:.2f} are spent"
+        f"${before:.2f} of the budget of ${budget:.2f} are spent"
     )
     if confirm is None or not confirm(question):
         raise RuntimeError(f"{question}; nothing more is paid until this is confirmed (--yes)")

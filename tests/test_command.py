@@ -39,7 +39,7 @@ WORDS = ["{prompt}", "{seed}", "{output}", "{width}x{height}", "{frames}@{fps}",
 
 @pytest.fixture
 def code(tmp_path):
-    """A folder with the script and the video that it hands over, at a rate and size of its own."""
+    """Make a folder with the script and the video that it hands over."""
     (tmp_path / "script.py").write_text(SCRIPT)
     frames = np.random.default_rng(0).integers(0, 256, (6, 36, 48, 3), dtype=np.uint8)
     video.write(tmp_path / "made.mp4", frames, 12)

@@ -243,7 +243,7 @@ def test_cost(server):
 
 @pytest.fixture
 def profile(server, tiny_profile, tmp_path):
-    """Two latent prompts of... the tiny world's tasks, with Veo as the video model."""
+    """Write a profile of one task, 3 latent prompts and 2 videos each, with Veo as the model."""
 
     def write(**changes):
         data = {"kind": "world", "path": str(tiny_profile.parent / "tasks.csv")}

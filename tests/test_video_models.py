@@ -30,7 +30,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Settings of a tiny pipeline by family, built when first asked for."""
+    """Return the settings of a tiny pipeline by family, built when first asked for."""
     made = {}
 
     def build(family, **changes):
