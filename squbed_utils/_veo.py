@@ -35,7 +35,7 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
 
     The seed is sent modulo 2**32, which is all that the service takes. What the videos of one call
     cost is booked in the archive's account before the first is started; what the service refused
-    to start is booked back.
+    to start is booked back. So an interrupted call counts as paid, and the budget is never passed.
 
     Raises
     ------
