@@ -41,6 +41,8 @@ def make(bench: Bench, task: Task, latent: int) -> None:
     ValueError
         If no compatible latent prompt is found, or a stored video cannot be measured. A video
         that cannot be generated raises nothing: its row says so.
+    RuntimeError
+        If a paid video model's budget is used up.
     """
     profile, models = bench.profile, bench.models
     drawn = prompts.draw(
@@ -51,40 +53,20 @@ def make(bench: Bench, task: Task, latent: int) -> None:
     shared |= {"rejected": list(drawn.rejected)}
     shared |= {"text_embedding": models.embed_text([drawn.prompt])[0].tolist()}
     rows, stored = [], []
-    for sample, (frames, error) in enumerate(_generate(models, drawn.prompt, seeds)):
-        row = shared | {"sample": sample, "seed": seeds[sample], "status": FAILED, "error": error}
-        if frames is not None:
+    for sample, made in enumerate(models.generate([drawn.prompt] * len(seeds), seeds)):
+        row = shared | {"sample": sample, "seed": seeds[sample]}
+        if isinstance(made, Exception):
+            row |= {"status": FAILED, "error": f"{type(made).__name__}: {made}"[:LONGEST_ERROR]}
+            stored.append(None)
+        else:
             path = video_path(task.id, latent, sample)
-            bench.archive.write_video(path, Video(frames, profile.video_model.fps))
-            row |= {"path": path, "status": OK}
+            bench.archive.write_video(path, made)
+            row |= {"path": path, "status": OK, "error": None}
+            stored.append(video.read(bench.archive.inside(path)))
         rows.append(row)
-        stored.append(video.read(bench.archive.inside(path)) if frames is not None else None)
     for row, measured in zip(rows, _measure(bench, task, stored), strict=True):
         row |= measured
     bench.archive.write_shard(task.id, latent, rows)
-
-
-def _generate(
-    models: Models, prompt: str, seeds: list[int]
-) -> list[tuple[np.ndarray | None, str | None]]:
-    """Return frames or an error for each seed; after a failure every video is tried alone.
-
-    A generator may refuse a prompt, run out of memory or return nonsense with any exception.
-    """
-    try:
-        return [(frames, None) for frames in models.generate([prompt] * len(seeds), seeds)]
-    except Exception:
-        return [_generate_alone(models, prompt, seeds, i) for i in range(len(seeds))]
-
-
-def _generate_alone(
-    models: Models, prompt: str, seeds: list[int], i: int
-) -> tuple[np.ndarray | None, str | None]:
-    """Generate one video with copies of itself around it, as its place in a batch has a say."""
-    try:
-        return models.generate([prompt] * len(seeds), [seeds[i]] * len(seeds))[i], None
-    except Exception as error:
-        return None, f"{type(error).__name__}: {error}"[:LONGEST_ERROR]
 
 
 def _measure(bench: Bench, task: Task, stored: list[Video | None]) -> list[dict]:

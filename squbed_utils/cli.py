@@ -92,6 +92,9 @@ def _add_collect(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--retry-failed", action="store_true", help="make latent prompts with failed videos again"
     )
+    command.add_argument(
+        "--yes", action="store_true", help="pay for a paid video model without being asked"
+    )
 
 
 def _add_figures(commands: argparse._SubParsersAction) -> None:
@@ -170,6 +173,7 @@ def _collect(options: argparse.Namespace) -> None:
         output=options.output,
         workers=options.workers,
         retry_failed=options.retry_failed,
+        confirm=lambda question: options.yes or _agreed(question),
     )
     videos, latents = archive.videos(), archive.latents()
     failed, refused = videos[videos.status == FAILED], int(latents.rejected.map(len).sum())
@@ -179,6 +183,13 @@ def _collect(options: argparse.Namespace) -> None:
     )
     if len(failed):
         print(f"squbed: the first failure: {failed.error.iloc[0]}", file=sys.stderr)
+
+
+def _agreed(question: str) -> bool:
+    """Ask on a terminal; where there is none, the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _figures(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from squbed_utils import datasets, profiles
+from squbed_utils import _spending, datasets, profiles
 from squbed_utils._files import PARTIAL
 from squbed_utils.categories import Label
 from squbed_utils.profiles import Profile
@@ -29,7 +29,7 @@ from squbed_utils.tasks import Source, Task
 
 LOCK = ".lock"
 CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "labels.json", "dataset.json"}
-CONTENTS |= {"references", "shards", "videos"}
+CONTENTS |= {"references", "shards", "videos", _spending.ACCOUNT, _spending.LOCK}
 """All that an archive's folder holds."""
 
 Unit = tuple[Task, int]
@@ -42,6 +42,7 @@ def collect(
     workers: int = 1,
     retry_failed: bool = False,
     label: Label | None = None,
+    confirm: Callable[[str], bool] | None = None,
 ) -> Archive:
     """Fill a profile's archive, or go on where an earlier call stopped.
 
@@ -58,6 +59,9 @@ def collect(
     label : callable, optional
         Captions -> their categories, for a dataset whose tasks are sampled by category; by
         default the profile's language model is asked.
+    confirm : callable, optional
+        Asked once, before the first paid call of a profile with a paid video model: it gets what
+        the run costs, in words, and returns whether to go on. Without it nothing is paid.
 
     Returns
     -------
@@ -72,7 +76,7 @@ def collect(
         If the folder holds an archive of another profile or something else, another run is
         filling it, or a task gets no compatible latent prompt.
     RuntimeError
-        If a worker dies.
+        If a worker dies, the cost is not confirmed, or the budget is used up.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; expected at least 1")
@@ -89,11 +93,28 @@ def collect(
             if not archive.finished(unit[0].id, unit[1], retry_failed=retry_failed)
         ]
         if todo:
+            _confirm_cost(profile, archive.folder, len(todo) * profile.m, confirm)
             _warn_of_versions(archive, resolved)
             make_all = _in_this_process if workers == 1 else _in_workers
             done = make_all(profile, archive.folder, todo, workers)
             _show_progress(done, len(units) - len(todo), len(units))
     return open_archive(archive.folder)
+
+
+def _confirm_cost(
+    profile: Profile, folder: Path, videos: int, confirm: Callable[[str], bool] | None
+) -> None:
+    """Stop unless what is left to do is free, or someone agrees to pay for it."""
+    dollars = _spending.cost(profile.video_model, videos)
+    if not dollars:
+        return
+    before, budget = _spending.spent(folder), profile.video_model.budget
+    question = (
+        f"{videos} videos of {profile.video_model.model} cost about ${dollars:.2f}; "
+        f"${before:.2f} of the budget of ${budget:.2f} are spent"
+    )
+    if confirm is None or not confirm(question):
+        raise RuntimeError(f"{question}; nothing more is paid until this is confirmed (--yes)")
 
 
 def _show_progress(done: Generator[Unit], before: int, total: int) -> None:
@@ -174,7 +195,7 @@ def _new_bench(profile: Profile, folder: Path) -> object:
     from squbed_utils import _unit, models
 
     torch.set_num_threads(1)
-    return _unit.Bench(profile, models.load(profile), Archive(folder))
+    return _unit.Bench(profile, models.load(profile, folder), Archive(folder))
 
 
 @contextmanager
@@ -254,7 +275,7 @@ def _refuse_other_profile(archive: Archive, resolved: dict) -> None:
             f"{archive.folder} was made by another profile: {'; '.join(found)}. "
             "Undo the change, choose another --output, or delete that folder"
         )
-    kept = {key: resolved[key] for key in profiles.NOT_SAMPLED if key != "versions"}
+    kept = {key: resolved[key] for key in ("estimator", "pca")}
     if any(archive.profile[key] != value for key, value in kept.items()):
         archive.write_profile(archive.profile | kept)
         archive.__dict__.pop("profile")

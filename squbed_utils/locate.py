@@ -49,6 +49,23 @@ def locate(path: str, role: str, *, revision: str | None = None) -> Path:
     return folder
 
 
+def code_folder(path: str) -> Path:
+    """Return the folder of a video model that runs by scripts of its own.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    """
+    folder = path_of(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"the scripts of the video model are expected in {folder}, which does not exist; clone "
+            "them there, or correct video_model.path in the profile"
+        )
+    return folder
+
+
 def _fetch(hub_id: str, role: str, revision: str | None) -> Path:
     """Fetch a model from the hub, or find it in the cache: only safetensors and settings."""
     from diffusers import DiffusionPipeline

@@ -7,12 +7,14 @@ the batch (which can change the last bit), and not on what else the batch holds.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from transformers.utils import logging
 
 from squbed_utils import encoders, language_models, video_models
 from squbed_utils.profiles import Profile, device_of
+from squbed_utils.video import Video
 
 FRAME_BATCH = 64
 """Frames that CLIP and LPIPS see at once, at most; fewer where a batch of videos has fewer."""
@@ -27,7 +29,7 @@ class Models:
     refine : callable
         (prompt, seed) -> str.
     generate : callable
-        (prompts, seeds) -> list of videos, uint8 (T, H, W, 3).
+        (prompts, seeds) -> for each a Video, or the exception that says why there is none.
     embed_text : callable
         list of str -> (n, d_t).
     embed_videos : callable
@@ -42,7 +44,7 @@ class Models:
     """
 
     refine: Callable[[str, int], str]
-    generate: Callable[[list[str], list[int]], list[np.ndarray]]
+    generate: Callable[[list[str], list[int]], list[Video | Exception]]
     embed_text: Callable[[list[str]], np.ndarray]
     embed_videos: Callable[[list[np.ndarray]], np.ndarray]
     clip_images: Callable[[list[np.ndarray]], np.ndarray]
@@ -50,12 +52,14 @@ class Models:
     lpips: Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
 
 
-def load(profile: Profile) -> Models:
+def load(profile: Profile, folder: Path | None = None) -> Models:
     """Load every model of a profile.
 
     Parameters
     ----------
     profile : Profile
+    folder : path, optional
+        The archive that is being filled; a paid model keeps its account there.
 
     Returns
     -------
@@ -67,6 +71,8 @@ def load(profile: Profile) -> Models:
         If a model's folder is missing or lacks its main file.
     ValueError
         If the device is not there, or a folder does not hold the kind of model it should.
+    RuntimeError
+        If a package or an API key is missing.
     """
     device = device_of(profile.device)
     logging.disable_progress_bar()
@@ -74,7 +80,7 @@ def load(profile: Profile) -> Models:
     clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
     return Models(
         refine=language_models.load_refiner(profile.refiner, device),
-        generate=video_models.load(profile, device),
+        generate=video_models.load(profile, device, folder),
         embed_text=encoders.load_text_encoder(profile.text_encoder, device),
         embed_videos=encoders.load_video_encoder(profile.video_encoder, device, profile.batch_size),
         clip_images=clip_images,

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import yaml
 
-from squbed_utils import estimators
+from squbed_utils import estimators, families
 from squbed_utils._files import ROOT, path_of
 from squbed_utils._schema import build, known, least, suggestion
-from squbed_utils.locate import MARKERS, locate
+from squbed_utils.locate import MARKERS, code_folder, locate
 from squbed_utils.roles import (
     Clip,
+    Command,
     Dataset,
     Estimates,
     Lpips,
@@ -34,6 +35,7 @@ VERSIONED += ("open_clip_torch", "av")
 """Libraries whose versions an archive records."""
 
 NOT_SAMPLED = ("estimator", "pca", "estimates", "versions")
+NOT_SAMPLED += tuple(f"video_model.{key}" for key in ("price", "budget", "timeout", "poll"))
 """Entries that may change between two runs on one archive."""
 
 
@@ -116,6 +118,7 @@ def load(name: str | Path) -> Profile:
             f"profile {name}: name is {profile.name!r}; expected letters, digits, dots and dashes"
         )
     estimators.lookup(profile.estimator)
+    families.check(profile.video_model, f"profile {profile.name}: video_model")
     return profile
 
 
@@ -172,9 +175,23 @@ def resolve(profile: Profile) -> dict:
         )
     settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
     checkpoints = {"dataset": _sha256(table)}
-    checkpoints |= {role: _sha256(locate(getattr(profile, role).path, role)) for role in MARKERS}
+    checkpoints |= {name: _sha256(folder) for name, folder in _folders(profile).items()}
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
+
+
+def _folders(profile: Profile) -> dict[str, Path]:
+    """Return where each of a profile's models lies that is not behind a service."""
+    models = {role: getattr(profile, role) for role in MARKERS}
+    folders = {
+        role: code_folder(model.path)
+        if isinstance(model, Command)
+        else locate(model.path, role, revision=getattr(model, "revision", None))
+        for role, model in models.items()
+        if hasattr(model, "path")
+    }
+    image_model = getattr(profile.video_model, "image_model", None)
+    return folders | ({"image_model": locate(image_model, "video_model")} if image_model else {})
 
 
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
@@ -236,11 +253,16 @@ def _merge(base: dict, over: dict) -> dict:
 
 
 def _sha256(path: Path) -> str:
-    """Hash a file, or a folder's files with their names."""
+    """Hash a file, or a folder's files with their names; not what tools leave there."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = [p for p in files if not any(map(_left_by_a_tool, p.relative_to(path).parts))]
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def _left_by_a_tool(name: str) -> bool:
+    return name.startswith(".") or name == "__pycache__"

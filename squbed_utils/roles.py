@@ -53,8 +53,10 @@ class VidGen1M:
 class Diffusers:
     """A text-to-video pipeline of diffusers; `guidance` null: not passed on.
 
-    `family` names its constraints and calling convention (``video_models.FAMILIES``);
-    `image_model` is the text-to-image pipeline whose image a video-to-world model starts from.
+    `family` names its constraints and calling convention (``families.FAMILIES``);
+    `image_model` is the text-to-image pipeline whose image a video-to-world model starts from: it
+    is drawn at the video's size, with the same steps and guidance. `options` are further arguments
+    of the pipeline's call. `guardrail` matters for Cosmos alone.
     """
 
     path: str
@@ -76,11 +78,12 @@ class Diffusers:
 
 @dataclass(frozen=True)
 class Command:
-    """A model run by scripts of its own: one subprocess a video.
+    """A model run by scripts of its own: one subprocess a video, in the folder `path`.
 
     `command` is a list of words, in which ``{prompt}``, ``{seed}``, ``{height}``, ``{width}``,
     ``{frames}``, ``{fps}``, ``{steps}``, ``{guidance}``, ``{path}`` and ``{output}`` (a folder, in
-    which it must leave one mp4) are filled in; no shell sees it.
+    which it must leave one mp4, at any depth) are filled in; no shell sees it. The video keeps the
+    size and rate that it has in that file.
     """
 
     path: str
@@ -92,7 +95,7 @@ class Command:
     steps: int = least(1)
     kind: str = known("command")
     guidance: float | None = least(0, default=None)
-    timeout: float = least(1, default=3600)  # seconds
+    timeout: float = least(0.1, default=3600)  # seconds
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,13 @@ class Veo:
     budget: float = least(0)  # US dollars, after which the run stops
     kind: str = known("veo")
     base_url: str | None = None
-    timeout: float = least(1, default=900)  # seconds for one video
+    timeout: float = least(0.1, default=900)  # seconds for one video
     poll: float = least(0.01, default=10)  # seconds between two questions
+
+    @property
+    def frames(self) -> int:
+        """Frames of one video, as far as is known before it is made."""
+        return round(self.seconds * self.fps)
 
 
 @dataclass(frozen=True)

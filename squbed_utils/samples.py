@@ -10,6 +10,7 @@
     references/<task>.mp4            the reference videos
     shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
     videos/<task>/<latent>_<sample>.mp4
+    spending.json                    what a paid video model has cost, if there is one
 
 Every file is whole or absent, and none holds a date; equal runs give equal bytes.
 """

@@ -130,7 +130,7 @@ def test_workers_change_no_byte_and_end_with_their_parent(tiny_profile, tiny_arc
 
 
 def test_a_finished_archive_is_left_alone(tiny_profile, copy, made, monkeypatch):
-    monkeypatch.setattr(models, "load", lambda profile: pytest.fail("models were loaded"))
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("models were loaded"))
     before = {p: p.stat().st_mtime_ns for p in copy.rglob("*") if p.name != ".lock"}
     collect(tiny_profile, output=copy)
     assert made == []
@@ -169,7 +169,8 @@ def test_a_video_is_what_its_seed_and_latent_prompt_give(tiny_profile, tiny_arch
     row = archive.videos().query("sample == 2").iloc[2]  # the first of its batch
     assert row.seed == seed_of(0, row.task, row.latent, row["sample"])
     latent = archive.latents().set_index(["task", "latent"]).loc[(row.task, row.latent)]
-    assert (loaded.generate([latent.prompt], [row.seed])[0] == archive.read_video(row.path)).all()
+    (made,) = loaded.generate([latent.prompt], [row.seed])
+    assert (made.frames == archive.read_video(row.path)).all()
     np.testing.assert_allclose(latent.embedding, loaded.embed_text([latent.prompt])[0])
 
 
@@ -186,15 +187,14 @@ def refusing(monkeypatch, refuse):
     """Let the video model refuse some (prompt, seed)."""
     load = models.load
 
-    def load_refusing(profile):
-        loaded = load(profile)
+    def load_refusing(profile, folder):
+        loaded = load(profile, folder)
         generate = loaded.generate
 
         def generate_or_refuse(prompts, seeds):
-            for prompt, seed in zip(prompts, seeds, strict=True):
-                if refuse(seed):
-                    raise RuntimeError(f"no video of {prompt}")
-            return generate(prompts, seeds)
+            refused = RuntimeError("no video of it")
+            made = zip(seeds, generate(prompts, seeds), strict=True)
+            return [refused if refuse(seed) else video for seed, video in made]
 
         return models.Models(**vars(loaded) | {"generate": generate_or_refuse})
 

@@ -26,10 +26,26 @@ def test_every_profile_is_valid_and_named_as_its_file(name):
 
 
 def test_sizes_of_the_embedded_profiles():
-    sizes = {name: (p.n, p.m, p.dataset.per_cell) for name in NAMES for p in [load(name)]}
+    embedded = [load(name) for name in NAMES if name.startswith("world")]
+    sizes = {p.name: (p.n, p.m, p.dataset.per_cell) for p in embedded}
     assert sizes["world"] == (6, 6, None)
     assert sizes["world-quick"] == (3, 3, 1)
     assert sizes["world-10x10"] == (10, 10, None)
+
+
+def test_profiles_of_real_models_have_the_papers_sample_sizes_but_for_the_paid_one():
+    real = [load(name) for name in NAMES if not name.startswith("world")]
+    assert {(p.n, p.m) for p in real if p.name != "veo-3"} == {(10, 10)}
+    assert len(real) == 14 and (load("veo-3").n, load("veo-3").m) == (3, 2)
+
+
+def test_tools_leavings_do_not_change_the_hash(tmp_path):
+    (tmp_path / "weights").write_text("w")
+    before = profiles._sha256(tmp_path)
+    for name in (".git", "__pycache__", ".cache"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("x")
+    assert profiles._sha256(tmp_path) == before
 
 
 def test_extends_changes_only_what_is_given(write):

@@ -1,0 +1,178 @@
+"""What each kind of video model takes, as one small table, checked when a profile is loaded."""
+
+import re
+from dataclasses import dataclass
+
+from squbed_utils._files import path_of
+from squbed_utils._schema import suggestion
+from squbed_utils.roles import Command, Diffusers, Veo, VideoModel
+
+
+@dataclass(frozen=True)
+class Family:
+    """Constraints and calling convention of one kind of diffusers pipeline.
+
+    Attributes
+    ----------
+    pipeline : str
+        Its class, as ``model_index.json`` names it.
+    multiple : int
+        Height and width are multiples of this.
+    stride : int
+        The number of frames is a multiple of this, plus one.
+    image_pipeline : str or None
+        Class of the text-to-image pipeline whose image the video starts from.
+    guidance : bool
+        Whether the call takes ``guidance_scale``.
+    guardrail : bool
+        Whether the pipeline asks a safety checker about prompts and videos.
+    rate : str or None
+        The argument that takes the frame rate.
+    slicing : bool
+        Whether its autoencoder must decode the videos of a batch one after the other.
+    float32 : tuple of str
+        Parts that stay in float32 whatever the profile's dtype.
+    revision : str or None
+        Where on the hub its files for diffusers lie, if not in the main branch.
+    """
+
+    pipeline: str
+    multiple: int
+    stride: int
+    image_pipeline: str | None = None
+    guidance: bool = True
+    guardrail: bool = False
+    rate: str | None = None
+    slicing: bool = False
+    float32: tuple[str, ...] = ()
+    revision: str | None = None
+
+
+FAMILIES = {
+    "cosmos2": Family(
+        pipeline="Cosmos2VideoToWorldPipeline",
+        multiple=16,
+        stride=4,
+        image_pipeline="Cosmos2TextToImagePipeline",
+        guardrail=True,
+        rate="fps",
+    ),
+    "cosmos2.5": Family(
+        pipeline="Cosmos2_5_PredictBasePipeline",
+        multiple=16,
+        stride=4,
+        guardrail=True,
+        revision="diffusers/base/post-trained",
+    ),
+    "wan": Family(pipeline="WanPipeline", multiple=16, stride=4, float32=("vae",)),
+    # Its autoencoder reduces twice as much as that of the other Wan models.
+    "wan-ti2v": Family(pipeline="WanPipeline", multiple=32, stride=4, float32=("vae",)),
+    # Of other numbers of frames its autoencoder decodes more than were asked for.
+    "cogvideox": Family(pipeline="CogVideoXPipeline", multiple=16, stride=8),
+    "ltx": Family(pipeline="LTXPipeline", multiple=32, stride=8, rate="frame_rate"),
+    # Its guidance scale is a setting of its guider, in the checkpoint; its autoencoder's attention
+    # mask does not fit a batch.
+    "hunyuan1.5": Family(
+        pipeline="HunyuanVideo15Pipeline", multiple=16, stride=4, guidance=False, slicing=True
+    ),
+}
+
+PLACEHOLDERS = ("prompt", "seed", "height", "width", "frames", "fps", "steps", "guidance", "path")
+PLACEHOLDERS += ("output",)
+NEEDED = ("prompt", "seed", "output")
+"""Without these the command could not make the video asked for, or hand it over."""
+
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+VEO_SIZES = ((720, 1280), (1280, 720), (1080, 1920), (1920, 1080))
+VEO_SECONDS = (4, 8)
+
+
+def check(model: VideoModel, where: str) -> None:
+    """Refuse settings that a video model does not take, and name the nearest that it does.
+
+    Parameters
+    ----------
+    model : VideoModel
+    where : str
+        Named at the start of every error.
+
+    Raises
+    ------
+    ValueError
+        If the family is unknown, a size or number of frames does not fit, an argument is not
+        taken or is missing, or a command cannot work.
+    """
+    checks = {Diffusers: _check_diffusers, Command: _check_command, Veo: _check_veo}
+    checks[type(model)](model, where)
+
+
+def _check_diffusers(model: Diffusers, where: str) -> None:
+    if model.family not in FAMILIES:
+        hint = suggestion(model.family, list(FAMILIES))
+        raise ValueError(f"{where}: family is {model.family!r}{hint}; known: {', '.join(FAMILIES)}")
+    family = FAMILIES[model.family]
+    for name in ("height", "width"):
+        _check_step(model, name, family.multiple, 0, where)
+    _check_step(model, "frames", family.stride, 1, where)
+    if model.guidance is not None and not family.guidance:
+        raise ValueError(
+            f"{where}: guidance is {model.guidance:g}, but {model.family} takes none (its "
+            "checkpoint sets it); set guidance: null"
+        )
+    _check_image_model(model, family, where)
+    if family.revision and model.revision is None and not path_of(model.path).exists():
+        raise ValueError(
+            f"{where}: missing revision; {model.path} keeps its files for diffusers in a branch: "
+            f"set revision: {family.revision}"
+        )
+
+
+def _check_step(model: Diffusers, name: str, step: int, offset: int, where: str) -> None:
+    """Refuse a number that is not `step` k + `offset`."""
+    value = getattr(model, name)
+    if value % step == offset:
+        return
+    below = (value - offset) // step * step + offset
+    near = " or ".join(str(v) for v in (below, below + step) if v >= 1)
+    rule = f"{step} k + {offset}" if offset else f"multiples of {step}"
+    raise ValueError(f"{where}: {name} is {value}; {model.family} takes {rule}: set it to {near}")
+
+
+def _check_image_model(model: Diffusers, family: Family, where: str) -> None:
+    if family.image_pipeline and model.image_model is None:
+        raise ValueError(
+            f"{where}: missing image_model; {model.family} starts from the image that a "
+            f"{family.image_pipeline} draws: name its folder or hub id"
+        )
+    if model.image_model is not None and not family.image_pipeline:
+        raise ValueError(f"{where}: image_model is not taken by {model.family}; remove it")
+
+
+def _check_command(model: Command, where: str) -> None:
+    words = model.command
+    if not words or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"{where}: command is {words!r}; expected a list of words, in quotes")
+    found = {name for word in words for name in PLACEHOLDER.findall(word)}
+    for name in sorted(found - set(PLACEHOLDERS)):
+        known = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
+        raise ValueError(
+            f"{where}: command has {{{name}}}, which stands for nothing; known: {known}"
+        )
+    for name in NEEDED:
+        if name not in found:
+            raise ValueError(f"{where}: command lacks {{{name}}}; add it where the script takes it")
+    if "guidance" in found and model.guidance is None:
+        raise ValueError(f"{where}: command has {{guidance}}, but guidance is not set; set it")
+
+
+def _check_veo(model: Veo, where: str) -> None:
+    if (model.height, model.width) not in VEO_SIZES:
+        sizes = ", ".join(f"{h} x {w}" for h, w in VEO_SIZES)
+        raise ValueError(
+            f"{where}: height x width is {model.height} x {model.width}; Veo makes {sizes}"
+        )
+    if not VEO_SECONDS[0] <= model.seconds <= VEO_SECONDS[1]:
+        raise ValueError(
+            f"{where}: seconds is {model.seconds}; Veo makes {VEO_SECONDS[0]} to {VEO_SECONDS[1]}"
+        )

@@ -1,0 +1,103 @@
+"""What a video model does not take is refused when the profile is loaded, with what it does."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from squbed_utils import families, profiles, roles
+
+SIZES = {"height": 480, "width": 832, "frames": 81, "fps": 16, "steps": 50}
+
+
+def diffusers(**changes):
+    return roles.Diffusers(**{"path": "org/model"} | SIZES | changes)
+
+
+def command(*words, **changes):
+    return roles.Command(kind="command", path="code", command=list(words), **SIZES | changes)
+
+
+def veo(**changes):
+    settings = {
+        "kind": "veo",
+        "model": "veo",
+        "height": 720,
+        "width": 1280,
+        "seconds": 8,
+        "fps": 24,
+    }
+    return roles.Veo(**settings | {"price": 0.4, "budget": 10} | changes)
+
+
+def test_defaults_of_every_family_pass():
+    families.check(diffusers(), "here")
+    families.check(diffusers(family="cosmos2", image_model="org/image"), "here")
+    families.check(diffusers(family="cosmos2.5", revision="branch"), "here")
+    families.check(diffusers(family="hunyuan1.5"), "here")
+    families.check(diffusers(family="ltx", height=512, guidance=3.0), "here")
+    families.check(command("run", "{prompt}", "{seed}", "{output}", "{}", "{ }"), "here")
+    families.check(veo(), "here")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (diffusers(family="wann"), r"family is 'wann' \(did you mean 'wan'\?\); known: cosmos2, "),
+        (diffusers(frames=80), r"here: frames is 80; wan takes 4 k \+ 1: set it to 77 or 81"),
+        (diffusers(height=500), "height is 500; wan takes multiples of 16: set it to 496 or 512"),
+        (diffusers(width=8), "width is 8; wan takes multiples of 16: set it to 16$"),
+        (diffusers(family="cogvideox", frames=53), r"cogvideox takes 8 k \+ 1: set it to 49 or 57"),
+        (diffusers(family="ltx", height=496), "ltx takes multiples of 32: set it to 480 or 512"),
+        (diffusers(family="wan-ti2v", height=720), "multiples of 32: set it to 704 or 736"),
+        (diffusers(family="hunyuan1.5", guidance=6.0), "guidance is 6, but hunyuan1.5 takes none"),
+        (diffusers(family="cosmos2"), "missing image_model; cosmos2 starts from the image"),
+        (diffusers(image_model="org/image"), "image_model is not taken by wan; remove it"),
+        (
+            diffusers(family="cosmos2.5"),
+            "missing revision; org/model .*diffusers/base/post-trained",
+        ),
+        (command(), r"command is \[\]; expected a list of words"),
+        (command("run", 1), r"command is \['run', 1\]; expected a list of words, in quotes"),
+        (command("{prompt}", "{seed}"), r"command lacks \{output\}; add it"),
+        (command("{prompt}", "{output}"), r"command lacks \{seed\}; add it"),
+        (command("{promt}"), r"command has \{promt\}, which stands for nothing; known: \{prompt\}"),
+        (
+            command("{prompt}", "{seed}", "{output}", "{guidance}"),
+            r"command has \{guidance\}, but guidance is not set",
+        ),
+        (veo(height=704), "height x width is 704 x 1280; Veo makes 720 x 1280, "),
+        (veo(seconds=9), "seconds is 9; Veo makes 4 to 8"),
+    ],
+)
+def test_what_does_not_fit(model, message):
+    with pytest.raises(ValueError, match=message):
+        families.check(model, "here")
+
+
+def test_a_folder_needs_no_revision(tmp_path):
+    families.check(diffusers(family="cosmos2.5", path=str(tmp_path)), "here")
+
+
+def test_loading_a_profile_checks_it(tmp_path):
+    settings = {"extends": "world", "name": "mine", "video_model": {"frames": 10}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(settings))
+    message = "profile mine: video_model: frames is 10; wan takes .*set it to 9 or 13"
+    with pytest.raises(ValueError, match=message):
+        profiles.load(tmp_path / "mine.yaml")
+
+
+def test_loading_a_profile_loads_no_model_library():
+    probe = "import sys; from squbed_utils import profiles; profiles.load('veo-3'); "
+    probe += "print({'torch', 'diffusers', 'google.genai'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert result.stdout.strip() == "set()", result.stderr
+
+
+def test_every_family_names_classes_that_are_there():
+    import diffusers
+
+    for family in families.FAMILIES.values():
+        for name in filter(None, (family.pipeline, family.image_pipeline)):
+            assert hasattr(diffusers, name)
