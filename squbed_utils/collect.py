@@ -31,7 +31,7 @@ from squbed_utils.world import render, scenes
 
 LOCK = ".lock"
 CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet"}
-CONTENTS |= {"references", "shards", "videos"}
+CONTENTS |= {"answers", "references", "shards", "videos"}
 """All that an archive's folder holds."""
 
 Unit = tuple[Task, int]
@@ -173,7 +173,7 @@ def _new_bench(profile: Profile, folder: Path) -> object:
     from squbed_utils import _unit, models
 
     torch.set_num_threads(1)
-    return _unit.Bench(profile, models.load(profile), Archive(folder))
+    return _unit.Bench(profile, models.load(profile, answers=folder / "answers"), Archive(folder))
 
 
 @contextmanager

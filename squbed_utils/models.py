@@ -7,6 +7,7 @@ the batch (which can change the last bit), and not on what else the batch holds.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from transformers.utils import logging
@@ -25,7 +26,11 @@ class Models:
     Attributes
     ----------
     refine : callable
-        (prompt, seed) -> str.
+        (prompt, seed) -> str; if `listed`, -> the n prompts of a task.
+    compatible : callable
+        (refined, original) -> whether a draw is accepted.
+    listed : bool
+        Whether draws come in lists.
     generate : callable
         (prompts, seeds) -> list of videos, uint8 (T, H, W, 3).
     embed_text : callable
@@ -41,7 +46,9 @@ class Models:
 
     """
 
-    refine: Callable[[str, int], str]
+    refine: Callable[[str, int], str | list[str]]
+    compatible: Callable[[str, str], bool]
+    listed: bool
     generate: Callable[[list[str], list[int]], list[np.ndarray]]
     embed_text: Callable[[list[str]], np.ndarray]
     embed_videos: Callable[[list[np.ndarray]], np.ndarray]
@@ -50,12 +57,14 @@ class Models:
     lpips: Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
 
 
-def load(profile: Profile) -> Models:
+def load(profile: Profile, *, answers: Path | None = None) -> Models:
     """Load every model of a profile.
 
     Parameters
     ----------
     profile : Profile
+    answers : path, optional
+        The folder that keeps what a language model behind an API answers.
 
     Returns
     -------
@@ -72,8 +81,11 @@ def load(profile: Profile) -> Models:
     logging.disable_progress_bar()
     frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
     clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
+    language = language_models.load(profile.refiner, device, n=profile.n, answers=answers)
     return Models(
-        refine=language_models.load_refiner(profile.refiner, device),
+        refine=language.refine,
+        compatible=language.compatible,
+        listed=language.listed,
         generate=video_models.load(profile, device),
         embed_text=encoders.load_text_encoder(profile.text_encoder, device),
         embed_videos=encoders.load_video_encoder(profile.video_encoder, device, profile.batch_size),

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from squbed_utils import estimators
+from squbed_utils import estimators, locate
 from squbed_utils._files import ROOT, path_of
 from squbed_utils._schema import build, known, least, suggestion
-from squbed_utils.locate import MARKERS, locate
 from squbed_utils.roles import (
     Clip,
     Dataset,
@@ -168,7 +167,7 @@ def resolve(profile: Profile) -> dict:
         )
     settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
     checkpoints = {"dataset": _sha256(table)}
-    checkpoints |= {role: _sha256(locate(getattr(profile, role).path, role)) for role in MARKERS}
+    checkpoints |= {name: _sha256(path) for name, path in locate.sources(profile).items()}
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
 
@@ -232,8 +231,9 @@ def _merge(base: dict, over: dict) -> dict:
 
 
 def _sha256(path: Path) -> str:
-    """Hash a file, or a folder's files with their names."""
+    """Hash a file, or a folder's files with their names, leaving out what the hub's tools hide."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = [f for f in files if not any(p.startswith(".") for p in f.relative_to(path).parts)]
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())

@@ -8,6 +8,7 @@
     references/<task>.mp4            the reference videos
     shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
     videos/<task>/<latent>_<sample>.mp4
+    answers/<sha256>.json            what a model behind an API answered, by what it was asked
 
 Every file is whole or absent, and none holds a date; equal runs give equal bytes.
 """
