@@ -106,7 +106,7 @@ ARCHITECTURES = {
     ),
     "videoprism": (
         _as_video,
-        lambda model, pixels: model.get_video_features(pixel_values_videos=pixels).pooler_output,
+        lambda model, pixels: model.get_video_features(pixels).pooler_output.flatten(1),
         lambda config: config.vision_config.num_frames,
     ),
     "videoprism_vision_model": (

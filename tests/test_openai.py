@@ -24,13 +24,9 @@ def server(monkeypatch):
 @pytest.fixture
 def load(server, tmp_path):
     def load(*, n=3, answers=tmp_path / "answers", **settings):
-        settings = {
-            "kind": "openai",
-            "model": "nano",
-            "base_url": server.url,
-            "retries": 2,
-        } | settings
-        return language_models.load(roles.OpenAI(**settings), "cpu", n=n, answers=answers)
+        settings = {"model": "nano", "base_url": server.url, "retries": 2} | settings
+        refiner = roles.OpenAI(kind="openai", **settings)
+        return language_models.load(refiner, "cpu", n=n, answers=answers)
 
     return load
 

@@ -45,9 +45,8 @@ def test_after_ten_more_draws_it_gives_up():
 
 def test_without_a_check_only_empty_draws_are_refused():
     refine, _ = scripted("", "anything at all")
-    assert draw(refine, compatible=lambda *pair: True) == prompts.LatentPrompt(
-        "anything at all", ("",)
-    )
+    accepted = draw(refine, compatible=lambda *pair: True)
+    assert accepted == prompts.LatentPrompt("anything at all", ("",))
 
 
 def test_the_seed_is_of_run_task_latent_and_attempt():
