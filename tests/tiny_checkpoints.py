@@ -51,8 +51,8 @@ def chat(folder: Path, template: str | None = TEMPLATE) -> Path:
     return folder
 
 
-def nli(folder: Path, labels: list[str]) -> Path:
-    """Save a BERT that gives the label of the greatest bias, whatever the pair."""
+def nli(folder: Path, labels: list[str], probable: int) -> Path:
+    """Save a BERT that finds one label the most probable, whatever the pair."""
     torch.manual_seed(0)
     folder.mkdir()
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "circle"]
@@ -61,7 +61,10 @@ def nli(folder: Path, labels: list[str]) -> Path:
     config = BertConfig(vocab_size=len(words), num_labels=len(labels), **SMALL)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
-    BertForSequenceClassification(config).save_pretrained(folder)
+    model = BertForSequenceClassification(config)
+    torch.nn.init.zeros_(model.classifier.weight)
+    model.classifier.bias.data[probable] = 1.0
+    model.save_pretrained(folder)
     return folder
 
 
