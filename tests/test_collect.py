@@ -186,8 +186,8 @@ def refusing(monkeypatch, refuse):
     """Let the video model refuse some (prompt, seed)."""
     load = models.load
 
-    def load_refusing(profile):
-        loaded = load(profile)
+    def load_refusing(profile, **options):
+        loaded = load(profile, **options)
         generate = loaded.generate
 
         def generate_or_refuse(prompts, seeds):
