@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,13 +18,15 @@ def path_of(path: Path | str) -> Path:
 
 
 @contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def replacing(path: Path | str, *, keep_first: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed.
 
     Parameters
     ----------
     path : path
         The final name. Its folder is made if need be.
+    keep_first : bool
+        Whether a file that is there by then stays as it is.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,6 +35,10 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        if keep_first:
+            with suppress(FileExistsError):
+                os.link(partial, path)
+        else:
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -45,9 +45,8 @@ def make(bench: Bench, task: Task, latent: int) -> None:
         If a paid video model's budget is used up.
     """
     profile, models = bench.profile, bench.models
-    drawn = prompts.draw(
-        task, latent, models.refine, seed=profile.seed, check=profile.refiner.check
-    )
+    checked = {"compatible": models.compatible, "listed": models.listed}
+    drawn = prompts.draw(task, latent, models.refine, seed=profile.seed, **checked)
     seeds = [seed_of(profile.seed, task.id, latent, sample) for sample in range(profile.m)]
     shared = {"task": task.id, "latent": latent, "prompt": drawn.prompt}
     shared |= {"rejected": list(drawn.rejected)}

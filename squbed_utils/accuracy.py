@@ -16,6 +16,9 @@ LABELS = {
 }
 """Accuracy -> what a figure calls it; see `label` for LPIPS."""
 
+LPIPS_FORMS = {"unlearned": "unlearned", "alex": "learned, AlexNet"}
+"""A profile's ``lpips.kind`` -> what a figure calls it."""
+
 HIGHER_IS_BETTER = {name: name != "lpips" for name in LABELS}
 
 PSNR_CAP = 100.0
@@ -27,7 +30,7 @@ WINDOW = 11
 PEAK = 255.0
 
 
-def label(name: str, *, lpips: str = "unlearned") -> str:
+def label(name: str, *, lpips: str) -> str:
     """Say what a figure calls an accuracy; LPIPS names the form it is computed in.
 
     Parameters
@@ -44,13 +47,13 @@ def label(name: str, *, lpips: str = "unlearned") -> str:
 
     Examples
     --------
-    >>> label("lpips")
+    >>> label("lpips", lpips="unlearned")
     'LPIPS (unlearned)'
 
     """
     if name not in LABELS:
         raise ValueError(f"unknown accuracy {name!r}; known: {', '.join(LABELS)}")
-    return f"{LABELS[name]} ({lpips})" if name == "lpips" else LABELS[name]
+    return f"{LABELS[name]} ({LPIPS_FORMS[lpips]})" if name == "lpips" else LABELS[name]
 
 
 def ssim(frames: np.ndarray, reference: np.ndarray) -> float:

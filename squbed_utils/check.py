@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from squbed_utils import locate, profiles, roles, tasks
+from squbed_utils import locate, profiles, tasks
 from squbed_utils.profiles import Profile
 
 OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
@@ -188,17 +188,27 @@ def _cost(profile: Profile) -> Iterator[Finding]:
     if profile.video_model.kind == "veo":
         dollars = profile.video_model.price * profile.video_model.seconds * count
         budget = profile.video_model.budget
-        detail = f"${dollars:,.2f} for the videos, at the price in the profile; budget ${budget:,.2f}"
+        detail = (
+            f"${dollars:,.2f} for the videos, at the price in the profile; budget ${budget:,.2f}"
+        )
         yield Finding("money", OK if dollars <= budget else MISSING, detail)
     elif known.seconds is None:
         yield Finding("GPU-hours", UNKNOWN, "no estimate in the profile; time a few videos first")
     else:
         hours = known.seconds * count / 3600
-        yield Finding("GPU-hours", OK, f"{hours:,.1f} at {known.seconds:g} s a video: {known.source}")
+        yield Finding(
+            "GPU-hours", OK, f"{hours:,.1f} at {known.seconds:g} s a video: {known.source}"
+        )
     if profile.refiner.kind == "openai":
-        calls = tasks.count(profile.dataset) * (profile.n if profile.refiner.draws == "independent" else 1)
+        calls = tasks.count(profile.dataset) * (
+            profile.n if profile.refiner.draws == "independent" else 1
+        )
         asked = "and as many checks" if profile.refiner.check == "model" else "no checks"
-        yield Finding("language model", OK, f"{calls:,} requests to {profile.refiner.model}, {asked}, and redraws")
+        yield Finding(
+            "language model",
+            OK,
+            f"{calls:,} requests to {profile.refiner.model}, {asked}, and redraws",
+        )
 
 
 def _bytes(count: float) -> str:

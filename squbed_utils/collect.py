@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from functools import cache
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from squbed_utils.tasks import Source, Task
 
 LOCK = ".lock"
 CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "labels.json", "dataset.json"}
-CONTENTS |= {"references", "shards", "videos", _spending.ACCOUNT, _spending.LOCK}
+CONTENTS |= {"answers", "references", "shards", "videos", _spending.ACCOUNT, _spending.LOCK}
 """All that an archive's folder holds."""
 
 Unit = tuple[Task, int]
@@ -251,7 +252,7 @@ def _read_source(archive: Archive, profile: Profile, resolved: dict, label: Labe
     asked = seed_of(resolved["refiner"], hashes.get("refiner"), instruction)
     source = datasets.read(
         profile.dataset,
-        label=label or _no_label,
+        label=label or _label_by(profile, archive.folder),
         cache=archive.folder / "labels.json",
         asked=f"{asked:016x}",
     )
@@ -261,11 +262,21 @@ def _read_source(archive: Archive, profile: Profile, resolved: dict, label: Labe
     return source
 
 
-def _no_label(captions: list[str]) -> list[str]:
-    raise ValueError(
-        f"{len(captions)} captions wait for a category, and this profile's language model labels "
-        "none; pass collect(..., label=...), a function of captions that returns their categories"
-    )
+def _label_by(profile: Profile, folder: Path) -> Label:
+    """Return a function that asks the profile's language model, loaded when first asked."""
+
+    def label(captions: list[str]) -> list[str]:
+        return model().label(captions)
+
+    @cache
+    def model() -> object:
+        from squbed_utils import language_models
+
+        device = profiles.device_of(profile.device)
+        answers = folder / "answers"
+        return language_models.load(profile.refiner, device, n=profile.n, answers=answers)
+
+    return label
 
 
 def _refuse_other_profile(archive: Archive, resolved: dict) -> None:

@@ -7,22 +7,35 @@ import open_clip
 import torch
 from PIL import Image
 from sentence_transformers import SentenceTransformer
-from transformers import AutoImageProcessor, AutoModel
 
-from squbed_utils import _lpips, roles
+from squbed_utils import _lpips, roles, video_encoders
 from squbed_utils._batches import in_batches
-from squbed_utils.locate import locate
+from squbed_utils.locate import locate, locate_file
 
 
 def load_text_encoder(
     settings: roles.TextEncoder, device: str
 ) -> Callable[[list[str]], np.ndarray]:
-    """Load a text encoder: list of str -> (n, d_t)."""
+    """Load a text encoder: list of str -> (n, d_t).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the model is not there.
+    ValueError
+        If it has no prompt of the profile's `prompt_name`; those that it has are listed.
+    """
     folder = locate(settings.path, "text_encoder", revision=settings.revision)
     model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
+    name = settings.prompt_name
+    if name is not None and name not in model.prompts:
+        raise ValueError(
+            f"text_encoder.prompt_name is {name!r}; known to {settings.path}: "
+            f"{', '.join(model.prompts) or 'none'}"
+        )
 
     def embed_text(texts: list[str]) -> np.ndarray:
-        rows = [model.encode(text, show_progress_bar=False) for text in texts]
+        rows = [model.encode(text, prompt_name=name, show_progress_bar=False) for text in texts]
         return _unit(np.stack(rows))
 
     return embed_text
@@ -32,20 +45,11 @@ def load_video_encoder(
     settings: roles.VideoEncoder, device: str, batch_size: int
 ) -> Callable[[list[np.ndarray]], np.ndarray]:
     """Load a video encoder: list of videos, uint8 (T, H, W, 3) -> (n, d_v)."""
-    folder = locate(settings.path, "video_encoder", revision=settings.revision)
-    processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True).to(device).eval()
-    count = getattr(model.config, "num_frames", None)
-
-    @torch.inference_mode()
-    def batch(videos: list[np.ndarray]) -> list[np.ndarray]:
-        pixels = [processor(list(v), return_tensors="pt")["pixel_values"] for v in videos]
-        hidden = model(pixel_values=torch.cat(pixels).to(device)).last_hidden_state
-        return list(hidden.mean(1).cpu().numpy())
+    encode, frames = video_encoders.load(settings, device)
 
     def embed_videos(videos: list[np.ndarray]) -> np.ndarray:
-        spaced = [spread(v, count or len(v)) for v in videos]
-        return _unit(np.stack(in_batches(batch, spaced, batch_size)))
+        spaced = [spread(v, frames) for v in videos]
+        return _unit(np.stack(in_batches(encode, spaced, batch_size)))
 
     return embed_videos
 
@@ -79,8 +83,10 @@ def load_lpips(
     settings: roles.Lpips, device: str, batch_size: int
 ) -> Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]:
     """Load LPIPS: two lists of n frames, uint8 (H, W, 3) -> distances (n,)."""
-    folder = locate(settings.path, "lpips")
-    model = _lpips.load(folder).to(device)
+    if settings.kind == "alex":
+        model = _lpips.load_alex(locate_file(settings.path, "lpips", settings.kind)).to(device)
+    else:
+        model = _lpips.load_unlearned(locate(settings.path, "lpips")).to(device)
 
     @torch.inference_mode()
     def batch(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:

@@ -27,7 +27,11 @@ class Models:
     Attributes
     ----------
     refine : callable
-        (prompt, seed) -> str.
+        (prompt, seed) -> str; if `listed`, -> the n prompts of a task.
+    compatible : callable
+        (refined, original) -> whether a draw is accepted.
+    listed : bool
+        Whether draws come in lists.
     generate : callable
         (prompts, seeds) -> for each a Video, or the exception that says why there is none.
     embed_text : callable
@@ -43,7 +47,9 @@ class Models:
 
     """
 
-    refine: Callable[[str, int], str]
+    refine: Callable[[str, int], str | list[str]]
+    compatible: Callable[[str, str], bool]
+    listed: bool
     generate: Callable[[list[str], list[int]], list[Video | Exception]]
     embed_text: Callable[[list[str]], np.ndarray]
     embed_videos: Callable[[list[np.ndarray]], np.ndarray]
@@ -59,7 +65,7 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     ----------
     profile : Profile
     folder : path, optional
-        The archive that is being filled; a paid model keeps its account there.
+        The archive that is being filled: paid models keep their account and answers there.
 
     Returns
     -------
@@ -78,8 +84,12 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     logging.disable_progress_bar()
     frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
     clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
+    answers = folder / "answers" if folder else None
+    language = language_models.load(profile.refiner, device, n=profile.n, answers=answers)
     return Models(
-        refine=language_models.load_refiner(profile.refiner, device),
+        refine=language.refine,
+        compatible=language.compatible,
+        listed=language.listed,
         generate=video_models.load(profile, device, folder),
         embed_text=encoders.load_text_encoder(profile.text_encoder, device),
         embed_videos=encoders.load_video_encoder(profile.video_encoder, device, profile.batch_size),

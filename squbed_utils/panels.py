@@ -188,8 +188,9 @@ def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = METRICS[:4])
 def total_points(summary: pd.DataFrame, *, accuracies: Sequence[str]) -> pd.DataFrame:
     """Return Figure 4's points of this run: total uncertainty against each accuracy."""
     x_label = f"total uncertainty ({summary.unit.iloc[0]})"
+    names = {y: label(y, lpips=summary.lpips_form.iloc[0]) for y in accuracies}
     return pd.concat(
-        [points_of(summary, "total", y, panel=label(y), x_label=x_label) for y in accuracies]
+        [points_of(summary, "total", y, panel=names[y], x_label=x_label) for y in accuracies]
     )
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import yaml
 
-from squbed_utils import estimators, families
+from squbed_utils import estimators, families, locate
 from squbed_utils._files import ROOT, path_of
 from squbed_utils._schema import build, known, least, suggestion
-from squbed_utils.locate import MARKERS, code_folder, locate
 from squbed_utils.roles import (
     Clip,
-    Command,
     Dataset,
     Estimates,
     Lpips,
@@ -175,23 +173,9 @@ def resolve(profile: Profile) -> dict:
         )
     settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
     checkpoints = {"dataset": _sha256(table)}
-    checkpoints |= {name: _sha256(folder) for name, folder in _folders(profile).items()}
+    checkpoints |= {name: _sha256(path) for name, path in locate.sources(profile).items()}
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
-
-
-def _folders(profile: Profile) -> dict[str, Path]:
-    """Return where each of a profile's models lies that is not behind a service."""
-    models = {role: getattr(profile, role) for role in MARKERS}
-    folders = {
-        role: code_folder(model.path)
-        if isinstance(model, Command)
-        else locate(model.path, role, revision=getattr(model, "revision", None))
-        for role, model in models.items()
-        if hasattr(model, "path")
-    }
-    image_model = getattr(profile.video_model, "image_model", None)
-    return folders | ({"image_model": locate(image_model, "video_model")} if image_model else {})
 
 
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:

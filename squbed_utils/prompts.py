@@ -10,8 +10,8 @@ from squbed_utils.world.scenes import entails
 MAX_DRAWS = 11
 """Draws of one latent prompt: the first and ten more."""
 
-Refine = Callable[[str, int], str]
-"""(prompt, seed) -> a more specific prompt; equal arguments give equal results."""
+Refine = Callable[[str, int], str | list[str]]
+"""(prompt, seed) -> a more specific prompt, or the list of all n of a task."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,19 @@ class LatentPrompt:
     rejected: tuple[str, ...]
 
 
-def draw(task: Task, latent: int, refine: Refine, *, seed: int, check: str) -> LatentPrompt:
-    """Draw one latent prompt of a task, independently of all others.
+def draw(
+    task: Task,
+    latent: int,
+    refine: Refine,
+    *,
+    seed: int,
+    compatible: Callable[[str, str], bool],
+    listed: bool = False,
+) -> LatentPrompt:
+    """Draw one latent prompt of a task, independently of all others unless `listed`.
 
-    A draw that is empty, or that `check` refuses, is drawn again; so accepted draws follow the
-    refiner's distribution given that they are compatible.
+    A draw that is empty, or not compatible, is drawn again; so accepted draws follow the refiner's
+    distribution given that they are compatible.
 
     Parameters
     ----------
@@ -41,11 +49,15 @@ def draw(task: Task, latent: int, refine: Refine, *, seed: int, check: str) -> L
     latent : int
         Which of the task's n latent prompts. It seeds the draw, with the task and the run's seed.
     refine : callable
-        (prompt, seed) -> str.
+        (prompt, seed) -> str; if `listed`, -> list of str, of which this latent prompt takes its
+        own. Equal arguments give equal results.
     seed : int
         The run's.
-    check : str
-        A name in `CHECKS`.
+    compatible : callable
+        (refined, original) -> bool.
+    listed : bool
+        Whether one list holds the draws of all of the task's latent prompts. After a refusal the
+        item of another list is taken.
 
     Returns
     -------
@@ -54,20 +66,21 @@ def draw(task: Task, latent: int, refine: Refine, *, seed: int, check: str) -> L
     Raises
     ------
     ValueError
-        If the check is unknown, or none of `MAX_DRAWS` draws is compatible.
+        If none of `MAX_DRAWS` draws is compatible.
     """
-    if check not in CHECKS:
-        raise ValueError(f"unknown check {check!r}; known: {', '.join(CHECKS)}")
     rejected = []
     for attempt in range(MAX_DRAWS):
-        drawn = refine(task.prompt, seed_of(seed, "prompt", task.id, latent, attempt))
+        if listed:
+            drawn = refine(task.prompt, seed_of(seed, "prompts", task.id, attempt))[latent]
+        else:
+            drawn = refine(task.prompt, seed_of(seed, "prompt", task.id, latent, attempt))
         refined = " ".join(drawn.split())
-        if refined and CHECKS[check](refined, task.prompt):
+        if refined and compatible(refined, task.prompt):
             return LatentPrompt(refined, tuple(rejected))
         rejected.append(refined)
     raise ValueError(
         f"task {task.id}, latent prompt {latent}: none of {MAX_DRAWS} draws is compatible with "
-        f"{task.prompt!r} (the last: {rejected[-1]!r}); use another refiner or template"
+        f"{task.prompt!r} (the last: {rejected[-1]!r}); use another refiner, instruction or check"
     )
 
 
@@ -83,10 +96,3 @@ def in_the_grammar(refined: str, original: str) -> bool:
         return entails(refined, original)
     except ValueError:
         return False
-
-
-CHECKS: dict[str, Callable[[str, str], bool]] = {
-    "grammar": in_the_grammar,
-    "none": lambda refined, original: True,
-}
-"""Check -> (refined, original) -> is it compatible?"""

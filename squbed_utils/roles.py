@@ -6,8 +6,12 @@ relative to the repository) or a hub id, ``organisation/name``.
 """
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+from squbed_utils._instructions import check_fields
 from squbed_utils._schema import known, least
+
+INSTRUCTIONS = "data/instructions"
 
 CHECKS = ("none", "grammar", "nli", "model")
 """How a draw is held against its prompt: not, by the shapes world's grammar, by a natural-language
@@ -133,6 +137,13 @@ class CausalLM:
     temperature: float = least(0.01, default=1.0)
     revision: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a check that needs what is not there, and a template without its field."""
+        _refuse_unnamed_nli(self)
+        if self.check == "model":
+            raise ValueError("refiner.check is model; a refiner of kind local needs another check")
+        check_fields(self.template, ("prompt",), "refiner.template")
+
 
 @dataclass(frozen=True)
 class Chat:
@@ -140,7 +151,7 @@ class Chat:
 
     path: str
     kind: str = known("chat")
-    instructions: str = "data/instructions"
+    instructions: str = INSTRUCTIONS
     check: str = known(*CHECKS, default="model")
     nli_model: str | None = None
     draws: str = known("independent", "list", default="independent")
@@ -149,25 +160,40 @@ class Chat:
     dtype: str = known("float32", "bfloat16", "float16", default="float32")
     revision: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a check that needs what is not there."""
+        _refuse_unnamed_nli(self)
+
 
 @dataclass(frozen=True)
 class OpenAI:
     """A language model behind OpenAI's API or a compatible server (`base_url`).
 
-    The key is read from the environment variable `key`. `temperature` null: not sent.
+    The key is read from the environment variable `key`. `temperature` null: not sent. The seed is
+    sent to compatible servers alone.
     """
 
     model: str
     kind: str = known("openai")
     base_url: str | None = None
     key: str = "OPENAI_API_KEY"
-    instructions: str = "data/instructions"
+    instructions: str = INSTRUCTIONS
     check: str = known(*CHECKS, default="model")
     nli_model: str | None = None
     draws: str = known("independent", "list", default="independent")
     temperature: float | None = least(0, default=None)
     timeout: float = least(1, default=120)
     retries: int = least(0, default=5)
+
+    def __post_init__(self) -> None:
+        """Refuse a check that needs what is not there, and an address that holds a key."""
+        _refuse_unnamed_nli(self)
+        address = urlsplit(self.base_url or "")
+        if address.username is not None or address.query:
+            raise ValueError(
+                "refiner.base_url holds a user or a query, which may hold a key and would be "
+                f"archived; put the key into the environment variable {self.key}"
+            )
 
 
 @dataclass(frozen=True)
@@ -192,12 +218,23 @@ class TransformersVideoEncoder:
 class S3D:
     """S3D: torchvision's (Kinetics-400), or MIL-NCE's (HowTo100M), the paper's, from one file.
 
-    The file's sha256 must be the one given.
+    The file's sha256 must be the one given. A video enters as `frames` frames of `size` pixels a
+    side, both even.
     """
 
     path: str
     sha256: str
     kind: str = known("torchvision-s3d", "milnce-s3d")
+    frames: int = least(8, default=32)
+    size: int = least(32, default=224)
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that the network cannot halve."""
+        for name in ("frames", "size"):
+            if getattr(self, name) % 2:
+                raise ValueError(
+                    f"video_encoder.{name} is {getattr(self, name)}; expected an even number"
+                )
 
 
 @dataclass(frozen=True)
@@ -227,6 +264,11 @@ class Estimates:
     source: str = ""
     seconds: float | None = least(0, default=None)  # GPU seconds a video
     gpu_memory: float | None = least(0, default=None)  # GB
+
+
+def _refuse_unnamed_nli(refiner: CausalLM | Chat | OpenAI) -> None:
+    if refiner.check == "nli" and not refiner.nli_model:
+        raise ValueError("refiner.check is nli; name its model in refiner.nli_model")
 
 
 Dataset = World | Panda70M | VidGen1M

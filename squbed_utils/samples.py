@@ -11,6 +11,7 @@
     shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
     videos/<task>/<latent>_<sample>.mp4
     spending.json                    what a paid video model has cost, if there is one
+    answers/<sha256>.json            what a model behind an API answered, by what it was asked
 
 Every file is whole or absent, and none holds a date; equal runs give equal bytes.
 """

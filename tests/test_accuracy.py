@@ -8,7 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from torchvision.models import squeezenet1_1
 
 from squbed_utils import accuracy
-from squbed_utils._lpips import UnlearnedLpips
+from squbed_utils._lpips import SQUEEZENET_CUTS, Lpips
 
 SHAPE = (3, 24, 20, 3)
 
@@ -113,9 +113,10 @@ def test_mean_cosine_refuses_other_shapes():
 
 def test_labels_say_which_lpips():
     assert accuracy.label("lpips", lpips="unlearned") == "LPIPS (unlearned)"
-    assert accuracy.label("ssim") == "SSIM"
+    assert accuracy.label("lpips", lpips="alex") == "LPIPS (learned, AlexNet)"
+    assert accuracy.label("ssim", lpips="alex") == "SSIM"
     with pytest.raises(ValueError, match="unknown accuracy 'fvd'; known: ssim, psnr"):
-        accuracy.label("fvd")
+        accuracy.label("fvd", lpips="alex")
 
 
 def test_directions():
@@ -144,12 +145,12 @@ def test_lpips_is_torchmetrics_with_all_weights_one(squeezenet, images):
     for head in other.lins:
         torch.nn.init.ones_(head.model[0].weight)
     expected = other(*images, normalize=True).flatten()
-    torch.testing.assert_close(UnlearnedLpips(squeezenet.features)(*images), expected)
+    torch.testing.assert_close(Lpips(squeezenet.features, SQUEEZENET_CUTS)(*images), expected)
 
 
 @torch.inference_mode()
 def test_lpips_of_an_image_with_itself_is_zero(squeezenet, images):
-    distance = UnlearnedLpips(squeezenet.features)
+    distance = Lpips(squeezenet.features, SQUEEZENET_CUTS)
     assert distance(images[0], images[0]).tolist() == [0] * 4
     assert (distance(*images) > 0).all()
     torch.testing.assert_close(distance(*images), distance(*images.flip(0)))

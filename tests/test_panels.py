@@ -55,6 +55,8 @@ def test_a_distance_is_negated_and_says_so():
 def test_lpips_is_named_in_the_form_it_was_computed():
     names = set(panels.metric_points(summary().assign(rank=range(8))).panel)
     assert names == {"SSIM", "PSNR (dB)", "LPIPS (unlearned)", "CLIP to reference"}
+    learned = panels.total_points(summary().assign(lpips_form="alex"), accuracies=["lpips"])
+    assert set(learned.panel) == {"LPIPS (learned, AlexNet)"}
 
 
 def test_each_part_is_shown_where_the_other_is_least():

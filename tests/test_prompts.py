@@ -19,8 +19,8 @@ def scripted(*answers):
     return refine, seeds
 
 
-def draw(refine, latent=0, seed=0, check="grammar", task=TASK):
-    return prompts.draw(task, latent, refine, seed=seed, check=check)
+def draw(refine, latent=0, seed=0, compatible=prompts.in_the_grammar, listed=False):
+    return prompts.draw(TASK, latent, refine, seed=seed, compatible=compatible, listed=listed)
 
 
 def test_a_compatible_draw_is_taken_as_it_is():
@@ -45,7 +45,8 @@ def test_after_ten_more_draws_it_gives_up():
 
 def test_without_a_check_only_empty_draws_are_refused():
     refine, _ = scripted("", "anything at all")
-    assert draw(refine, check="none") == prompts.LatentPrompt("anything at all", ("",))
+    accepted = draw(refine, compatible=lambda *pair: True)
+    assert accepted == prompts.LatentPrompt("anything at all", ("",))
 
 
 def test_the_seed_is_of_run_task_latent_and_attempt():
@@ -54,6 +55,7 @@ def test_the_seed_is_of_run_task_latent_and_attempt():
     assert seeds == [seed_of(7, "prompt", "t", 2, attempt) for attempt in (0, 1)]
 
 
-def test_unknown_check():
-    with pytest.raises(ValueError, match="unknown check 'nli'; known: grammar, none"):
-        draw(scripted(FULL)[0], check="nli")
+def test_from_a_list_each_latent_prompt_takes_its_own():
+    refine, seeds = scripted([FULL, "x"], ["y", FULL])
+    assert draw(refine, latent=1, seed=7, listed=True) == prompts.LatentPrompt(FULL, ("x",))
+    assert seeds == [seed_of(7, "prompts", "t", attempt) for attempt in (0, 1)]

@@ -1,0 +1,179 @@
+"""A language model behind OpenAI's API or a compatible server; every answer is kept."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from openai import APIError, APIStatusError, ContentFilterFinishReasonError, OpenAI, OpenAIError
+from pydantic import BaseModel, ConfigDict
+
+from squbed_utils import roles
+from squbed_utils._files import replacing
+from squbed_utils.categories import CATEGORIES
+
+OPENAI_URL = "https://api.openai.com/v1"
+ATTEMPTS = 3
+"""How often a question is asked that gets no readable answer."""
+
+LONGEST_ERROR = 300
+
+
+class Form(BaseModel):
+    """What a model's structured answer must look like."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Text(Form):
+    """Free text."""
+
+    answer: str
+
+
+class Items(Form):
+    """A list of texts."""
+
+    answer: list[str]
+
+
+class YesOrNo(Form):
+    """One of two words."""
+
+    answer: Literal["yes", "no"]
+
+
+class Category(Form):
+    """One of the categories."""
+
+    answer: Literal[CATEGORIES]
+
+
+FORMS = {"refine": Text, "refine_list": Items, "entails": YesOrNo, "category": Category}
+"""Instruction -> form of its answer."""
+
+
+def load_openai(settings: roles.OpenAI, answers: Path | None) -> Callable[[str, str, int], str]:
+    """Connect to the server, without asking it anything yet.
+
+    Parameters
+    ----------
+    settings : OpenAI
+    answers : path, optional
+        The folder that keeps every answer; what it holds is not asked again.
+
+    Returns
+    -------
+    callable
+        (instruction, text, seed) -> answer; a list has one item a line, and what the model
+        declines to answer is empty. It raises RuntimeError if the server cannot be reached or
+        refuses, or if there is no readable answer in `ATTEMPTS`.
+
+    Raises
+    ------
+    ValueError
+        If the environment lacks the key.
+    """
+    key = _key(settings.key)
+    url = settings.base_url or OPENAI_URL
+    client = OpenAI(
+        api_key=key, base_url=url, timeout=settings.timeout, max_retries=settings.retries
+    )
+
+    def answer(name: str, text: str, seed: int) -> str:
+        request = {"model": settings.model, "messages": [{"role": "user", "content": text}]}
+        if settings.temperature is not None:
+            request["temperature"] = settings.temperature
+        if settings.base_url:
+            request["seed"] = seed % 2**31
+        asked = request | {"url": url, "form": FORMS[name].model_json_schema(), "draw": seed}
+        kept = answers / f"{_sha256(asked)}.json" if answers else None
+        known = _read(kept, asked)
+        if known is not None:
+            return known
+        said = _ask(client, request, FORMS[name], lambda text: text.replace(key, "[key]"))
+        return said if kept is None else _keep(kept, asked, said)
+
+    return answer
+
+
+def _key(variable: str) -> str:
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ValueError(
+            f"the environment variable {variable} is not set; put the server's key there (any word "
+            "for a local server that asks for none)"
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(
+            f"the environment variable {variable} holds characters that no key has; set it again"
+        )
+    return key
+
+
+def _ask(client: OpenAI, request: dict, form: type[Form], scrub: Callable[[str], str]) -> str:
+    """Ask until there is a readable answer; no error carries the key or the client's own error."""
+    problem = ""
+    for _ in range(ATTEMPTS):
+        try:
+            return scrub(_answer_of(client.chat.completions.parse(response_format=form, **request)))
+        except ContentFilterFinishReasonError:
+            return ""
+        except (OpenAIError, ValueError, TypeError, AttributeError) as error:
+            problem = _in_words(error, scrub)
+            if isinstance(error, APIError):
+                break
+    raise RuntimeError(
+        f"the language model {request['model']!r} at {client.base_url} gives no answer: {problem}; "
+        "what is finished is kept: run the same command again to go on"
+    )
+
+
+def _in_words(error: Exception, scrub: Callable[[str], str]) -> str:
+    """Say what went wrong; the client has tried again already where that can help."""
+    if isinstance(error, APIStatusError) and error.status_code in (401, 403):
+        return f"it refuses the key (status {error.status_code})"
+    if isinstance(error, OpenAIError):
+        return scrub(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
+    return f"its answer is not of the form asked for ({type(error).__name__})"
+
+
+def _answer_of(completion: object) -> str:
+    """Return a parsed answer as text: a list with one item a line, a refusal as nothing."""
+    if not completion.choices:
+        raise ValueError("no choices")
+    message = completion.choices[0].message
+    if message.refusal:
+        return ""
+    if message.parsed is None:
+        raise ValueError("no content")
+    said = message.parsed.answer
+    return said if isinstance(said, str) else "\n".join(" ".join(item.split()) for item in said)
+
+
+def _sha256(asked: dict) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path | None, asked: dict) -> str | None:
+    """Return a kept answer; None if there is none that can be read."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["asked"] == asked and isinstance(kept["answer"], str):
+            return kept["answer"]
+    except (ValueError, KeyError, TypeError):
+        pass
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _keep(path: Path, asked: dict, said: str) -> str:
+    """Write an answer unless another worker was first; return the one that counts."""
+    with replacing(path, keep_first=True) as partial:
+        text = json.dumps({"answer": said, "asked": asked}, ensure_ascii=False, indent=1)
+        partial.write_text(text, encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))["answer"]

@@ -1,0 +1,53 @@
+"""Weights of a model that is one file: safetensors, or tensors alone in a .pth."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+
+COUNTER = "num_batches_tracked"
+"""Ending of what batch normalization counts in training, which old files lack."""
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict; nothing but tensors and plain containers is ever unpickled.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or holds anything but a state dict.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} cannot be read as weights ({type(error).__name__}); expected .safetensors, or "
+            "a .pth of tensors alone: get it again"
+        ) from error
+    if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
+        raise ValueError(f"{path} holds no state dict; expected names and tensors")
+    return dict(weights)
+
+
+def load_into(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Load a state dict into its network; `path` is named in the error.
+
+    Raises
+    ------
+    ValueError
+        If the names or shapes are not the network's.
+    """
+    own = {k: v.shape for k, v in network.state_dict().items() if not k.endswith(COUNTER)}
+    given = {k: v.shape for k, v in weights.items() if not k.endswith(COUNTER)}
+    wrong = [name for name in own | given if own.get(name) != given.get(name)]
+    if wrong:
+        raise ValueError(
+            f"{path} does not hold the weights of {type(network).__name__}: {len(wrong)} names or "
+            f"shapes differ, the first {wrong[0]!r}; correct the path or the kind in the profile"
+        )
+    network.load_state_dict(weights, strict=False)

@@ -1,0 +1,301 @@
+"""Language models behind an API, against a local server: answers, failures, cost and secrecy."""
+
+import shutil
+import time
+import traceback
+
+import pytest
+import tiny
+from chat_server import completion, said, serving
+
+from squbed_utils import _files, cli, language_models, roles
+from squbed_utils.collect import collect
+
+KEY = "sk-test-4f6c1d0a9b"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def load(server, tmp_path):
+    def load(*, n=3, answers=tmp_path / "answers", **settings):
+        settings = {"model": "nano", "base_url": server.url, "retries": 2} | settings
+        refiner = roles.OpenAI(kind="openai", **settings)
+        return language_models.load(refiner, "cpu", n=n, answers=answers)
+
+    return load
+
+
+def test_what_is_asked(load, server):
+    assert load().refine("a circle", 2**40 + 7) == "a small red circle"
+    (asked,) = server.asked
+    assert asked["model"] == "nano" and asked["seed"] == 7 and "temperature" not in asked
+    (message,) = asked["messages"]
+    assert message["content"].endswith("Prompt: a circle\n")
+    assert asked["response_format"]["json_schema"]["strict"] is True
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_temperature_is_sent_if_the_profile_sets_it(load, server):
+    load(temperature=0.5).refine("a circle", 1)
+    assert server.asked[0]["temperature"] == 0.5
+
+
+def test_braces_in_a_prompt_stay(load, server):
+    load().refine("a {prompt} of {n} {", 1)
+    assert server.asked[0]["messages"][0]["content"].endswith("Prompt: a {prompt} of {n} {\n")
+
+
+def test_yes_no_and_categories(load, server):
+    model = load()
+    assert model.compatible("a small red circle", "a circle")
+    server.script = [(200, said("no")), (200, said("games")), (200, said("people"))]
+    assert not model.compatible("a square", "a circle")
+    labels = model.label(["chess", "a crowd", "chess"])
+    assert labels[0] == labels[2] and sorted(labels[:2]) == ["games", "people"]
+    assert len(server.asked) == 4
+
+
+def test_an_answer_is_paid_for_once(load, server, tmp_path):
+    first = load()
+    said_first = [first.refine("a circle", seed) for seed in (1, 2, 1)]
+    assert len(server.asked) == 2
+    assert [load().refine("a circle", seed) for seed in (1, 2, 1)] == said_first
+    assert len(server.asked) == 2
+    for different in ({"model": "mini"}, {"temperature": 1.0}):
+        load(**different).refine("a circle", 1)
+    assert len(server.asked) == 4
+    assert len(list((tmp_path / "answers").iterdir())) == 4
+
+
+def test_without_a_folder_nothing_is_kept(load, server):
+    model = load(answers=None)
+    assert model.refine("a circle", 1) == model.refine("a circle", 1)
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"answer": 3, "asked": {}}', '"\udcff"'])
+def test_a_damaged_answer_is_asked_again(load, server, tmp_path, damage):
+    load().refine("a circle", 1)
+    (kept,) = (tmp_path / "answers").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(damage.encode(errors="surrogateescape"))
+    assert load().refine("a circle", 1) == "a small red circle"
+    assert len(server.asked) == 2 and kept.read_bytes() == whole
+
+
+def test_of_two_workers_the_first_one_counts(load, server, tmp_path):
+    def meanwhile(headers):
+        assert load().refine("a circle", 1) == "by the other worker"
+        return said("too late")
+
+    server.script = [(200, meanwhile), (200, said("by the other worker"))]
+    assert load().refine("a circle", 1) == "by the other worker"
+    assert load().refine("a circle", 1) == "by the other worker"
+    assert len(server.asked) == 2 and len(list((tmp_path / "answers").iterdir())) == 1
+
+
+def test_throttled_and_failing_it_is_asked_again(load, server):
+    server.script = [(429, {"error": {"message": "slow down"}}), (500, "oops")]
+    assert load().refine("a circle", 1) == "a small red circle"
+    assert len(server.asked) == 3
+
+
+def test_after_so_many_failures_it_gives_up(load, server, tmp_path):
+    server.script = [(500, {"error": {"message": "oops"}})] * 3
+    expected = "'nano' at http://127.0.0.1.* gives no answer: InternalServerError: .*oops.*go on"
+    with pytest.raises(RuntimeError, match=expected):
+        load().refine("a circle", 1)
+    assert len(server.asked) == 3 and not (tmp_path / "answers").exists()
+
+
+def test_a_request_that_is_wrong_is_not_repeated(load, server):
+    server.script = [(400, {"error": {"message": "unsupported: temperature"}})]
+    with pytest.raises(RuntimeError, match="BadRequestError: .*unsupported: temperature"):
+        load().refine("a circle", 1)
+    assert len(server.asked) == 1
+
+
+BAD = [
+    "not json",
+    "null",
+    {},
+    {"choices": []},
+    completion("not json"),
+    completion('{"answer": 3}'),
+    completion('{"answer": "a", "more": 1}'),
+    completion(None),
+    completion('{"answer": "a b', finish_reason="length"),
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
+def test_a_malformed_answer_is_asked_again_and_then_an_error(load, server, tmp_path, bad):
+    server.script = [(200, bad)]
+    assert load(answers=None).refine("a circle", 1) == "a small red circle"
+    assert len(server.asked) == 2
+    server.script = [(200, bad)] * 3
+    with pytest.raises(RuntimeError, match="gives no answer: .*(form asked for|Length)"):
+        load().refine("a circle", 1)
+    assert len(server.asked) == 5 and not (tmp_path / "answers").exists()
+
+
+@pytest.mark.parametrize(
+    "declined",
+    [completion(None, refusal="I will not"), completion(None, finish_reason="content_filter")],
+)
+def test_what_the_model_declines_is_an_empty_answer(load, server, declined):
+    server.script = [(200, declined)] * 4
+    model = load()
+    assert model.refine("a circle", 1) == ""
+    assert not model.compatible("a red circle", "a circle")
+    assert model.label(["a crowd"]) == ["other"]
+    assert model.refine("a circle", 1) == "" and len(server.asked) == 3
+
+
+def test_a_server_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    settings = roles.OpenAI("nano", "openai", base_url="http://127.0.0.1:9", retries=0)
+    model = language_models.load(settings, "cpu", n=3)
+    with pytest.raises(RuntimeError, match="gives no answer: APIConnectionError"):
+        model.refine("a circle", 1)
+
+
+def test_a_server_that_is_too_slow(load, server):
+    server.script = [(200, lambda headers: time.sleep(0.5) or said("late"))]
+    with pytest.raises(RuntimeError, match="gives no answer: APITimeoutError"):
+        load(timeout=0.1, retries=0).refine("a circle", 1)
+
+
+def test_a_list_is_asked_for_once(load, server):
+    model = load(draws="list")
+    assert model.listed and model.refine("a circle", 1) == ["one", "two", "three"]
+    assert model.refine("a circle", 1) == ["one", "two", "three"]
+    assert load(draws="list").refine("a circle", 1) == ["one", "two", "three"]
+    assert len(server.asked) == 1
+    assert "Write 3 different videos" in server.asked[0]["messages"][0]["content"]
+
+
+def test_a_list_with_duplicates_is_asked_for_again(load, server):
+    short, doubled = said(["a", "b"]), said(["a cat", "A  cat", "b"])
+    server.script = [(200, short), (200, doubled), (200, said(["1. a", "- b", "c\nd"]))]
+    assert load(draws="list").refine("a circle", 1) == ["a", "b", "c d"]
+    server.script = [(200, doubled)] * 3
+    with pytest.raises(RuntimeError, match="asked 3 times for 3 distinct prompts and gave 2 the l"):
+        load(draws="list").refine("a circle", 2)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("", "the environment variable OPENAI_API_KEY is not set"),
+        ("sk-a b", "OPENAI_API_KEY holds characters that no key has"),
+        ("sk-\u00fc", "OPENAI_API_KEY holds characters that no key has"),
+    ],
+)
+def test_keys_that_cannot_be(monkeypatch, key, message):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ValueError, match=message) as caught:
+        language_models.load(roles.OpenAI("nano", "openai"), "cpu", n=3)
+    assert "sk-" not in repr(caught.value)
+
+
+def test_the_variable_can_be_another(monkeypatch, load, server):
+    monkeypatch.setenv("MY_KEY", "sk-other")
+    load(key="MY_KEY").refine("a circle", 1)
+    assert server.headers[0]["Authorization"] == "Bearer sk-other"
+
+
+@pytest.mark.parametrize("url", ["https://me:sk-1@host/v1", "https://host/v1?key=sk-1"])
+def test_an_address_with_a_key_is_refused(url):
+    with pytest.raises(ValueError, match="refiner.base_url holds a user or a query") as caught:
+        roles.OpenAI("nano", "openai", base_url=url)
+    assert "sk-1" not in str(caught.value)
+
+
+def echo(headers):
+    """Say the key back, as careless servers do."""
+    return {"error": {"message": f"bad key {headers['Authorization']}", "code": "invalid"}}
+
+
+@pytest.mark.parametrize("status", [401, 403, 400, 500])
+def test_no_error_holds_the_key(load, server, status):
+    server.script = [(status, echo)] * 3
+    with pytest.raises(RuntimeError, match="gives no answer") as caught:
+        load().refine("a circle", 1)
+    error = caught.value
+    assert error.__cause__ is None and error.__context__ is None
+    assert KEY not in f"{error!r} {error} {''.join(traceback.format_exception(error))}"
+
+
+@pytest.fixture
+def paid_profile(server, tiny_profile, tmp_path):
+    def paid_profile(**changes):
+        refiner = {"kind": "openai", "model": "nano", "base_url": server.url, "retries": 0}
+        world = {"kind": "world", "path": str(tiny_profile.parent / "tasks.csv")}
+        dataset = world | {"tasks": tiny.TASKS[:1]}
+        path = tmp_path / "world-paid.yaml"
+        refiner |= changes
+        return tiny.write_profile(tiny_profile.parent, path, dataset=dataset, refiner=refiner, m=2)
+
+    return paid_profile
+
+
+def all_bytes(folder):
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+def test_an_archive_pays_once_and_does_not_hold_the_key(paid_profile, server, tmp_path, capfd):
+    server.script = [(200, said("a circle and 0")), (200, said("no"))]
+    server.script += [(200, lambda headers: said(f"key {headers['Authorization']}"))]
+    folder = tmp_path / "paid"
+    archive = collect(paid_profile(), output=folder)
+    assert archive.latents().rejected.map(list).tolist() == [["a circle and 0"], [], []]
+    assert archive.latents().prompt.tolist()[0] == "key Bearer [key]"
+    asked = len(server.asked)
+    assert asked == 7 and len(list((folder / "answers").iterdir())) == 7
+    for shard in folder.glob("shards/*/*.parquet"):
+        shard.unlink()
+    again = collect(paid_profile(), output=folder)
+    assert again.latents().prompt.tolist() == archive.latents().prompt.tolist()
+    assert len(server.asked) == asked
+    assert b"a circle and 0" in all_bytes(folder) and KEY.encode() not in all_bytes(folder)
+    assert KEY not in "".join(capfd.readouterr())
+
+
+def test_an_archive_of_lists(paid_profile, server, tmp_path):
+    archive = collect(paid_profile(draws="list", check="none"), output=tmp_path / "paid")
+    assert archive.latents().prompt.tolist() == ["one", "two", "three"]
+    assert len(server.asked) == 1
+
+
+def test_a_changed_instruction_is_another_run(paid_profile, tmp_path):
+    folder = shutil.copytree(_files.ROOT / "data" / "instructions", tmp_path / "instructions")
+    profile = paid_profile(instructions=str(folder))
+    collect(profile, output=tmp_path / "paid")
+    (folder / "refine.txt").write_text("Say more: {prompt}")
+    with pytest.raises(ValueError, match=r"checkpoints.instructions/refine.txt is .* there and "):
+        collect(profile, output=tmp_path / "paid")
+
+
+def test_a_refused_key_is_one_line_without_it(paid_profile, server, tmp_path, capfd):
+    server.script = [(401, echo)]
+    line = ["collect", "--profile", str(paid_profile()), "--output", str(tmp_path / "paid")]
+    assert cli.main(line) == cli.USER_ERROR
+    shown = "".join(capfd.readouterr())
+    expected = f"squbed: the language model 'nano' at {server.url}/ gives no answer: it refuses"
+    assert shown.splitlines()[-1].startswith(f"{expected} the key (status 401); what is finished")
+    assert KEY not in shown and KEY.encode() not in all_bytes(tmp_path / "paid")
+    assert "OPENAI_API_KEY" in (tmp_path / "paid" / "profile.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_answers(paid_profile, server, tmp_path):
+    archive = collect(paid_profile(check="none"), output=tmp_path / "paid", workers=2)
+    assert archive.latents().prompt.tolist() == ["a small red circle"] * 3
+    assert len(server.asked) == 3

@@ -1,0 +1,134 @@
+"""The smallest untrained checkpoints of the encoders' and language models' classes, in folders."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+    CLIPImageProcessor,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    VideoMAEConfig,
+    VideoMAEImageProcessor,
+    VideoMAEModel,
+    VideoPrismClipModel,
+    VideoPrismConfig,
+    VideoPrismVisionConfig,
+    VideoPrismVisionModel,
+    VJEPA2Config,
+    VJEPA2Model,
+    VJEPA2VideoProcessor,
+    XCLIPConfig,
+    XCLIPModel,
+)
+from transformers.models.llava_onevision import LlavaOnevisionVideoProcessor
+
+TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {% endfor %}"
+TEMPLATE += "{% if add_generation_prompt %}assistant :{% endif %}"
+WORDS = ["yes", "no", "food", "people", "a", "red", "circle", "user", "assistant", ":"]
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+SMALL |= {"intermediate_size": 16}
+
+
+def chat(folder: Path, template: str | None = TEMPLATE) -> Path:
+    """Save a Llama of a few words with a chat template."""
+    torch.manual_seed(0)
+    words = {word: i for i, word in enumerate(["<pad>", "<unk>", "</s>", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", eos_token="</s>"
+    )
+    fast.chat_template = template
+    fast.save_pretrained(folder)
+    config = LlamaConfig(vocab_size=len(fast), num_key_value_heads=2, **SMALL)
+    config.eos_token_id, config.bos_token_id, config.pad_token_id = 2, None, 0
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def nli(folder: Path, labels: list[str], probable: int) -> Path:
+    """Save a BERT that finds one label the most probable, whatever the pair."""
+    torch.manual_seed(0)
+    folder.mkdir()
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "circle"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    config = BertConfig(vocab_size=len(words), num_labels=len(labels), **SMALL)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    model = BertForSequenceClassification(config)
+    torch.nn.init.zeros_(model.classifier.weight)
+    model.classifier.bias.data[probable] = 1.0
+    model.save_pretrained(folder)
+    return folder
+
+
+def video_encoder(family: str, folder: Path) -> Path:
+    """Save a video encoder of a family, and its preparation of frames to 32 pixels a side."""
+    torch.manual_seed(0)
+    model, processor = FAMILIES[family]()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _videomae():
+    config = VideoMAEConfig(image_size=32, patch_size=16, num_frames=4, **SMALL)
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    return VideoMAEModel(config), VideoMAEImageProcessor(**size)
+
+
+def _xclip():
+    text = {"vocab_size": 50, "max_position_embeddings": 8, **SMALL}
+    vision = {"image_size": 32, "patch_size": 16, "num_frames": 4, **SMALL}
+    vision |= {"mit_hidden_size": 16, "mit_intermediate_size": 16, "mit_num_attention_heads": 2}
+    prompt = {"prompt_num_attention_heads": 2, "prompt_layers": 1}
+    config = XCLIPConfig(text_config=text, vision_config=vision, projection_dim=16, **prompt)
+    size = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    return XCLIPModel(config), CLIPImageProcessor(**size)
+
+
+def _vjepa2():
+    sizes = {"pred_hidden_size": 12, "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1}
+    config = VJEPA2Config(
+        crop_size=32,
+        frames_per_clip=4,
+        hidden_size=12,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        **sizes,
+    )
+    return VJEPA2Model(config), VJEPA2VideoProcessor(crop_size={"height": 32, "width": 32})
+
+
+VIDEOPRISM = {"image_size": 36, "num_frames": 4, "hidden_size": 16, "intermediate_size": 16}
+VIDEOPRISM |= {"num_attention_heads": 2, "num_spatial_layers": 1, "num_temporal_layers": 1}
+VIDEOPRISM |= {"num_auxiliary_layers": 1}
+
+
+def _videoprism_processor():
+    return LlavaOnevisionVideoProcessor(size={"height": 36, "width": 36})
+
+
+def _videoprism():
+    text = {"vocab_size": 50, "max_position_embeddings": 8, **SMALL}
+    config = VideoPrismConfig(vision_config=VIDEOPRISM, text_config=text)
+    return VideoPrismClipModel(config), _videoprism_processor()
+
+
+def _videoprism_vision():
+    return VideoPrismVisionModel(VideoPrismVisionConfig(**VIDEOPRISM)), _videoprism_processor()
+
+
+FAMILIES = {
+    "videomae": _videomae,
+    "xclip": _xclip,
+    "vjepa2": _vjepa2,
+    "videoprism": _videoprism,
+    "videoprism_vision_model": _videoprism_vision,
+}
