@@ -4,16 +4,15 @@ The unit of work is one latent prompt of one task. What a unit yields depends on
 its own seeds alone, so order, interruptions and the number of workers change no byte.
 """
 
-import fcntl
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -22,17 +21,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from squbed_utils import profiles, tasks
-from squbed_utils._files import PARTIAL
+from squbed_utils._filling import held, is_new, warn_of_versions
 from squbed_utils.profiles import Profile
 from squbed_utils.samples import Archive, open_archive
 from squbed_utils.tasks import Task
 from squbed_utils.video import Video
 from squbed_utils.world import render, scenes
-
-LOCK = ".lock"
-CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet"}
-CONTENTS |= {"references", "shards", "videos"}
-"""All that an archive's folder holds."""
 
 Unit = tuple[Task, int]
 
@@ -45,6 +39,8 @@ def collect(
     retry_failed: bool = False,
 ) -> Archive:
     """Fill a profile's archive, or go on where an earlier call stopped.
+
+    An archive of videos that were made elsewhere (``score``) is returned as it is.
 
     Parameters
     ----------
@@ -76,23 +72,56 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     archive = Archive(output or profiles.SAMPLES / profile.name)
+    if archive.manifest() is not None:
+        return open_archive(archive.folder)
     resolved = profiles.resolve(profile)
     chosen, truth = tasks.read(profile.dataset)
-    _refuse_foreign(archive.folder)
-    with _locked(archive.folder):
-        _prepare(archive, resolved, chosen, truth)
-        units = [(task, latent) for task in chosen for latent in range(profile.n)]
-        todo = [
-            unit
-            for unit in units
-            if not archive.finished(unit[0].id, unit[1], retry_failed=retry_failed)
-        ]
-        if todo:
-            _warn_of_versions(archive, resolved)
-            make_all = _in_this_process if workers == 1 else _in_workers
-            done = make_all(profile, archive.folder, todo, workers)
-            _show_progress(done, len(units) - len(todo), len(units))
+    with held(archive):
+        new = is_new(archive, resolved)
+        if new:
+            archive.write_tasks(chosen, truth)
+        _write_references(archive, chosen, truth)
+        if new:
+            archive.write_profile(resolved)
+        fill(archive, profile, chosen, workers=workers, retry_failed=retry_failed)
     return open_archive(archive.folder)
+
+
+def fill(
+    archive: Archive,
+    profile: Profile,
+    chosen: list[Task],
+    *,
+    workers: int = 1,
+    retry_failed: bool = False,
+) -> None:
+    """Make what an archive lacks of n latent prompts a task with m videos each.
+
+    Parameters
+    ----------
+    archive : Archive
+        Locked by the caller, its tasks and profile written.
+    profile : Profile
+    chosen : list of Task
+    workers, retry_failed
+        As `collect`.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `collect`.
+    """
+    units = [(task, latent) for task in chosen for latent in range(profile.n)]
+    todo = [
+        (task, latent)
+        for task, latent in units
+        if not archive.finished(task.id, latent, retry_failed=retry_failed)
+    ]
+    if todo:
+        warn_of_versions(archive)
+        make_all = _in_this_process if workers == 1 else _in_workers
+        done = make_all(profile, archive.folder, todo, workers)
+        _show_progress(done, len(units) - len(todo), len(units))
 
 
 def _show_progress(done: Generator[Unit], before: int, total: int) -> None:
@@ -176,72 +205,12 @@ def _new_bench(profile: Profile, folder: Path) -> object:
     return _unit.Bench(profile, models.load(profile), Archive(folder))
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the archive; the system lets go of it however the process ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another run is filling {folder}; wait for it to end, or choose another --output"
-            ) from error
-        yield
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse to write into a folder that holds anything but an archive."""
-    if not folder.is_dir():
-        return
-    found = sorted(p.name for p in folder.iterdir())
-    foreign = [name for name in found if name not in CONTENTS and not name.endswith(PARTIAL)]
-    if foreign:
-        raise ValueError(
-            f"{folder} holds {foreign[0]!r}, which is no part of an archive; "
-            "choose an empty or new folder"
-        )
-
-
-def _prepare(archive: Archive, resolved: dict, chosen: list[Task], truth: pd.DataFrame) -> None:
-    """Write the tables, references and profile, or check that they are this profile's."""
-    for leftover in archive.folder.rglob(f"*{PARTIAL}"):
-        leftover.unlink()
-    new = not (archive.folder / "profile.yaml").is_file()
-    if new:
-        archive.write_tasks(chosen, truth)
-    else:
-        _refuse_other_profile(archive, resolved)
+def _write_references(archive: Archive, chosen: list[Task], truth: pd.DataFrame) -> None:
     for task, row in zip(chosen, truth.itertuples(), strict=True):
         if not archive.inside(task.reference).is_file():
             archive.write_video(task.reference, _world_reference(row))
-    if new:
-        archive.write_profile(resolved)
 
 
 def _world_reference(row: tuple) -> Video:
     rng = np.random.default_rng(row.reference_seed)
     return Video(render.render(scenes.parse(row.reference_scene), rng), render.FPS)
-
-
-def _refuse_other_profile(archive: Archive, resolved: dict) -> None:
-    found = profiles.differences(archive.profile, resolved)
-    if found:
-        raise ValueError(
-            f"{archive.folder} was made by another profile: {'; '.join(found)}. "
-            "Undo the change, choose another --output, or delete that folder"
-        )
-    kept = {key: resolved[key] for key in profiles.NOT_SAMPLED if key != "versions"}
-    if any(archive.profile[key] != value for key, value in kept.items()):
-        archive.write_profile(archive.profile | kept)
-        archive.__dict__.pop("profile")
-
-
-def _warn_of_versions(archive: Archive, resolved: dict) -> None:
-    found = profiles.differences(archive.profile["versions"], resolved["versions"])
-    if found:
-        tqdm.write(
-            f"warning: {archive.folder} was begun with other versions ({'; '.join(found)}); its "
-            "last digits may differ between parts",
-            file=sys.stderr,
-        )

@@ -206,7 +206,7 @@ def estimate(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected between 0 and 1, such as 0.95")
     if text is None and not chosen.text_optional:
-        raise ValueError(f"estimator {estimator!r} needs latent prompts; use 'squbed', or give text")
+        raise ValueError(f"estimator {estimator!r} needs text; give it, or use 'squbed'")
     text, videos, counts = check_task(text, videos)
     terms = chosen.function(text, videos)
     values = _finite(terms, estimator, text is not None)
@@ -294,9 +294,16 @@ def _jackknife_intervals(
     n = len(videos)
     if n < LEAST_LATENTS:
         return [None, None, None]
-    left = [(None if text is None else np.delete(text, i, 0), _without(videos, i)) for i in range(n)]
-    terms = [chosen.function(*task) for task in left]
-    replicates = np.array([_finite(t, chosen.name, text is not None) for t in terms])
+    replicates = np.array(
+        [
+            _finite(
+                chosen.function(_without(text, i), _without(videos, i)),
+                chosen.name,
+                text is not None,
+            )
+            for i in range(n)
+        ]
+    )
     variance = (n - 1) * replicates.var(axis=0)
     half = student_t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance)
     return [
@@ -305,10 +312,12 @@ def _jackknife_intervals(
     ]
 
 
-def _without(videos: Videos, i: int) -> Videos:
-    if isinstance(videos, np.ndarray):
-        return np.delete(videos, i, axis=0)
-    return [x for j, x in enumerate(videos) if j != i]
+def _without(rows: Videos | None, i: int) -> Videos | None:
+    if rows is None:
+        return None
+    if isinstance(rows, np.ndarray):
+        return np.delete(rows, i, axis=0)
+    return [x for j, x in enumerate(rows) if j != i]
 
 
 def _per_dof(values: np.ndarray, d_text: int | None, d_video: int) -> tuple[float | None, ...]:

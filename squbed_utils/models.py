@@ -5,6 +5,7 @@ generator of its own. So what comes out for one item depends on the item, its se
 the batch (which can change the last bit), and not on what else the batch holds.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from squbed_utils.profiles import Profile, device_of
 FRAME_BATCH = 64
 """Frames that CLIP and LPIPS see at once, at most; fewer where a batch of videos has fewer."""
 
+MEASURED_FRAMES = 16
+"""The same, where videos come one at a time."""
+
 
 @dataclass(frozen=True)
 class Models:
@@ -24,9 +28,9 @@ class Models:
 
     Attributes
     ----------
-    refine : callable
+    refine : callable or None
         (prompt, seed) -> str.
-    generate : callable
+    generate : callable or None
         (prompts, seeds) -> list of videos, uint8 (T, H, W, 3).
     embed_text : callable
         list of str -> (n, d_t).
@@ -41,8 +45,8 @@ class Models:
 
     """
 
-    refine: Callable[[str, int], str]
-    generate: Callable[[list[str], list[int]], list[np.ndarray]]
+    refine: Callable[[str, int], str] | None
+    generate: Callable[[list[str], list[int]], list[np.ndarray]] | None
     embed_text: Callable[[list[str]], np.ndarray]
     embed_videos: Callable[[list[np.ndarray]], np.ndarray]
     clip_images: Callable[[list[np.ndarray]], np.ndarray]
@@ -69,14 +73,30 @@ def load(profile: Profile) -> Models:
         If the device is not there, or a folder does not hold the kind of model it should.
     """
     device = device_of(profile.device)
-    logging.disable_progress_bar()
     frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
-    clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
-    return Models(
+    return dataclasses.replace(
+        _load_measuring(profile, device, profile.batch_size, frame_batch),
         refine=language_models.load_refiner(profile.refiner, device),
         generate=video_models.load(profile, device),
+    )
+
+
+def load_measuring(profile: Profile) -> Models:
+    """Load what embeds and scores videos, one at a time; `refine` and `generate` are None.
+
+    Parameters, returns and raises as `load`.
+    """
+    return _load_measuring(profile, device_of(profile.device), 1, MEASURED_FRAMES)
+
+
+def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch: int) -> Models:
+    logging.disable_progress_bar()
+    clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
+    return Models(
+        refine=None,
+        generate=None,
         embed_text=encoders.load_text_encoder(profile.text_encoder, device),
-        embed_videos=encoders.load_video_encoder(profile.video_encoder, device, profile.batch_size),
+        embed_videos=encoders.load_video_encoder(profile.video_encoder, device, batch_size),
         clip_images=clip_images,
         clip_texts=clip_texts,
         lpips=encoders.load_lpips(profile.lpips, device, frame_batch),

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,9 @@ SAMPLES = ROOT / "data" / "samples"
 VERSIONED = ("numpy", "torch", "diffusers", "transformers", "sentence-transformers")
 VERSIONED += ("open_clip_torch", "av")
 """Libraries whose versions an archive records."""
+
+MEASURING = ("text_encoder", "video_encoder", "clip", "lpips")
+"""The roles that embed and score videos."""
 
 NOT_SAMPLED = ("estimator", "pca", "versions")
 """Entries that may change between two runs on one archive."""
@@ -146,12 +149,14 @@ def device_of(name: str) -> str:
     return name
 
 
-def resolve(profile: Profile) -> dict:
+def resolve(profile: Profile, roles: Collection[str] = ("dataset", *MARKERS)) -> dict:
     """Return what an archive records: all settings, checkpoint hashes and library versions.
 
     Parameters
     ----------
     profile : Profile
+    roles : collection of str
+        Those that the run uses; the others are left out, and need not be there.
 
     Raises
     ------
@@ -161,14 +166,17 @@ def resolve(profile: Profile) -> dict:
         If the device is not there.
     """
     table = path_of(profile.dataset.path)
-    if not table.is_file():
+    if "dataset" in roles and not table.is_file():
         raise FileNotFoundError(
             f"profile {profile.name} expects its tasks in {table}, which does not exist; "
             "correct dataset.path"
         )
     settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
-    checkpoints = {"dataset": _sha256(table)}
-    checkpoints |= {role: _sha256(locate(getattr(profile, role).path, role)) for role in MARKERS}
+    for role in {"dataset", *MARKERS} - set(roles):
+        del settings[role]
+    checkpoints = {"dataset": _sha256(table)} if "dataset" in roles else {}
+    models = [role for role in MARKERS if role in roles]
+    checkpoints |= {role: _sha256(locate(getattr(profile, role).path, role)) for role in models}
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
 
