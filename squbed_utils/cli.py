@@ -133,6 +133,9 @@ def _add_quantify(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--m", type=int, metavar="M", help="videos of each, at least 2 (default: the profile's)"
     )
+    command.add_argument(
+        "--retry-failed", action="store_true", help="make latent prompts with failed videos again"
+    )
     command.add_argument("--seed", type=int, metavar="SEED", help="default: the profile's")
     command.add_argument(
         "--output", type=Path, metavar="DIR", help="default: data/samples/quantify/PROMPT-HASH"
@@ -267,6 +270,7 @@ def _quantify(options: argparse.Namespace) -> None:
         m=options.m,
         seed=options.seed,
         output=options.output,
+        retry_failed=options.retry_failed,
     )
     print(answer)
     for path in answer.save():
