@@ -191,13 +191,17 @@ def _wrong_references(rows: list[tuple[int, Row]], folder: Path) -> Iterator[tup
 
 
 def _table(rows: list[tuple[int, Row]]) -> pd.DataFrame:
-    table = pd.DataFrame([row for _, row in rows]).reindex(columns=[*REQUIRED, *OPTIONAL])
-    text = [name for name in table if name != "vagueness_rank"]
-    table[text] = table[text].fillna("").apply(lambda column: column.str.strip())
-    table = table.astype({"latent": int, "sample": int})
+    order = {task: i for i, task in enumerate(dict.fromkeys(row["task"] for _, row in rows))}
+    values = [_values(row) for _, row in rows]
+    values.sort(key=lambda row: (order[row["task"]], row["latent"], row["sample"]))
+    table = pd.DataFrame(values)
     prompts = table.latent_prompt.astype(object)
-    table["latent_prompt"] = prompts.where(prompts != "", None)
-    table["vagueness_rank"] = pd.to_numeric(table.vagueness_rank)
-    order = table.task.map({task: i for i, task in enumerate(dict.fromkeys(table.task))})
-    ordered = table.assign(order=order).sort_values(["order", "latent", "sample"])
-    return ordered.drop(columns="order").reset_index(drop=True)
+    return table.assign(latent_prompt=prompts.where(prompts.notna(), None))
+
+
+def _values(row: Row) -> dict[str, object]:
+    values: dict[str, object] = {n: row.get(n, "").strip() for n in (*REQUIRED, *OPTIONAL)}
+    values |= {"latent": int(row["latent"]), "sample": int(row["sample"])}
+    values["latent_prompt"] = values["latent_prompt"] or None
+    values["vagueness_rank"] = float(values["vagueness_rank"] or "nan")
+    return values
