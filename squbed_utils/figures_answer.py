@@ -73,7 +73,7 @@ def _head_lines(prompt: str, terms: pd.DataFrame, note: str) -> list[tuple[float
         (0.14, [(0, t.term, BOLD), (0.7, t.text, {}), (2.1, t.meaning, FAINT)])
         for t in terms.itertuples()
     ]
-    text = fill(note, 115)
+    text = fill(note, 135)
     return [*lines, (LINE * len(text.splitlines()) + 0.1, [(0, text, {"fontsize": SMALLEST})])]
 
 

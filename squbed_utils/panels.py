@@ -77,7 +77,7 @@ def _size_of(archive: Archive) -> str:
         f"{least}" if least == most else f"{least}–{most}"
         for least, most in ((s.min(), s.max()) for s in (prompts, videos))
     )
-    unknown = archive.latents().prompt.isna().all()
+    unknown = bool(archive.latents().prompt.isna().all())
     return f"{n} latent prompts × {m} videos" + " (prompts unknown)" * unknown
 
 

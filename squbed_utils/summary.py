@@ -110,9 +110,9 @@ def as_text(table: pd.DataFrame) -> str:
     shown = shown.join(table[["clip_reference", "failed", "prompt"]])
     lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
     if table.total.isna().any():
-        lines.append(f"{ABSENT} {NO_LATENT_PROMPTS}")
+        lines.append(f"({ABSENT}) {NO_LATENT_PROMPTS}")
     if table.epistemic_low.isna().any():
-        lines.append(f"{ABSENT} {NO_INTERVAL}")
+        lines.append(f"(± {ABSENT}) {NO_INTERVAL}")
     return "\n".join(lines)
 
 
