@@ -77,8 +77,8 @@ def _size_of(archive: Archive) -> str:
         f"{least}" if least == most else f"{least}–{most}"
         for least, most in ((s.min(), s.max()) for s in (prompts, videos))
     )
-    unknown = bool(archive.latents().prompt.isna().all())
-    return f"{n} latent prompts × {m} videos" + " (prompts unknown)" * unknown
+    unknown = " (not known)" if archive.latents().prompt.isna().all() else ""
+    return f"{n} latent prompt{'' if n == '1' else 's'}{unknown} × {m} videos"
 
 
 def with_parts(summary: pd.DataFrame) -> pd.DataFrame:

@@ -199,7 +199,14 @@ def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tm
     archive = score(path, profile=tiny_profile, output=folder)
     videos = archive.videos()
     assert list(videos.status) == ["failed"] * 6 + ["ok"] * 2
-    reasons = ["no video", "is empty", "cannot be read", "cannot be read", "LPIPS needs", "no video"]
+    reasons = [
+        "no video",
+        "is empty",
+        "cannot be read",
+        "cannot be read",
+        "LPIPS needs",
+        "no video",
+    ]
     assert all(reason in e for reason, e in zip(reasons, videos.error[:6], strict=True))
     assert summarize(archive).failed[0] == 6
     assert len(list(folder.glob("videos/a/*"))) == 2
