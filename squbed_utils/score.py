@@ -39,7 +39,8 @@ def score(
     manifest : path
         As ``manifest.read``.
     profile : str, path or Profile
-        Its encoders, CLIP and LPIPS are used; its other models need not be there.
+        Its encoders, CLIP and LPIPS are used; its other models need not be there. Those of the
+        shapes world run on any video, but know shapes alone: of others their numbers mean little.
     output : path
         The archive's folder.
     retry_failed : bool

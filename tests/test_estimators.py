@@ -338,6 +338,6 @@ def test_an_estimator_that_needs_text_says_so():
     register("needs_text", unit="x")(lambda text, videos: Terms(1, 2, 3))
     try:
         with pytest.raises(ValueError, match="estimator 'needs_text' needs text; give it, or use"):
-            estimate(None, np.eye(3)[None])
+            estimate(None, np.eye(3)[None], estimator="needs_text")
     finally:
         del ESTIMATORS["needs_text"]
