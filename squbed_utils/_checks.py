@@ -79,22 +79,16 @@ def _scaled_rows(
 
 
 def check_task(
-    text: ArrayLike, videos: ArrayLike | Sequence[ArrayLike]
-) -> tuple[np.ndarray, np.ndarray | list[np.ndarray], tuple[int, ...]]:
+    text: ArrayLike | None, videos: ArrayLike | Sequence[ArrayLike]
+) -> tuple[np.ndarray | None, np.ndarray | list[np.ndarray], tuple[int, ...]]:
     """Return one task's embeddings at unit length, and each latent prompt's number of videos.
 
     Videos come back as they were given, as an array (n, m, d_v) or a list of (m_i, d_v).
     """
-    text = real_array(text, "text")
-    if text.ndim != 2 or len(text) < 3 or text.shape[1] < 2:
-        raise ValueError(
-            f"text has shape {text.shape}; "
-            "expected (n, d_t) with n >= 3 latent prompts and d_t >= 2"
-        )
-    if len(videos) != len(text):
-        raise ValueError(
-            f"text has {len(text)} latent prompts, videos {len(videos)}; expected equal numbers"
-        )
+    if text is not None:
+        text = _unit_text(text, len(videos))
+    elif not len(videos):
+        raise ValueError("there are no videos; expected those of at least one latent prompt")
     units = [_unit_videos(x, i) for i, x in enumerate(videos)]
     for i, x in enumerate(units):
         if x.shape[1] != units[0].shape[1]:
@@ -104,7 +98,21 @@ def check_task(
             )
     counts = tuple(len(x) for x in units)
     stacked = np.stack(units) if isinstance(videos, np.ndarray) else units
-    return unit_rows(text, "text embedding"), stacked, counts
+    return text, stacked, counts
+
+
+def _unit_text(text: ArrayLike, count: int) -> np.ndarray:
+    text = real_array(text, "text")
+    if text.ndim != 2 or len(text) < 3 or text.shape[1] < 2:
+        raise ValueError(
+            f"text has shape {text.shape}; "
+            "expected (n, d_t) with n >= 3 latent prompts and d_t >= 2"
+        )
+    if count != len(text):
+        raise ValueError(
+            f"text has {len(text)} latent prompts, videos {count}; expected equal numbers"
+        )
+    return unit_rows(text, "text embedding")
 
 
 def _unit_videos(x: ArrayLike, i: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from squbed_utils._files import replacing
+from squbed_utils._files import path_of, replacing
 from squbed_utils.profiles import FOLDER, ROOT
 from squbed_utils.samples import open_archive
 
@@ -103,6 +103,8 @@ class Run:
         files += sorted(FOLDER.glob("*.yaml"))
         if is_file(self.values["profile"]):
             files.append(Path(self.values["profile"]))
+        if self.values.get("ranking"):
+            files.append(path_of(self.values["ranking"]))
         if self.notebook.published:
             files += sorted(PUBLISHED.glob("*.csv"))
         versions = {name: version(name) for name in LIBRARIES}

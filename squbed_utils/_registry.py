@@ -10,11 +10,14 @@ Videos = np.ndarray | Sequence[np.ndarray]
 
 
 class Terms(NamedTuple):
-    """What an estimator returns: three uncertainties, and whether a fit was degenerate."""
+    """What an estimator returns: three uncertainties, and whether a fit was degenerate.
 
-    aleatoric: float
+    Without text, aleatoric and total are None.
+    """
+
+    aleatoric: float | None
     epistemic: float
-    total: float
+    total: float | None
     degenerate: bool = False
 
 
@@ -26,29 +29,37 @@ class Estimator:
     ----------
     name : str
     function : callable
-        (text, videos) -> Terms; text (n, d_t), videos (n, m, d_v) or a list of (m_i, d_v), all
-        rows finite and of unit length.
+        (text, videos) -> Terms; text (n, d_t), or None where `text_optional`; videos (n, m, d_v)
+        or a list of (m_i, d_v); all rows finite and of unit length.
     unit : str
     sphere_entropy : bool
         Whether its terms are differential entropies on the sphere (text, then video), which
         alone have a form per degree of freedom.
     equal_counts : bool
         Whether its values depend on n and m, so that unequal counts must not be compared.
+    text_optional : bool
+        Whether it gives the epistemic term without text.
 
     """
 
     name: str
-    function: Callable[[np.ndarray, Videos], Terms]
+    function: Callable[[np.ndarray | None, Videos], Terms]
     unit: str
     sphere_entropy: bool
     equal_counts: bool
+    text_optional: bool = False
 
 
 ESTIMATORS: dict[str, Estimator] = {}
 
 
 def register(
-    name: str, *, unit: str, sphere_entropy: bool = False, equal_counts: bool = True
+    name: str,
+    *,
+    unit: str,
+    sphere_entropy: bool = False,
+    equal_counts: bool = True,
+    text_optional: bool = False,
 ) -> Callable:
     """Return a decorator that adds a function (text, videos) -> Terms to `ESTIMATORS`.
 
@@ -56,7 +67,7 @@ def register(
     ----------
     name : str
     unit : str
-    sphere_entropy, equal_counts : bool
+    sphere_entropy, equal_counts, text_optional : bool
         As in `Estimator`.
 
     Raises
@@ -75,7 +86,9 @@ def register(
     def add(function: Callable[[np.ndarray, Videos], Terms]) -> Callable:
         if name in ESTIMATORS:
             raise ValueError(f"estimator {name!r} is already registered; choose another name")
-        ESTIMATORS[name] = Estimator(name, function, unit, sphere_entropy, equal_counts)
+        ESTIMATORS[name] = Estimator(
+            name, function, unit, sphere_entropy, equal_counts, text_optional
+        )
         return function
 
     return add

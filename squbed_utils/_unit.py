@@ -76,15 +76,47 @@ def _measure(bench: Bench, task: Task, stored: list[Video | None]) -> list[dict]
     stand_in = next((v for v in stored if v is not None), None)
     if stand_in is None:
         return [{}] * len(stored)
-    measured = _measure_all(bench, task, [v or stand_in for v in stored])
+    measured = measure(bench, task, [v or stand_in for v in stored])
     return [m if v is not None else {} for m, v in zip(measured, stored, strict=True)]
 
 
-def _measure_all(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
+def measure(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
+    """Return the embedding of each video and its accuracies.
+
+    Parameters
+    ----------
+    bench : Bench
+        Its archive holds the task's reference.
+    task : Task
+        Without a reference, CLIP to the prompt is the only accuracy.
+    videos : list of Video
+
+    Returns
+    -------
+    list of dict
+        Columns of a shard.
+
+    Raises
+    ------
+    ValueError
+        If a video or its reference is too small to be scored.
+    """
+    embeddings = bench.models.embed_videos([v.frames for v in videos])
+    score = _like_prompt if task.reference is None else _accuracies
+    found = score(bench, task, videos)
+    return [{"embedding": e.tolist()} | f for e, f in zip(embeddings, found, strict=True)]
+
+
+def _like_prompt(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
+    prompt = bench.models.clip_texts([task.prompt])[0]
+    each = (bench.models.clip_images(list(v.frames)) for v in videos)
+    return [{"clip_prompt": mean_cosine(frames, prompt)} for frames in each]
+
+
+def _accuracies(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
     models = bench.models
     reference = _reference(bench.archive.inside(reference_path(task.id)))
     pairs = [video.align(v, reference) for v in videos]
-    embeddings = models.embed_videos([v.frames for v in videos])
     prompt = models.clip_texts([task.prompt])[0]
     frames = _split(models.clip_images([f for v, _ in pairs for f in v]), pairs)
     targets = _reference_frames(models, pairs)
@@ -93,7 +125,6 @@ def _measure_all(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
     )
     return [
         {
-            "embedding": embeddings[i].tolist(),
             "ssim": ssim(*pair),
             "psnr": psnr(*pair),
             "lpips": float(lpips[i].mean()),

@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where an error arose")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_collect(commands)
+    _add_score(commands)
+    _add_quantify(commands)
     _add_figures(commands)
     _add_estimate(commands)
     _add_train_world(commands)
@@ -66,6 +68,12 @@ def _add_profile(command: argparse.ArgumentParser) -> None:
         default="world",
         metavar="NAME",
         help="a profile in data/profiles/, or a .yaml file (default: %(default)s)",
+    )
+
+
+def _add_yes(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--yes", action="store_true", help="pay for a paid video model without being asked"
     )
 
 
@@ -92,8 +100,53 @@ def _add_collect(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--retry-failed", action="store_true", help="make latent prompts with failed videos again"
     )
+    _add_yes(command)
+
+
+def _add_score(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(
+        commands,
+        _score,
+        help="make an archive of videos that already exist, and print their uncertainty",
+        description="Embed and score existing videos into a samples archive that every notebook "
+        "reads, and print each task's uncertainty. The manifest is a CSV file with the columns "
+        "task, prompt, latent, sample, video, reference, and if wanted latent_prompt, category, "
+        "vagueness_rank; paths are relative to it. An interrupted run goes on where it stopped.",
+    )
+    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="a CSV, a row a video")
+    _add_profile(command)
     command.add_argument(
-        "--yes", action="store_true", help="pay for a paid video model without being asked"
+        "--output", type=Path, required=True, metavar="DIR", help="the archive that is made"
+    )
+    command.add_argument(
+        "--retry-failed", action="store_true", help="score latent prompts with failed videos again"
+    )
+
+
+def _add_quantify(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(
+        commands,
+        _quantify,
+        help="say how uncertain the video model is about one prompt",
+        description="Draw latent prompts for one prompt, generate videos of each, and print the "
+        "uncertainty. A contact sheet is written as PNG and HTML. An interrupted run goes on "
+        "where it stopped.",
+    )
+    command.add_argument("prompt", metavar="PROMPT", help='such as "a cat doing something"')
+    _add_profile(command)
+    command.add_argument(
+        "--n", type=int, metavar="N", help="latent prompts, at least 3 (default: the profile's)"
+    )
+    command.add_argument(
+        "--m", type=int, metavar="M", help="videos of each, at least 2 (default: the profile's)"
+    )
+    command.add_argument(
+        "--retry-failed", action="store_true", help="make latent prompts with failed videos again"
+    )
+    command.add_argument("--seed", type=int, metavar="SEED", help="default: the profile's")
+    _add_yes(command)
+    command.add_argument(
+        "--output", type=Path, metavar="DIR", help="default: data/samples/quantify/PROMPT-HASH"
     )
 
 
@@ -124,6 +177,17 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
     )
     command.add_argument(
         "--only", action="append", metavar="NOTEBOOK", help="run this one; may be repeated"
+    )
+    command.add_argument(
+        "--ranking", type=Path, metavar="CSV", help="task and rank by vagueness, for Figure 3"
+    )
+    command.add_argument(
+        *("-p", "--parameter"),
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a parameter of a notebook, its value as in YAML; may be repeated",
     )
 
 
@@ -192,32 +256,83 @@ def _agreed(question: str) -> bool:
     return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
+def _score(options: argparse.Namespace) -> None:
+    from squbed_utils.samples import FAILED
+    from squbed_utils.score import score
+
+    archive = score(
+        options.manifest,
+        profile=options.profile,
+        output=options.output,
+        retry_failed=options.retry_failed,
+    )
+    videos = archive.videos()
+    failed = videos[videos.status == FAILED]
+    print(f"{archive.folder}: {len(archive.tasks())} tasks, {len(videos)} videos", end=" ")
+    print(f"({len(failed)} failed)")
+    for row in failed.itertuples():
+        place = f"task {row.task}, latent {row.latent}, sample {row.sample}"
+        print(f"squbed: {place}: {row.error}", file=sys.stderr)
+    _print_summary(archive, archive.profile["estimator"])
+
+
+def _quantify(options: argparse.Namespace) -> None:
+    from squbed_utils.quantify import quantify
+
+    answer = quantify(
+        options.prompt,
+        profile=options.profile,
+        n=options.n,
+        m=options.m,
+        seed=options.seed,
+        output=options.output,
+        retry_failed=options.retry_failed,
+        confirm=lambda question: options.yes or _agreed(question),
+    )
+    print(answer)
+    for path in answer.save():
+        print(path)
+
+
 def _figures(options: argparse.Namespace) -> None:
+    import yaml
+
     from squbed_utils.notebooks import run_all
 
+    parameters = {name: yaml.safe_load(value) for name, value in options.parameter}
+    if options.ranking:
+        if not options.ranking.is_file():
+            raise FileNotFoundError(f"no ranking {options.ranking}; expected a CSV of task, rank")
+        parameters["ranking"] = str(options.ranking.absolute())
     run_all(
         options.profile,
         samples=options.samples,
         figures=options.output,
         build=options.build,
         only=options.only,
+        parameters=parameters,
     )
 
 
 def _estimate(options: argparse.Namespace) -> None:
     from squbed_utils.samples import open_archive
-    from squbed_utils.summary import TERMS, summarize
 
     archive = open_archive(options.folder)
-    table = summarize(archive, estimator=options.estimator or archive.profile["estimator"])
-    if options.csv:
-        print(table.to_csv(index=False), end="")
-        return
-    for term in TERMS:
-        half = (table[f"{term}_high"] - table[f"{term}_low"]) / 2
-        table[term] = [f"{v:.2f} ± {h:.2f}" for v, h in zip(table[term], half, strict=True)]
-    columns = ["task", *TERMS, "clip_reference", "failed", "prompt"]
-    print(table[columns].to_string(index=False, float_format="{:.3f}".format))
+    _print_summary(archive, options.estimator or archive.profile["estimator"], csv=options.csv)
+
+
+def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> None:
+    """Print a row a task; who is left out, and why, is one line on stderr."""
+    import warnings
+
+    from squbed_utils.summary import as_text, summarize
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        table = summarize(archive, estimator=estimator)
+    for warning in caught:
+        print(f"squbed: {warning.message}", file=sys.stderr)
+    print(table.to_csv(index=False) if csv else as_text(table) + "\n", end="")
 
 
 def _train_world(options: argparse.Namespace) -> None:

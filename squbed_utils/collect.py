@@ -4,16 +4,15 @@ The unit of work is one latent prompt of one task. What a unit yields depends on
 its own seeds alone, so order, interruptions and the number of workers change no byte.
 """
 
-import fcntl
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import cache
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -21,17 +20,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from squbed_utils import _spending, datasets, profiles
-from squbed_utils._files import PARTIAL
+from squbed_utils._filling import held, is_new, warn_of_versions
 from squbed_utils.categories import Label
 from squbed_utils.profiles import Profile
 from squbed_utils.samples import Archive, open_archive
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Source, Task
-
-LOCK = ".lock"
-CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "labels.json", "dataset.json"}
-CONTENTS |= {"answers", "references", "shards", "videos", _spending.ACCOUNT, _spending.LOCK}
-"""All that an archive's folder holds."""
 
 Unit = tuple[Task, int]
 
@@ -46,6 +40,8 @@ def collect(
     confirm: Callable[[str], bool] | None = None,
 ) -> Archive:
     """Fill a profile's archive, or go on where an earlier call stopped.
+
+    An archive of videos that were made elsewhere (``score``) is returned as it is.
 
     Parameters
     ----------
@@ -83,23 +79,63 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     archive = Archive(output or profiles.SAMPLES / profile.name)
+    if archive.manifest() is not None:
+        return open_archive(archive.folder)
     resolved = profiles.resolve(profile)
-    _refuse_foreign(archive.folder)
-    with _locked(archive.folder):
-        chosen = _prepare(archive, profile, resolved, label)
-        units = [(task, latent) for task in chosen for latent in range(profile.n)]
-        todo = [
-            unit
-            for unit in units
-            if not archive.finished(unit[0].id, unit[1], retry_failed=retry_failed)
-        ]
-        if todo:
-            _confirm_cost(profile, archive.folder, len(todo) * profile.m, confirm)
-            _warn_of_versions(archive, resolved)
-            make_all = _in_this_process if workers == 1 else _in_workers
-            done = make_all(profile, archive.folder, todo, workers)
-            _show_progress(done, len(units) - len(todo), len(units))
+    with held(archive):
+        new = is_new(archive, resolved)
+        if new:
+            source = _read_source(archive, profile, resolved, label)
+            archive.write_tasks(source.tasks, source.truth)
+        else:
+            source = datasets.stored(profile.dataset, archive)
+        for task in source.tasks:
+            if not archive.inside(task.reference).is_file():
+                source.write_reference(task, archive.inside(task.reference))
+        if new:
+            archive.write_profile(resolved)
+        chosen, options = source.tasks, {"workers": workers, "retry_failed": retry_failed}
+        fill(archive, profile, chosen, confirm=confirm, **options)
     return open_archive(archive.folder)
+
+
+def fill(
+    archive: Archive,
+    profile: Profile,
+    chosen: list[Task],
+    *,
+    workers: int = 1,
+    retry_failed: bool = False,
+    confirm: Callable[[str], bool] | None = None,
+) -> None:
+    """Make what an archive lacks of n latent prompts a task with m videos each.
+
+    Parameters
+    ----------
+    archive : Archive
+        Locked by the caller, its tasks and profile written.
+    profile : Profile
+    chosen : list of Task
+    workers, retry_failed, confirm
+        As `collect`.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `collect`.
+    """
+    units = [(task, latent) for task in chosen for latent in range(profile.n)]
+    todo = [
+        (task, latent)
+        for task, latent in units
+        if not archive.finished(task.id, latent, retry_failed=retry_failed)
+    ]
+    if todo:
+        _confirm_cost(profile, archive.folder, len(todo) * profile.m, confirm)
+        warn_of_versions(archive)
+        make_all = _in_this_process if workers == 1 else _in_workers
+        done = make_all(profile, archive.folder, todo, workers)
+        _show_progress(done, len(units) - len(todo), len(units))
 
 
 def _confirm_cost(
@@ -199,52 +235,6 @@ def _new_bench(profile: Profile, folder: Path) -> object:
     return _unit.Bench(profile, models.load(profile, folder), Archive(folder))
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the archive; the system lets go of it however the process ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another run is filling {folder}; wait for it to end, or choose another --output"
-            ) from error
-        yield
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse to write into a folder that holds anything but an archive."""
-    if not folder.is_dir():
-        return
-    found = sorted(p.name for p in folder.iterdir())
-    foreign = [name for name in found if name not in CONTENTS and not name.endswith(PARTIAL)]
-    if foreign:
-        raise ValueError(
-            f"{folder} holds {foreign[0]!r}, which is no part of an archive; "
-            "choose an empty or new folder"
-        )
-
-
-def _prepare(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> list[Task]:
-    """Return the tasks; write tables, references and profile, or check that they are this one's."""
-    for leftover in archive.folder.rglob(f"*{PARTIAL}"):
-        leftover.unlink()
-    new = not (archive.folder / "profile.yaml").is_file()
-    if new:
-        source = _read_source(archive, profile, resolved, label)
-        archive.write_tasks(source.tasks, source.truth)
-    else:
-        _refuse_other_profile(archive, resolved)
-        source = datasets.stored(profile.dataset, archive)
-    for task in source.tasks:
-        if not archive.inside(task.reference).is_file():
-            source.write_reference(task, archive.inside(task.reference))
-    if new:
-        archive.write_profile(resolved)
-    return source.tasks
-
-
 def _read_source(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:
     """Read the dataset; sample its tasks, if it is one that is sampled, and say how."""
     hashes = resolved["checkpoints"]
@@ -277,26 +267,3 @@ def _label_by(profile: Profile, folder: Path) -> Label:
         return language_models.load(profile.refiner, device, n=profile.n, answers=answers)
 
     return label
-
-
-def _refuse_other_profile(archive: Archive, resolved: dict) -> None:
-    found = profiles.differences(archive.profile, resolved)
-    if found:
-        raise ValueError(
-            f"{archive.folder} was made by another profile: {'; '.join(found)}. "
-            "Undo the change, choose another --output, or delete that folder"
-        )
-    kept = {key: resolved[key] for key in ("estimator", "pca")}
-    if any(archive.profile[key] != value for key, value in kept.items()):
-        archive.write_profile(archive.profile | kept)
-        archive.__dict__.pop("profile")
-
-
-def _warn_of_versions(archive: Archive, resolved: dict) -> None:
-    found = profiles.differences(archive.profile["versions"], resolved["versions"])
-    if found:
-        tqdm.write(
-            f"warning: {archive.folder} was begun with other versions ({'; '.join(found)}); its "
-            "last digits may differ between parts",
-            file=sys.stderr,
-        )

@@ -12,6 +12,9 @@ from squbed_utils import _lpips, roles, video_encoders
 from squbed_utils._batches import in_batches
 from squbed_utils.locate import locate, locate_file
 
+LPIPS_PIXELS = 2**19
+"""Of a batch of frames, at most, or one frame: its activations take about a kilobyte a pixel."""
+
 
 def load_text_encoder(
     settings: roles.TextEncoder, device: str
@@ -98,7 +101,8 @@ def load_lpips(
         if min(frames[0].shape[:2]) < _lpips.SMALLEST_SIDE:
             raise ValueError(f"frames have size {frames[0].shape[:2]}; LPIPS needs 31 x 31 pixels")
         pairs = list(zip(frames, reference, strict=True))
-        return np.array(in_batches(batch, pairs, batch_size))
+        at_once = min(batch_size, max(1, LPIPS_PIXELS // frames[0][..., 0].size))
+        return np.array(in_batches(batch, pairs, at_once))
 
     return lpips
 

@@ -30,6 +30,9 @@ __all__ = [
     "squbed_mle",
 ]
 
+LEAST_LATENTS = 3
+"""Latent prompts that a jackknife over them needs, and a fit of the text."""
+
 Interval = tuple[float, float]
 
 
@@ -37,21 +40,24 @@ Interval = tuple[float, float]
 class Uncertainty:
     """The uncertainty of one task; higher = less certain.
 
+    What does not exist is None: aleatoric and total where the latent prompts are not known, with
+    all that belongs to them; intervals where there are fewer than three latent prompts.
+
     Attributes
     ----------
-    aleatoric, epistemic, total : float
-        In `unit`.
-    aleatoric_interval, epistemic_interval, total_interval : tuple of float
+    aleatoric, epistemic, total : float or None
+        In `unit`; epistemic is always there.
+    aleatoric_interval, epistemic_interval, total_interval : tuple of float, or None
         Jackknife intervals at `confidence`, in `unit`.
     aleatoric_per_dof, epistemic_per_dof, total_per_dof : float or None
-        The entropies as (h - log area) / (d - 1), and their sum; None where the estimator's
+        The entropies as (h - log area) / (d - 1), and their sum; None too where the estimator's
         terms are not entropies on the sphere.
     n : int
         Latent prompts.
     counts : tuple of int, length n
         Videos of each latent prompt.
     d_text, d_video : int
-        Widths of the embeddings.
+        Widths of the embeddings; `d_text` None without text.
     estimator : str
     confidence : float
     degenerate : bool
@@ -61,18 +67,18 @@ class Uncertainty:
 
     """
 
-    aleatoric: float
+    aleatoric: float | None
     epistemic: float
-    total: float
-    aleatoric_interval: Interval
-    epistemic_interval: Interval
-    total_interval: Interval
+    total: float | None
+    aleatoric_interval: Interval | None
+    epistemic_interval: Interval | None
+    total_interval: Interval | None
     aleatoric_per_dof: float | None
     epistemic_per_dof: float | None
     total_per_dof: float | None
     n: int
     counts: tuple[int, ...]
-    d_text: int
+    d_text: int | None
     d_video: int
     estimator: str
     confidence: float
@@ -85,8 +91,8 @@ class Uncertainty:
         return min(self.counts)
 
 
-@register("squbed", unit="nats", sphere_entropy=True, equal_counts=False)
-def squbed(text: np.ndarray, videos: Videos) -> Terms:
+@register("squbed", unit="nats", sphere_entropy=True, equal_counts=False, text_optional=True)
+def squbed(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return S-QUBED's terms with the small-sample correction of `vmf.fit`.
 
     aleatoric h(Z|l) = vMF entropy of the text embeddings; epistemic h(V|Z) = mean over latent
@@ -116,8 +122,8 @@ def squbed(text: np.ndarray, videos: Videos) -> Terms:
     return _vmf_terms(text, videos, corrected=True)
 
 
-@register("squbed_mle", unit="nats", sphere_entropy=True, equal_counts=True)
-def squbed_mle(text: np.ndarray, videos: Videos) -> Terms:
+@register("squbed_mle", unit="nats", sphere_entropy=True, equal_counts=True, text_optional=True)
+def squbed_mle(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return S-QUBED's terms with maximum-likelihood fits, as the paper computes them.
 
     As `squbed`, but biased by -(d-1)/2 log(m/(m-1)) nats a term: comparable at equal n and m
@@ -148,7 +154,7 @@ def squbed_mle(text: np.ndarray, videos: Videos) -> Terms:
 
 
 def estimate(
-    text: np.ndarray,
+    text: np.ndarray | None,
     videos: Videos,
     *,
     estimator: str = "squbed",
@@ -168,8 +174,9 @@ def estimate(
 
     Parameters
     ----------
-    text : ndarray of float, shape (n, d_t)
-        Embeddings of the latent prompts, n >= 3.
+    text : ndarray of float, shape (n, d_t), or None
+        Embeddings of the latent prompts, n >= 3. None where these are not known: then n may be 1,
+        and the epistemic term is all that there is (with an interval if n >= 3).
     videos : ndarray of float, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
         Embeddings of the videos of each latent prompt, m_i >= 2.
     estimator : str
@@ -185,8 +192,8 @@ def estimate(
     Raises
     ------
     ValueError
-        If the estimator is unknown, the confidence is outside (0, 1), a shape is wrong, counts
-        are too small, or an embedding is zero, NaN or infinite.
+        If the estimator is unknown or cannot do without text, the confidence is outside (0, 1), a
+        shape is wrong, counts are too small, or an embedding is zero, NaN or infinite.
 
     Examples
     --------
@@ -198,18 +205,19 @@ def estimate(
     chosen = lookup(estimator)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected between 0 and 1, such as 0.95")
+    if text is None and not chosen.text_optional:
+        raise ValueError(f"estimator {estimator!r} needs text; give it, or use 'squbed'")
     text, videos, counts = check_task(text, videos)
     terms = chosen.function(text, videos)
-    values = _finite(terms, estimator)
-    half = _jackknife_half_widths(chosen, text, videos, confidence)
-    intervals = [(float(v - w), float(v + w)) for v, w in zip(values, half, strict=True)]
-    d_text, d_video = text.shape[1], videos[0].shape[1]
+    values = _finite(terms, estimator, text is not None)
+    intervals = _jackknife_intervals(chosen, text, videos, confidence, values)
+    d_text, d_video = None if text is None else text.shape[1], videos[0].shape[1]
     per_dof = _per_dof(values, d_text, d_video) if chosen.sphere_entropy else (None, None, None)
     return Uncertainty(
-        *map(float, values),
+        *(None if np.isnan(v) else float(v) for v in values),
         *intervals,
         *per_dof,
-        n=len(text),
+        n=len(counts),
         counts=counts,
         d_text=d_text,
         d_video=d_video,
@@ -253,13 +261,16 @@ def check_comparable(uncertainties: Iterable[Uncertainty]) -> None:
             _refuse_different(items, name, remedy)
 
 
-def _vmf_terms(text: np.ndarray, videos: Videos, *, corrected: bool) -> Terms:
-    latent = vmf.fit(text, corrected=corrected)
-    aleatoric = float(vmf.entropy(text.shape[-1], latent.kappa))
+def _vmf_terms(text: np.ndarray | None, videos: Videos, *, corrected: bool) -> Terms:
     fits = [vmf.fit(group, corrected=corrected) for group in _equal_groups(videos)]
     kappa = np.concatenate([f.kappa for f in fits])
     epistemic = float(np.mean(vmf.entropy(videos[0].shape[-1], kappa)))
-    degenerate = bool(latent.degenerate) or any(bool(f.degenerate.any()) for f in fits)
+    degenerate = any(bool(f.degenerate.any()) for f in fits)
+    if text is None:
+        return Terms(None, epistemic, None, degenerate)
+    latent = vmf.fit(text, corrected=corrected)
+    aleatoric = float(vmf.entropy(text.shape[-1], latent.kappa))
+    degenerate = bool(latent.degenerate) or degenerate
     return Terms(aleatoric, epistemic, aleatoric + epistemic, degenerate)
 
 
@@ -273,44 +284,64 @@ def _equal_groups(videos: Videos) -> list[np.ndarray]:
     return [np.stack(group) for group in groups.values()]
 
 
-def _jackknife_half_widths(
-    chosen: Estimator, text: np.ndarray, videos: Videos, confidence: float
-) -> np.ndarray:
-    n = len(text)
+def _jackknife_intervals(
+    chosen: Estimator,
+    text: np.ndarray | None,
+    videos: Videos,
+    confidence: float,
+    values: np.ndarray,
+) -> list[Interval | None]:
+    n = len(videos)
+    if n < LEAST_LATENTS:
+        return [None, None, None]
     replicates = np.array(
         [
-            _finite(chosen.function(np.delete(text, i, axis=0), _without(videos, i)), chosen.name)
+            _finite(
+                chosen.function(_without(text, i), _without(videos, i)),
+                chosen.name,
+                text is not None,
+            )
             for i in range(n)
         ]
     )
     variance = (n - 1) * replicates.var(axis=0)
-    return student_t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance)
+    half = student_t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance)
+    return [
+        None if np.isnan(v) else (float(v - w), float(v + w))
+        for v, w in zip(values, half, strict=True)
+    ]
 
 
-def _without(videos: Videos, i: int) -> Videos:
-    if isinstance(videos, np.ndarray):
-        return np.delete(videos, i, axis=0)
-    return [x for j, x in enumerate(videos) if j != i]
+def _without(rows: Videos | None, i: int) -> Videos | None:
+    if rows is None:
+        return None
+    if isinstance(rows, np.ndarray):
+        return np.delete(rows, i, axis=0)
+    return [x for j, x in enumerate(rows) if j != i]
 
 
-def _per_dof(values: np.ndarray, d_text: int, d_video: int) -> tuple[float, float, float]:
-    aleatoric = float(vmf.entropy_per_dof(d_text, values[0]))
+def _per_dof(values: np.ndarray, d_text: int | None, d_video: int) -> tuple[float | None, ...]:
     epistemic = float(vmf.entropy_per_dof(d_video, values[1]))
+    if d_text is None:
+        return None, epistemic, None
+    aleatoric = float(vmf.entropy_per_dof(d_text, values[0]))
     return aleatoric, epistemic, aleatoric + epistemic
 
 
-def _finite(terms: Terms, name: str) -> np.ndarray:
+def _finite(terms: Terms, name: str, with_text: bool) -> np.ndarray:
+    """Return three numbers, NaN standing for the two that there are not without text."""
     values = np.array(terms[:3], dtype=float)
-    if not np.isfinite(values).all():
+    if not (np.isfinite(values) == [with_text, True, with_text]).all():
         raise ValueError(f"estimator {name!r} returned {terms}; its terms must be finite numbers")
     return values
 
 
 def _refuse_different(items: list[Uncertainty], name: str, remedy: str) -> None:
-    for i, item in enumerate(items):
-        first, value = getattr(items[0], name), getattr(item, name)
-        if value != first:
+    found = [(i, getattr(item, name)) for i, item in enumerate(items)]
+    found = [(i, value) for i, value in found if value is not None]
+    for i, value in found:
+        if value != found[0][1]:
             raise ValueError(
-                f"uncertainty {i} has {name} {value!r}, uncertainty 0 has {first!r}; "
-                f"not comparable: {remedy}"
+                f"uncertainty {i} has {name} {value!r}, uncertainty {found[0][0]} has "
+                f"{found[0][1]!r}; not comparable: {remedy}"
             )

@@ -7,9 +7,13 @@ import pandas as pd
 
 from squbed_utils import vmf
 from squbed_utils.calibration import lowest
-from squbed_utils.figures_frames import Example
+from squbed_utils.figures_frames import SHOWN, Example
 from squbed_utils.panels import kept_of
 from squbed_utils.samples import OK, Archive
+from squbed_utils.video import resize_area
+
+LONGEST_SIDE = 256
+"""Pixels of a frame in a figure, at most: three times what a paper's column prints."""
 
 QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
 
@@ -128,10 +132,11 @@ def positions(summary: pd.DataFrame, value: str, marked: Mapping[str, pd.Series]
 def middle_task(summary: pd.DataFrame) -> pd.Series:
     """Return the task to walk through: of common subjects with two attributes open, the middle.
 
-    Without such tasks, of all; middle in total uncertainty.
+    Without such tasks, of all; middle in total uncertainty, or in epistemic where that is absent.
     """
+    by = "epistemic" if summary.total.isna().any() else "total"
     chosen = summary[(summary.coverage == "common") & summary.left_out.eq(2).fillna(False)]
-    return low_middle_high(summary if chosen.empty else chosen, "total")["middle"]
+    return low_middle_high(summary if chosen.empty else chosen, by)["middle"]
 
 
 def find(summary: pd.DataFrame, task: str) -> pd.Series:
@@ -160,13 +165,15 @@ def walk(
     -------
     example : Example
     latents : DataFrame
-        latent, prompt, entropy h(V|z_i) in nats, unit.
+        latent, prompt ("not known" where it is not), entropy h(V|z_i) in nats, unit.
     terms : DataFrame
-        term, value, low, high, unit: h(Z|l), the mean of h(V|z_i), and their sum.
+        term, value, low, high, unit: h(Z|l), the mean of h(V|z_i), and their sum; those that are
+        absent are left out.
     """
     videos = _videos(archive, task.task)
     videos = videos.groupby("latent").filter(lambda rows: len(rows) >= 2)
     prompts = archive.latents().query("task == @task.task").set_index("latent").prompt
+    prompts = prompts.fillna("not known")
     latents = [
         {"latent": latent, "prompt": prompts[latent], "entropy": _entropy(rows), "unit": "nats"}
         for latent, rows in videos.groupby("latent")
@@ -178,7 +185,8 @@ def walk(
     ]
     shown = videos.groupby("latent").head(count)
     example = Example(task.task, "", task.prompt, "", **_frames(archive, task.task, shown))
-    return example, pd.DataFrame(latents), pd.DataFrame(terms).assign(unit=task.unit)
+    terms = pd.DataFrame(terms).dropna(subset="value").assign(unit=task.unit)
+    return example, pd.DataFrame(latents), terms
 
 
 def sheet(archive: Archive, *, most: int = 75) -> list[Example]:
@@ -219,10 +227,18 @@ def _videos(archive: Archive, task: str) -> pd.DataFrame:
 
 def _frames(archive: Archive, task: str, videos: pd.DataFrame) -> dict[str, object]:
     return {
-        "reference": archive.reference(task),
-        "videos": [archive.read_video(path) for path in videos.path],
+        "reference": _small(archive.reference(task)),
+        "videos": [_small(archive.read_video(path)) for path in videos.path],
         "latents": videos.latent.tolist(),
     }
+
+
+def _small(video: np.ndarray) -> np.ndarray:
+    """Return the first, middle and last frame, reduced, which are all that figures show."""
+    chosen = np.linspace(0, len(video) - 1, min(SHOWN, len(video))).round().astype(int)
+    height, width = video.shape[1:3]
+    scale = min(1, LONGEST_SIDE / max(height, width))
+    return resize_area(video[chosen], *(max(1, round(scale * side)) for side in (height, width)))
 
 
 def _entropy(videos: pd.DataFrame) -> float:

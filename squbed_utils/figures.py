@@ -4,6 +4,7 @@ Nothing here computes a result, shows or saves, but `save`. Every label, count, 
 interval comes from the data given. `plot_*` draw one panel, `figure_*` a whole figure.
 """
 
+from squbed_utils.figures_answer import figure_answer
 from squbed_utils.figures_cases import figure_1, figure_2, plot_positions, plot_terms
 from squbed_utils.figures_frames import Example, contact_sheet, plot_frames
 from squbed_utils.figures_panels import figure_panels, plot_points
@@ -19,6 +20,7 @@ __all__ = [
     "contact_sheet",
     "figure_1",
     "figure_2",
+    "figure_answer",
     "figure_panels",
     "figure_subset_size",
     "figure_truth",

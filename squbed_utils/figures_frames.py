@@ -175,12 +175,15 @@ def contact_sheet(examples: list[Example], *, columns: int = 3) -> Figure:
 
 
 def _same_size(example: Example) -> list[np.ndarray]:
-    """Return the reference, cut or repeated to the size of the videos, and the videos."""
-    if not example.videos:
-        return [example.reference]
-    height, width = example.videos[0].shape[1:3]
+    """Return the reference and the videos in the size of the first video, by nearest pixels."""
+    size = (example.videos or [example.reference])[0].shape[1:3]
+    return [stretched(video, size) for video in (example.reference, *example.videos)]
+
+
+def stretched(video: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring frames (T, H, W, 3) to a size by nearest pixels."""
     rows, columns = (
         np.linspace(0, old - 1, new).round().astype(int)
-        for old, new in zip(example.reference.shape[1:3], (height, width), strict=True)
+        for old, new in zip(video.shape[1:3], size, strict=True)
     )
-    return [example.reference[:, rows][:, :, columns], *example.videos]
+    return video[:, rows][:, :, columns]

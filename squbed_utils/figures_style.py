@@ -105,7 +105,9 @@ def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) ->
 
 
 @styled
-def save(fig: Figure, name: str, folder: Path | str) -> list[Path]:
+def save(
+    fig: Figure, name: str, folder: Path | str, *, kinds: Collection[str] = ("pdf", "png")
+) -> list[Path]:
     """Write a figure as PDF and PNG; equal figures give equal bytes.
 
     No dates or versions are written, and fonts are embedded. Each file is written under a
@@ -118,11 +120,13 @@ def save(fig: Figure, name: str, folder: Path | str) -> list[Path]:
         File name without ending, such as ``figure_3``.
     folder : path
         Made if need be.
+    kinds : collection of str
+        ``pdf``, ``png`` or both.
 
     Returns
     -------
     list of Path
-        The PDF and the PNG.
+        A file of each kind.
 
     Raises
     ------
@@ -138,8 +142,8 @@ def save(fig: Figure, name: str, folder: Path | str) -> list[Path]:
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # laid out once, so that both files agree
     paths = []
-    for kind, metadata in nothing.items():
+    for kind in kinds:
         paths.append(Path(folder) / f"{name}.{kind}")
         with replacing(paths[-1]) as partial:
-            fig.savefig(partial, format=kind, metadata=metadata)
+            fig.savefig(partial, format=kind, metadata=nothing[kind])
     return paths

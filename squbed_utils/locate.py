@@ -2,11 +2,12 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from squbed_utils import _instructions
 from squbed_utils._files import path_of
-from squbed_utils.roles import S3D, CausalLM, Command, Lpips
+from squbed_utils.roles import S3D, CausalLM, Command, Lpips, Refiner
 
 MARKERS = {
     "video_model": "model_index.json",
@@ -32,12 +33,14 @@ UNSAFE = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack", "*.o
 """What is never fetched: pickles, and formats that no loader here reads."""
 
 
-def sources(profile: object) -> dict[str, Path]:
+def sources(profile: object, roles: Iterable[str]) -> dict[str, Path]:
     """Return the folders and files that a profile's models are read from.
 
     Parameters
     ----------
     profile : Profile
+    roles : iterable of str
+        Those whose models are wanted.
 
     Returns
     -------
@@ -53,8 +56,8 @@ def sources(profile: object) -> dict[str, Path]:
         If a file's sha256 is not the one given, or an instruction lacks a field.
     """
     found = {}
-    for role in MARKERS:
-        settings = getattr(profile, role, None)
+    for role in roles:
+        settings = getattr(profile, role)
         if isinstance(settings, S3D):
             found[role] = locate_file(settings.path, role, settings.kind, sha256=settings.sha256)
         elif isinstance(settings, Lpips) and settings.kind == "alex":
@@ -64,9 +67,14 @@ def sources(profile: object) -> dict[str, Path]:
         elif hasattr(settings, "path"):
             revision = getattr(settings, "revision", None)
             found[role] = locate(settings.path, role, revision=revision)
-    if getattr(profile.video_model, "image_model", None):
+    if "video_model" in roles and getattr(profile.video_model, "image_model", None):
         found["image_model"] = locate(profile.video_model.image_model, "image_model")
-    refiner = profile.refiner
+    return found | (_read_by_the_refiner(profile.refiner) if "refiner" in roles else {})
+
+
+def _read_by_the_refiner(refiner: Refiner) -> dict[str, Path]:
+    """Return what the refiner reads beside its own folder."""
+    found = {}
     if refiner.check == "nli":
         found["nli_model"] = locate(refiner.nli_model, "nli_model")
     if not isinstance(refiner, CausalLM):

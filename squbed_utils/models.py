@@ -5,6 +5,7 @@ generator of its own. So what comes out for one item depends on the item, its se
 the batch (which can change the last bit), and not on what else the batch holds.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from squbed_utils.video import Video
 FRAME_BATCH = 64
 """Frames that CLIP and LPIPS see at once, at most; fewer where a batch of videos has fewer."""
 
+MEASURED_FRAMES = 16
+"""The same, where videos come one at a time."""
+
 
 @dataclass(frozen=True)
 class Models:
@@ -27,7 +31,8 @@ class Models:
     Attributes
     ----------
     refine : callable
-        (prompt, seed) -> str; if `listed`, -> the n prompts of a task.
+        (prompt, seed) -> str; if `listed`, -> the n prompts of a task. None, as are `compatible`
+        and `generate`, where videos are only measured.
     compatible : callable
         (refined, original) -> whether a draw is accepted.
     listed : bool
@@ -47,10 +52,10 @@ class Models:
 
     """
 
-    refine: Callable[[str, int], str | list[str]]
-    compatible: Callable[[str, str], bool]
+    refine: Callable[[str, int], str | list[str]] | None
+    compatible: Callable[[str, str], bool] | None
     listed: bool
-    generate: Callable[[list[str], list[int]], list[Video | Exception]]
+    generate: Callable[[list[str], list[int]], list[Video | Exception]] | None
     embed_text: Callable[[list[str]], np.ndarray]
     embed_videos: Callable[[list[np.ndarray]], np.ndarray]
     clip_images: Callable[[list[np.ndarray]], np.ndarray]
@@ -81,18 +86,36 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
         If a package or an API key is missing.
     """
     device = device_of(profile.device)
-    logging.disable_progress_bar()
     frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
-    clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
     answers = folder / "answers" if folder else None
     language = language_models.load(profile.refiner, device, n=profile.n, answers=answers)
-    return Models(
+    return dataclasses.replace(
+        _load_measuring(profile, device, profile.batch_size, frame_batch),
         refine=language.refine,
         compatible=language.compatible,
         listed=language.listed,
         generate=video_models.load(profile, device, folder),
+    )
+
+
+def load_measuring(profile: Profile) -> Models:
+    """Load what embeds and scores videos, one at a time.
+
+    Parameters, returns and raises as `load`.
+    """
+    return _load_measuring(profile, device_of(profile.device), 1, MEASURED_FRAMES)
+
+
+def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch: int) -> Models:
+    logging.disable_progress_bar()
+    clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
+    return Models(
+        refine=None,
+        compatible=None,
+        listed=False,
+        generate=None,
         embed_text=encoders.load_text_encoder(profile.text_encoder, device),
-        embed_videos=encoders.load_video_encoder(profile.video_encoder, device, profile.batch_size),
+        embed_videos=encoders.load_video_encoder(profile.video_encoder, device, batch_size),
         clip_images=clip_images,
         clip_texts=clip_texts,
         lpips=encoders.load_lpips(profile.lpips, device, frame_batch),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from squbed_utils._files import replacing
+from squbed_utils._files import path_of, replacing
 from squbed_utils.accuracy import HIGHER_IS_BETTER, label
 from squbed_utils.calibration import kendall, lowest, tau_by_subset
 from squbed_utils.estimators import ESTIMATORS
@@ -60,13 +60,42 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
     if "coverage" not in table:
         table = table.assign(coverage="", left_out=None)
     table["left_out"] = table.left_out.astype("Int64")
-    of = f"{profile['n']} latent prompts × {profile['m']} videos"
+    of = _size_of(archive)
     datasets = ", ".join(dict.fromkeys(table.dataset))
     return table.assign(
         row=f"this run ({datasets}, {of}, {estimator})",
         unit=ESTIMATORS[estimator].unit,
         lpips_form=profile["lpips"]["kind"],
     )
+
+
+def _size_of(archive: Archive) -> str:
+    """Say how many latent prompts a task has and videos each; a range where that differs."""
+    videos = pd.Series(archive.units)
+    prompts = videos.groupby(level=0).size()
+    n, m = (
+        f"{least}" if least == most else f"{least}–{most}"
+        for least, most in ((s.min(), s.max()) for s in (prompts, videos))
+    )
+    unknown = " (not known)" if archive.latents().prompt.isna().all() else ""
+    return f"{n} latent prompt{'' if n == '1' else 's'}{unknown} × {m} videos"
+
+
+def with_parts(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the tasks whose aleatoric and total uncertainty are there.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    found = summary[summary.total.notna()].reset_index(drop=True)
+    if found.empty:
+        raise ValueError(
+            f"the latent prompts of all {len(summary)} tasks are unknown, so they have no "
+            "aleatoric and no total uncertainty to draw; give latent_prompt in the manifest"
+        )
+    return found
 
 
 def published(figure: int) -> pd.DataFrame:
@@ -129,7 +158,8 @@ def ranked_tasks(
 ) -> pd.DataFrame:
     """Return the tasks of Figure 3 with their rank by vagueness, 1 = least vague.
 
-    Without a file: tasks whose subject the video model saw often, `per_level` of each number of
+    Without a file, by the archive's own ranking (vagueness_rank) if it has one and no truth.
+    Without either: tasks whose subject the video model saw often, `per_level` of each number of
     attributes left out, the categories taken in turn so that each occurs as often; ranked by
     true entropy, equal ones sharing their mean rank.
 
@@ -137,7 +167,8 @@ def ranked_tasks(
     ----------
     summary : DataFrame
     ranking : path, optional
-        A CSV file with columns task and rank, people's ranking for example.
+        A CSV file with columns task and rank, people's ranking for example; absolute or relative
+        to the repository.
     per_level : int
         Tasks of each level, as far as there are so many.
 
@@ -153,7 +184,7 @@ def ranked_tasks(
         task known to be on a common subject.
     """
     if ranking:
-        given = pd.read_csv(ranking)
+        given = pd.read_csv(path_of(ranking))
         unknown = set(given.get("task", [])) - set(summary.task)
         if not {"task", "rank"} <= set(given) or unknown:
             raise ValueError(
@@ -162,6 +193,9 @@ def ranked_tasks(
             )
         return summary.merge(given[["task", "rank"]], on="task")
     common = summary[summary.coverage == "common"]
+    if common.empty and "vagueness_rank" in summary:
+        ranked = summary[summary.vagueness_rank.notna()]
+        return ranked.assign(rank=ranked.vagueness_rank)
     if common.empty:
         raise ValueError(
             "no task is known to be on a common subject; give `ranking`, a CSV of task and rank"

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,12 @@ SAMPLES = ROOT / "data" / "samples"
 VERSIONED = ("numpy", "torch", "diffusers", "transformers", "sentence-transformers")
 VERSIONED += ("open_clip_torch", "av")
 """Libraries whose versions an archive records."""
+
+ROLES = ("video_model", "refiner", "text_encoder", "video_encoder", "clip", "lpips")
+"""The models of a run."""
+
+MEASURING = ("text_encoder", "video_encoder", "clip", "lpips")
+"""The roles that embed and score videos."""
 
 NOT_SAMPLED = ("estimator", "pca", "estimates", "versions")
 NOT_SAMPLED += tuple(f"video_model.{key}" for key in ("price", "budget", "timeout", "poll"))
@@ -151,12 +157,14 @@ def device_of(name: str) -> str:
     return name
 
 
-def resolve(profile: Profile) -> dict:
+def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> dict:
     """Return what an archive records: all settings, checkpoint hashes and library versions.
 
     Parameters
     ----------
     profile : Profile
+    roles : collection of str
+        Those that the run uses; the others are left out, and need not be there.
 
     Raises
     ------
@@ -166,14 +174,17 @@ def resolve(profile: Profile) -> dict:
         If the device is not there.
     """
     table = path_of(profile.dataset.path)
-    if not table.is_file():
+    if "dataset" in roles and not table.is_file():
         raise FileNotFoundError(
             f"profile {profile.name} expects its tasks in {table}, which does not exist; "
             "correct dataset.path"
         )
     settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
-    checkpoints = {"dataset": _sha256(table)}
-    checkpoints |= {name: _sha256(path) for name, path in locate.sources(profile).items()}
+    for role in {"dataset", *ROLES} - set(roles):
+        del settings[role]
+    checkpoints = {"dataset": _sha256(table)} if "dataset" in roles else {}
+    models = locate.sources(profile, [role for role in ROLES if role in roles])
+    checkpoints |= {name: _sha256(path) for name, path in models.items()}
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
 

@@ -4,6 +4,7 @@
 
     profile.yaml                     what was run: settings, versions, checkpoint hashes
     tasks.parquet                    a row a task
+    manifest.parquet                 where the videos come from, if they were made elsewhere
     truth.parquet                    what is really uncertain, where that is known
     labels.json                      caption -> category, where tasks are sampled from a dataset
     dataset.json                     and how: counts, what was left out and why, each task's clip
@@ -13,7 +14,10 @@
     spending.json                    what a paid video model has cost, if there is one
     answers/<sha256>.json            what a model behind an API answered, by what it was asked
 
-Every file is whole or absent, and none holds a date; equal runs give equal bytes.
+An archive that ``score`` made of existing videos has a manifest, which says how many latent
+prompts and videos there are; in any other the profile's n and m do. One that ``quantify`` made
+holds one task without a reference. Every file is whole or absent, and none holds a date; equal
+runs give equal bytes.
 """
 
 import json
@@ -50,7 +54,9 @@ SHARD = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""Columns of a shard; embedding and accuracies are null where the video failed."""
+"""Columns of a shard; embedding and accuracies are null where the video failed, all but CLIP to
+the prompt where there is no reference, prompt and text embedding where the latent prompt is not
+known, and the seed where the video was made elsewhere."""
 
 LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
 VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
@@ -78,12 +84,13 @@ def open_archive(folder: Path | str) -> "Archive":
     """
     archive = Archive(folder)
     archive.require()
-    n, tasks = archive.profile["n"], list(archive.tasks().task)
-    there = sum(archive.shard(task, i).is_file() for task in tasks for i in range(n))
-    if there < n * len(tasks):
+    units = archive.units
+    there = sum(archive.shard(task, latent).is_file() for task, latent in units)
+    if there < len(units):
+        begun = f"squbed collect --profile {archive.profile['name']}"
         raise ValueError(
-            f"archive {archive.folder} holds {there} of {n * len(tasks)} latent prompts; run "
-            f"`squbed collect --profile {archive.profile['name']}` to finish it"
+            f"archive {archive.folder} holds {there} of {len(units)} latent prompts; run "
+            f"`{begun if archive.manifest() is None else 'squbed score'}` to finish it"
         )
     return archive
 
@@ -116,7 +123,10 @@ class Archive:
         return yaml.safe_load((self.folder / "profile.yaml").read_text(encoding="utf-8"))
 
     def tasks(self) -> pd.DataFrame:
-        """Return a row a task: task, dataset, category, prompt, reference."""
+        """Return a row a task: task, dataset, category, prompt, reference.
+
+        And vagueness_rank (1 = least vague) where a manifest ranks the tasks.
+        """
         return _read(self.folder / "tasks.parquet").to_pandas()
 
     def truth(self) -> pd.DataFrame | None:
@@ -137,10 +147,26 @@ class Archive:
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}); put it back as it was") from error
 
+    def manifest(self) -> pd.DataFrame | None:
+        """Return where the videos come from, a row a video; None if they were generated here."""
+        path = self.folder / "manifest.parquet"
+        return _read(path).to_pandas() if path.is_file() else None
+
+    @cached_property
+    def units(self) -> dict[tuple[str, int], int]:
+        """All that the archive should hold: (task, latent) -> number of videos."""
+        manifest = self.manifest()
+        if manifest is None:
+            n, m = self.profile["n"], self.profile["m"]
+            return {(task, latent): m for task in self.tasks().task for latent in range(n)}
+        sizes = manifest.groupby(["task", "latent"], sort=False).size()
+        return {(task, int(latent)): int(size) for (task, latent), size in sizes.items()}
+
     def latents(self) -> pd.DataFrame:
         """Return a row a latent prompt: task, latent, prompt, embedding, rejected.
 
-        `embedding` is float32 (d_t,); `rejected` lists the draws refused before this one.
+        `embedding` is float32 (d_t,); `rejected` lists the draws refused before this one. Where
+        latent prompts are not known, prompt and embedding are missing.
         """
         rows = self._rows.drop_duplicates(["task", "latent"])
         rows = rows.drop(columns="embedding").rename(columns={"text_embedding": "embedding"})
@@ -151,11 +177,11 @@ class Archive:
 
         Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
         ssim, psnr, lpips, clip_reference, clip_prompt, status ("ok" or "failed"), error. A failed
-        video's embedding is None and its accuracies are NaN.
+        video's embedding is None and its accuracies are missing.
         """
         return self._rows[VIDEO_COLUMNS].copy()
 
-    def embeddings(self, task: str) -> tuple[np.ndarray, list[np.ndarray]]:
+    def embeddings(self, task: str) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """Return one task's embeddings, without its failed videos.
 
         Parameters
@@ -164,8 +190,8 @@ class Archive:
 
         Returns
         -------
-        text : numpy.ndarray
-            float32, shape (n, d_t).
+        text : numpy.ndarray or None
+            float32, shape (n, d_t); None where the latent prompts are not known.
         videos : list of n numpy.ndarray
             float32, shape (m_i, d_v).
 
@@ -182,7 +208,7 @@ class Archive:
             text.append(latent.text_embedding.iloc[0])
             good = latent.embedding[latent.status == OK]
             videos.append(np.stack(list(good)) if len(good) else np.empty((0, 2), np.float32))
-        return np.stack(text), videos
+        return None if text[0] is None else np.stack(text), videos
 
     def read_video(self, path: str) -> np.ndarray:
         """Read a video by its path within the archive: uint8 (T, H, W, 3).
@@ -224,7 +250,7 @@ class Archive:
         except (FileNotFoundError, ValueError):
             return False
         failed = [row for row in rows if row["status"] != OK]
-        if len(rows) != self.profile["m"] or (failed and retry_failed):
+        if len(rows) != self.units[task, latent] or (failed and retry_failed):
             return False
         files = (self.inside(row["path"]) for row in rows if row["status"] == OK)
         return all(file.is_file() and file.stat().st_size for file in files)
@@ -237,10 +263,13 @@ class Archive:
         """Write the tables of tasks and of their truth."""
         rows = [
             {"task": t.id, "dataset": t.dataset, "category": t.category, "prompt": t.prompt}
-            | {"reference": t.reference}
+            | {"reference": t.reference, "vagueness_rank": t.vagueness_rank}
             for t in tasks
         ]
-        _write(self.folder / "tasks.parquet", pa.Table.from_pylist(rows))
+        table = pa.Table.from_pylist(rows)
+        ranked = any(t.vagueness_rank is not None for t in tasks)
+        table = table if ranked else table.drop_columns("vagueness_rank")
+        _write(self.folder / "tasks.parquet", table)
         if truth is not None:
             table = pa.Table.from_pandas(truth, preserve_index=False).replace_schema_metadata()
             _write(self.folder / "truth.parquet", table)
@@ -250,6 +279,11 @@ class Archive:
         with replacing(self.folder / "dataset.json") as partial:
             text = json.dumps(report, ensure_ascii=False, indent=1)
             partial.write_text(text + "\n", encoding="utf-8")
+
+    def write_manifest(self, manifest: pd.DataFrame) -> None:
+        """Write where the videos come from."""
+        table = pa.Table.from_pandas(manifest, preserve_index=False).replace_schema_metadata()
+        _write(self.folder / "manifest.parquet", table)
 
     def write_profile(self, resolved: dict) -> None:
         """Write the resolved profile, which makes the folder an archive."""
@@ -263,11 +297,7 @@ class Archive:
     @cached_property
     def _rows(self) -> pd.DataFrame:
         """All shards, in the order of tasks, latent prompts and samples."""
-        shards = [
-            _read(self.shard(task, latent))
-            for task in self.tasks().task
-            for latent in range(self.profile["n"])
-        ]
+        shards = [_read(self.shard(task, latent)) for task, latent in self.units]
         return pa.concat_tables(shards).to_pandas()
 
 

@@ -6,14 +6,29 @@ import numpy as np
 import pandas as pd
 
 from squbed_utils.accuracy import LABELS
-from squbed_utils.estimators import Uncertainty, check_comparable, estimate, pooled_pca
+from squbed_utils.estimators import (
+    LEAST_LATENTS,
+    Uncertainty,
+    check_comparable,
+    estimate,
+    pooled_pca,
+)
 from squbed_utils.samples import FAILED, OK, Archive
 
 TERMS = ("aleatoric", "epistemic", "total")
-LEAST_LATENTS, LEAST_VIDEOS = 3, 2
-"""What an estimator needs: latent prompts a task, videos a latent prompt."""
+LEAST_VIDEOS = 2
+"""That an estimator needs of a latent prompt; it needs `LEAST_LATENTS` of a task."""
 
-Embeddings = tuple[np.ndarray, list[np.ndarray]]
+ABSENT = "-"
+
+NO_LATENT_PROMPTS = (
+    "aleatoric and total need latent prompts, which are not known here; epistemic stands alone"
+)
+NO_INTERVAL = (
+    f"an interval leaves out one latent prompt at a time, which needs {LEAST_LATENTS} of them"
+)
+
+Embeddings = tuple[np.ndarray | None, list[np.ndarray]]
 
 
 def summarize(
@@ -26,7 +41,9 @@ def summarize(
     """Estimate every task's uncertainty and average its accuracy.
 
     Missing data: failed videos are left out; a latent prompt with fewer than two videos is left
-    out with them; a task with fewer than three latent prompts is left out and warned of.
+    out with them; a task with fewer than three latent prompts is left out and warned of. A task
+    whose latent prompts are not known needs one with two videos; its aleatoric and total are
+    missing, and with fewer than three so is the interval of its epistemic.
 
     Parameters
     ----------
@@ -44,8 +61,8 @@ def summarize(
     pandas.DataFrame
         A row a task: task, dataset, category, prompt; aleatoric, epistemic, total (higher = less
         certain), each with _low, _high and _per_dof; degenerate; n, m (the fewest videos of a
-        latent prompt); ssim, psnr, lpips, clip_reference, clip_prompt (means over videos); failed
-        (videos).
+        latent prompt); ssim, psnr, lpips, clip_reference, clip_prompt (means over videos; missing
+        without a reference); failed (videos); vagueness_rank where the archive's tasks have one.
 
     Raises
     ------
@@ -70,23 +87,64 @@ def summarize(
     check_comparable(estimates.values())
     table = pd.DataFrame({task: _row(u) for task, u in estimates.items()}).T
     table = table.infer_objects().rename_axis("task").reset_index()
-    labels = tasks[["task", "dataset", "category", "prompt"]]
+    table = table.astype({f"{t}{part}": float for t in TERMS for part in ("", "_low", "_high")})
+    labels = tasks.drop(columns="reference")
     table = labels.merge(table, on="task").merge(_accuracy(archive), on="task")
     return table.merge(_truth(archive), on="task") if truth else table
 
 
-def _usable(text: np.ndarray, videos: list[np.ndarray]) -> Embeddings:
+def as_text(table: pd.DataFrame) -> str:
+    """Set a summary as text: a line a task, then a sentence on each thing that is absent.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `summarize`.
+
+    Returns
+    -------
+    str
+        An absent value is a dash.
+    """
+    shown = table[["task"]].assign(**{term: _with_intervals(table, term) for term in TERMS})
+    shown = shown.join(table[["clip_reference", "failed", "prompt"]])
+    lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
+    if table.total.isna().any():
+        lines.append(f"({ABSENT}) {NO_LATENT_PROMPTS}")
+    if table.epistemic_low.isna().any():
+        lines.append(f"(± {ABSENT}) {NO_INTERVAL}")
+    return "\n".join(lines)
+
+
+def _with_intervals(table: pd.DataFrame, term: str) -> list[str]:
+    halves = (table[f"{term}_high"] - table[f"{term}_low"]) / 2
+    return [value_text(v, h) for v, h in zip(table[term], halves, strict=True)]
+
+
+def value_text(value: float, half: float) -> str:
+    """Write a value with half its interval; what is missing is a dash.
+
+    >>> value_text(1.5, 0.25), value_text(1.5, float("nan")), value_text(float("nan"), 1.0)
+    ('1.50 ± 0.25', '1.50 ± -', '-')
+    """
+    if np.isnan(value):
+        return ABSENT
+    return f"{value:.2f} ± {ABSENT if np.isnan(half) else f'{half:.2f}'}"
+
+
+def _usable(text: np.ndarray | None, videos: list[np.ndarray]) -> Embeddings:
     good = [i for i, v in enumerate(videos) if len(v) >= LEAST_VIDEOS]
-    return text[good], [videos[i] for i in good]
+    return None if text is None else text[good], [videos[i] for i in good]
 
 
 def _without_thin_tasks(usable: dict[str, Embeddings]) -> dict[str, Embeddings]:
-    kept = {task: e for task, e in usable.items() if len(e[0]) >= LEAST_LATENTS}
+    least = {task: 1 if text is None else LEAST_LATENTS for task, (text, _) in usable.items()}
+    kept = {task: e for task, e in usable.items() if len(e[1]) >= least[task]}
     thin = [task for task in usable if task not in kept]
     if not kept:
         raise ValueError(
-            f"no task has {LEAST_LATENTS} latent prompts with {LEAST_VIDEOS} videos each; see the "
-            "errors in videos(), then `squbed collect --retry-failed`"
+            f"no task has {max(least.values())} latent prompts with {LEAST_VIDEOS} videos each; "
+            "see the errors in videos(), then run the same command with --retry-failed"
         )
     if thin:
         warnings.warn(
@@ -99,17 +157,19 @@ def _without_thin_tasks(usable: dict[str, Embeddings]) -> dict[str, Embeddings]:
 
 def _projected(kept: dict[str, Embeddings], dimensions: int) -> dict[str, Embeddings]:
     """Apply pooled PCA to the texts of all tasks, and to their videos."""
-    texts = pooled_pca([text for text, _ in kept.values()], dimensions)
+    known = {task: text for task, (text, _) in kept.items() if text is not None}
+    projected = pooled_pca([*known.values()], dimensions) if known else []
+    texts = dict(zip(known, projected, strict=True))
     stacked = pooled_pca([np.concatenate(videos) for _, videos in kept.values()], dimensions)
     counts = [[len(v) for v in videos] for _, videos in kept.values()]
     videos = [np.split(x, np.cumsum(c)[:-1]) for x, c in zip(stacked, counts, strict=True)]
-    return dict(zip(kept, zip(texts, videos, strict=True), strict=True))
+    return {task: (texts.get(task), v) for task, v in zip(kept, videos, strict=True)}
 
 
 def _row(u: Uncertainty) -> dict[str, object]:
     row: dict[str, object] = {}
     for term in TERMS:
-        low, high = getattr(u, f"{term}_interval")
+        low, high = getattr(u, f"{term}_interval") or (None, None)
         row |= {term: getattr(u, term), f"{term}_low": low, f"{term}_high": high}
         row[f"{term}_per_dof"] = getattr(u, f"{term}_per_dof")
     return row | {"degenerate": u.degenerate, "n": u.n, "m": u.m}

@@ -22,15 +22,17 @@ SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class Task:
-    """One prompt and the reference video that it is held against.
+    """One prompt and the reference video that its videos are held against.
 
     Attributes
     ----------
     id : str
         Names files, so only letters, digits, dots, dashes and underscores.
     dataset, category, prompt : str
-    reference : str
-        Path of the reference video within the archive.
+    reference : str or None
+        Path of the reference video within the archive; None: there is none.
+    vagueness_rank : float or None
+        Where people ranked the prompts: 1 = the least vague.
 
     """
 
@@ -38,7 +40,8 @@ class Task:
     dataset: str
     category: str
     prompt: str
-    reference: str
+    reference: str | None
+    vagueness_rank: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse an id that cannot name a file, and an empty prompt."""

@@ -16,7 +16,10 @@ def run(capsys, *arguments):
     return code, *capsys.readouterr()
 
 
-@pytest.mark.parametrize("arguments", [[], *[[c] for c in ("collect", "figures", "estimate")]])
+COMMANDS = ("collect", "score", "quantify", "figures", "estimate", "train-world")
+
+
+@pytest.mark.parametrize("arguments", [[], *[[command] for command in COMMANDS]])
 def test_help(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         cli.main([*arguments, "--help"])
@@ -84,6 +87,9 @@ def test_estimate_as_csv(capsys, tiny_archive):
     [
         (["collect", "--profile", "wrld"], "no profile 'wrld' (did you mean 'world'?)"),
         (["estimate", "nowhere"], "no samples archive in nowhere (no such folder); run `squbed c"),
+        (["figures", "--ranking", "gone.csv"], "no ranking gone.csv; expected a CSV of task, rank"),
+        (["quantify", "a star", "--profile", "wrld"], "no profile 'wrld' (did you mean 'world'?)"),
+        (["quantify", "a star", "--n", "2"], "n is 2; expected at least 3"),
         (["train-world", "--only", "x"], "the world has no model 'x'; its models: "),
     ],
 )
@@ -126,11 +132,17 @@ def test_train_world_hands_on_its_options(monkeypatch, quick):
     assert (given["steps"]["clip"] < train.STEPS["clip"]) == quick
 
 
-def test_figures_hands_on_its_options(monkeypatch):
+def test_figures_hands_on_its_options(monkeypatch, tmp_path):
     given = {}
     runner = types.SimpleNamespace(run_all=lambda profile, **o: given.update(o, profile=profile))
     monkeypatch.setitem(sys.modules, "squbed_utils.notebooks", runner)
     monkeypatch.setattr(squbed_utils, "notebooks", runner, raising=False)
-    cli.main(["figures", "--profile", "p", "--output", "o", "--only", "a", "--only", "b"])
+    line = ["figures", "--profile", "p", "--output", "o", "--only", "a", "--only", "b"]
+    cli.main(line)
     assert given["profile"] == "p" and str(given["figures"]) == "o"
-    assert given["only"] == ["a", "b"] and given["samples"] is None
+    assert given["only"] == ["a", "b"] and given["samples"] is None and given["parameters"] == {}
+    ranking = tmp_path / "ranks.csv"
+    ranking.touch()
+    monkeypatch.chdir(tmp_path)
+    cli.main([*line, "--ranking", "ranks.csv", "-p", "per_level", "3", "-p", "task", "a"])
+    assert given["parameters"] == {"per_level": 3, "task": "a", "ranking": str(ranking)}

@@ -307,3 +307,37 @@ class TestPooledPca:
     def test_refusals(self, embeddings, k, message):
         with pytest.raises(ValueError, match=message):
             pooled_pca(embeddings, k)
+
+
+def test_without_text_the_epistemic_term_stands_alone():
+    rng = np.random.default_rng(0)
+    text, videos = rng.normal(size=(4, 6)), rng.normal(size=(4, 5, 8))
+    whole, alone = estimate(text, videos), estimate(None, videos)
+    assert alone.epistemic == whole.epistemic
+    assert alone.epistemic_interval == pytest.approx(whole.epistemic_interval)
+    assert alone.epistemic_per_dof == whole.epistemic_per_dof and alone.n == 4
+    absent = [alone.aleatoric, alone.total, alone.aleatoric_interval, alone.total_interval]
+    absent += [alone.aleatoric_per_dof, alone.total_per_dof, alone.d_text]
+    assert absent == [None] * 7
+    check_comparable([alone, whole, alone])
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_fewer_than_three_latent_prompts_have_no_interval(n):
+    videos = np.random.default_rng(0).normal(size=(n, 5, 8))
+    found = estimate(None, videos)
+    assert np.isfinite(found.epistemic) and found.epistemic_interval is None
+
+
+def test_no_text_and_no_videos():
+    with pytest.raises(ValueError, match="there are no videos; expected those of at least one"):
+        estimate(None, [])
+
+
+def test_an_estimator_that_needs_text_says_so():
+    register("needs_text", unit="x")(lambda text, videos: Terms(1, 2, 3))
+    try:
+        with pytest.raises(ValueError, match="estimator 'needs_text' needs text; give it, or use"):
+            estimate(None, np.eye(3)[None], estimator="needs_text")
+    finally:
+        del ESTIMATORS["needs_text"]

@@ -196,6 +196,11 @@ def test_the_key_follows_every_input(small, tmp_path, monkeypatch):
     key = run_of(notebook, tmp_path).key()
     assert run_of(notebook, tmp_path).key() == key
     assert run_of(notebook, tmp_path, estimator="squbed_mle").key() != key
+    ranking = tmp_path / "ranking.csv"
+    ranking.write_text("task,rank")
+    ranked = run_of(notebook, tmp_path, ranking=str(ranking)).key()
+    ranking.write_text("rank,task")
+    assert run_of(notebook, tmp_path, ranking=str(ranking)).key() not in (key, ranked)
     (tmp_path / "archive" / "tasks.parquet").write_text("x")
     changed = run_of(notebook, tmp_path).key()
     assert changed != key

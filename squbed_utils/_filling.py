@@ -1,0 +1,95 @@
+"""What every run that fills an archive does first: take hold of its folder, and check it."""
+
+import fcntl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from tqdm import tqdm
+
+from squbed_utils import _spending, profiles
+from squbed_utils._files import PARTIAL
+from squbed_utils.samples import Archive
+
+LOCK = ".lock"
+CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet"}
+CONTENTS |= {"labels.json", "dataset.json", "answers", _spending.ACCOUNT, _spending.LOCK}
+CONTENTS |= {"references", "shards", "videos", "contact_sheet.png", "contact_sheet.html"}
+"""All that an archive's folder holds."""
+
+
+@contextmanager
+def held(archive: Archive) -> Iterator[None]:
+    """Hold an archive's folder, made if need be, and clear what a crash left in it.
+
+    The system lets go of it however the process ends.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds anything but an archive, or another run holds it.
+    """
+    folder = archive.folder
+    _refuse_foreign(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another run is filling {folder}; wait for it to end, or choose another --output"
+            ) from error
+        for leftover in folder.rglob(f"*{PARTIAL}"):
+            leftover.unlink()
+        yield
+
+
+def is_new(archive: Archive, resolved: dict) -> bool:
+    """Say whether an archive has still to be begun; refuse one that was made by another profile.
+
+    What changes no sample is written anew.
+
+    Raises
+    ------
+    ValueError
+        Naming all that differs.
+    """
+    if not (archive.folder / "profile.yaml").is_file():
+        return True
+    found = profiles.differences(archive.profile, resolved)
+    if found:
+        raise ValueError(
+            f"{archive.folder} was made by another profile: {'; '.join(found)}. "
+            "Undo the change, choose another --output, or delete that folder"
+        )
+    kept = {key: resolved[key] for key in ("estimator", "pca")}
+    if any(archive.profile[key] != value for key, value in kept.items()):
+        archive.write_profile(archive.profile | kept)
+        archive.__dict__.pop("profile")
+    return False
+
+
+def warn_of_versions(archive: Archive) -> None:
+    """Say on stderr which libraries differ from those that the archive was begun with."""
+    here = {name: version(name) for name in profiles.VERSIONED}
+    found = profiles.differences(archive.profile["versions"], here)
+    if found:
+        tqdm.write(
+            f"warning: {archive.folder} was begun with other versions ({'; '.join(found)}); its "
+            "last digits may differ between parts",
+            file=sys.stderr,
+        )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    found = sorted(p.name for p in folder.iterdir())
+    foreign = [name for name in found if name not in CONTENTS and not name.endswith(PARTIAL)]
+    if foreign:
+        raise ValueError(
+            f"{folder} holds {foreign[0]!r}, which is no part of an archive; "
+            "choose an empty or new folder"
+        )

@@ -1,0 +1,207 @@
+"""Manifests: CSV files that say which videos exist, of which tasks and latent prompts."""
+
+import csv
+import io
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from squbed_utils import video
+from squbed_utils._schema import suggestion
+from squbed_utils.estimators import LEAST_LATENTS
+from squbed_utils.tasks import SAFE_ID
+
+REQUIRED = ("task", "prompt", "latent", "sample", "video", "reference")
+OPTIONAL = ("latent_prompt", "category", "vagueness_rank")
+OF_A_TASK = ("prompt", "reference", "category", "vagueness_rank")
+"""Columns that are the same in all rows of a task."""
+
+SMALLEST_SIDE = 31
+"""Pixels, that LPIPS needs."""
+
+MOST_SHOWN = 20
+
+Row = dict[str, str]
+
+
+def read(path: Path | str) -> pd.DataFrame:
+    """Read a manifest and check all of it, references included.
+
+    Parameters
+    ----------
+    path : path
+        A CSV file in UTF-8 with a row a video: task (letters, digits, dots, dashes and
+        underscores), prompt, latent and sample (whole numbers from 0), video and reference (paths,
+        absolute or relative to the manifest); if wanted latent_prompt (of all latents of a task,
+        then at least three, or of none), category, vagueness_rank (a number, 1 = least vague).
+
+    Returns
+    -------
+    pandas.DataFrame
+        All nine columns, ordered by task (as they first occur), latent and sample; latent_prompt
+        and vagueness_rank are missing where not given, category is "".
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not such a file; all that is wrong is named, with line numbers.
+    """
+    path = Path(path)
+    rows = _read_rows(path)
+    mistakes = [m for line, row in rows for m in _mistakes_in(line, row)]
+    if not mistakes:
+        mistakes = [*_contradictions(rows), *_wrong_references(rows, path.parent)]
+    if mistakes:
+        shown = [f"line {line}: {what}" for line, what in sorted(mistakes)[:MOST_SHOWN]]
+        more = len(mistakes) - len(shown)
+        shown += [f"and {more} more"] * bool(more)
+        raise ValueError(f"manifest {path} has mistakes: {'; '.join(shown)}")
+    return _table(rows)
+
+
+def _read_rows(path: Path) -> list[tuple[int, Row]]:
+    """Return each row with its line; refuse a file or a header that is wrong as a whole."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no manifest {path}; expected a CSV file with a row a video")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"manifest {path}, line {line}: not UTF-8; save it as UTF-8") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        _check_header(path, list(reader.fieldnames or []))
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        line = reader.reader.line_num
+        raise ValueError(f"manifest {path}, line {line}: not valid CSV ({error})") from error
+    if not rows:
+        raise ValueError(f"manifest {path} has no rows; expected one a video")
+    return rows
+
+
+def _check_header(path: Path, found: list[str]) -> None:
+    if not found:
+        raise ValueError(f"manifest {path} is empty; expected a header: {', '.join(REQUIRED)}")
+    known = (*REQUIRED, *OPTIONAL)
+    wrong = [f"lacks the column {name}" for name in REQUIRED if name not in found]
+    for name in dict.fromkeys(found):
+        if name not in known:
+            wrong.append(f"has an unknown column {name!r}{suggestion(name, list(known))}")
+        elif found.count(name) > 1:
+            wrong.append(f"has the column {name} twice")
+    if wrong:
+        columns = f"{', '.join(REQUIRED)}, and if wanted {', '.join(OPTIONAL)}"
+        raise ValueError(f"manifest {path}, line 1: {'; '.join(wrong)}; the columns are {columns}")
+
+
+def _mistakes_in(line: int, row: Row) -> Iterator[tuple[int, str]]:
+    """Yield what is wrong with a row by itself."""
+    if None in row or None in row.values():
+        yield line, "has another number of fields than the header; quote fields that hold commas"
+        return
+    for name in ("prompt", "video", "reference"):
+        if not row[name].strip():
+            yield line, f"{name} is empty"
+    if not SAFE_ID.fullmatch(row["task"]):
+        yield line, f"task {row['task']!r} cannot name a file; expected letters, digits, . _ -"
+    for name in ("latent", "sample"):
+        if not (row[name].isascii() and row[name].isdigit() and len(row[name]) < 10):
+            yield line, f"{name} is {row[name]!r}; expected a whole number from 0"
+    rank = row.get("vagueness_rank", "")
+    if rank and not _is_finite(rank):
+        yield line, f"vagueness_rank is {rank!r}; expected a number, 1 = least vague"
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _contradictions(rows: list[tuple[int, Row]]) -> Iterator[tuple[int, str]]:
+    """Yield what is wrong with rows together."""
+    yield from _repeated(rows)
+    for name in OF_A_TASK:
+        yield from _differing(rows, name, "task {task}")
+    yield from _differing(rows, "latent_prompt", "task {task}, latent {latent}")
+    yield from _half_known(rows)
+
+
+def _repeated(rows: list[tuple[int, Row]]) -> Iterator[tuple[int, str]]:
+    first: dict[tuple, int] = {}
+    for line, row in rows:
+        place = row["task"], int(row["latent"]), int(row["sample"])
+        if first.setdefault(place, line) != line:
+            named = "task {}, latent {}, sample {}".format(*place)
+            yield line, f"{named} is already in line {first[place]}"
+
+
+def _differing(rows: list[tuple[int, Row]], name: str, group: str) -> Iterator[tuple[int, str]]:
+    """Yield rows that give another value than the first row of their group."""
+    first: dict[str, tuple[int, str]] = {}
+    for line, row in rows:
+        value = row.get(name, "").strip()
+        place = group.format(task=row["task"], latent=int(row["latent"]))
+        before, other = first.setdefault(place, (line, value))
+        if value != other:
+            yield line, f"{place} has {name} {value!r}, in line {before} {other!r}"
+
+
+def _half_known(rows: list[tuple[int, Row]]) -> Iterator[tuple[int, str]]:
+    """Yield tasks with too few latent prompts, or with some known and some not."""
+    prompts: dict[str, dict[int, str]] = defaultdict(dict)
+    first: dict[str, int] = {}
+    for line, row in rows:
+        first.setdefault(row["task"], line)
+        prompts[row["task"]][int(row["latent"])] = row.get("latent_prompt", "").strip()
+    for task, of in prompts.items():
+        known = sum(map(bool, of.values()))
+        remedy = "or leave latent_prompt empty throughout the task, for epistemic alone"
+        if 0 < known < len(of):
+            what = f"task {task} has a latent_prompt for {known} of its {len(of)} latents"
+            yield first[task], f"{what}; give all, {remedy}"
+        elif 0 < known < LEAST_LATENTS:
+            what = f"task {task} has {known} latent prompts; aleatoric needs {LEAST_LATENTS}"
+            yield first[task], f"{what}: add some, {remedy}"
+
+
+def _wrong_references(rows: list[tuple[int, Row]], folder: Path) -> Iterator[tuple[int, str]]:
+    """Yield references that cannot be used; each file is read once."""
+    first: dict[str, int] = {}
+    for line, row in rows:
+        first.setdefault(row["reference"].strip(), line)
+    for reference, line in tqdm(first.items(), desc="references", leave=False, file=sys.stderr):
+        try:
+            height, width = video.read(folder / reference).frames.shape[1:3]
+        except (ValueError, OSError) as error:
+            yield line, f"reference: {error}"
+            continue
+        if min(height, width) < SMALLEST_SIDE:
+            least = f"{SMALLEST_SIDE} x {SMALLEST_SIDE}"
+            yield line, f"reference has frames of {height} x {width}; LPIPS needs {least} pixels"
+
+
+def _table(rows: list[tuple[int, Row]]) -> pd.DataFrame:
+    order = {task: i for i, task in enumerate(dict.fromkeys(row["task"] for _, row in rows))}
+    values = [_values(row) for _, row in rows]
+    values.sort(key=lambda row: (order[row["task"]], row["latent"], row["sample"]))
+    table = pd.DataFrame(values)
+    prompts = table.latent_prompt.astype(object)
+    return table.assign(latent_prompt=prompts.where(prompts.notna(), None))
+
+
+def _values(row: Row) -> dict[str, object]:
+    values: dict[str, object] = {n: row.get(n, "").strip() for n in (*REQUIRED, *OPTIONAL)}
+    values |= {"latent": int(row["latent"]), "sample": int(row["sample"])}
+    values["latent_prompt"] = values["latent_prompt"] or None
+    values["vagueness_rank"] = float(values["vagueness_rank"] or "nan")
+    return values

@@ -1,0 +1,167 @@
+"""An archive of videos that already exist: embed and score them, generate nothing."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from squbed_utils import manifest as manifests
+from squbed_utils import profiles, video
+from squbed_utils._files import replacing
+from squbed_utils._filling import held, is_new, warn_of_versions
+from squbed_utils.profiles import MEASURING, Profile
+from squbed_utils.samples import FAILED, OK, Archive, open_archive, reference_path, video_path
+from squbed_utils.tasks import Task
+
+RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
+"""What of a profile bears on videos that it did not generate."""
+
+LONGEST_ERROR = 500
+
+
+def score(
+    manifest: str | Path,
+    *,
+    profile: str | Path | Profile,
+    output: Path | str,
+    retry_failed: bool = False,
+) -> Archive:
+    """Make an archive of existing videos, or go on where an earlier call stopped.
+
+    Videos and references are copied byte for byte, whatever their format, and named ``.mp4``. A
+    video that is missing, empty, cut short or not a video is a failed row with its reason. One
+    video is held in memory at a time, with its reference.
+
+    Parameters
+    ----------
+    manifest : path
+        As ``manifest.read``.
+    profile : str, path or Profile
+        Its encoders, CLIP and LPIPS are used; its other models need not be there. Those of the
+        shapes world run on any video, but know shapes alone: of others their numbers mean little.
+    output : path
+        The archive's folder.
+    retry_failed : bool
+        Whether latent prompts with failed videos are scored again.
+
+    Returns
+    -------
+    Archive
+        The finished archive. Where the manifest has no latent prompts, aleatoric and total
+        uncertainty are absent.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the manifest, the profile or a model is missing.
+    ValueError
+        If the manifest has mistakes, all of which are named; or the folder holds an archive of
+        another manifest or profile or something else, or another run is filling it.
+    """
+    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    table = manifests.read(manifest)
+    resolved = profiles.resolve(profile, MEASURING)
+    resolved = {key: resolved[key] for key in RECORDED}
+    archive = Archive(output)
+    sources = Path(manifest).parent
+    with held(archive):
+        _refuse_collected(archive, table)
+        if is_new(archive, resolved):
+            _begin(archive, resolved, table, sources)
+        todo = [
+            unit for unit in archive.units if not archive.finished(*unit, retry_failed=retry_failed)
+        ]
+        if todo:
+            warn_of_versions(archive)
+            _score_all(profile, archive, table, sources, todo)
+    return open_archive(archive.folder)
+
+
+def _refuse_collected(archive: Archive, table: pd.DataFrame) -> None:
+    """Refuse an archive of generated videos, or of other ones than these."""
+    if not (archive.folder / "profile.yaml").is_file():
+        return
+    before = archive.manifest()
+    remedy = "choose another --output, or delete that folder"
+    if before is None:
+        raise ValueError(f"{archive.folder} holds videos that were generated there; {remedy}")
+    if _rows_of(before) != _rows_of(table):
+        raise ValueError(f"{archive.folder} was made of another manifest; {remedy}")
+
+
+def _rows_of(table: pd.DataFrame) -> list[dict]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _begin(archive: Archive, resolved: dict, table: pd.DataFrame, sources: Path) -> None:
+    firsts = table.drop_duplicates("task")
+    for row in firsts.itertuples():
+        _copy(sources / row.reference, archive.inside(reference_path(row.task)))
+    archive.write_tasks([_task(row) for row in firsts.itertuples()], None)
+    archive.write_manifest(table)
+    archive.write_profile(resolved)
+
+
+def _task(row: tuple) -> Task:
+    rank = None if pd.isna(row.vagueness_rank) else float(row.vagueness_rank)
+    return Task(row.task, "manifest", row.category, row.prompt, reference_path(row.task), rank)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as partial:
+        shutil.copyfile(source, partial)
+
+
+def _score_all(
+    profile: Profile,
+    archive: Archive,
+    table: pd.DataFrame,
+    sources: Path,
+    todo: list[tuple[str, int]],
+) -> None:
+    """Score what is left, on one thread, as ``collect`` does."""
+    import torch
+
+    from squbed_utils import _unit, models
+
+    groups = dict(list(table.groupby(["task", "latent"], sort=False)))
+    left = sum(len(groups[unit]) for unit in todo)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    bar = tqdm(total=len(table), initial=len(table) - left, desc="loading models", file=sys.stderr)
+    try:
+        with bar:
+            bench = _unit.Bench(profile, models.load_measuring(profile), archive)
+            bar.set_description("videos")
+            for unit in todo:
+                rows = []
+                for row in groups[unit].itertuples():
+                    rows.append(_score_one(bench, row, sources))
+                    bar.update()
+                archive.write_shard(*unit, _with_text(bench, rows))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _with_text(bench: object, rows: list[dict]) -> list[dict]:
+    """Add what the videos of a latent prompt share; the prompt may be unknown."""
+    prompt = rows[0]["prompt"]
+    embedding = None if prompt is None else bench.models.embed_text([prompt])[0].tolist()
+    return [row | {"rejected": [], "text_embedding": embedding} for row in rows]
+
+
+def _score_one(bench: object, row: tuple, sources: Path) -> dict:
+    """Copy and measure one video; say why if it cannot be."""
+    from squbed_utils import _unit
+
+    found = {"task": row.task, "latent": row.latent, "sample": row.sample}
+    found |= {"prompt": row.latent_prompt}
+    path = video_path(row.task, row.latent, row.sample)
+    try:
+        measured = _unit.measure(bench, _task(row), [video.read(sources / row.video)])[0]
+    except (ValueError, FileNotFoundError, PermissionError) as error:
+        return found | {"status": FAILED, "error": str(error)[:LONGEST_ERROR]}
+    _copy(sources / row.video, bench.archive.inside(path))
+    return found | measured | {"path": path, "status": OK}

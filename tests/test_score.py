@@ -1,0 +1,341 @@
+"""Bringing one's own videos: what goes in comes out scored, and every mistake is named."""
+
+import math
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+
+from squbed_utils import _unit, cli, manifest, models, panels, video
+from squbed_utils._files import ROOT
+from squbed_utils.accuracy import LABELS
+from squbed_utils.collect import collect
+from squbed_utils.samples import Archive, open_archive
+from squbed_utils.score import score
+from squbed_utils.summary import NO_INTERVAL, NO_LATENT_PROMPTS, as_text, summarize
+
+HEADER = "task,prompt,latent,sample,video,reference"
+CLIPS = ROOT.parent / "shared" / "clips" / "manifest.csv"
+
+
+def shades(seed, count=5, size=(48, 48)):
+    return np.random.default_rng(seed).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Folder of a lossless video, a lossy one of another length, rate and size, and no videos."""
+    folder = tmp_path_factory.mktemp("clips")
+    for i in range(4):
+        video.write(folder / f"{i}.mp4", shades(i), 8)
+    video.write_preview(folder / "wide.mp4", shades(9, 11, (44, 64)), 12.5)
+    video.write(folder / "tiny.mp4", shades(7, size=(8, 8)), 8)
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("no video")
+    (folder / "cut.mp4").write_bytes((folder / "0.mp4").read_bytes()[:-2000])
+    return folder
+
+
+def write(folder, *rows, header=HEADER, name="manifest.csv"):
+    path = folder / name
+    path.write_text("\n".join((header, *rows)), encoding="utf-8")
+    return path
+
+
+def without_prompts(folder):
+    """Two tasks: three latents of unequal size, and one; no latent prompts."""
+    rows = [f"a,a red circle,{i},{j},{j}.mp4,wide.mp4,1" for i in range(3) for j in range(4 - i)]
+    rows += ["b,a star,5,0,wide.mp4,0.mp4,2.5", "b,a star,5,7,1.mp4,0.mp4,2.5"]
+    return write(folder, *rows, header=f"{HEADER},vagueness_rank", name="without.csv")
+
+
+def with_prompts(folder):
+    rows = [
+        f'{task},{task} circle,{i},{j},{(i + j) % 4}.mp4,wide.mp4,"{task} circle, {i}",round'
+        for task in ("red", "blue")
+        for i in range(3 + (task == "red"))
+        for j in range(2 + i % 2)
+    ]
+    return write(folder, *rows, header=f"{HEADER},latent_prompt,category", name="with.csv")
+
+
+@pytest.fixture(scope="module")
+def scored(clips, tiny_profile, tmp_path_factory):
+    """Archive of the manifest without latent prompts."""
+    folder = tmp_path_factory.mktemp("scored") / "a"
+    return score(without_prompts(clips), profile=tiny_profile, output=folder)
+
+
+@pytest.fixture(scope="module")
+def complete(clips, tiny_profile, tmp_path_factory):
+    """Archive of the manifest with latent prompts."""
+    folder = tmp_path_factory.mktemp("scored") / "b"
+    return score(with_prompts(clips), profile=tiny_profile, output=folder)
+
+
+def test_videos_are_copied_byte_for_byte_and_scored(scored, clips):
+    videos = scored.videos()
+    assert len(videos) == 11 and (videos.status == "ok").all() and videos.seed.isna().all()
+    assert np.isfinite(videos[list(LABELS)].to_numpy()).all()
+    for row in videos[videos.task == "a"].itertuples():
+        stored = (scored.folder / row.path).read_bytes()
+        assert stored == (clips / f"{row.sample}.mp4").read_bytes()
+    reference = scored.folder / "references" / "a.mp4"
+    assert reference.read_bytes() == (clips / "wide.mp4").read_bytes()
+
+
+def test_numbers_are_those_of_the_models(scored, clips, tiny_profile):
+    from squbed_utils import profiles
+
+    loaded = models.load_measuring(profiles.load(tiny_profile))
+    assert loaded.generate is None and loaded.refine is None
+    row = scored.videos().iloc[0]
+    np.testing.assert_array_equal(row.embedding, loaded.embed_videos([shades(0)])[0])
+    same = video.align(video.read(clips / "wide.mp4"), video.read(clips / "0.mp4"))
+    aligned = scored.videos().iloc[9]
+    assert aligned.lpips == pytest.approx(loaded.lpips(list(same[0]), list(same[1])).mean())
+
+
+def test_without_latent_prompts_aleatoric_is_absent_and_said_to_be(scored):
+    table = summarize(scored).set_index("task")
+    absent = [f"{t}{part}" for t in ("aleatoric", "total") for part in ("", "_low", "_high")]
+    assert table[absent].isna().all(axis=None) and table.epistemic.notna().all()
+    assert table.epistemic_low["a"] < table.epistemic["a"] < table.epistemic_high["a"]
+    assert math.isnan(table.epistemic_low["b"]) and math.isnan(table.epistemic_high["b"])
+    assert table.n.to_dict() == {"a": 3, "b": 1} and table.m.to_dict() == {"a": 2, "b": 2}
+    text = as_text(summarize(scored))
+    assert NO_LATENT_PROMPTS in text and NO_INTERVAL in text and "nan" not in text.lower()
+    assert scored.embeddings("b")[0] is None and scored.latents().embedding.isna().all()
+
+
+def test_with_latent_prompts_all_is_there(complete):
+    table = summarize(complete)
+    assert list(table.task) == ["red", "blue"] and list(table.n) == [4, 3]
+    assert table[["aleatoric", "epistemic", "total", "total_low"]].notna().all(axis=None)
+    assert list(complete.latents().prompt[:2]) == ["red circle, 0", "red circle, 1"]
+    assert "-\n" not in as_text(table) and NO_INTERVAL not in as_text(table)
+    assert (
+        "3–4 latent prompts × 2–3 videos"
+        in panels.summarize_run(complete, estimator="squbed").row[0]
+    )
+
+
+def test_the_profile_that_is_recorded_is_what_bears_on_the_numbers(scored):
+    assert set(scored.profile["checkpoints"]) == {"text_encoder", "video_encoder", "clip", "lpips"}
+    assert not {"video_model", "refiner", "dataset", "n", "m"} & set(scored.profile)
+
+
+def test_video_model_and_refiner_need_not_be_there(clips, tiny_profile, tmp_path):
+    gone = {"path": str(tmp_path / "gone"), "check": "none"}
+    profile = tiny.write_profile(tiny_profile.parent, tmp_path / "p.yaml", refiner=gone)
+    rows = [f"a,a star,0,{j},{j}.mp4,0.mp4" for j in range(2)]
+    score(write(clips, *rows, name="two.csv"), profile=profile, output=tmp_path / "archive")
+
+
+def test_the_ranking_goes_to_figure_3(scored):
+    assert list(scored.tasks().vagueness_rank) == [1, 2.5]
+    ranked = panels.ranked_tasks(panels.summarize_run(scored, estimator="squbed"))
+    assert dict(zip(ranked.task, ranked["rank"], strict=True)) == {"a": 1, "b": 2.5}
+
+
+def test_no_ranking_no_figure_3(complete):
+    assert "vagueness_rank" not in complete.tasks()
+    with pytest.raises(ValueError, match="give `ranking`, a CSV of task and rank"):
+        panels.ranked_tasks(panels.summarize_run(complete, estimator="squbed"))
+
+
+def test_figures_4_and_5_say_what_is_missing(scored, complete):
+    summary = panels.summarize_run(scored, estimator="squbed")
+    with pytest.raises(ValueError, match="latent prompts of all 2 tasks are unknown, so they have"):
+        panels.with_parts(summary)
+    both = pd.concat([summary, panels.summarize_run(complete, estimator="squbed")])
+    assert list(panels.with_parts(both).task) == ["red", "blue"]
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Videos measured from now on."""
+    done, measure = [], _unit.measure
+
+    def record(bench, task, videos):
+        done.append(task.id)
+        return measure(bench, task, videos)
+
+    monkeypatch.setattr(_unit, "measure", record)
+    return done
+
+
+def test_a_finished_shard_is_not_scored_again(scored, clips, tiny_profile, tmp_path, measured):
+    folder = shutil.copytree(scored.folder, tmp_path / "archive")
+    Archive(folder).shard("a", 1).unlink()
+    with pytest.raises(ValueError, match="holds 3 of 4 latent prompts; run `squbed score` to fini"):
+        open_archive(folder)
+    again = score(without_prompts(clips), profile=tiny_profile, output=folder)
+    assert measured == ["a"] * 3
+    pd.testing.assert_frame_equal(again.videos(), scored.videos())
+    names = ("tasks.parquet", "manifest.parquet", "profile.yaml", "shards/a/1.parquet")
+    assert all((folder / n).read_bytes() == (scored.folder / n).read_bytes() for n in names)
+
+
+def test_another_manifest_is_refused(scored, clips, tiny_profile):
+    with pytest.raises(ValueError, match="was made of another manifest; choose another --output"):
+        score(with_prompts(clips), profile=tiny_profile, output=scored.folder)
+
+
+def test_a_collected_archive_is_refused_and_a_scored_one_is_not_collected(
+    scored, clips, tiny_profile, tiny_archive
+):
+    with pytest.raises(ValueError, match="holds videos that were generated there; choose another"):
+        score(without_prompts(clips), profile=tiny_profile, output=tiny_archive)
+    assert len(collect(tiny_profile, output=scored.folder).tasks()) == 2
+
+
+def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tmp_path, measured):
+    bad = ["gone.mp4", "empty.mp4", "text.mp4", "cut.mp4", "tiny.mp4", "."]
+    rows = [f"a,a star,0,{i},{name},0.mp4" for i, name in enumerate([*bad, "1.mp4", "2.mp4"])]
+    path, folder = write(clips, *rows, name="bad.csv"), tmp_path / "archive"
+    archive = score(path, profile=tiny_profile, output=folder)
+    videos = archive.videos()
+    assert list(videos.status) == ["failed"] * 6 + ["ok"] * 2
+    reasons = [
+        "no video",
+        "is empty",
+        "cannot be read",
+        "cannot be read",
+        "LPIPS needs",
+        "no video",
+    ]
+    assert all(reason in e for reason, e in zip(reasons, videos.error[:6], strict=True))
+    assert summarize(archive).failed[0] == 6
+    assert len(list(folder.glob("videos/a/*"))) == 2
+    before = len(measured)
+    score(path, profile=tiny_profile, output=folder)
+    assert len(measured) == before
+    score(path, profile=tiny_profile, output=folder, retry_failed=True)
+    assert len(measured) > before
+
+
+def test_nothing_but_failures(clips, tiny_profile, tmp_path, capsys):
+    path = write(clips, "a,a star,0,0,gone.mp4,0.mp4", name="none.csv")
+    line = ["score", str(path), "--profile", str(tiny_profile), "--output", str(tmp_path / "x")]
+    assert cli.main(line) == 2
+    assert "no task has 1 latent prompts with 2 videos each" in capsys.readouterr().err
+
+
+ROW = "a,a star,0,0,0.mp4,0.mp4"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a,a star,x,0,0.mp4,0.mp4"], "line 2: latent is 'x'; expected a whole number from 0"),
+        (["a,a star,0,-1,0.mp4,0.mp4"], "line 2: sample is '-1'; expected a whole number"),
+        (["a,a star,1.0,0,0.mp4,0.mp4"], "line 2: latent is '1.0'"),
+        (["../a,a star,0,0,0.mp4,0.mp4"], "line 2: task '../a' cannot name a file"),
+        (["a, ,0,0,0.mp4,0.mp4"], "line 2: prompt is empty"),
+        (["a,a star,0,0,,0.mp4"], "line 2: video is empty"),
+        (["a,a star,0,0,0.mp4,"], "line 2: reference is empty"),
+        ([ROW, "a,a star, now,0,1,0.mp4,0.mp4"], "line 3: has another number of fields than the"),
+        ([ROW, "a,a star"], "line 3: has another number of fields"),
+        ([ROW, ROW], "line 3: task a, latent 0, sample 0 is already in line 2"),
+        ([ROW, "a,a disc,0,1,0.mp4,0.mp4"], "line 3: task a has prompt 'a disc', in line 2 'a st"),
+        ([ROW, "a,a star,0,1,0.mp4,1.mp4"], "line 3: task a has reference '1.mp4', in line 2 '0."),
+        (["a,a star,0,0,0.mp4,gone.mp4"], "line 2: reference: no video .*gone.mp4"),
+        (["a,a star,0,0,0.mp4,empty.mp4"], "line 2: reference: video .*empty.mp4 is empty"),
+        (["a,a star,0,0,0.mp4,text.mp4"], "line 2: reference: video .* cannot be read"),
+        (["a,a star,0,0,0.mp4,tiny.mp4"], "reference has frames of 8 x 8; LPIPS needs 31 x 31"),
+        (["a,x,y,0,0.mp4,0.mp4", "b,,0,0,0.mp4,0.mp4"], "line 2: latent.*line 3: prompt is empty"),
+        (["a,x,y,0,0.mp4,0.mp4"] * 30, "line 21: .*; and 10 more"),
+    ],
+)
+def test_mistakes_are_named_with_their_lines(clips, rows, message):
+    with pytest.raises(ValueError, match=message):
+        manifest.read(write(clips, *rows, name="wrong.csv"))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("vagueness_rank", ["x", "x"], "line 2: vagueness_rank is 'x'; expected a number"),
+        ("vagueness_rank", ["nan", "nan"], "line 2: vagueness_rank is 'nan'"),
+        ("vagueness_rank", ["1", "2"], "line 3: task a has vagueness_rank '2', in line 2 '1'"),
+        ("category", ["food", "games"], "line 3: task a has category 'games', in line 2 'food'"),
+        ("latent_prompt", ["p", ""], "line 2: task a has a latent_prompt for 1 of its 2 latents"),
+        ("latent_prompt", ["p", "q"], "line 2: task a has 2 latent prompts; aleatoric needs 3"),
+    ],
+)
+def test_mistakes_in_what_may_be_left_out(clips, column, values, message):
+    rows = [f"a,a star,{i},0,0.mp4,0.mp4,{value}" for i, value in enumerate(values)]
+    with pytest.raises(ValueError, match=message):
+        manifest.read(write(clips, *rows, header=f"{HEADER},{column}", name="wrong.csv"))
+
+
+def test_one_latent_prompt_to_a_latent(clips):
+    rows = [f"a,a star,0,{i},0.mp4,0.mp4,{p}" for i, p in enumerate("pq")]
+    with pytest.raises(ValueError, match="task a, latent 0 has latent_prompt 'q', in line 2 'p'"):
+        manifest.read(write(clips, *rows, header=f"{HEADER},latent_prompt", name="wrong.csv"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; expected a header: task, prompt"),
+        (HEADER.encode(), "has no rows; expected one a video"),
+        (b"task,prompt,latent\na,b,0", "line 1: lacks the column sample; lacks the column video"),
+        (f"{HEADER},latent_promt\n{ROW},x".encode(), r"'latent_promt' \(did you mean 'latent_pr"),
+        (f"{HEADER},task\n{ROW},a".encode(), "line 1: has the column task twice"),
+        (f"{HEADER}\n{ROW}\n\xe9".encode("latin-1"), "line 3: not UTF-8; save it as UTF-8"),
+        (f'{HEADER}\n{ROW}\na,"x'.encode(), "line 3: not valid CSV"),
+    ],
+)
+def test_files_that_are_no_manifest(tmp_path, content, message):
+    path = tmp_path / "m.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        manifest.read(path)
+
+
+def test_a_missing_manifest(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no manifest .*m.csv; expected a CSV"):
+        manifest.read(tmp_path / "m.csv")
+
+
+def test_other_scripts_quotes_and_a_byte_order_mark(clips):
+    path = clips / "other.csv"
+    row = f'\ufeff{HEADER}\r\na,"猫, ""dort""\nici",0,0,0.mp4,0.mp4\r\n\r\n'
+    path.write_bytes(row.encode())
+    table = manifest.read(path)
+    assert list(table.prompt) == ['猫, "dort"\nici'] and list(table.latent) == [0]
+
+
+def test_rows_are_ordered_and_paths_may_be_absolute(clips):
+    rows = [f"{t},a star,{i},0,{clips}/0.mp4,0.mp4" for t, i in (("b", 10), ("a", 0), ("b", 9))]
+    table = manifest.read(write(clips, *rows, name="order.csv"))
+    assert list(zip(table.task, table.latent, strict=True)) == [("b", 9), ("b", 10), ("a", 0)]
+
+
+def test_the_command(scored, clips, tiny_profile, capsys):
+    line = ["score", str(without_prompts(clips)), "--profile", str(tiny_profile)]
+    assert cli.main([*line, "--output", str(scored.folder)]) == 0
+    out = capsys.readouterr().out
+    assert "2 tasks, 11 videos (0 failed)" in out and NO_LATENT_PROMPTS in out
+
+
+def test_the_commands_mistakes_are_one_line(capsys, tmp_path):
+    assert cli.main(["score", str(tmp_path / "m.csv"), "--output", str(tmp_path / "o")]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("squbed: no manifest ") and err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CLIPS.is_file(), reason=f"no real clips in {CLIPS.parent}")
+def test_real_clips_of_mixed_length_rate_and_size(tmp_path):
+    archive = score(CLIPS, profile="world", output=tmp_path / "archive")
+    videos = archive.videos()
+    assert len(videos) == 9 and (videos.status == "ok").all()
+    assert np.isfinite(videos[list(LABELS)].to_numpy()).all()
+    table = summarize(archive)
+    assert table.epistemic.notna().all() and table.total.isna().all()
+    assert list(archive.tasks().vagueness_rank) == [1, 2, 3]
