@@ -12,10 +12,9 @@ from google.genai import types
 from google.genai.errors import APIError
 
 from squbed_utils import _spending, video
+from squbed_utils.families import VEO_KEYS
 from squbed_utils.roles import Veo
 from squbed_utils.video import Video
-
-KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 
 BUSY = (429, 503)
 """Answers after which a request is made again."""
@@ -42,9 +41,9 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
     RuntimeError
         If no API key is set, or there is no archive to keep the account in.
     """
-    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
+    key = next((os.environ[name] for name in VEO_KEYS if os.environ.get(name)), None)
     if key is None:
-        raise RuntimeError(f"{model.model} needs an API key; set {' or '.join(KEYS)}")
+        raise RuntimeError(f"{model.model} needs an API key; set {' or '.join(VEO_KEYS)}")
     if folder is None:
         raise RuntimeError(f"{model.model} is paid; run it with `squbed collect`, which asks first")
     # Of the endpoints that google-genai knows, those for enterprises make videos.

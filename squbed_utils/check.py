@@ -1,25 +1,43 @@
 """A dry run: what a profile needs, what of it is here, and what its run would cost."""
 
 import importlib.util
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from squbed_utils import locate, profiles, tasks
+from squbed_utils import _spending, datasets, profiles
+from squbed_utils._files import path_of
+from squbed_utils.families import FAMILIES, VEO_KEYS
+from squbed_utils.locate import HUB_ID, MARKERS
 from squbed_utils.profiles import Profile
+from squbed_utils.roles import S3D, Diffusers, OpenAI, Veo
 
 OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
 
 RAW_SHARE = 0.25
-"""Size of a lossless video against its raw pixels: the most among six real clips (0.02 to 0.26)."""
+"""Size of a lossless video against its raw pixels, at most: 0.02 to 0.26 on six real clips."""
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
+PATHS = ("path", "videos", "image_model", "nli_model", "instructions")
+"""Settings that are paths or hub ids."""
+
 
 class Finding(NamedTuple):
-    """One thing looked at: its name, ``ok``, ``missing`` or ``unknown``, and the facts."""
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    what : str
+    state : str
+        ``ok``, ``missing`` or ``unknown``.
+    detail : str
+
+    """
 
     what: str
     state: str
@@ -27,7 +45,7 @@ class Finding(NamedTuple):
 
 
 def check(profile: str | Path | Profile) -> list[Finding]:
-    """Look at everything that a run needs without loading weights, paying or fetching.
+    """Look at all that a run needs without loading weights, fetching or paying.
 
     Parameters
     ----------
@@ -36,48 +54,50 @@ def check(profile: str | Path | Profile) -> list[Finding]:
     Returns
     -------
     list of Finding
-        Packages, keys, files, device, GPU memory, disk, then GPU-hours and money.
+        Samples, packages, keys, files, device, GPU memory, disk, GPU-hours and money.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As `profiles.load`.
+        As ``profiles.load``.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    parts = (_samples, _packages, _keys, _files, _device, _memory, _disk, _cost)
+    parts = (_samples, _packages, _keys, _files, _device, _memory, _disk, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
 
 
 def _samples(profile: Profile) -> Iterator[Finding]:
-    model, count = profile.video_model, tasks.count(profile.dataset)
-    size = f"{model.frames} frames of {model.height} x {model.width}"
-    yield Finding(
-        "samples",
-        OK,
-        f"{count} tasks x {profile.n} latent prompts x {profile.m} videos = "
-        f"{videos_of(profile):,} videos, {size}",
-    )
+    tasks, model = _tasks(profile), profile.video_model
+    size = f"{model.frames} frames of {model.width} x {model.height}"
+    if tasks is None:
+        yield Finding("samples", UNKNOWN, f"the tasks cannot be counted; each video {size}")
+        return
+    counts = f"{tasks} tasks x {profile.n} latent prompts x {profile.m} videos"
+    yield Finding("samples", OK, f"{counts} = {_videos(profile):,} videos, each {size}")
 
 
-def videos_of(profile: Profile) -> int:
-    """Return how many videos a run makes."""
-    return tasks.count(profile.dataset) * profile.n * profile.m
+def _tasks(profile: Profile) -> int | None:
+    try:
+        return datasets.size(profile.dataset)
+    except FileNotFoundError:
+        return None
+
+
+def _videos(profile: Profile) -> int:
+    return (_tasks(profile) or 0) * profile.n * profile.m
 
 
 def _packages(profile: Profile) -> Iterator[Finding]:
     model = profile.video_model
-    if model.kind == "diffusers" and model.family.startswith("cosmos") and model.guardrail:
+    if isinstance(model, Diffusers) and FAMILIES[model.family].guardrail and model.guardrail:
         there = importlib.util.find_spec("cosmos_guardrail") is not None
-        how = "installed" if there else "pip install cosmos_guardrail, or set guardrail: false"
-        yield Finding("package cosmos_guardrail", OK if there else MISSING, how)
+        detail = "installed" if there else "pip install cosmos_guardrail, or set guardrail: false"
+        yield Finding("package cosmos_guardrail", OK if there else MISSING, detail)
 
 
 def _keys(profile: Profile) -> Iterator[Finding]:
-    wanted = []
-    if profile.refiner.kind == "openai":
-        wanted.append((profile.refiner.key,))
-    if profile.video_model.kind == "veo":
-        wanted.append(("GEMINI_API_KEY", "GOOGLE_API_KEY"))
+    wanted = [(profile.refiner.key,)] if isinstance(profile.refiner, OpenAI) else []
+    wanted += [VEO_KEYS] if isinstance(profile.video_model, Veo) else []
     for names in wanted:
         there = any(os.environ.get(name) for name in names)
         detail = "set" if there else "not set; export it in the shell that starts the run"
@@ -85,133 +105,131 @@ def _keys(profile: Profile) -> Iterator[Finding]:
 
 
 def _files(profile: Profile) -> Iterator[Finding]:
-    for what, path in _paths(profile):
-        there = profiles.path_of(path)
-        if there.exists():
-            yield Finding(what, OK, f"{path} ({_bytes(size_of(there))})")
-        elif locate.HUB_ID.fullmatch(path) and locate.cached(path):
-            yield Finding(what, OK, f"{path}, fetched from the hub before")
-        elif locate.HUB_ID.fullmatch(path):
-            yield Finding(what, UNKNOWN, f"{path} will be fetched from the hub at the first run")
-        else:
-            yield Finding(what, MISSING, f"nothing at {there}; correct the path or put it there")
-
-
-def _paths(profile: Profile) -> Iterator[tuple[str, str]]:
-    """Yield what every path or hub id of a profile is for, and itself."""
-    for role in ("dataset", *locate.MARKERS):
+    for role in ("dataset", *profiles.ROLES):
         settings = getattr(profile, role)
-        for name in ("path", "videos", "image_model", "nli_model", "instructions"):
+        for name in PATHS:
             if getattr(settings, name, None):
-                yield (role if name == "path" else f"{role}.{name}"), getattr(settings, name)
+                marker = name if name in MARKERS else role
+                revision = getattr(settings, "revision", None) if name == "path" else None
+                yield _file(f"{role}.{name}", getattr(settings, name), marker, revision)
+        if isinstance(settings, S3D) and not re.fullmatch("[0-9a-fA-F]{64}", settings.sha256):
+            yield Finding(f"{role}.sha256", MISSING, f"{settings.sha256!r} is no sha256")
 
 
-def size_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+def _file(what: str, path: str, role: str, revision: str | None) -> Finding:
+    there = path_of(path)
+    if there.exists():
+        return Finding(what, OK, f"{path} ({_bytes(_size(there))})")
+    if not HUB_ID.fullmatch(path) or role == "dataset":
+        return Finding(what, MISSING, f"nothing at {there}; put it there, or correct {what}")
+    from huggingface_hub import try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(path, MARKERS[role], revision=revision), str):
+        return Finding(what, OK, f"{path}, fetched from the hub before")
+    return Finding(what, UNKNOWN, f"{path} will be fetched from the hub by the first run")
+
+
+def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _device(profile: Profile) -> Iterator[Finding]:
     try:
-        yield Finding("device", OK, profiles.device_of(profile.device))
+        device = profiles.device_of(profile.device)
+        yield Finding("device", OK, f"{device}; no GPU found" if device == "cpu" else device)
     except ValueError as error:
         yield Finding("device", MISSING, str(error))
 
 
 def _memory(profile: Profile) -> Iterator[Finding]:
-    """Estimate what the video model's weights take on the GPU."""
+    if not isinstance(profile.video_model, Diffusers):
+        return
     need, how = _memory_needed(profile)
+    there = _memory_there()
     if need is None:
         yield Finding("GPU memory", UNKNOWN, how)
-        return
-    there = _memory_there()
-    enough = there is None or need <= there
-    here = "no GPU here" if there is None else f"{_bytes(there)} here"
-    yield Finding("GPU memory", OK if enough else MISSING, f"{_bytes(need)}: {how}; {here}")
+    elif there is None:
+        yield Finding("GPU memory", UNKNOWN, f"{_bytes(need)} wanted ({how}); no GPU here")
+    else:
+        state = OK if need <= there else MISSING
+        yield Finding("GPU memory", state, f"{_bytes(need)} of {_bytes(there)} here ({how})")
 
 
 def _memory_needed(profile: Profile) -> tuple[float | None, str]:
+    """Take the profile's figure, or count the weights, if they are here."""
     model, known = profile.video_model, profile.estimates
-    if model.kind == "veo":
-        return 0, "the model runs at its vendor's"
     if known.gpu_memory is not None:
         return known.gpu_memory * 1e9, known.source
-    folder = profiles.path_of(model.path)
-    if model.kind == "diffusers" and folder.is_dir():
-        parts = [_weights(part) for part in folder.iterdir() if part.is_dir()]
-        count = max(parts) if model.offload else sum(parts)
-        return count * BYTES[profile.dtype], (
-            f"{'the largest part' if model.offload else 'all'} of its weights in "
-            f"{profile.dtype}, activations not counted"
-        )
-    return None, "no estimate in the profile, and no weights here to count"
+    folder = path_of(model.path)
+    if not folder.is_dir():
+        return None, "no figure in the profile, and no weights here to count"
+    parts = [_parameters(part) for part in folder.iterdir() if part.is_dir()]
+    whole = max(parts, default=0) if model.offload else sum(parts)
+    kept = "its largest part" if model.offload else "its weights"
+    return whole * BYTES[profile.dtype], f"{kept} in {profile.dtype}, activations not counted"
 
 
-def _weights(folder: Path) -> int:
-    """Count the parameters in a folder's safetensors files, from their headers."""
+def _parameters(folder: Path) -> int:
+    """Count what a folder's safetensors files hold, by their headers."""
     from safetensors import safe_open
 
     count = 0
     for path in folder.rglob("*.safetensors"):
         with safe_open(path, "np") as file:
-            for name in file.keys():  # noqa: SIM118  (not a dict)
-                size = 1
-                for side in file.get_slice(name).get_shape():
-                    size *= side
-                count += size
+            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
     return count
 
 
-def _memory_there() -> float | None:
+def _memory_there() -> int | None:
     import torch
 
-    if not torch.cuda.is_available():
-        return None
-    return torch.cuda.get_device_properties(0).total_memory
+    there = torch.cuda.is_available()
+    return torch.cuda.get_device_properties(0).total_memory if there else None
 
 
 def _disk(profile: Profile) -> Iterator[Finding]:
     model = profile.video_model
-    raw = model.frames * model.height * model.width * 3
-    need = RAW_SHARE * raw * videos_of(profile)
-    folder = profiles.SAMPLES
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    detail = f"at most about {_bytes(need)} of lossless videos; {_bytes(free)} free in {folder}"
+    need = RAW_SHARE * 3 * model.frames * model.height * model.width * _videos(profile)
+    place = next(p for p in (profiles.SAMPLES, *profiles.SAMPLES.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    detail = f"about {_bytes(need)} at most for the videos, lossless; {_bytes(free)} are free"
     yield Finding("disk", OK if need <= free else MISSING, detail)
 
 
-def _cost(profile: Profile) -> Iterator[Finding]:
-    known, count = profile.estimates, videos_of(profile)
-    if profile.video_model.kind == "veo":
-        dollars = profile.video_model.price * profile.video_model.seconds * count
-        budget = profile.video_model.budget
-        detail = (
-            f"${dollars:,.2f} for the videos, at the price in the profile; budget ${budget:,.2f}"
-        )
-        yield Finding("money", OK if dollars <= budget else MISSING, detail)
-    elif known.seconds is None:
-        yield Finding("GPU-hours", UNKNOWN, "no estimate in the profile; time a few videos first")
+def _hours(profile: Profile) -> Iterator[Finding]:
+    known = profile.estimates
+    if isinstance(profile.video_model, Veo):
+        return
+    if known.seconds is None:
+        yield Finding("GPU-hours", UNKNOWN, "no figure in the profile; time a few videos first")
     else:
-        hours = known.seconds * count / 3600
-        yield Finding(
-            "GPU-hours", OK, f"{hours:,.1f} at {known.seconds:g} s a video: {known.source}"
-        )
-    if profile.refiner.kind == "openai":
-        calls = tasks.count(profile.dataset) * (
-            profile.n if profile.refiner.draws == "independent" else 1
-        )
-        asked = "and as many checks" if profile.refiner.check == "model" else "no checks"
-        yield Finding(
-            "language model",
-            OK,
-            f"{calls:,} requests to {profile.refiner.model}, {asked}, and redraws",
-        )
+        hours = known.seconds * _videos(profile) / 3600
+        detail = f"{hours:,.1f}, at {known.seconds:g} s a video ({known.source})"
+        yield Finding("GPU-hours", OK, detail)
+
+
+def _money(profile: Profile) -> Iterator[Finding]:
+    if isinstance(profile.video_model, Veo):
+        dollars = _spending.cost(profile.video_model, _videos(profile))
+        budget = profile.video_model.budget
+        detail = f"${dollars:,.2f} at the profile's price; its budget is ${budget:,.2f}"
+        yield Finding("money: videos", OK if dollars <= budget else MISSING, detail)
+    if isinstance(profile.refiner, OpenAI):
+        tasks, independent = _tasks(profile) or 0, profile.refiner.draws == "independent"
+        draws = tasks * (profile.n if independent else 1)
+        checks = tasks * profile.n if profile.refiner.check == "model" else 0
+        labels = getattr(profile.dataset, "pool", 0)
+        detail = f"{draws + checks + labels:,} requests to {profile.refiner.model}, and redraws"
+        yield Finding("money: language model", UNKNOWN, f"{detail}; see the vendor's prices")
 
 
 def _bytes(count: float) -> str:
+    """Write a number of bytes.
+
+    >>> _bytes(1234567)
+    '1.23 MB'
+    """
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

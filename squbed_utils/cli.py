@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=squbed_utils.__version__)
     parser.add_argument("--traceback", action="store_true", help="show where an error arose")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_check(commands)
     _add_collect(commands)
     _add_score(commands)
     _add_quantify(commands)
@@ -69,6 +70,17 @@ def _add_profile(command: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a profile in data/profiles/, or a .yaml file (default: %(default)s)",
     )
+
+
+def _add_check(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(
+        commands,
+        _check,
+        help="say what a profile needs, what is missing, and what its run would cost",
+        description="A dry run: look at packages, keys, files, device, memory and disk, and count "
+        "videos, GPU-hours and money. Nothing is loaded, fetched or paid.",
+    )
+    _add_profile(command)
 
 
 def _add_yes(command: argparse.ArgumentParser) -> None:
@@ -226,6 +238,20 @@ def _add_train_world(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="a fiftieth of the steps, into build/world-quick, to see that it runs",
     )
+
+
+def _check(options: argparse.Namespace) -> None:
+    from squbed_utils.check import MISSING, check
+
+    findings = check(options.profile)
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        print(f"{finding.state:8} {finding.what:{width}}  {finding.detail}")
+    missing = sum(finding.state == MISSING for finding in findings)
+    if missing:
+        raise ValueError(
+            f"profile {options.profile} cannot run here yet: {missing} missing, marked above"
+        )
 
 
 def _collect(options: argparse.Namespace) -> None:

@@ -69,6 +69,17 @@ def read(dataset: Dataset, *, label: Label, cache: Path, asked: str) -> Source:
     return _source(dataset, [_task(dataset, *one) for one in taken], report)
 
 
+def size(dataset: Dataset) -> int:
+    """Return how many tasks a dataset is asked for.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read`, for the shapes world.
+    """
+    return len(tasks.read(dataset).tasks) if isinstance(dataset, World) else dataset.tasks
+
+
 def stored(dataset: Dataset, archive: Archive) -> Source:
     """Return the tasks that an archive of this dataset holds, without sampling them again.
 

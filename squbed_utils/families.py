@@ -84,6 +84,9 @@ NEEDED = ("prompt", "seed", "output")
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
+VEO_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+"""Environment variables that may hold the key, in the order of looking."""
+
 VEO_SIZES = ((720, 1280), (1280, 720), (1080, 1920), (1920, 1080))
 VEO_SECONDS = (4, 8)
 

@@ -182,7 +182,7 @@ def test_collecting_on_a_dataset(archive, whole):
 
 
 def test_counts_are_printed(panda_profile, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(models, "load", lambda profile: pytest.fail("stop here"))
+    monkeypatch.setattr(models, "load", lambda profile, folder: pytest.fail("stop here"))
     with pytest.raises(pytest.fail.Exception, match="stop here"):
         collect(panda_profile, output=tmp_path, label=clips.label)
     assert "panda70m: 6 of 6 tasks (animals 2, food 1, games 1, peo" in capsys.readouterr().err
@@ -276,8 +276,10 @@ def test_a_lost_or_damaged_report(panda_profile, archive, tmp_path):
         collect(panda_profile, output=folder)
 
 
-def test_without_a_labelling_function(panda_profile, tmp_path):
-    with pytest.raises(ValueError, match="15 captions wait for a category.*label=..."):
+def test_a_language_model_that_cannot_label(panda_profile, tmp_path):
+    with pytest.raises(
+        ValueError, match="local cannot label captions; expected kind chat or openai"
+    ):
         collect(panda_profile, output=tmp_path / "archive")
 
 

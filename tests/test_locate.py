@@ -19,7 +19,8 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("role", locate.MARKERS)
 def test_a_hub_id_that_is_not_here(role):
-    key = "refiner.nli_model" if role == "nli_model" else f"{role}.path"
+    parts = {"nli_model": "refiner.nli_model", "image_model": "video_model.image_model"}
+    key = parts.get(role, f"{role}.path")
     expected = f"the {role} 'me/model' is neither a folder here nor to be had .*{REVISION}{key} to"
     with pytest.raises(FileNotFoundError, match=expected):
         locate.locate("me/model", role, revision="main2")

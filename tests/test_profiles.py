@@ -4,11 +4,10 @@ import shutil
 import pytest
 import yaml
 
-from squbed_utils import locate, profiles, roles
+from squbed_utils import profiles, roles
 from squbed_utils.profiles import load
 
 NAMES = sorted(path.stem for path in profiles.FOLDER.glob("*.yaml"))
-ROLES = sorted(locate.MARKERS.keys() - {"nli_model"})
 
 
 @pytest.fixture
@@ -125,7 +124,7 @@ def test_options_reach_the_video_model(write):
 
 def test_resolve_records_hashes_versions_and_the_device(tiny_profile):
     resolved = profiles.resolve(load(tiny_profile))
-    assert set(resolved["checkpoints"]) == {"dataset", *ROLES}
+    assert set(resolved["checkpoints"]) == {"dataset", *profiles.ROLES}
     assert all(len(digest) == 64 for digest in resolved["checkpoints"].values())
     assert {"torch", "diffusers"} <= set(resolved["versions"])
     assert resolved["device"] == "cpu"
@@ -146,7 +145,7 @@ def test_a_changed_weight_changes_the_hash(tiny_profile, tmp_path):
     assert [role for role in after if after[role] != before[role]] == ["clip"]
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", profiles.ROLES)
 def test_a_missing_model_is_named(tiny_profile, tmp_path, role):
     profile = load(tiny_profile)
     gone = dataclasses.replace(getattr(profile, role), path=str(tmp_path / "gone"))

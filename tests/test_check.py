@@ -1,0 +1,99 @@
+import dataclasses
+
+import pytest
+import tiny
+import yaml
+from safetensors.numpy import load_file
+
+from squbed_utils import check, cli, profiles
+from squbed_utils.check import MISSING, OK, UNKNOWN
+
+
+def found(profile):
+    return {finding.what: (finding.state, finding.detail) for finding in check.check(profile)}
+
+
+def states(profile):
+    return {what: state for what, (state, _) in found(profile).items()}
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch):
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_embedded_profile_lacks_nothing():
+    assert MISSING not in states("world").values()
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in profiles.FOLDER.glob("*.yaml")))
+def test_every_profile_passes_a_dry_run(name):
+    assert len(check.check(name)) > 5
+
+
+def test_samples_are_counted():
+    state, detail = found("world-quick")["samples"]
+    assert state == OK
+    assert detail.startswith("15 tasks x 3 latent prompts x 3 videos = 135 videos, each 9 frames")
+
+
+def test_weights_are_counted_from_the_files(tiny_profile):
+    profile = profiles.load(tiny_profile)
+    folder = profiles.path_of(profile.video_model.path)
+    tensors = [t for path in folder.rglob("*.safetensors") for t in load_file(path).values()]
+    whole, _ = check._memory_needed(profile)
+    assert whole == sum(tensor.nbytes for tensor in tensors)
+    half, how = check._memory_needed(dataclasses.replace(profile, dtype="bfloat16"))
+    assert half == whole / 2 and "bfloat16" in how
+    offloaded = dataclasses.replace(profile.video_model, offload=True)
+    assert check._memory_needed(dataclasses.replace(profile, video_model=offloaded))[0] < whole
+
+
+def test_figures_of_the_profile_come_with_their_source():
+    here = found("paper")
+    assert "NVIDIA's figures for one B200" in here["GPU-hours"][1]
+    assert here["GPU-hours"][1].startswith("188.3, at 33.9 s a video")
+    assert "32.5 GB" in here["GPU memory"][1]
+
+
+def test_missing_keys_and_files_are_named(monkeypatch):
+    before = found("veo-3")
+    assert before["key OPENAI_API_KEY"][0] == MISSING
+    assert before["key GEMINI_API_KEY or GOOGLE_API_KEY"][0] == MISSING
+    assert "put it there, or correct lpips.path" in before["lpips.path"][1]
+    monkeypatch.setenv("GOOGLE_API_KEY", "secret-word")
+    after = found("veo-3")
+    assert after["key GEMINI_API_KEY or GOOGLE_API_KEY"] == (OK, "set")
+    assert "secret-word" not in str(after)
+
+
+def test_the_paid_model_costs_what_its_price_says():
+    state, detail = found("veo-3")["money: videos"]
+    assert (state, detail) == (OK, "$96.00 at the profile's price; its budget is $100.00")
+
+
+def test_a_budget_too_small(tmp_path):
+    path = tmp_path / "p.yaml"
+    over = {"extends": "veo-3", "name": "p", "video_model": {"budget": 10}}
+    path.write_text(yaml.safe_dump(over))
+    assert states(path)["money: videos"] == MISSING
+
+
+def test_a_hub_id_is_not_fetched():
+    assert found("wan2.1-1.3b")["video_model.path"] == (
+        UNKNOWN,
+        "Wan-AI/Wan2.1-T2V-1.3B-Diffusers will be fetched from the hub by the first run",
+    )
+
+
+def test_the_command_lists_all_and_fails_on_what_is_missing(capsys, tiny_profile, tmp_path):
+    assert cli.main(["check", "--profile", str(tiny_profile)]) == 0
+    assert "ok       samples" in capsys.readouterr().out
+    lacking = tiny.write_profile(
+        tiny_profile.parent, tmp_path / "p.yaml", clip={"path": str(tmp_path / "gone")}
+    )
+    assert cli.main(["check", "--profile", str(lacking)]) == cli.USER_ERROR
+    shown = capsys.readouterr()
+    assert "missing  clip.path" in shown.out
+    assert "cannot run here yet: 1 missing, marked above" in shown.err
