@@ -25,6 +25,12 @@ def test_every_profile_is_valid_and_named_as_its_file(name):
     assert load(name).name == name
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_profile_is_documented(name):
+    documented = (profiles.ROOT / "docs" / "profiles.md").read_text()
+    assert f"| `{name}`" in documented or f", `{name}`" in documented
+
+
 def test_sizes_of_the_embedded_profiles():
     embedded = [load(name) for name in NAMES if name.startswith("world")]
     sizes = {p.name: (p.n, p.m, p.dataset.per_cell) for p in embedded}
