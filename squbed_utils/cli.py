@@ -236,7 +236,7 @@ def _add_train_world(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--quick",
         action="store_true",
-        help="a fiftieth of the steps, into build/world-quick, to see that it runs",
+        help="a fiftieth of the steps and clips, into build/world-quick, to see that it runs",
     )
 
 
@@ -363,14 +363,16 @@ def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> Non
 
 def _train_world(options: argparse.Namespace) -> None:
     from squbed_utils.profiles import ROOT, device_of
-    from squbed_utils.world.train import STEPS, train_world
+    from squbed_utils.world.train import CLIPS, STEPS, train_world
 
     build, steps = ROOT / "build", STEPS
-    folder, work = ROOT / "data" / "world", build / "world"
+    folder, work, clips = ROOT / "data" / "world", build / "world", CLIPS
     if options.quick:
         folder, work = build / "world-quick", build / "world-quick-work"
         steps = {name: max(1, count // 50) for name, count in STEPS.items()}
-    train_world(folder, work, only=options.only, steps=steps, device=device_of(options.device))
+        clips = CLIPS // 50
+    device = device_of(options.device)
+    train_world(folder, work, only=options.only, steps=steps, clips=clips, device=device)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,11 @@ def make_archive(folder: Path, *, n: int = 3, m: int = 3, per_cell: int = 1) -> 
     """Write a finished archive of 15 tasks a category; return its folder."""
     archive = Archive(folder)
     dataset = World(path="data/world/tasks.csv", per_cell=per_cell)
-    chosen, truth = tasks.read(dataset)
-    archive.write_tasks(chosen, truth)
+    source = tasks.read(dataset)
+    archive.write_tasks(source.tasks, source.truth)
     settings = {"name": "synthetic", "n": n, "m": m, "pca": None, "estimator": "squbed"}
     archive.write_profile(settings | {"lpips": {"kind": "unlearned"}})
-    for task, row in zip(chosen, truth.itertuples(), strict=True):
+    for task, row in zip(source.tasks, source.truth.itertuples(), strict=True):
         _write_task(archive, task, row, n, m)
     return folder
 

@@ -66,7 +66,7 @@ def test_a_yes_is_needed(folder, monkeypatch, said, compatible):
 
 @pytest.mark.parametrize(
     ("said", "category"),
-    [("Animals.", "animals"), ("it is food", "food"), ("", "other"), ("peoples", "other")],
+    [("Animals.", "animals"), ("it is food", "food"), ("", "unclear"), ("peoples", "unclear")],
 )
 def test_a_category_is_the_first_that_is_named(folder, monkeypatch, said, category):
     monkeypatch.setattr(language_models, "load_chat", lambda *_: lambda name, text, seed: said)

@@ -154,7 +154,7 @@ def test_what_the_model_declines_is_an_empty_answer(load, server, declined):
     model = load()
     assert model.refine("a circle", 1) == ""
     assert not model.compatible("a red circle", "a circle")
-    assert model.label(["a crowd"]) == ["other"]
+    assert model.label(["a crowd"]) == ["unclear"]
     assert model.refine("a circle", 1) == "" and len(server.asked) == 3
 
 

@@ -24,7 +24,9 @@ def test_the_world_has_75_tasks_and_hides_the_truth(table, tmp_path):
     assert len(read) == len(truth) == 75
     assert [task.id for task in read] == list(truth.task) == list(table.task)
     assert read[0].reference == f"references/{read[0].id}.mp4"
-    assert set(vars(read[0])) == {"id", "dataset", "category", "prompt", "reference"}
+    seen = {"id", "dataset", "category", "prompt", "reference", "vagueness_rank"}
+    assert set(vars(read[0])) == seen
+    assert all(task.vagueness_rank is None for task in read)
     pd.testing.assert_frame_equal(truth, table[list(truth)], check_dtype=False)
 
 

@@ -199,7 +199,7 @@ def test_a_refused_video_is_a_failure(built, load, checker, monkeypatch):
 def test_a_refusal_is_a_row_of_the_archive(built, world, checker, tmp_path, monkeypatch):
     """As a run has it: the refiner's draw holds the refused word."""
     profile = dataclasses.replace(world, video_model=built("cosmos2", guardrail=True))
-    archive, (task, *_) = Archive(tmp_path), tasks.read(profile.dataset)[0]
+    archive, (task, *_) = Archive(tmp_path), tasks.read(profile.dataset).tasks
     archive.write_video(task.reference, Video(np.zeros((9, 32, 32, 3), np.uint8), 8))
     bench = collect._new_bench(profile, tmp_path)
     refining = dataclasses.replace(bench.models, refine=lambda prompt, seed: "a square")

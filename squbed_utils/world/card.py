@@ -22,10 +22,10 @@ coverage (a share of each shape: {shares}); everything else is uniform. One capt
 empty, two in ten leave attributes out. All other models saw the whole world. Seeds are hashes of
 (model, step), so an interrupted run ends where an uninterrupted one does.
 
-The shipped set took just under two hours on two shared CPU cores, two models at a time. It was
-trained in stages rather than in one go: the first 2,200 steps of the VAE saw shapes 5 % to 17 %
-smaller, the first 1,200 of the recogniser no softened frames, and refiner and transformer had
-their schedules extended on the way. `squbed train-world` runs the final recipe from nothing.
+The shipped set took about three hours on two shared CPU cores, two models at a time. Two parts
+were trained in stages rather than in one go: the VAE, with its decoder, saw paths anywhere in the
+frame (and, for its first 2,200 steps, shapes 5 % to 17 % smaller), and the transformer had its
+schedule extended on the way, from 4,000 steps. All others are what `squbed train-world` makes.
 
 | coverage | shapes |
 |---|---|
@@ -48,9 +48,6 @@ of its own, trained apart; its accuracy on fresh renderings is the first row):
   a frame shows.
 
 ## Limits
-
-Which of these fall short, and by how much, the tables above say: read the column *shape* before
-trusting anything that hangs on the video model knowing its subjects.
 
 The models know the shapes world and nothing else. What the video model does with a shape that it
 never saw is part of what the notebooks study, and is reported as found.

@@ -23,7 +23,7 @@ from squbed_utils.world.language import ARROW, MAX_TOKENS
 from squbed_utils.world.render import FRAMES, SIDE, render
 from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, COVERAGE, complete, entails, parse
 
-SAMPLING = {"num_inference_steps": 12, "guidance_scale": 3.0}
+SAMPLING = {"num_inference_steps": 12, "guidance_scale": 1.0}
 """How the video model is sampled here and in the world's profiles."""
 
 

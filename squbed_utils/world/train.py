@@ -23,7 +23,7 @@ STEPS = {
     "lpips_backbone": 1000,
     "vae": 2700,
     "decoder": 1200,
-    "transformer": 2600,
+    "transformer": 7000,
 }
 """Optimiser steps of each part; the order is the order of training."""
 
@@ -57,6 +57,7 @@ def train_world(
     *,
     only: str | None = None,
     steps: dict[str, int] | None = None,
+    clips: int = CLIPS,
     device: str = "cpu",
 ) -> None:
     """Train the checkpoints, or go on with what an interruption left.
@@ -71,6 +72,8 @@ def train_world(
         One model's name; by default all, then the task table and the card.
     steps : dict of str to int, optional
         Optimiser steps by part, for trials; by default ``STEPS``.
+    clips : int
+        Clips in the video model's training set; fewer for trials.
     device : str
         Where to train, as PyTorch names it (``cpu``, ``cuda``).
 
@@ -88,13 +91,13 @@ def train_world(
         start = time.perf_counter()
         with torch.device(device):
             if name == "video_model":
-                train_video_model(work, folder / name, steps, CLIPS)
+                train_video_model(work, folder / name, steps, clips)
             else:
                 TRAINERS[name](work, folder / name, steps=steps[name])
         print(f"{name}: {(time.perf_counter() - start) / 60:.1f} minutes")
     if not only:
         write_tasks(folder / "tasks.csv")
-        measure(folder)
+        measure(folder, steps, clips)
 
 
 def write_tasks(path: Path) -> None:
@@ -105,7 +108,7 @@ def write_tasks(path: Path) -> None:
         writer.writerows(task_table())
 
 
-def measure(folder: Path) -> dict[str, object]:
+def measure(folder: Path, steps: dict[str, int], clips: int) -> dict[str, object]:
     """Measure the checkpoints on fresh draws; write ``quality.json`` and the card from it."""
     pipeline = DiffusionPipeline.from_pretrained(folder / "video_model")
     pipeline.set_progress_bar_config(disable=True)
@@ -119,7 +122,7 @@ def measure(folder: Path) -> dict[str, object]:
         "machine": f"{platform.machine()}, torch {torch.__version__}",
     }
     (folder / "quality.json").write_text(json.dumps(report, indent=1) + "\n")
-    write_card(folder / "README.md", report, STEPS, CLIPS)
+    write_card(folder / "README.md", report, steps, clips)
     return report
 
 
