@@ -96,7 +96,7 @@ def test_the_card_is_what_was_measured(tmp_path, card):
 def test_every_checkpoint_can_be_trained_from_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(video_model, "SHARD", 64)
     monkeypatch.setattr(train, "CLIPS", 64)
-    monkeypatch.setattr(train, "measure", lambda folder: {})
+    monkeypatch.setattr(train, "measure", lambda folder, steps, clips: {})
     train.train_world(tmp_path / "out", tmp_path / "work", steps=dict.fromkeys(train.STEPS, 1))
     for name in (*train.TRAINERS, "video_model"):
         assert list((tmp_path / "out" / name).rglob("*.safetensors")), name

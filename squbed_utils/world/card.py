@@ -23,9 +23,10 @@ empty, two in ten leave attributes out. All other models saw the whole world. Se
 (model, step), so an interrupted run ends where an uninterrupted one does.
 
 The shipped set took about three hours on two shared CPU cores, two models at a time. Two parts
-were trained in stages rather than in one go: the VAE, with its decoder, saw paths anywhere in the
-frame (and, for its first 2,200 steps, shapes 5 % to 17 % smaller), and the transformer had its
-schedule extended on the way, from 4,000 steps. All others are what `squbed train-world` makes.
+were trained in stages rather than in one go: the VAE saw paths anywhere in the frame (and, for its
+first 2,200 steps, shapes 5 % to 17 % smaller), as its decoder did for 1,200 steps; and decoder and
+transformer had their schedules extended on the way, the latter from 4,000 steps. All others are
+what `squbed train-world` makes.
 
 | coverage | shapes |
 |---|---|

@@ -22,7 +22,7 @@ STEPS = {
     "recogniser": 2600,
     "lpips_backbone": 1000,
     "vae": 2700,
-    "decoder": 1200,
+    "decoder": 2600,
     "transformer": 7000,
 }
 """Optimiser steps of each part; the order is the order of training."""
