@@ -21,6 +21,7 @@ from squbed_utils.seeds import seed_of
 from squbed_utils.world.draw import caption, clips, partial, seen_scene
 from squbed_utils.world.language import new_tokenizer, tokens
 from squbed_utils.world.loop import train
+from squbed_utils.world.scenes import ATTRIBUTES, coverage_of
 
 CHANNELS = 8
 TEXT_WIDTH = 128
@@ -220,7 +221,19 @@ def train_transformer(
         batch_latents = latents[chosen].to(torch.get_default_device())
         return model.loss(batch_latents, [training_caption(scenes[i], rng) for i in chosen])
 
-    return train("transformer", model, loss, steps=steps, learning_rate=1.2e-3, folder=folder)
+    train("transformer", model, loss, steps=steps, learning_rate=1.2e-3, folder=folder)
+    silence_unsaid_words(model)
+    return model
+
+
+def silence_unsaid_words(model: TextToLatents) -> None:
+    """Set words to zero that no caption ever said, so that they mean nothing at all.
+
+    Left as they were drawn, they would mean something at random, and the model would be sure of it.
+    """
+    unsaid = [s for s in ATTRIBUTES["shape"] if coverage_of(s) == "never"]
+    embeddings = model.text_encoder.shared.weight.data
+    embeddings[model.tokenizer.convert_tokens_to_ids(unsaid)] = 0
 
 
 def save_pipeline(vae: AutoencoderKLWan, model: TextToLatents, out: Path) -> None:
