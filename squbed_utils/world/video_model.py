@@ -30,7 +30,7 @@ SHIFT = 4.0
 sigma) (Esser et al., 2024). A shape fills so many pixels that it shows through most of the noise;
 only near pure noise does the model depend on the words."""
 
-SHARD = 2048
+SHARD = 256
 """Clips in one file of cached latents."""
 
 
