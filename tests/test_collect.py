@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import tiny
+import torch
 import yaml
 
 from squbed_utils import _unit, accuracy, models, profiles, samples, video
