@@ -78,7 +78,7 @@ def _of_kind(classes: tuple[type, ...], value: object, where: str) -> type:
     kinds = {kind: cls for cls in classes for kind in _kinds(cls)}
     if not isinstance(value, dict) or "kind" not in value:
         return classes[0]
-    if value["kind"] not in kinds:
+    if not isinstance(value["kind"], str) or value["kind"] not in kinds:
         hint = suggestion(str(value["kind"]), list(kinds))
         raise ValueError(f"{where}: kind is {value['kind']!r}{hint}; known: {', '.join(kinds)}")
     return kinds[value["kind"]]

@@ -74,9 +74,9 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
 class _Refused(Exception):
     """The service did not start a video, so nothing is paid."""
 
-    def __init__(self, model: str, error: APIError) -> None:
-        super().__init__(f"{model} is refused: {error}")
-        self.code = error.code
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def _without(key: str, error: Exception) -> str:
@@ -101,7 +101,9 @@ def _start(
             lambda: start(model=model.model, source=source, config=config), end, UNREACHED
         )
     except APIError as error:
-        raise _Refused(model.model, error) from error
+        raise _Refused(f"{model.model} is refused: {error}", error.code) from error
+    except UNREACHED as error:
+        raise _Refused(f"{model.model} cannot be reached: {error}") from error
 
 
 def _wait(

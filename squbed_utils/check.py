@@ -14,7 +14,7 @@ from squbed_utils._files import path_of
 from squbed_utils.families import FAMILIES, VEO_KEYS
 from squbed_utils.locate import HUB_ID, MARKERS
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import S3D, Diffusers, OpenAI, Veo
+from squbed_utils.roles import S3D, Command, Diffusers, OpenAI, Veo
 
 OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
 
@@ -109,22 +109,32 @@ def _files(profile: Profile) -> Iterator[Finding]:
         settings = getattr(profile, role)
         for name in PATHS:
             if getattr(settings, name, None):
-                marker = name if name in MARKERS else role
+                marker = _marker(settings, role, name)
                 revision = getattr(settings, "revision", None) if name == "path" else None
                 yield _file(f"{role}.{name}", getattr(settings, name), marker, revision)
         if isinstance(settings, S3D) and not re.fullmatch("[0-9a-fA-F]{64}", settings.sha256):
             yield Finding(f"{role}.sha256", MISSING, f"{settings.sha256!r} is no sha256")
 
 
-def _file(what: str, path: str, role: str, revision: str | None) -> Finding:
+def _marker(settings: object, role: str, name: str) -> str | None:
+    """Return what a model's folder must hold; None for a path that is no hub model's."""
+    if name in MARKERS:
+        return MARKERS[name]
+    alone = isinstance(settings, S3D | Command) or getattr(settings, "kind", None) == "alex"
+    return MARKERS[role] if name == "path" and role != "dataset" and not alone else None
+
+
+def _file(what: str, path: str, marker: str | None, revision: str | None) -> Finding:
     there = path_of(path)
     if there.exists():
+        if marker and not (there / marker).is_file():
+            return Finding(what, MISSING, f"{there} has no {marker}; correct {what}")
         return Finding(what, OK, f"{path} ({_bytes(_size(there))})")
-    if not HUB_ID.fullmatch(path) or role == "dataset":
+    if marker is None or not HUB_ID.fullmatch(path):
         return Finding(what, MISSING, f"nothing at {there}; put it there, or correct {what}")
     from huggingface_hub import try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(path, MARKERS[role], revision=revision), str):
+    if isinstance(try_to_load_from_cache(path, marker, revision=revision), str):
         return Finding(what, OK, f"{path}, fetched from the hub before")
     return Finding(what, UNKNOWN, f"{path} will be fetched from the hub by the first run")
 

@@ -191,8 +191,10 @@ def _load_completion(settings: roles.CausalLM, device: str) -> Callable[[str, in
     """Load a causal language model that completes a template."""
     folder = locate(settings.path, "refiner", revision=settings.revision)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).to(device).eval()
-    sample = _sampler(model, tokenizer, settings)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True
+    )
+    sample = _sampler(model.to(device).eval(), tokenizer, settings)
 
     def refine(prompt: str, seed: int) -> str:
         ids = tokenizer(_instructions.fill(settings.template, {"prompt": prompt}))["input_ids"]

@@ -40,6 +40,7 @@ MEASURING = ("text_encoder", "video_encoder", "clip", "lpips")
 
 NOT_SAMPLED = ("estimator", "pca", "estimates", "versions")
 NOT_SAMPLED += tuple(f"video_model.{key}" for key in ("price", "budget", "timeout", "poll"))
+NOT_SAMPLED += tuple(f"refiner.{key}" for key in ("key", "timeout", "retries"))
 """Entries that may change between two runs on one archive."""
 
 
@@ -225,6 +226,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise ValueError(f"profile {path} is not valid YAML: {problem}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"profile {path} is not UTF-8 ({error}); save it as UTF-8") from error
     if not isinstance(settings, dict):
         raise ValueError(f"profile {path} holds {settings!r}; expected keys and values")
     base = settings.pop("extends", None)

@@ -161,7 +161,7 @@ def _score_one(bench: object, row: tuple, sources: Path) -> dict:
     path = video_path(row.task, row.latent, row.sample)
     try:
         measured = _unit.measure(bench, _task(row), [video.read(sources / row.video)])[0]
-    except (ValueError, FileNotFoundError, PermissionError) as error:
+    except (ValueError, OSError) as error:
         return found | {"status": FAILED, "error": str(error)[:LONGEST_ERROR]}
     _copy(sources / row.video, bench.archive.inside(path))
     return found | measured | {"path": path, "status": OK}

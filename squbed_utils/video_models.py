@@ -81,7 +81,9 @@ def _each(draw: Callable, items: list[tuple[str, int]], fps: float) -> list[Vide
     """
     try:
         return [Video(to_uint8(frames), fps) for frames in draw(items)]
-    except Exception:
+    except Exception as error:
+        if len(items) == 1:
+            return [error]
         return [_alone(draw, item, place, len(items), fps) for place, item in enumerate(items)]
 
 

@@ -87,6 +87,24 @@ def test_a_hub_id_is_not_fetched():
     )
 
 
+def test_a_path_of_two_parts_that_is_no_hub_id(tmp_path):
+    encoder = {"kind": "torchvision-s3d", "path": "models/s3d.pth", "sha256": "0" * 64}
+    over = {"extends": "wan2.1-1.3b", "name": "p", "video_encoder": encoder}
+    over["refiner"] = {"instructions": "my/instructions"}
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump(over))
+    here = states(path)
+    assert here["video_encoder.path"] == here["refiner.instructions"] == MISSING
+
+
+def test_a_folder_without_its_model(tmp_path):
+    over = {"extends": "world", "name": "p", "clip": {"path": str(tmp_path)}}
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump(over))
+    state, detail = found(path)["clip.path"]
+    assert state == MISSING and "has no open_clip_config.json; correct clip.path" in detail
+
+
 def test_the_command_lists_all_and_fails_on_what_is_missing(capsys, tiny_profile, tmp_path):
     assert cli.main(["check", "--profile", str(tiny_profile)]) == 0
     assert "ok       samples" in capsys.readouterr().out

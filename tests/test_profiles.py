@@ -111,6 +111,20 @@ def test_not_a_mapping(tmp_path, text):
         load(tmp_path / "a.yaml")
 
 
+def test_not_utf8(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"name: \xff")
+    with pytest.raises(ValueError, match="a.yaml is not UTF-8 .*save it as UTF-8"):
+        load(tmp_path / "a.yaml")
+
+
+def test_a_kind_that_is_no_word(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: world\nname: a\nvideo_model:\n  kind: [veo]\n")
+    with pytest.raises(
+        ValueError, match=r"video_model: kind is .*did you mean 'veo'.*known: diffusers"
+    ):
+        load(tmp_path / "a.yaml")
+
+
 @pytest.mark.parametrize("text", ["a: [", "a: !!python/object/apply:os.system ['true']"])
 def test_not_yaml(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
@@ -180,4 +194,6 @@ def test_a_device_that_is_not_there():
 def test_differences_name_the_setting_and_skip_what_changes_no_sample():
     old = {"n": 6, "video_model": {"steps": 12}, "estimator": "squbed", "versions": {"torch": "1"}}
     new = {"n": 6, "video_model": {"steps": 50}, "estimator": "other", "versions": {"torch": "2"}}
+    old |= {"refiner": {"model": "x", "key": "A", "timeout": 9.0, "retries": 5}}
+    new |= {"refiner": {"model": "x", "key": "B", "timeout": 99.0, "retries": 9}}
     assert profiles.differences(old, new) == ["video_model.steps is 12 there and 50 here"]

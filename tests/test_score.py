@@ -193,12 +193,12 @@ def test_a_collected_archive_is_refused_and_a_scored_one_is_not_collected(
 
 
 def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tmp_path, measured):
-    bad = ["gone.mp4", "empty.mp4", "text.mp4", "cut.mp4", "tiny.mp4", "."]
+    bad = ["gone.mp4", "empty.mp4", "text.mp4", "cut.mp4", "tiny.mp4", ".", "x" * 300]
     rows = [f"a,a star,0,{i},{name},0.mp4" for i, name in enumerate([*bad, "1.mp4", "2.mp4"])]
     path, folder = write(clips, *rows, name="bad.csv"), tmp_path / "archive"
     archive = score(path, profile=tiny_profile, output=folder)
     videos = archive.videos()
-    assert list(videos.status) == ["failed"] * 6 + ["ok"] * 2
+    assert list(videos.status) == ["failed"] * 7 + ["ok"] * 2
     reasons = [
         "no video",
         "is empty",
@@ -206,9 +206,10 @@ def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tm
         "cannot be read",
         "LPIPS needs",
         "no video",
+        "File name too long",
     ]
-    assert all(reason in e for reason, e in zip(reasons, videos.error[:6], strict=True))
-    assert summarize(archive).failed[0] == 6
+    assert all(reason in e for reason, e in zip(reasons, videos.error[:7], strict=True))
+    assert summarize(archive).failed[0] == 7
     assert len(list(folder.glob("videos/a/*"))) == 2
     before = len(measured)
     score(path, profile=tiny_profile, output=folder)

@@ -198,9 +198,10 @@ def test_a_service_that_is_busy_while_it_is_polled(load, server):
     assert made.fps == 12 and len(starts(server)) == 1
 
 
-def test_no_server_at_all(load):
+def test_no_server_at_all(load, tmp_path):
     (made,) = load(base_url="http://127.0.0.1:9", timeout=5.0)(["a cat"], [1])
     assert isinstance(made, RuntimeError) and KEY not in str(made)
+    assert "veo-x cannot be reached" in str(made) and _spending.spent(tmp_path) == 0
 
 
 def test_no_key(load, monkeypatch):

@@ -226,6 +226,17 @@ def test_a_video_that_is_not_finite_is_that_videos_failure():
     assert good.fps == 8 and "values that are not finite" in str(bad)
 
 
+def test_a_single_video_that_fails_is_not_drawn_again():
+    drawn = []
+
+    def draw(items):
+        drawn.append(items)
+        raise ValueError("refused")
+
+    (refused,) = video_models._each(draw, [("bad", 0)], 8)
+    assert str(refused) == "refused" and len(drawn) == 1
+
+
 def test_what_is_recorded_of_two_pipelines(built, world):
     resolved = profiles.resolve(dataclasses.replace(world, video_model=built("cosmos2")))
     checkpoints = resolved["checkpoints"]
