@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from squbed_utils import video
-from squbed_utils.families import PLACEHOLDER
+from squbed_utils._instructions import fill
 from squbed_utils.locate import code_folder
 from squbed_utils.roles import Command
 from squbed_utils.video import Video
@@ -62,7 +62,8 @@ def run(model: Command, folder: Path, prompt: str, seed: int) -> Video:
         output.mkdir()
         values = vars(model) | {"path": folder, "output": output}
         values |= {"prompt": prompt, "seed": seed % 2**32}
-        words = [PLACEHOLDER.sub(lambda m: _text(values[m[1]]), word) for word in model.command]
+        texts = {name: _text(value) for name, value in values.items()}
+        words = [fill(word, texts) for word in model.command]
         _run(words, folder, model.timeout, log)
         found = sorted(output.rglob("*.mp4"))
         if len(found) != 1:

@@ -1,9 +1,9 @@
 """What each kind of video model takes, as one small table, checked when a profile is loaded."""
 
-import re
 from dataclasses import dataclass
 
 from squbed_utils._files import path_of
+from squbed_utils._instructions import FIELD
 from squbed_utils._schema import suggestion
 from squbed_utils.roles import Command, Diffusers, Veo, VideoModel
 
@@ -82,8 +82,6 @@ PLACEHOLDERS += ("output",)
 NEEDED = ("prompt", "seed", "output")
 """Without these the command could not make the video asked for, or hand it over."""
 
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
-
 VEO_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 """Environment variables that may hold the key, in the order of looking."""
 
@@ -156,7 +154,7 @@ def _check_command(model: Command, where: str) -> None:
     words = model.command
     if not words or not all(isinstance(word, str) for word in words):
         raise ValueError(f"{where}: command is {words!r}; expected a list of words, in quotes")
-    found = {name for word in words for name in PLACEHOLDER.findall(word)}
+    found = {name for word in words for name in FIELD.findall(word)}
     for name in sorted(found - set(PLACEHOLDERS)):
         known = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
         raise ValueError(

@@ -12,6 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from squbed_utils import video
+from squbed_utils._clips import SMALLEST
 from squbed_utils._schema import suggestion
 from squbed_utils.estimators import LEAST_LATENTS
 from squbed_utils.tasks import SAFE_ID
@@ -20,9 +21,6 @@ REQUIRED = ("task", "prompt", "latent", "sample", "video", "reference")
 OPTIONAL = ("latent_prompt", "category", "vagueness_rank")
 OF_A_TASK = ("prompt", "reference", "category", "vagueness_rank")
 """Columns that are the same in all rows of a task."""
-
-SMALLEST_SIDE = 31
-"""Pixels, that LPIPS needs."""
 
 MOST_SHOWN = 20
 
@@ -185,8 +183,8 @@ def _wrong_references(rows: list[tuple[int, Row]], folder: Path) -> Iterator[tup
         except (ValueError, OSError) as error:
             yield line, f"reference: {error}"
             continue
-        if min(height, width) < SMALLEST_SIDE:
-            least = f"{SMALLEST_SIDE} x {SMALLEST_SIDE}"
+        if min(height, width) < SMALLEST:
+            least = f"{SMALLEST} x {SMALLEST}"
             yield line, f"reference has frames of {height} x {width}; LPIPS needs {least} pixels"
 
 

@@ -38,6 +38,9 @@ from squbed_utils.video import Video
 
 OK, FAILED = "ok", "failed"
 
+LONGEST_ERROR = 500
+"""Characters of a failed video's error that are stored."""
+
 SHARD = pa.schema(
     [
         ("task", pa.string()),

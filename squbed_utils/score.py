@@ -12,13 +12,19 @@ from squbed_utils import profiles, video
 from squbed_utils._files import replacing
 from squbed_utils._filling import held, is_new, warn_of_versions
 from squbed_utils.profiles import MEASURING, Profile
-from squbed_utils.samples import FAILED, OK, Archive, open_archive, reference_path, video_path
+from squbed_utils.samples import (
+    FAILED,
+    LONGEST_ERROR,
+    OK,
+    Archive,
+    open_archive,
+    reference_path,
+    video_path,
+)
 from squbed_utils.tasks import Task
 
 RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
 """What of a profile bears on videos that it did not generate."""
-
-LONGEST_ERROR = 500
 
 
 def score(
