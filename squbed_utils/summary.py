@@ -75,22 +75,47 @@ def summarize(
     UserWarning
         If tasks are left out; they are named.
     """
-    tasks = archive.tasks()
-    usable = {task: _usable(*archive.embeddings(task)) for task in tasks.task}
-    kept = _without_thin_tasks(usable)
-    if archive.profile.get("pca"):
-        kept = _projected(kept, archive.profile["pca"])
     estimates = {
         task: estimate(*embeddings, estimator=estimator, confidence=confidence)
-        for task, embeddings in kept.items()
+        for task, embeddings in usable_embeddings(archive).items()
     }
     check_comparable(estimates.values())
     table = pd.DataFrame({task: _row(u) for task, u in estimates.items()}).T
     table = table.infer_objects().rename_axis("task").reset_index()
     table = table.astype({f"{t}{part}": float for t in TERMS for part in ("", "_low", "_high")})
-    labels = tasks.drop(columns="reference")
+    labels = archive.tasks().drop(columns="reference")
     table = labels.merge(table, on="task").merge(_accuracy(archive), on="task")
     return table.merge(_truth(archive), on="task") if truth else table
+
+
+def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
+    """Return the embeddings of each task that can be estimated.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one; a `pca` in its profile is applied to all tasks together.
+
+    Returns
+    -------
+    dict
+        Task -> (text, videos): text float (n, d_t), or None where latent prompts are not known;
+        videos a list of n arrays (m_i, d_v), m_i >= 2.
+
+    Raises
+    ------
+    ValueError
+        If no task is left.
+
+    Warns
+    -----
+    UserWarning
+        As `summarize`.
+    """
+    usable = {task: _usable(*archive.embeddings(task)) for task in archive.tasks().task}
+    kept = _without_thin_tasks(usable)
+    dimensions = archive.profile.get("pca")
+    return _projected(kept, dimensions) if dimensions else kept
 
 
 def as_text(table: pd.DataFrame) -> str:
@@ -150,7 +175,7 @@ def _without_thin_tasks(usable: dict[str, Embeddings]) -> dict[str, Embeddings]:
         warnings.warn(
             f"{len(thin)} of {len(usable)} tasks left out for want of videos: {', '.join(thin)}",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return kept
 
