@@ -78,6 +78,37 @@ def _scaled_rows(
     return x / scale[..., None]
 
 
+def finite_vector(values: ArrayLike, name: str) -> np.ndarray:
+    """Return finite numbers of shape (n,), n >= 1, as floats."""
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"{name} has shape {values.shape}; expected (n,), not empty")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise ValueError(
+            f"{name}[{bad[0]}] is {values[bad[0]]} ({bad.size} of {values.size} are not finite); "
+            "drop those tasks from every input, and say how many"
+        )
+    return values
+
+
+def task_pair(uncertainty: ArrayLike, accuracy: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return two vectors that a rank correlation can be computed of."""
+    x, y = finite_vector(uncertainty, "uncertainty"), finite_vector(accuracy, "accuracy")
+    if x.size != y.size:
+        raise ValueError(
+            f"uncertainty has {x.size} values and accuracy {y.size}; expected one of each a task"
+        )
+    if x.size < 3:
+        raise ValueError(f"n = {x.size} tasks; a rank correlation needs at least 3")
+    for name, v in (("uncertainty", x), ("accuracy", y)):
+        if v.min() == v.max():
+            raise ValueError(
+                f"{name} is {v[0]} for all {v.size} tasks; a constant has no rank correlation"
+            )
+    return x, y
+
+
 def check_task(
     text: ArrayLike | None, videos: ArrayLike | Sequence[ArrayLike]
 ) -> tuple[np.ndarray | None, np.ndarray | list[np.ndarray], tuple[int, ...]]:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from squbed_utils._checks import require_generator
+from squbed_utils._checks import finite_vector, require_generator, task_pair
+from squbed_utils.resampling import pair_signs, resampled_taus, task_counts
 
 EXACT_MAX_N = 33  # scipy's own limit for the exact null distribution of tau
 
@@ -120,7 +121,7 @@ def kendall(
     (-1.0, 0.083)
 
     """
-    x, y = _pair(uncertainty, accuracy)
+    x, y = task_pair(uncertainty, accuracy)
     if not 0 < confidence < 1 or n_bootstrap < 1:
         raise ValueError(
             f"confidence is {confidence} and n_bootstrap {n_bootstrap}; "
@@ -175,7 +176,7 @@ def lowest(values: ArrayLike, *, k: int | None = None, fraction: float | None = 
     [1, 3]
 
     """
-    values = _vector(values, "values")
+    values = finite_vector(values, "values")
     if (k is None) == (fraction is None):
         raise ValueError(f"k is {k} and fraction is {fraction}; give exactly one of them")
     if fraction is not None:
@@ -231,8 +232,8 @@ def tau_by_subset(
 
     """
     require_generator(rng)
-    x, y = _pair(uncertainty, accuracy)
-    by = _vector(by, "by")
+    x, y = task_pair(uncertainty, accuracy)
+    by = finite_vector(by, "by")
     if by.size != x.size:
         raise ValueError(f"by has {by.size} values and uncertainty {x.size}; expected one a task")
     rows = []
@@ -273,41 +274,12 @@ def auroc(score_negative: ArrayLike, score_positive: ArrayLike) -> Auroc:
     0.875
 
     """
-    low = _vector(score_negative, "score_negative")
-    high = _vector(score_positive, "score_positive")
+    low = finite_vector(score_negative, "score_negative")
+    high = finite_vector(score_positive, "score_positive")
     if low.min() == low.max() == high.min() == high.max():
         return Auroc(0.5, 1.0)
     result = stats.mannwhitneyu(high, low, alternative="two-sided")
     return Auroc(float(result.statistic / (low.size * high.size)), float(result.pvalue))
-
-
-def _vector(values: ArrayLike, name: str) -> np.ndarray:
-    values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or values.size == 0:
-        raise ValueError(f"{name} has shape {values.shape}; expected (n,), not empty")
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        raise ValueError(
-            f"{name}[{bad[0]}] is {values[bad[0]]} ({bad.size} of {values.size} are not finite); "
-            "drop those tasks from every input, and say how many"
-        )
-    return values
-
-
-def _pair(uncertainty: ArrayLike, accuracy: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    x, y = _vector(uncertainty, "uncertainty"), _vector(accuracy, "accuracy")
-    if x.size != y.size:
-        raise ValueError(
-            f"uncertainty has {x.size} values and accuracy {y.size}; expected one of each a task"
-        )
-    if x.size < 3:
-        raise ValueError(f"n = {x.size} tasks; a rank correlation needs at least 3")
-    for name, v in (("uncertainty", x), ("accuracy", y)):
-        if v.min() == v.max():
-            raise ValueError(
-                f"{name} is {v[0]} for all {v.size} tasks; a constant has no rank correlation"
-            )
-    return x, y
 
 
 def _tied_pairs(values: np.ndarray) -> int:
@@ -315,14 +287,9 @@ def _tied_pairs(values: np.ndarray) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
-def _pair_signs(values: np.ndarray) -> np.ndarray:
-    """Return sign(v_i - v_j), shape (n, n)."""
-    return np.sign(values[:, None] - values)
-
-
 def _null_distribution(x: np.ndarray, y: np.ndarray, n_ties: int) -> str:
     """Return the choice of scipy's method="auto", so that it can be reported."""
-    discordant = int((_pair_signs(x) * _pair_signs(y) < 0).sum()) // 2
+    discordant = int((pair_signs(x) * pair_signs(y) < 0).sum()) // 2
     few = min(discordant, x.size * (x.size - 1) // 2 - discordant) <= 1
     exact = n_ties == 0 and (x.size <= EXACT_MAX_N or few)
     return "exact" if exact else "asymptotic"
@@ -331,20 +298,13 @@ def _null_distribution(x: np.ndarray, y: np.ndarray, n_ties: int) -> str:
 def _bootstrap_interval(
     x: np.ndarray, y: np.ndarray, rng: np.random.Generator, n_bootstrap: int, confidence: float
 ) -> tuple[tuple[float, float], int]:
-    """Return the percentile interval of tau over resampled tasks, and how many had no tau.
-
-    A resample is a vector c of multiplicities; C - D and the untied pairs are the quadratic
-    forms c' S c / 2 in the sign matrices, so all resamples cost three matrix products.
-    """
-    counts = rng.multinomial(x.size, np.full(x.size, 1 / x.size), size=n_bootstrap).astype(float)
-    sx, sy = _pair_signs(x), _pair_signs(y)
-    both, in_x, in_y = ((counts @ s * counts).sum(axis=1) for s in (sx * sy, sx**2, sy**2))
-    defined = (in_x > 0) & (in_y > 0)
-    if not defined.any():
+    """Return the percentile interval of tau over resampled tasks, and how many had no tau."""
+    (taus,) = resampled_taus(x[None], y, task_counts(x.size, n_bootstrap, rng))
+    taus = taus[np.isfinite(taus)]
+    if not taus.size:
         raise ValueError(f"none of {n_bootstrap} resamples has a tau; raise n_bootstrap")
-    taus = both[defined] / np.sqrt(in_x[defined] * in_y[defined])
     lo, hi = np.quantile(taus, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return (float(lo), float(hi)), int(n_bootstrap - defined.sum())
+    return (float(lo), float(hi)), int(n_bootstrap - taus.size)
 
 
 def _correlation(test: Callable, x: np.ndarray, y: np.ndarray) -> Correlation:
