@@ -10,17 +10,14 @@ not show a tau that any reference would give: videos that scatter lie, on averag
 any reference. That needs every video scored against other tasks' references.
 """
 
-import warnings
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from squbed_utils.panels import LEAST_TASKS, METRICS, better_is_higher
+from squbed_utils.leaderboard_rows import Rows
 from squbed_utils.ranking import (
-    auroc_at,
     aurc,
+    auroc_at,
     bootstrap_interval,
     bootstrap_pvalue,
     holm,
@@ -28,122 +25,12 @@ from squbed_utils.ranking import (
     rejection_curve,
 )
 from squbed_utils.resampling import permuted_taus, resampled_taus, task_counts
-from squbed_utils.samples import OK, Archive
 from squbed_utils.seeds import seed_of
-from squbed_utils.summary import TERMS
 
 BASELINE = "squbed"
 """What every other estimator is compared with, component by component."""
 
 N_RESAMPLES, N_PERMUTATIONS = 2000, 1000
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Scores of the same tasks, a row for each estimator and component.
-
-    Attributes
-    ----------
-    labels : DataFrame
-        estimator, component; k rows.
-    scores : ndarray, shape (k, n)
-        Higher = less certain.
-    accuracy : Series of float, length n
-        By task; higher = better. Named after the metric.
-
-    """
-
-    labels: pd.DataFrame
-    scores: np.ndarray
-    accuracy: pd.Series
-
-    def baseline_of(self, row: int) -> int | None:
-        """Return the row of S-QUBED's same component; None if there is none or it is this."""
-        same = self.labels.component == self.labels.component[row]
-        found = np.flatnonzero(same & (self.labels.estimator == BASELINE))
-        return None if not found.size or found[0] == row else int(found[0])
-
-
-def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
-    """Return each task's mean accuracy over its videos.
-
-    Parameters
-    ----------
-    archive : Archive
-        A finished one.
-    metric : str
-        An accuracy; LPIPS is negated. Empty: CLIP to the reference, or where no task has a
-        reference CLIP to the prompt.
-
-    Returns
-    -------
-    Series
-        By task, named after the metric; higher = better. Tasks without it are left out.
-
-    Raises
-    ------
-    ValueError
-        If the metric is unknown or no task has it.
-    """
-    videos = archive.videos()
-    means = videos[videos.status == OK].groupby("task", sort=False)[list(METRICS)].mean()
-    if not metric:
-        metric = "clip_reference" if means.clip_reference.notna().any() else "clip_prompt"
-    found = better_is_higher(means, metric).dropna().rename(metric)
-    if found.empty:
-        known = ", ".join(m for m in METRICS if means[m].notna().any())
-        raise ValueError(
-            f"no task of {archive.folder} has the accuracy {metric!r}, which needs reference "
-            f"videos; there is: {known or 'none'}"
-        )
-    return found
-
-
-def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
-    """Line up scores and accuracies.
-
-    Missing data: tasks without an accuracy are left out of every row, and a row that does not
-    have every other task, or is constant, is left out; each is warned of.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        As `scores.score_tasks`.
-    accuracy : Series
-        As `mean_accuracy`.
-
-    Returns
-    -------
-    Rows
-
-    Raises
-    ------
-    ValueError
-        If fewer than three tasks are left, all have one accuracy, a score is not finite, or no
-        row is left.
-
-    Warns
-    -----
-    UserWarning
-        Naming what is left out.
-    """
-    tasks = [task for task in scores.task.drop_duplicates() if task in accuracy.index]
-    accuracy = accuracy[tasks]
-    _refuse_few(accuracy)
-    _warn(set(scores.task) - set(tasks), f"tasks left out for want of {accuracy.name}")
-    _refuse_not_finite(scores)
-    keys = ["estimator", "component"]
-    order = scores[keys].drop_duplicates()
-    wide = scores.pivot(index=keys, columns="task", values="value").reindex(columns=tasks)
-    wide = wide.loc[pd.MultiIndex.from_frame(order)]
-    incomplete = wide.isna().any(axis=1)
-    constant = ~incomplete & (wide.max(axis=1) == wide.min(axis=1))
-    _warn(_names(wide[incomplete]), "rows left out: they lack tasks that others have")
-    _warn(_names(wide[constant]), "rows left out: they are the same for every task")
-    kept = wide[~incomplete & ~constant]
-    if kept.empty:
-        raise ValueError("no estimator has different values for the tasks; nothing to compare")
-    return Rows(kept.index.to_frame(index=False), kept.to_numpy(), accuracy)
 
 
 def compare(
@@ -192,20 +79,21 @@ def compare(
     null = permuted_taus(rows.scores, y, n_permutations, _rng("permutations"))
     table = rows.labels.assign(tau=tau, **_intervals(taus, confidence), pvalue=pvalue)
     table = table.assign(holm=holm(pvalue), **_intervals(null, confidence, "null_"))
-    table = table.join(differences(rows, tau, taus, confidence=confidence))
+    table = table.join(differences(rows.labels, tau, taus, confidence=confidence))
     table = table.join(pd.DataFrame([_sorting(x, y, threshold) for x in rows.scores]))
     shared = {"accuracy": rows.accuracy.name, "threshold": threshold, "n": y.size}
     return table.assign(**shared, confidence=confidence)
 
 
 def differences(
-    rows: Rows, values: np.ndarray, replicates: np.ndarray, *, confidence: float
+    labels: pd.DataFrame, values: np.ndarray, replicates: np.ndarray, *, confidence: float
 ) -> pd.DataFrame:
     """Compare each row with S-QUBED's same component, on the same resamples.
 
     Parameters
     ----------
-    rows : Rows
+    labels : DataFrame
+        estimator, component; k rows.
     values : ndarray, shape (k,)
         What is compared.
     replicates : ndarray, shape (k, n_resamples)
@@ -220,8 +108,10 @@ def differences(
     """
     columns = ["difference", "difference_low", "difference_high", "difference_pvalue"]
     found = pd.DataFrame(np.nan, index=range(len(values)), columns=columns)
-    for row in range(len(values)):
-        base = rows.baseline_of(row)
+    baselines = labels.index[labels.estimator == BASELINE]
+    base_of = {labels.component[row]: row for row in baselines}
+    for row in found.index.difference(baselines):
+        base = base_of.get(labels.component[row])
         if base is not None:
             paired = replicates[row] - replicates[base]
             interval = bootstrap_interval(paired, confidence)
@@ -286,48 +176,9 @@ def _rng(purpose: str) -> np.random.Generator:
     return np.random.default_rng(seed_of("leaderboard", purpose))
 
 
-def _refuse_few(accuracy: pd.Series) -> None:
-    if len(accuracy) < LEAST_TASKS:
-        raise ValueError(
-            f"{len(accuracy)} tasks have scores and {accuracy.name}; a rank correlation needs at "
-            f"least {LEAST_TASKS}"
-        )
-    if accuracy.min() == accuracy.max():
-        raise ValueError(
-            f"{accuracy.name} is {accuracy.iloc[0]:g} for all {len(accuracy)} tasks; choose an "
-            "accuracy that differs between them"
-        )
-
-
-def _refuse_not_finite(scores: pd.DataFrame) -> None:
-    bad = scores[~np.isfinite(scores.value)]
-    if not bad.empty:
-        first = bad.iloc[0]
-        raise ValueError(
-            f"{first.estimator}'s {first.component} of task {first.task!r} is {first.value} "
-            f"({len(bad)} scores are not finite); mend the estimator or leave it out"
-        )
-
-
 def _refuse_options(confidence: float, n_resamples: int, n_permutations: int) -> None:
     if not 0 < confidence < 1 or n_resamples < 1 or n_permutations < 1:
         raise ValueError(
             f"confidence is {confidence}, n_resamples {n_resamples} and n_permutations "
             f"{n_permutations}; expected confidence between 0 and 1, the others at least 1"
         )
-
-
-def _warn(names: set[str], what: str) -> None:
-    if names:
-        warnings.warn(
-            f"{len(names)} {what}: {', '.join(sorted(names))}", UserWarning, stacklevel=3
-        )
-
-
-def _names(wide: pd.DataFrame) -> set[str]:
-    return {f"{estimator} {component}" for estimator, component in wide.index}
-
-
-def ordered_components(table: pd.DataFrame) -> list[str]:
-    """Return the components that a table has, in the paper's order."""
-    return [term for term in TERMS if term in set(table.component)]
