@@ -37,6 +37,8 @@ class Notebook:
         All names in its cell tagged ``parameters``.
     figures, tables : tuple of str
         What it writes: ``<figure>.pdf`` and ``.png``, and ``data/<table>.csv``.
+    latex : tuple of str
+        Tables that it also writes as ``data/<table>.tex``.
     truth_figures, truth_tables : tuple of str
         What it writes in addition where the archive has a truth.
     published : bool
@@ -50,6 +52,7 @@ class Notebook:
     parameters: tuple[str, ...]
     figures: tuple[str, ...]
     tables: tuple[str, ...]
+    latex: tuple[str, ...] = ()
     truth_figures: tuple[str, ...] = ()
     truth_tables: tuple[str, ...] = ()
     published: bool = True
@@ -65,7 +68,8 @@ class Notebook:
         figures = self.figures + self.truth_figures * truth
         tables = self.tables + self.truth_tables * truth
         drawn = [folder / f"{name}.{kind}" for name in figures for kind in ("pdf", "png")]
-        return drawn + [folder / "data" / f"{name}.csv" for name in tables]
+        files = [f"{name}.csv" for name in tables] + [f"{name}.tex" for name in self.latex]
+        return drawn + [folder / "data" / name for name in files]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Figures 1 to 5 and their parts: axes from tables, figures from axes, and one way to save.
+"""Figures 1 to 5, and further ones: axes from tables, figures from axes, and one way to save.
 
 Nothing here computes a result, shows or saves, but `save`. Every label, count, p-value and
 interval comes from the data given. `plot_*` draw one panel, `figure_*` a whole figure.
@@ -7,6 +7,13 @@ interval comes from the data given. `plot_*` draw one panel, `figure_*` a whole 
 from squbed_utils.figures_answer import figure_answer
 from squbed_utils.figures_cases import figure_1, figure_2, plot_positions, plot_terms
 from squbed_utils.figures_frames import Example, contact_sheet, plot_frames
+from squbed_utils.figures_leaderboard import (
+    figure_leaderboard,
+    figure_rejection,
+    figure_signals,
+    plot_forest,
+    plot_rejection,
+)
 from squbed_utils.figures_panels import figure_panels, plot_points
 from squbed_utils.figures_style import COVERAGE_COLOURS, DOUBLE, SINGLE, STYLE, save
 from squbed_utils.figures_truth import figure_subset_size, figure_truth, plot_curve, plot_taus
@@ -21,13 +28,18 @@ __all__ = [
     "figure_1",
     "figure_2",
     "figure_answer",
+    "figure_leaderboard",
     "figure_panels",
+    "figure_rejection",
+    "figure_signals",
     "figure_subset_size",
     "figure_truth",
     "plot_curve",
+    "plot_forest",
     "plot_frames",
     "plot_points",
     "plot_positions",
+    "plot_rejection",
     "plot_taus",
     "plot_terms",
     "save",

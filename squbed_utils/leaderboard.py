@@ -135,7 +135,7 @@ def rejection_curves(rows: Rows) -> pd.DataFrame:
     DataFrame
         estimator, component, rejected (share of tasks), kept_accuracy, prr, accuracy (the
         metric); for each component also the rows "oracle" (rejects the least accurate first) and
-        "random".
+        "chance".
     """
     y = rows.accuracy.to_numpy()
     found = [
@@ -144,7 +144,7 @@ def rejection_curves(rows: Rows) -> pd.DataFrame:
     ]
     for component in dict.fromkeys(rows.labels.component):
         found.append(("oracle", component, 1.0, rejection_curve(-y, y)))
-        found.append(("random", component, 0.0, np.full(y.size, y.mean())))
+        found.append(("chance", component, 0.0, np.full(y.size, y.mean())))
     rejected = 1 - np.arange(1, y.size + 1) / y.size
     curves = [
         pd.DataFrame({"rejected": rejected, "kept_accuracy": curve}).assign(

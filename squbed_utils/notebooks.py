@@ -42,6 +42,16 @@ NOTEBOOKS = (
         truth_figures=("truth",),
         truth_tables=("truth", "truth_statistics", "truth_taus", "figure_5_findings"),
     ),
+    Notebook(
+        "04_estimators",
+        parameters=(*COMMON, "accuracy", "threshold"),
+        figures=("leaderboard", "rejection"),
+        tables=("leaderboard", "leaderboard_rejection"),
+        latex=("leaderboard",),
+        truth_figures=("signals",),
+        truth_tables=("leaderboard_signals", "leaderboard_disentanglement"),
+        published=False,
+    ),
 )
 
 
