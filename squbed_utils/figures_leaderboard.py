@@ -121,7 +121,7 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
 def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the mean accuracy of the tasks kept over the share rejected, for one component.
 
-    S-QUBED, the best other estimator, the oracle and chance stand out; the rest is grey.
+    S-QUBED and the best other estimator are coloured; dashed: the oracle; dotted: chance.
 
     Parameters
     ----------
@@ -147,17 +147,14 @@ def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for name, curve in others.groupby("estimator", sort=False):
         if name != best:
             ax.plot(curve.rejected, curve.kept_accuracy, color="0.8", lw=0.6)
-    styles = {
-        ORACLE: (BLACK, "--"),
-        CHANCE: (GREY, ":"),
-        best: (ORANGE, "-"),
-        BASELINE: (BLUE, "-"),
-    }
-    for name, (colour, dashes) in styles.items():
+    for name, dashes in ((ORACLE, "--"), (CHANCE, ":")):
+        curve = curves[curves.estimator == name]
+        ax.plot(curve.rejected, curve.kept_accuracy, color=GREY, ls=dashes)
+    for name, colour, width in ((BASELINE, BLUE, 2), (best, ORANGE, 0.8)):
         curve = curves[curves.estimator == name]
         if not curve.empty:
             label = f"{name}, PRR {curve.prr.iloc[0]:.2f}".replace("-", "−")
-            ax.plot(curve.rejected, curve.kept_accuracy, color=colour, ls=dashes, label=label)
+            ax.plot(curve.rejected, curve.kept_accuracy, color=colour, lw=width, label=label)
     ax.set(title=curves.component.iloc[0], xlabel="share of tasks rejected")
     ax.set(xlim=(0, 1), ylabel=f"mean {curves.accuracy.iloc[0]} of the rest")
     ax.legend(loc="lower left", handlelength=1.6)
@@ -192,11 +189,8 @@ def figure_rejection(curves: pd.DataFrame) -> Figure:
         plot_rejection(curves[curves.component == component], ax=ax)
         ax.label_outer()
         _leave_room(ax, curves)
-    fig.suptitle(
-        "Accuracy of what is kept; orange: the best other estimator; grey: the rest",
-        x=0.008,
-        ha="left",
-    )
+    about = "thick: S-QUBED; orange: the best other estimator; dashed: an oracle; dotted: chance"
+    fig.suptitle(about, x=0.008, ha="left")
     return fig
 
 
@@ -257,7 +251,7 @@ def _draw_taus(ax: Axes, rows: pd.DataFrame, names: list[str], title: str) -> No
 def _leave_room(ax: Axes, curves: pd.DataFrame) -> None:
     """Leave the lower part of a panel to its legend."""
     low, high = curves.kept_accuracy.min(), curves.kept_accuracy.max()
-    ax.set_ylim(low - 0.6 * (high - low), high + 0.05 * (high - low))
+    ax.set_ylim(low - 0.35 * (high - low), high + 0.05 * (high - low))
 
 
 def _name_lines(ax: Axes, names: list[str]) -> None:
