@@ -189,7 +189,9 @@ def figure_rejection(curves: pd.DataFrame) -> Figure:
         plot_rejection(curves[curves.component == component], ax=ax)
         ax.label_outer()
         _leave_room(ax, curves)
-    about = "thick: S-QUBED; orange: the best other estimator; dashed: an oracle; dotted: chance"
+    about = (
+        "blue: S-QUBED; orange: the best other; grey: the others; dashed: an oracle; dotted: chance"
+    )
     fig.suptitle(about, x=0.008, ha="left")
     return fig
 

@@ -203,9 +203,9 @@ class Archive:
         KeyError
             If the archive has no such task.
         """
-        rows = self._rows[self._rows.task == task]
-        if rows.empty:
+        if task not in self._places:
             raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
+        rows = self._rows.iloc[self._places[task]]
         text, videos = [], []
         for _, latent in rows.groupby("latent"):
             text.append(latent.text_embedding.iloc[0])
@@ -301,7 +301,12 @@ class Archive:
     def _rows(self) -> pd.DataFrame:
         """All shards, in the order of tasks, latent prompts and samples."""
         shards = [_read(self.shard(task, latent)) for task, latent in self.units]
-        return pa.concat_tables(shards).to_pandas()
+        return pa.concat_tables(shards).combine_chunks().to_pandas()
+
+    @cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        """Where the rows of each task are."""
+        return self._rows.groupby("task").indices
 
 
 def safe(task: str) -> str:
@@ -323,7 +328,8 @@ def video_path(task: str, latent: int, sample: int) -> str:
 
 def _read(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, partitioning=None)
+        with pq.ParquetFile(path) as file:  # half the time of read_table, which looks for more
+            return file.read()
     except pa.ArrowException as error:
         raise ValueError(
             f"table {path} cannot be read ({error}); delete it and run `squbed collect` again"
