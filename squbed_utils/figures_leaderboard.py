@@ -25,7 +25,6 @@ FOREST_COLUMNS = ("estimator", "component", "tau", "low", "high", "holm", "null_
 FOREST_COLUMNS += ("accuracy", "n", "confidence")
 CURVE_COLUMNS = ("estimator", "component", "rejected", "kept_accuracy", "prr", "accuracy")
 SIGNAL_COLUMNS = ("estimator", "component", "kind", "tau", "low", "high", "n", "confidence")
-SCORE_COLUMNS = ("estimator", "score", "low", "high")
 
 BASELINE, ORACLE, CHANCE = "squbed", "oracle", "chance"
 ALPHA = 0.05
@@ -205,7 +204,8 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     taus : DataFrame
         estimator, component, kind ("signal" or "leakage"), tau, low, high, n, confidence.
     scores : DataFrame
-        estimator, score, low, high; the best on top. Estimators without a score are below.
+        estimator, score, low, high; the best on top. Estimators without a score are below;
+        where none has one, there is no panel for it.
 
     Returns
     -------
@@ -214,30 +214,34 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     Raises
     ------
     ValueError
-        If a column is missing or a table is empty.
+        If a column of `taus` is missing or it is empty.
     """
     require_columns(taus, SIGNAL_COLUMNS, "the table of signals")
-    require_columns(scores, SCORE_COLUMNS, "the table of scores")
     ranked = scores.sort_values("score", ascending=False, kind="stable")
     names = list(dict.fromkeys([*ranked.estimator, *taus.estimator]))
     fig = new_figure(DOUBLE, 1.0 + LINE * len(names))
-    left, middle, right = fig.subplots(1, 3, sharey=True)
-    _draw_taus(left, taus[taus.kind == "signal"], names, "signal: with its own truth")
-    _draw_taus(middle, taus[taus.kind == "leakage"], names, "leakage: with the other's truth")
-    for row in ranked.itertuples():
-        line = names.index(row.estimator)
-        right.plot([row.low, row.high], [line, line], color=BLACK, lw=1)
-        right.plot(row.score, line, "o", ms=3.5, color=BLACK)
-    right.axvline(0, color=GREY, lw=0.6)
-    right.set(title="disentanglement score", xlabel="mean signal − mean |leakage|")
-    for ax in (left, middle, right):
+    panels = fig.subplots(1, 2 if ranked.empty else 3, sharey=True)
+    _draw_taus(panels[0], taus[taus.kind == "signal"], names, "signal: with its own truth")
+    _draw_taus(panels[1], taus[taus.kind == "leakage"], names, "leakage: with the other's truth")
+    if not ranked.empty:
+        _draw_scores(panels[2], ranked, names)
+    for ax in panels:
         _name_lines(ax, names)
-        ax.tick_params(labelleft=ax is left)
+        ax.tick_params(labelleft=ax is panels[0])
     first = taus.iloc[0]
     about = f"{first.n} tasks; lines: {first.confidence:.0%} interval over tasks"
     fig.suptitle(about, x=0.008, ha="left")
     fig.legend(handles=_component_key(), loc="outside lower center", ncols=2)
     return fig
+
+
+def _draw_scores(ax: Axes, ranked: pd.DataFrame, names: list[str]) -> None:
+    for row in ranked.itertuples():
+        line = names.index(row.estimator)
+        ax.plot([row.low, row.high], [line, line], color=BLACK, lw=1)
+        ax.plot(row.score, line, "o", ms=3.5, color=BLACK)
+    ax.axvline(0, color=GREY, lw=0.6)
+    ax.set(title="disentanglement score", xlabel="mean signal − mean |leakage|")
 
 
 def _draw_taus(ax: Axes, rows: pd.DataFrame, names: list[str], title: str) -> None:
