@@ -280,17 +280,18 @@ def words(fig):
     return [t for t in fig.findobj(Text) if t.get_text().strip() and t.get_visible()]
 
 
-class TestFigures:
-    @pytest.fixture(scope="class")
-    def drawn(self):
-        rows = rows_of(scores(), accuracy())
-        signals = against_truth(rows_of(told_apart(), accuracy()), truth(), n_resamples=50)
-        return {
-            "leaderboard": figures.figure_leaderboard(compare(rows, **FEW)),
-            "rejection": figures.figure_rejection(rejection_curves(rows)),
-            "signals": figures.figure_signals(*signals),
-        }
+@pytest.fixture(scope="module")
+def drawn():
+    rows = rows_of(scores(), accuracy())
+    signals = against_truth(rows_of(told_apart(), accuracy()), truth(), n_resamples=50)
+    return {
+        "leaderboard": figures.figure_leaderboard(compare(rows, **FEW)),
+        "rejection": figures.figure_rejection(rejection_curves(rows)),
+        "signals": figures.figure_signals(*signals),
+    }
 
+
+class TestFigures:
     @pytest.mark.parametrize("name", ["leaderboard", "rejection", "signals"])
     def test_text_is_legible_and_inside(self, drawn, name):
         fig = drawn[name]
