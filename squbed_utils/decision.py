@@ -1,7 +1,7 @@
-"""From a score to a decision: which answers to accept, whom to ask, what not to trust.
+"""A threshold on uncertainty below which tasks fall short by no more than a level.
 
-A threshold is chosen on calibration tasks, whose accuracy is known, and used on new tasks drawn
-in the same way. Uncertainty: higher = less certain; accuracy: higher = better.
+It is chosen on calibration tasks, whose accuracy is known, and used on new ones drawn alike.
+Uncertainty: higher = less certain; accuracy: higher = better.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike
 from squbed_utils._checks import require, require_generator
 from squbed_utils._risk_tests import STARTS, reached
 
-MARGINAL, ACCEPTED = "marginal", "accepted"
-GUARANTEES = (MARGINAL, ACCEPTED)
+GUARANTEES = MARGINAL, ACCEPTED = "marginal", "accepted"
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,15 @@ class Control:
         "marginal": E[shortfall of an accepted task, 0 of another] <= level. "accepted":
         E[shortfall given that a task is accepted] <= level, with probability 1 - error.
     error : float or None
-        Of "accepted"; None for "marginal".
+        None for "marginal".
     bound : float
         The greatest shortfall that counts.
     n : int
         Calibration tasks.
     accepted : int
-        Of these, how many lie at or below the threshold.
+        How many of these are.
     risk : float
-        Their shortfall as the guarantee counts it, on the calibration tasks; 0 with none accepted.
+        Their shortfall as the guarantee counts it; 0 with none accepted.
     reason : str
         Why none is accepted; empty otherwise.
 
@@ -71,7 +70,7 @@ def shortfall(accuracy: ArrayLike, *, target: float, bound: float) -> np.ndarray
     target : float
         The accuracy that is wanted, in the same unit.
     bound : float
-        Above 0; a shortfall above it counts as this. For a cosine, target + 1 leaves none out.
+        Above 0; a shortfall above it counts as this. For a cosine, target + 1 is never passed.
 
     Returns
     -------
@@ -99,8 +98,7 @@ def risk_curve(uncertainty: ArrayLike, losses: ArrayLike, *, bound: float) -> di
     """Return the risk of accepting all tasks up to each threshold, ties together.
 
     Marginal risk R(t) = mean of 1{u <= t} loss, which cannot fall as t rises, and its conformal
-    bound n/(n+1) R(t) + B/(n+1) (Angelopoulos et al. 2022, arXiv 2208.02814). Conditional risk:
-    the mean loss of the accepted tasks alone, which can do both.
+    bound n/(n+1) R(t) + B/(n+1). Conditional risk: mean loss of the accepted tasks, which may.
 
     Parameters
     ----------
@@ -111,7 +109,7 @@ def risk_curve(uncertainty: ArrayLike, losses: ArrayLike, *, bound: float) -> di
 
     Returns
     -------
-    dict of ndarray, each of shape (number of distinct uncertainties,)
+    dict of ndarray, one value a distinct uncertainty
         "threshold", "accepted" (tasks), "marginal", "marginal_bound", "conditional".
 
     Raises
@@ -126,7 +124,8 @@ def risk_curve(uncertainty: ArrayLike, losses: ArrayLike, *, bound: float) -> di
     ([0.0, 0.0, 0.2], [0.25, 0.25, 0.4])
 
     """
-    t, k, sums, n = _cumulative(uncertainty, losses, bound)
+    t, k, losses = _sorted(uncertainty, losses, bound)
+    sums, n = np.cumsum(losses)[k - 1], losses.size
     return {
         "threshold": t,
         "accepted": k,
@@ -152,18 +151,19 @@ def control_risk(
     expectation over calibration tasks and the next one, for any distribution. The risk counts 0
     for what is not accepted, so it is the accepted tasks' mean shortfall times their share.
 
-    "accepted": learn then test (Angelopoulos et al. 2021, arXiv 2110.01052) with Hoeffding-Bentkus
-    p-values. Sequences of tests run up the sorted tasks from four fixed ranks, each at a quarter
-    of the error and until its first failure; a test of threshold u_(k) uses the k - 1 tasks below
-    it. It holds with probability 1 - error over the calibration tasks, provided that the mean
-    shortfall of the tasks below t does not fall as t rises; isotonic regression assumes as much.
+    "accepted": learn then test (Angelopoulos et al. 2021, arXiv 2110.01052), the tests by betting
+    (Waudby-Smith and Ramdas 2024, arXiv 2010.09686). Sequences of tests run up the sorted tasks
+    from four fixed ranks, each at a quarter of the error and until its first failure; a test of
+    threshold u_(k) uses the tasks below it. It holds with probability 1 - error over independent
+    calibration tasks, provided that the mean shortfall of the tasks below t does not fall as t
+    rises; isotonic regression assumes as much.
 
     Parameters
     ----------
     uncertainty, losses : array_like of float, shape (n,)
         One a calibration task; losses as `shortfall`.
     level : float
-        Above 0, in the accuracy's unit.
+        Above 0 and below `bound`, in the accuracy's unit.
     bound : float
         B, the greatest loss.
     guarantee : str
@@ -189,16 +189,18 @@ def control_risk(
     """
     if guarantee not in GUARANTEES:
         raise ValueError(f"unknown guarantee {guarantee!r}; known: {', '.join(GUARANTEES)}")
-    if not 0 < level < np.inf or not 0 < error < 1:
+    if not 0 < level < bound or not 0 < error < 1:
         raise ValueError(
-            f"level is {level} and error {error}; expected level above 0, error between 0 and 1"
+            f"level is {level} and error {error}; expected the level between 0 and the bound "
+            f"({bound}), the error between 0 and 1"
         )
-    t, k, sums, n = _cumulative(uncertainty, losses, bound)
+    t, k, losses = _sorted(uncertainty, losses, bound)
+    sums, n = np.cumsum(losses)[k - 1], losses.size
     if guarantee == MARGINAL:
         valid = np.flatnonzero((sums + bound) / (n + 1) <= level)
         risk, reason = sums / n, _marginal_reason(n, level, bound)
     else:
-        valid = reached(k, sums / bound, level / bound, error)
+        valid = reached(losses / bound, k, level / bound, error)
         risk, reason = sums / k, _accepted_reason(n, level, bound, error)
     last = valid[-1] if valid.size else None
     return Control(
@@ -224,8 +226,7 @@ def held_out(
 ) -> dict[str, np.ndarray]:
     """Choose a threshold on a random half of the tasks, and look at the other half; many times.
 
-    The promise is kept if the mean of "marginal" stays under the level. Half the tasks choose a
-    more cautious threshold than all do.
+    The marginal promise is kept if the mean of "marginal" stays under the level.
 
     Parameters
     ----------
@@ -265,17 +266,15 @@ def held_out(
     return dict(zip(("coverage", "marginal", "conditional"), rows, strict=True))
 
 
-def _cumulative(
-    uncertainty: ArrayLike, losses: ArrayLike, bound: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return distinct uncertainties rising, and at each the tasks up to it and their losses."""
+def _sorted(uncertainty: ArrayLike, losses: ArrayLike, bound: float) -> tuple[np.ndarray, ...]:
+    """Return distinct uncertainties rising, the number of tasks up to each, and sorted losses."""
     u, losses = _finite(uncertainty, "uncertainty"), _finite(losses, "losses")
     if u.size != losses.size:
         raise ValueError(f"{u.size} uncertainties and {losses.size} losses; expected as many")
     require((losses >= 0) & (losses <= bound), losses, "loss", f"0 to the bound {bound}")
     order = np.argsort(u, kind="stable")
     last = np.flatnonzero(np.append(np.diff(u[order]) > 0, True))
-    return u[order][last], last + 1, np.cumsum(losses[order])[last], u.size
+    return u[order][last], last + 1, losses[order]
 
 
 def _marginal_reason(n: int, level: float, bound: float) -> str:
@@ -286,10 +285,10 @@ def _marginal_reason(n: int, level: float, bound: float) -> str:
 
 
 def _accepted_reason(n: int, level: float, bound: float, error: float) -> str:
-    least = int(np.ceil(np.log(STARTS / error) / -np.log1p(-min(level / bound, 1 - 1e-12)))) + 1
+    least = int(np.log(STARTS / error) / -np.log1p(-level / bound)) + 1
     return (
         f"no test of {n} tasks shows a mean shortfall under {level:g} at error {error:g}; even "
-        f"without any shortfall {least} tasks are needed below a threshold"
+        f"without any shortfall it takes more than {least} tasks"
     )
 
 
