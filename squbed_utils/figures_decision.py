@@ -21,7 +21,7 @@ from squbed_utils.figures_style import (
 
 RELIABILITY_COLUMNS = ("expected", "found", "low", "high", "count", "confidence")
 CURVE_COLUMNS = ("threshold", "accepted", "marginal", "marginal_bound", "conditional")
-ACTION_COLUMNS = ("aleatoric", "epistemic", "action")
+ACTION_COLUMNS = ("aleatoric", "epistemic", "total", "action")
 MARKS = (("o", GREEN), ("s", ORANGE), ("X", VERMILLION))
 """Of the actions in the order given: a marker and a colour, so that either tells them apart."""
 
@@ -63,7 +63,9 @@ def plot_reliability(
     ax.errorbar(table.expected, table.found, yerr=interval, **style)
     for row in table.itertuples():
         place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(f"{row.count}", (row.expected, row.found), fontsize=SMALLEST, **place)
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        text = (f"{row.count}", (row.expected, row.found))
+        ax.annotate(*text, fontsize=SMALLEST, bbox=box, **place)
     ax.legend(**BELOW)
     ax.margins(x=0.1)
     ax.locator_params(nbins=4, steps=[1, 2, 5, 10])
@@ -137,13 +139,13 @@ def plot_actions(
 ) -> Axes:
     """Draw epistemic against aleatoric uncertainty, a point a task, by action.
 
-    The straight line is where the total equals the threshold, the staircase where both
-    components stand equally high among the tasks shown.
+    The grey line is where both components stand equally high among the tasks shown, the straight
+    one, drawn if the parts sum to the total, where the total equals the threshold.
 
     Parameters
     ----------
     suggestions : DataFrame
-        As `actions.suggest`, of an estimator whose total is the sum of its parts.
+        As `actions.suggest`.
     actions : tuple of str
         Every action, in the order of the legend.
     threshold : float or None
@@ -182,7 +184,8 @@ def plot_actions(
     limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
     sides = [np.sort(suggestions[part]) for part in ("aleatoric", "epistemic")]
     ax.plot(*sides, color=GREY, lw=0.8, label="equally high")
-    if threshold is not None:
+    parts = suggestions.aleatoric + suggestions.epistemic
+    if threshold is not None and np.allclose(parts, suggestions.total):
         ends = np.array(limits["xlim"])
         ax.plot(ends, threshold - ends, color=GREEN, lw=0.8, ls="--", label="total = threshold")
     ax.set(**limits, xlabel=f"aleatoric ({unit})", ylabel=f"epistemic ({unit})")

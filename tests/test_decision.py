@@ -423,6 +423,14 @@ class TestOnAnArchive:
         assert labels == [f"{a} ({counts.get(a, 0)})" for a in ACTIONS]
         assert sum(len(c.get_offsets()) for c in ax.collections) == len(suggestions)
 
+    def test_the_threshold_is_a_line_only_where_the_parts_sum(self, answered):
+        suggestions = answered["suggestions"]
+        other = suggestions.assign(total=suggestions.total + suggestions.aleatoric)
+        for table, drawn in ((suggestions, True), (other, False)):
+            ax = plot_actions(table, actions=ACTIONS, threshold=0.0, unit="nats")
+            labels = {line.get_label() for line in ax.lines}
+            assert ("total = threshold" in labels) == drawn
+
     def test_figure_has_three_panels(self, answered):
         given = {k: answered[k] for k in ("table", "errors", "curve", "suggestions", "threshold")}
         labels = {"accuracy": "CLIP", "total": "total (nats)", "unit": "nats"}
