@@ -231,7 +231,7 @@ def held_out(
     Parameters
     ----------
     uncertainty, losses : array_like of float, shape (n,)
-        As `control_risk`, n >= 4.
+        As `control_risk`, n >= 2.
     choose : callable
         (uncertainty, losses) -> Control.
     rng : numpy.random.Generator
@@ -246,16 +246,16 @@ def held_out(
     Raises
     ------
     ValueError
-        If there are fewer than four tasks or no splits, or as `control_risk`.
+        If there are fewer than two tasks or no splits, or as `control_risk`.
     TypeError
         If `rng` is not a Generator.
     """
     require_generator(rng)
     u, losses = _finite(uncertainty, "uncertainty"), _finite(losses, "losses")
-    if u.size < 4 or u.size != losses.size or splits < 1:
+    if u.size < 2 or u.size != losses.size or splits < 1:
         raise ValueError(
             f"{u.size} uncertainties, {losses.size} losses, {splits} splits; expected equal "
-            "numbers of at least 4, and at least 1 split"
+            "numbers of at least 2, and at least 1 split"
         )
     rows = np.empty((3, splits))
     for i in range(splits):
