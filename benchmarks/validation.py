@@ -1,0 +1,253 @@
+"""Simulations that hold the statistics to what they promise; writes the tables of a document.
+
+Usage: OMP_NUM_THREADS=1 python benchmarks/validation.py [--only NAME ...] [--document PATH]
+"""
+
+import argparse
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import integrate, stats
+from tqdm import tqdm
+
+from squbed_utils import vmf
+from squbed_utils.calibration import kendall
+from squbed_utils.decision import ACCEPTED, GUARANTEES, MARGINAL, control_risk, shortfall
+from squbed_utils.estimators import estimate
+from squbed_utils.seeds import seed_of
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "validation.md"
+TARGET, BOUND = 0.5, 1.5
+RATIOS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+"""Concentrations per dimension, from nearly uniform to tight."""
+
+SETTINGS = {
+    MARGINAL: ((40, 0.2), (75, 0.1), (75, 0.2), (300, 0.05), (300, 0.1)),
+    ACCEPTED: ((75, 0.1), (75, 0.2), (300, 0.09), (1000, 0.05), (1000, 0.09)),
+}
+"""Calibration tasks and level; accuracy is short of the target by 0.1 on average."""
+
+SUBSPACE = 15
+"""Directions in which the text of `SUBSPACE` dimensions spreads; real text has 11 to 25."""
+
+
+def tau_coverage(reps: int = 2000) -> pd.DataFrame:
+    """Return how often the bootstrap interval of tau holds the tau of a bivariate normal."""
+    rows = []
+    for n in (10, 20, 40, 75, 150):
+        row = {"tasks": n}
+        for tau in (0.0, -0.3, -0.5, -0.7):
+            rng, rho = np.random.default_rng(seed_of("tau", n, tau)), np.sin(np.pi * tau / 2)
+            held = []
+            for _ in range(reps if n < 100 else reps // 2):
+                x, noise = rng.normal(size=(2, n))
+                y = rho * x + np.sqrt(1 - rho**2) * noise
+                low, high = kendall(x, y, rng=rng, n_bootstrap=1000).interval
+                held.append(low <= tau <= high)
+            row[f"tau {tau:g}"] = percent(np.mean(held))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def jackknife_coverage(reps: int = 1000) -> pd.DataFrame:
+    """Return how often a task's jackknife intervals hold the uncertainties of the population.
+
+    Videos of a latent prompt are von Mises-Fisher with a concentration of its own, log-normal
+    over latent prompts. Text is von Mises-Fisher, or spreads in a subspace, as real text does.
+    """
+    rows = []
+    for text in ("vMF", "subspace"):
+        for n, m, d in ((5, 5, 64), (6, 6, 64), (10, 3, 64), (10, 10, 64), (10, 10, 384)):
+            rng, truth = np.random.default_rng(seed_of(text, n, m, d)), true_terms(text, d)
+            held = np.zeros(3)
+            for _ in range(reps if d < 100 else reps // 2):
+                found = estimate(draw_text(text, n, d, rng), draw_videos(n, m, d, rng))
+                ends = (found.aleatoric_interval, found.epistemic_interval, found.total_interval)
+                held += [low <= t <= high for (low, high), t in zip(ends, truth, strict=True)]
+            shares = held / (reps if d < 100 else reps // 2)
+            row = {"text": text, "latent prompts": n, "videos": m, "width": d}
+            names = ("aleatoric", "epistemic", "total")
+            rows.append(row | dict(zip(names, map(percent, shares), strict=True)))
+    return pd.DataFrame(rows)
+
+
+def draw_text(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw the text embeddings (n, d) of a task."""
+    if kind == "vMF":
+        return vmf.sample(d, 2.0 * d, n, rng)
+    x = np.zeros((n, d))
+    x[:, 0], x[:, 1 : SUBSPACE + 1] = 1, 0.1 * rng.normal(size=(n, SUBSPACE))
+    return x
+
+
+def draw_videos(n: int, m: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw the video embeddings (n, m, d) of a task."""
+    kappas = d * np.exp(0.4 * rng.normal(size=n))
+    return np.stack([vmf.sample(d, k, m, rng) for k in kappas])
+
+
+def true_terms(kind: str, d: int) -> tuple[float, float, float]:
+    """Return the aleatoric, epistemic and total uncertainty of the population drawn from."""
+    if kind == "vMF":
+        kappa = 2.0 * d
+    else:
+        chi2 = stats.chi2(SUBSPACE)
+        length = integrate.quad(lambda s: chi2.pdf(s) / np.sqrt(1 + 0.01 * s), 0, 200)[0]
+        kappa = vmf.kappa_from_spherical_variance(d, 1 - length)
+    points, weights = np.polynomial.hermite_e.hermegauss(60)
+    weights = weights / weights.sum()
+    aleatoric = float(vmf.entropy(d, kappa))
+    epistemic = float(weights @ vmf.entropy(d, d * np.exp(0.4 * points)))
+    return aleatoric, epistemic, aleatoric + epistemic
+
+
+def null_band(reps: int = 5000, permutations: int = 1000) -> pd.DataFrame:
+    """Return how often tau leaves the middle 95 % of taus under permuted accuracies, by chance.
+
+    Uncertainty and accuracy are independent; "ties" rounds the accuracy to about five values.
+    """
+    rows = []
+    for n in (10, 40, 75, 150):
+        row = {"tasks": n}
+        for kind in ("continuous", "ties"):
+            rng = np.random.default_rng(seed_of("null", n, kind))
+            outside = []
+            for _ in range(reps):
+                y = rng.normal(size=n) if kind == "continuous" else rng.normal(size=n).round()
+                y = stats.rankdata(y, "dense").astype(np.int16)
+                null = ordered_pairs(rng.permuted(np.tile(y, (permutations, 1)), axis=1))
+                low, high = np.quantile(null, [0.025, 0.975])
+                outside.append(not low <= ordered_pairs(y[None])[0] <= high)
+            row[kind] = percent(np.mean(outside))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def ordered_pairs(ranks: np.ndarray) -> np.ndarray:
+    """Return concordant minus discordant pairs of ranks (k, n) with the order of the columns.
+
+    Ties do not differ between permutations of one row, so this ranks them as tau-b does.
+    """
+    columns = np.ascontiguousarray(ranks.T)
+    total = np.zeros(len(ranks))
+    for i in range(len(columns) - 1):
+        total += np.sign(columns[i + 1 :] - columns[i]).sum(axis=0, dtype=np.int16)
+    return total
+
+
+def risk_control(draws: int = 500) -> pd.DataFrame:
+    """Return the risk that each guarantee leads to, over draws of calibration tasks.
+
+    Where uncertainty is informative, accuracy falls with it; else it does not hang on it.
+    """
+    rows = []
+    for world in ("informative", "uninformative"):
+        u, losses = draw_tasks(world, 200_000, np.random.default_rng(seed_of("all", world)))
+        order = np.argsort(u)
+        u, sums = u[order], np.append(0, np.cumsum(losses[order]))
+        for guarantee in GUARANTEES:
+            for n, level in SETTINGS[guarantee]:
+                rng = np.random.default_rng(seed_of(world, guarantee, n, level))
+                found = np.zeros((draws, 2))
+                for i in range(draws):
+                    pair = draw_tasks(world, n, rng)
+                    c = control_risk(*pair, level=level, bound=BOUND, guarantee=guarantee)
+                    k = 0 if c.threshold is None else np.searchsorted(u, c.threshold, "right")
+                    whole = max(k, 1) if guarantee == ACCEPTED else u.size
+                    found[i] = k / u.size, sums[k] / whole
+                risk, error = found[:, 1].mean(), found[:, 1].std(ddof=1) / np.sqrt(draws)
+                row = {"uncertainty": world, "guarantee": guarantee, "tasks": n, "level": level}
+                row |= {"mean risk": f"{risk:.4f} ± {error:.4f}"}
+                row |= {"above the level": percent((found[:, 1] > level).mean())}
+                row |= {"tasks accepted": percent(found[:, 0].mean())}
+                rows.append(row | {"accepts none": percent((found[:, 0] == 0).mean())})
+    return pd.DataFrame(rows)
+
+
+def draw_tasks(world: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw uncertainties and shortfalls of n tasks."""
+    u, noise = rng.normal(size=(2, n))
+    mean = 0.5 - 0.3 * u if world == "informative" else 0.5
+    accuracy = np.clip(mean + 0.25 * noise, -1, 1)
+    return u, shortfall(accuracy, target=TARGET, bound=BOUND)
+
+
+def entropy_bias(reps: int = 2000) -> pd.DataFrame:
+    """Return the worst bias of the entropy over concentrations, corrected and plug-in, in nats."""
+    rows = []
+    for d in (64, 384, 512):
+        biases = {}
+        for ratio in RATIOS:
+            rng = np.random.default_rng(seed_of("bias", d, ratio))
+            x, truth = vmf.sample(d, ratio * d, (reps, 20), rng), vmf.entropy(d, ratio * d)
+            for m in (2, 3, 5, 10, 20):
+                for corrected in (True, False):
+                    h = vmf.entropy(d, vmf.fit(x[:, :m], corrected=corrected).kappa)
+                    biases.setdefault((m, corrected), []).append((h - truth).mean())
+        for m in (2, 3, 5, 10, 20):
+            row = {"width": d, "samples": m}
+            for corrected, name in ((True, "corrected"), (False, "plug-in")):
+                found = np.array(biases[m, corrected])
+                row[f"{name}, worst"] = f"{found[np.abs(found).argmax()]:.2f}"
+            row["corrected, kappa >= d"] = (
+                f"{np.abs(biases[m, True][RATIOS.index(1.0) :]).max():.2f}"
+            )
+            row["-(d-1)/2 log(m/(m-1))"] = f"{-(d - 1) / 2 * np.log(m / (m - 1)):.2f}"
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+SIMULATIONS = {
+    f.__name__: f for f in (tau_coverage, jackknife_coverage, null_band, risk_control, entropy_bias)
+}
+
+
+def percent(share: float) -> str:
+    """Write a share.
+
+    >>> percent(0.9514)
+    '95.1 %'
+    """
+    return f"{share:.1%}".replace("%", " %")
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """Write a table in Markdown."""
+    lines = [list(table), ["---"] * len(table.columns), *table.astype(str).values.tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """Put a table between its two marks in the text.
+
+    Raises
+    ------
+    ValueError
+        If the marks are not there once.
+    """
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
+    found, count = re.subn(pattern, rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"the document has {count} places for {name}; expected one")
+    return found
+
+
+def main() -> None:
+    """Run the simulations asked for, and write their tables into the document."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=SIMULATIONS, default=list(SIMULATIONS))
+    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    options = parser.parse_args()
+    for name in options.only:
+        start = time.process_time()
+        table = as_markdown(SIMULATIONS[name]())
+        tqdm.write(f"{name}: {time.process_time() - start:.0f} CPU-seconds\n{table}")
+        text = options.document.read_text(encoding="utf-8")
+        options.document.write_text(with_table(text, name, table), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
