@@ -1,5 +1,6 @@
 """Paths, and files that are whole or absent."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,12 @@ PARTIAL = ".partial"
 def path_of(path: Path | str) -> Path:
     """Return a profile's path as an absolute one."""
     return ROOT / Path(path).expanduser()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

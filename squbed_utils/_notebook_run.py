@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from squbed_utils._files import path_of, replacing
+from squbed_utils._files import path_of, replacing, sha256_of
 from squbed_utils.profiles import FOLDER, ROOT
 from squbed_utils.samples import open_archive
 
@@ -114,7 +114,7 @@ class Run:
         versions = {name: version(name) for name in LIBRARIES}
         digest = hashlib.sha256(json.dumps([self.values, versions], sort_keys=True).encode())
         for file in files:
-            digest.update(f"\0{file.name}\0{_sha256(file)}".encode())
+            digest.update(f"\0{file.name}\0{sha256_of(file)}".encode())
         digest.update(digest_archive(self.archive).encode())
         return digest.hexdigest()
 
@@ -207,7 +207,7 @@ def digest_archive(folder: Path) -> str:
         if path.name.startswith("."):
             continue
         name = path.relative_to(folder).as_posix()
-        seen = path.stat().st_size if path.suffix == ".mp4" else _sha256(path)
+        seen = path.stat().st_size if path.suffix == ".mp4" else sha256_of(path)
         digest.update(f"{name}\0{seen}\0".encode())
     return digest.hexdigest()
 
@@ -221,13 +221,8 @@ def is_file(profile: str | Path) -> bool:
     return str(profile).endswith((".yaml", ".yml"))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _hashes(paths: Iterable[Path]) -> dict[str, str]:
-    return {str(path): _sha256(path) if path.is_file() else "missing" for path in paths}
+    return {str(path): sha256_of(path) if path.is_file() else "missing" for path in paths}
 
 
 def _to_html(executed: Path) -> str:

@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quantify(commands)
     _add_figures(commands)
     _add_estimate(commands)
+    _add_export(commands)
     _add_train_world(commands)
     return parser
 
@@ -218,6 +219,34 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--csv", action="store_true", help="all columns, as CSV")
 
 
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(
+        commands,
+        _export,
+        help="write an archive as a dataset to publish",
+        description="Write a finished archive with a card, metadata and checksums. hf: a folder "
+        "that `datasets.load_dataset` and `squbed_utils.load` read. webdataset: tar files to "
+        "stream.",
+    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="a samples archive")
+    command.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="a new or empty folder"
+    )
+    command.add_argument(
+        "--format",
+        default="hf",
+        choices=("hf", "webdataset"),
+        help="the dataset's layout (default: %(default)s)",
+    )
+    command.add_argument(
+        "--shard-mb",
+        type=float,
+        default=1000,
+        metavar="MB",
+        help="webdataset: the size at which the next tar file is begun (default: %(default)s)",
+    )
+
+
 def _add_train_world(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
@@ -359,6 +388,17 @@ def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> Non
     for warning in caught:
         print(f"squbed: {warning.message}", file=sys.stderr)
     print(table.to_csv(index=False) if csv else as_text(table) + "\n", end="")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from squbed_utils.export import export
+
+    folder = export(
+        options.folder, options.output, format=options.format, shard_mb=options.shard_mb
+    )
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    print(f"{folder}: {len(files):,} files, {size / 1e6:,.1f} MB; set the licence in README.md")
 
 
 def _train_world(options: argparse.Namespace) -> None:

@@ -38,6 +38,9 @@ from squbed_utils.video import Video
 
 OK, FAILED = "ok", "failed"
 
+SCHEMA = 1
+"""Version of this layout, in ``profile.yaml``; an archive without one is of version 1."""
+
 LONGEST_ERROR = 500
 """Characters of a failed video's error that are stored."""
 
@@ -123,7 +126,14 @@ class Archive:
     def profile(self) -> dict:
         """The resolved profile: settings, checkpoints (sha256) and versions."""
         self.require()
-        return yaml.safe_load((self.folder / "profile.yaml").read_text(encoding="utf-8"))
+        found = yaml.safe_load((self.folder / "profile.yaml").read_text(encoding="utf-8"))
+        schema = found.pop("schema", 1)
+        if schema != SCHEMA:
+            raise ValueError(
+                f"archive {self.folder} has schema {schema!r}, and this version reads {SCHEMA}; "
+                "install the version of squbed-notebooks that wrote it, or a newer one"
+            )
+        return found
 
     def tasks(self) -> pd.DataFrame:
         """Return a row a task: task, dataset, category, prompt, reference.
@@ -291,7 +301,8 @@ class Archive:
     def write_profile(self, resolved: dict) -> None:
         """Write the resolved profile, which makes the folder an archive."""
         with replacing(self.folder / "profile.yaml") as partial:
-            partial.write_text(yaml.safe_dump(resolved, sort_keys=False), encoding="utf-8")
+            text = yaml.safe_dump({"schema": SCHEMA} | resolved, sort_keys=False)
+            partial.write_text(text, encoding="utf-8")
 
     def write_video(self, path: str, clip: Video) -> None:
         """Write a video, lossless, to its path within the archive."""
