@@ -29,6 +29,8 @@ class Control:
         Its name in a figure or a table.
     source : str
         Where it comes from, as a short citation.
+    reads_videos : bool
+        Whether it reads videos and not only tables.
 
     """
 
@@ -37,6 +39,7 @@ class Control:
     unit: str
     label: str
     source: str
+    reads_videos: bool = False
 
 
 def prompt_length(archive: Archive) -> pd.Series:
@@ -68,25 +71,25 @@ def motion(archive: Archive) -> pd.Series:
     Returns
     -------
     Series of float, by task
-        Grey levels per frame, 0 (still) to 255; empty if the archive holds none of these videos,
-        as one that was passed on without them.
+        Grey levels per frame, 0 (still) to 255. A task of single frames is left out; all are if
+        the archive holds none of these videos, as one that was passed on without them.
 
     Raises
     ------
     FileNotFoundError
         If it holds some of them only; names the first that is missing.
     ValueError
-        If a video is damaged, or a single frame.
+        If a video is damaged.
     """
     videos = archive.videos()
     first = videos[videos.status == OK].drop_duplicates(["task", "latent"])
     if not any(archive.inside(path).is_file() for path in first.path):
         return pd.Series(dtype=float)
-    moves = [_motion(archive.read_video(path), path) for path in first.path]
-    return pd.Series(moves, index=first.index).groupby(first.task, sort=False).mean()
+    moves = pd.Series([_motion(archive.read_video(path)) for path in first.path], first.index)
+    return moves.groupby(first.task, sort=False).mean().dropna()
 
 
-def random(archive: Archive) -> pd.Series:
+def random_number(archive: Archive) -> pd.Series:
     """Return a number for each task that its name alone decides.
 
     Parameters
@@ -125,8 +128,15 @@ def alignment(archive: Archive) -> pd.Series:
 
 CONTROLS: dict[str, Control] = {
     "prompt_length": Control("aleatoric", prompt_length, "words", "Prompt length", "Control"),
-    "motion": Control("epistemic", motion, "grey levels per frame", "Pixel motion", "Control"),
-    "random": Control("total", random, "dimensionless", "Random number", "Control"),
+    "motion": Control(
+        "epistemic",
+        motion,
+        "grey levels per frame",
+        "Pixel motion",
+        "Control",
+        reads_videos=True,
+    ),
+    "random": Control("total", random_number, "dimensionless", "Random number", "Control"),
     "alignment": Control(
         "total",
         alignment,
@@ -137,7 +147,8 @@ CONTROLS: dict[str, Control] = {
 }
 
 
-def _motion(frames: np.ndarray, path: str) -> float:
+def _motion(frames: np.ndarray) -> float:
+    """Return the mean absolute difference of neighbouring frames; NaN for a single frame."""
     if len(frames) < 2:
-        raise ValueError(f"video {path} is a single frame; motion needs at least 2")
+        return np.nan
     return float(np.abs(np.diff(frames.astype(np.int16), axis=0)).mean())

@@ -18,7 +18,7 @@ RIDGE = 1e-3
 @register(
     "von_neumann",
     label="von Neumann entropy",
-    source="Nikitin et al. 2024 (kernel language entropy), Holevo's split",
+    source="Nikitin et al. 2024, arXiv 2405.20003",
     unit="nats",
     text_optional=True,
 )
@@ -60,18 +60,18 @@ def von_neumann(text: np.ndarray | None, videos: Videos) -> Terms:
 @register(
     "von_neumann_jackknife",
     label="von Neumann entropy, jackknife",
-    source="Nikitin et al. 2024; Efron and Tibshirani 1993, eq. 10.8",
+    source="Nikitin et al. 2024, arXiv 2405.20003",
     unit="nats",
     text_optional=True,
 )
 def von_neumann_jackknife(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return `von_neumann` with its saturation lifted by the jackknife.
 
-    theta_J = k theta - (k - 1) mean_i theta_(-i) removes the bias of order 1/k: of each latent
-    prompt's entropy by leaving out one video at a time (k = m_i), of the total by leaving out one
-    latent prompt with its videos (k = n). aleatoric = total - epistemic, exactly. Where all
-    samples are orthogonal the entropy is not known to be finite, and the correction only adds
-    about one nat to log m.
+    theta_J = k theta - (k - 1) mean_i theta_(-i) removes the bias of order 1/k (Efron and
+    Tibshirani 1993, ch. 10): of each latent prompt's entropy by leaving out one video at a time
+    (k = m_i), of the total by leaving out one latent prompt with its videos (k = n). aleatoric =
+    total - epistemic, exactly. Where all samples are orthogonal the entropy is not known to be
+    finite, and the correction only adds about one nat to log m.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def conditional_vendi(text: np.ndarray, videos: Videos) -> Terms:
 @register(
     "eigenscore",
     label="EigenScore",
-    source="Chen et al. 2024 (INSIDE)",
+    source="Chen et al. 2024, arXiv 2402.03744",
     unit="dimensionless",
     text_optional=True,
 )
@@ -167,8 +167,8 @@ def eigenscore(text: np.ndarray | None, videos: Videos) -> Terms:
     Returns
     -------
     Terms
-        Dimensionless, log(alpha) (identical samples: a little above) to log(1 + alpha)
-        (orthogonal); not additive.
+        Dimensionless, at most log(1 + alpha) (orthogonal samples); at least log(alpha), and for m
+        identical ones up to (log(m + alpha) + (m - 1) log(alpha)) / m; not additive.
 
     Examples
     --------

@@ -17,7 +17,7 @@ COLUMNS = ["estimator", "component", "task", "value"]
 Units = dict[str, tuple[np.ndarray | None, Videos]]
 
 
-def score_tasks(archive: Archive) -> pd.DataFrame:
+def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
     """Return every estimator's and control's terms on every task.
 
     Where tasks differ in their counts (failed videos), the estimators whose values depend on the
@@ -28,6 +28,9 @@ def score_tasks(archive: Archive) -> pd.DataFrame:
     ----------
     archive : Archive
         A finished one.
+    read_videos : bool
+        False leaves out the control `motion`, which reads a video of every latent prompt: some
+        milliseconds for each of the shapes world's, seconds for one in high definition.
 
     Returns
     -------
@@ -56,6 +59,8 @@ def score_tasks(archive: Archive) -> pd.DataFrame:
             terms = zip(TERMS, evaluate(chosen, text, videos)[:3], strict=True)
             rows += [(name, term, task, value) for term, value in terms if value is not None]
     for name, control in CONTROLS.items():
+        if control.reads_videos and not read_videos:
+            continue
         values = control.function(archive)
         rows += [(name, control.component, t, values[t]) for t in whole if t in values]
     return pd.DataFrame(rows, columns=COLUMNS)
