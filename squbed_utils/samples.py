@@ -62,6 +62,7 @@ the prompt where there is no reference, prompt and text embedding where the late
 known, and the seed where the video was made elsewhere."""
 
 LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
+EMBEDDED = ["latent", "text_embedding", "embedding", "status"]
 VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
 VIDEO_COLUMNS += ["status", "error"]
 
@@ -203,9 +204,9 @@ class Archive:
         KeyError
             If the archive has no such task.
         """
-        rows = self._rows[self._rows.task == task]
-        if rows.empty:
+        if task not in self._places:
             raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
+        rows = self._rows[EMBEDDED].iloc[self._places[task]]
         text, videos = [], []
         for _, latent in rows.groupby("latent"):
             text.append(latent.text_embedding.iloc[0])
@@ -296,6 +297,11 @@ class Archive:
     def write_video(self, path: str, clip: Video) -> None:
         """Write a video, lossless, to its path within the archive."""
         video.write(self.inside(path), clip.frames, clip.fps)
+
+    @cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        """Where each task's rows are, found once for all tasks."""
+        return self._rows.groupby("task").indices
 
     @cached_property
     def _rows(self) -> pd.DataFrame:
