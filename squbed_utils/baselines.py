@@ -122,10 +122,10 @@ def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     information of cluster and latent prompt; exactly additive. C is the cluster of a video, H the
     plug-in entropy of shares (Farquhar et al. 2024, Nature 630; the split by clarification is Hou
     et al. 2024, arXiv 2311.08718). The clusters: average linkage on the cosine distances of all
-    the task's videos, cut at `SAME_MEANING`. At that cosine, 0.9, two videos of the shapes world
-    are told apart about as latent prompts tell them: most pairs of one latent prompt lie above,
-    most of different ones below. It is fixed, so that no task's score depends on other tasks. An
-    encoder of much narrower or wider cosines makes every score 0 or log m; many ties show it.
+    the task's videos, cut at `SAME_MEANING`, a cosine of 0.9: in the shapes world most pairs of
+    videos of one latent prompt lie above it, most of different ones below. It is fixed, so that
+    no task's score depends on other tasks. An encoder of much narrower or wider cosines makes
+    every score 0 or log m; many ties show it.
 
     Parameters
     ----------
