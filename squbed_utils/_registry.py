@@ -106,7 +106,7 @@ def register(
 def lookup(name: str) -> Estimator:
     """Return a registered estimator; refuse an unknown name and list the known ones."""
     if name not in ESTIMATORS:
-        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(ESTIMATORS)}")
+        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(sorted(ESTIMATORS))}")
     return ESTIMATORS[name]
 
 

@@ -84,11 +84,15 @@ def squbed_mle(text: np.ndarray | None, videos: Videos) -> Terms:
     return _vmf_terms(text, videos, corrected=False)
 
 
-def _vmf_terms(text: np.ndarray | None, videos: Videos, *, corrected: bool) -> Terms:
+def concentrations(videos: Videos, *, corrected: bool) -> tuple[np.ndarray, bool]:
+    """Return kappa of each latent prompt's videos, in no order, and whether one is capped."""
     fits = [vmf.fit(group, corrected=corrected) for group in equal_groups(videos)]
-    kappa = np.concatenate([f.kappa for f in fits])
+    return np.concatenate([f.kappa for f in fits]), any(bool(f.degenerate.any()) for f in fits)
+
+
+def _vmf_terms(text: np.ndarray | None, videos: Videos, *, corrected: bool) -> Terms:
+    kappa, degenerate = concentrations(videos, corrected=corrected)
     epistemic = float(np.mean(vmf.entropy(videos[0].shape[-1], kappa)))
-    degenerate = any(bool(f.degenerate.any()) for f in fits)
     if text is None:
         return Terms(None, epistemic, None, degenerate)
     latent = vmf.fit(text, corrected=corrected)

@@ -11,8 +11,9 @@ from scipy.special import digamma, entr
 
 from squbed_utils import vmf
 from squbed_utils._caps import log_cap_area
-from squbed_utils._groups import equal_groups, latent_of, mean_over_latents, pooled
+from squbed_utils._groups import latent_of, mean_over_latents, pooled
 from squbed_utils._registry import Terms, Videos, register
+from squbed_utils._squbed import concentrations
 
 SAME_MEANING = 0.1
 """Mean cosine distance up to which two clusters of videos are one meaning."""
@@ -194,9 +195,8 @@ def kappa(text: np.ndarray | None, videos: Videos) -> Terms:
     [0.0, 0.0]
 
     """
-    fits = [vmf.fit(group) for group in equal_groups(videos)]
-    epistemic = -float(np.mean(np.concatenate([fit.kappa for fit in fits])))
-    degenerate = any(bool(fit.degenerate.any()) for fit in fits)
+    each, degenerate = concentrations(videos, corrected=True)
+    epistemic = -float(each.mean())
     if text is None:
         return Terms(None, epistemic, None, degenerate)
     latent, everything = vmf.fit(text), vmf.fit(pooled(videos))

@@ -72,7 +72,7 @@ class TestRandomNumber:
         assert two.nunique() == 4
 
     def test_is_uniform(self, tmp_path):
-        found = random_number(small_archive.make(tmp_path, {f"t{i}": "x" for i in range(200)}, n=1))
+        found = random_number(small_archive.make(tmp_path, {f"t{i}": "x" for i in range(200)}, n=0))
         assert found.between(0, 1).all()
         assert found.mean() == pytest.approx(0.5, abs=0.07)
         assert found.std() == pytest.approx(np.sqrt(1 / 12), abs=0.03)

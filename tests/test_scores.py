@@ -33,7 +33,6 @@ class TestRows:
     def test_columns_and_order(self, table):
         assert list(table.columns) == ["estimator", "component", "task", "value"]
         assert list(table.estimator.unique()) == [*ESTIMATORS, *CONTROLS]
-        assert list(table.estimator.unique())[:2] == ["squbed", "squbed_mle"]
         assert np.isfinite(table.value).all()
 
     def test_one_row_a_component_and_task(self, table):
