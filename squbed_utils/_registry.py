@@ -12,7 +12,7 @@ Videos = np.ndarray | Sequence[np.ndarray]
 class Terms(NamedTuple):
     """What an estimator returns: three uncertainties, and whether a fit was degenerate.
 
-    Without text, aleatoric and total are None.
+    Without text, aleatoric and total are None, as is a component that the estimator lacks.
     """
 
     aleatoric: float | None
@@ -39,6 +39,10 @@ class Estimator:
         Whether its values depend on n and m, so that unequal counts must not be compared.
     text_optional : bool
         Whether it gives the epistemic term without text.
+    label : str
+        Its name in a figure or a table; `name` if none is given.
+    source : str
+        Where it comes from, as a short citation.
 
     """
 
@@ -48,6 +52,8 @@ class Estimator:
     sphere_entropy: bool
     equal_counts: bool
     text_optional: bool = False
+    label: str = ""
+    source: str = ""
 
 
 ESTIMATORS: dict[str, Estimator] = {}
@@ -60,6 +66,8 @@ def register(
     sphere_entropy: bool = False,
     equal_counts: bool = True,
     text_optional: bool = False,
+    label: str = "",
+    source: str = "",
 ) -> Callable:
     """Return a decorator that adds a function (text, videos) -> Terms to `ESTIMATORS`.
 
@@ -68,6 +76,8 @@ def register(
     name : str
     unit : str
     sphere_entropy, equal_counts, text_optional : bool
+        As in `Estimator`.
+    label, source : str
         As in `Estimator`.
 
     Raises
@@ -86,9 +96,8 @@ def register(
     def add(function: Callable[[np.ndarray, Videos], Terms]) -> Callable:
         if name in ESTIMATORS:
             raise ValueError(f"estimator {name!r} is already registered; choose another name")
-        ESTIMATORS[name] = Estimator(
-            name, function, unit, sphere_entropy, equal_counts, text_optional
-        )
+        flags = (sphere_entropy, equal_counts, text_optional)
+        ESTIMATORS[name] = Estimator(name, function, unit, *flags, label or name, source)
         return function
 
     return add
@@ -99,3 +108,14 @@ def lookup(name: str) -> Estimator:
     if name not in ESTIMATORS:
         raise ValueError(f"unknown estimator {name!r}; known: {', '.join(sorted(ESTIMATORS))}")
     return ESTIMATORS[name]
+
+
+def evaluate(estimator: Estimator, text: np.ndarray | None, videos: Videos) -> Terms:
+    """Return an estimator's terms; refuse a value that is not finite, or no epistemic term."""
+    terms = estimator.function(text, videos)
+    there = [value for value in terms[:3] if value is not None]
+    if terms.epistemic is None or not np.isfinite(there).all():
+        raise ValueError(
+            f"estimator {estimator.name!r} returned {terms}; its terms must be finite numbers"
+        )
+    return terms

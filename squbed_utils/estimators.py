@@ -5,7 +5,6 @@ embeddings (n, m, d_v). An estimator is one small pure function from these to `T
 always means less certain. Estimators are registered by name in `ESTIMATORS`.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,7 +14,30 @@ from scipy.stats import t as student_t
 from squbed_utils import vmf
 from squbed_utils._checks import check_task
 from squbed_utils._pca import pooled_pca
-from squbed_utils._registry import ESTIMATORS, Estimator, Terms, Videos, lookup, register
+from squbed_utils._registry import (
+    ESTIMATORS,
+    Estimator,
+    Terms,
+    Videos,
+    evaluate,
+    lookup,
+    register,
+)
+from squbed_utils._squbed import squbed, squbed_mle
+from squbed_utils.baselines import (
+    energy_split,
+    kappa,
+    knn_entropy,
+    pairwise_distance,
+    semantic_entropy,
+)
+from squbed_utils.kernels import (
+    conditional_vendi,
+    eigenscore,
+    graph_laplacian,
+    von_neumann,
+    von_neumann_jackknife,
+)
 
 __all__ = [
     "ESTIMATORS",
@@ -23,11 +45,21 @@ __all__ = [
     "Terms",
     "Uncertainty",
     "check_comparable",
+    "conditional_vendi",
+    "eigenscore",
+    "energy_split",
     "estimate",
+    "graph_laplacian",
+    "kappa",
+    "knn_entropy",
+    "pairwise_distance",
     "pooled_pca",
     "register",
+    "semantic_entropy",
     "squbed",
     "squbed_mle",
+    "von_neumann",
+    "von_neumann_jackknife",
 ]
 
 LEAST_LATENTS = 3
@@ -40,8 +72,9 @@ Interval = tuple[float, float]
 class Uncertainty:
     """The uncertainty of one task; higher = less certain.
 
-    What does not exist is None: aleatoric and total where the latent prompts are not known, with
-    all that belongs to them; intervals where there are fewer than three latent prompts.
+    What does not exist is None: aleatoric and total where the latent prompts are not known, a
+    component that the estimator lacks, with all that belongs to them; intervals where there are
+    fewer than three latent prompts.
 
     Attributes
     ----------
@@ -62,7 +95,7 @@ class Uncertainty:
     confidence : float
     degenerate : bool
         True where the text embeddings, or the videos of some latent prompt, are identical: the
-        value is finite but set by the cap on kappa.
+        value is finite but set by the cap on kappa. False for an estimator that needs no cap.
     unit : str
 
     """
@@ -89,68 +122,6 @@ class Uncertainty:
     def m(self) -> int:
         """The fewest videos of any latent prompt."""
         return min(self.counts)
-
-
-@register("squbed", unit="nats", sphere_entropy=True, equal_counts=False, text_optional=True)
-def squbed(text: np.ndarray | None, videos: Videos) -> Terms:
-    """Return S-QUBED's terms with the small-sample correction of `vmf.fit`.
-
-    aleatoric h(Z|l) = vMF entropy of the text embeddings; epistemic h(V|Z) = mean over latent
-    prompts of the vMF entropy of their videos; total = their sum (arXiv 2510.02571, Prop. 1).
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t)
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-
-    Returns
-    -------
-    Terms
-        Nats.
-
-    Raises
-    ------
-    ValueError
-        As `vmf.fit`.
-
-    Examples
-    --------
-    >>> round(float(squbed(np.eye(3), np.stack([np.eye(3)] * 3)).total), 6)  # 2 log(4 pi)
-    5.062048
-
-    """
-    return _vmf_terms(text, videos, corrected=True)
-
-
-@register("squbed_mle", unit="nats", sphere_entropy=True, equal_counts=True, text_optional=True)
-def squbed_mle(text: np.ndarray | None, videos: Videos) -> Terms:
-    """Return S-QUBED's terms with maximum-likelihood fits, as the paper computes them.
-
-    As `squbed`, but biased by -(d-1)/2 log(m/(m-1)) nats a term: comparable at equal n and m
-    only.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t)
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-
-    Returns
-    -------
-    Terms
-        Nats.
-
-    Raises
-    ------
-    ValueError
-        As `vmf.fit`.
-
-    Examples
-    --------
-    >>> squbed_mle(np.eye(3), np.stack([np.eye(3)] * 3)) < squbed(np.eye(3), [np.eye(3)] * 3)
-    True
-
-    """
-    return _vmf_terms(text, videos, corrected=False)
 
 
 def estimate(
@@ -208,8 +179,8 @@ def estimate(
     if text is None and not chosen.text_optional:
         raise ValueError(f"estimator {estimator!r} needs text; give it, or use 'squbed'")
     text, videos, counts = check_task(text, videos)
-    terms = chosen.function(text, videos)
-    values = _finite(terms, estimator, text is not None)
+    terms = evaluate(chosen, text, videos)
+    values = _as_row(terms)
     intervals = _jackknife_intervals(chosen, text, videos, confidence, values)
     d_text, d_video = None if text is None else text.shape[1], videos[0].shape[1]
     per_dof = _per_dof(values, d_text, d_video) if chosen.sphere_entropy else (None, None, None)
@@ -231,9 +202,9 @@ def estimate(
 def check_comparable(uncertainties: Iterable[Uncertainty]) -> None:
     """Refuse to compare uncertainties whose differences are artefacts of how they were made.
 
-    All must come from one estimator and from embeddings of equal widths. The plug-in estimator's
-    bias -(d-1)/2 log(m/(m-1)) changes with the counts, so it also needs equal n and m; the
-    corrected one does not.
+    All must come from one estimator and from embeddings of equal widths. An estimator whose bias
+    changes with the counts, as that of the plug-in, -(d-1)/2 log(m/(m-1)), also needs equal n
+    and m; the corrected one and the energy split do not.
 
     Parameters
     ----------
@@ -261,29 +232,6 @@ def check_comparable(uncertainties: Iterable[Uncertainty]) -> None:
             _refuse_different(items, name, remedy)
 
 
-def _vmf_terms(text: np.ndarray | None, videos: Videos, *, corrected: bool) -> Terms:
-    fits = [vmf.fit(group, corrected=corrected) for group in _equal_groups(videos)]
-    kappa = np.concatenate([f.kappa for f in fits])
-    epistemic = float(np.mean(vmf.entropy(videos[0].shape[-1], kappa)))
-    degenerate = any(bool(f.degenerate.any()) for f in fits)
-    if text is None:
-        return Terms(None, epistemic, None, degenerate)
-    latent = vmf.fit(text, corrected=corrected)
-    aleatoric = float(vmf.entropy(text.shape[-1], latent.kappa))
-    degenerate = bool(latent.degenerate) or degenerate
-    return Terms(aleatoric, epistemic, aleatoric + epistemic, degenerate)
-
-
-def _equal_groups(videos: Videos) -> list[np.ndarray]:
-    """Return the videos as arrays (k, m, d), one for each distinct m, for batched fits."""
-    if isinstance(videos, np.ndarray):
-        return [videos]
-    groups = defaultdict(list)
-    for x in videos:
-        groups[len(x)].append(x)
-    return [np.stack(group) for group in groups.values()]
-
-
 def _jackknife_intervals(
     chosen: Estimator,
     text: np.ndarray | None,
@@ -294,16 +242,8 @@ def _jackknife_intervals(
     n = len(videos)
     if n < LEAST_LATENTS:
         return [None, None, None]
-    replicates = np.array(
-        [
-            _finite(
-                chosen.function(_without(text, i), _without(videos, i)),
-                chosen.name,
-                text is not None,
-            )
-            for i in range(n)
-        ]
-    )
+    left_out = ((_without(text, i), _without(videos, i)) for i in range(n))
+    replicates = np.array([_as_row(evaluate(chosen, *kept)) for kept in left_out])
     variance = (n - 1) * replicates.var(axis=0)
     half = student_t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance)
     return [
@@ -328,12 +268,9 @@ def _per_dof(values: np.ndarray, d_text: int | None, d_video: int) -> tuple[floa
     return aleatoric, epistemic, aleatoric + epistemic
 
 
-def _finite(terms: Terms, name: str, with_text: bool) -> np.ndarray:
-    """Return three numbers, NaN standing for the two that there are not without text."""
-    values = np.array(terms[:3], dtype=float)
-    if not (np.isfinite(values) == [with_text, True, with_text]).all():
-        raise ValueError(f"estimator {name!r} returned {terms}; its terms must be finite numbers")
-    return values
+def _as_row(terms: Terms) -> np.ndarray:
+    """Return three numbers, NaN standing for a component that there is not."""
+    return np.array(terms[:3], dtype=float)
 
 
 def _refuse_different(items: list[Uncertainty], name: str, remedy: str) -> None:

@@ -241,8 +241,13 @@ def part_points(summary: pd.DataFrame, *, accuracy: str, fraction: float) -> pd.
     Raises
     ------
     ValueError
-        If the fraction is not above 0, to 1.
+        If the fraction is not above 0, to 1, or the estimator has no aleatoric component.
     """
+    if summary.aleatoric.isna().all():
+        raise ValueError(
+            f"{summary.row.iloc[0]}: this estimator has no aleatoric component, which Figure 5 "
+            "needs; choose another, such as squbed"
+        )
     panels = []
     for part, other in (("aleatoric", "epistemic"), ("epistemic", "aleatoric")):
         kept = summary.iloc[np.sort(lowest(summary[other], k=kept_of(summary, fraction)))]

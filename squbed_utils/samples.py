@@ -65,6 +65,7 @@ the prompt where there is no reference, prompt and text embedding where the late
 known, and the seed where the video was made elsewhere."""
 
 LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
+EMBEDDED = ["latent", "text_embedding", "embedding", "status"]
 VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
 VIDEO_COLUMNS += ["status", "error"]
 
@@ -215,7 +216,7 @@ class Archive:
         """
         if task not in self._places:
             raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
-        rows = self._rows.iloc[self._places[task]]
+        rows = self._rows[EMBEDDED].iloc[self._places[task]]
         text, videos = [], []
         for _, latent in rows.groupby("latent"):
             text.append(latent.text_embedding.iloc[0])
@@ -309,15 +310,15 @@ class Archive:
         video.write(self.inside(path), clip.frames, clip.fps)
 
     @cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        """Where each task's rows are, found once for all tasks."""
+        return self._rows.groupby("task").indices
+
+    @cached_property
     def _rows(self) -> pd.DataFrame:
         """All shards, in the order of tasks, latent prompts and samples."""
         shards = [_read(self.shard(task, latent)) for task, latent in self.units]
         return pa.concat_tables(shards).combine_chunks().to_pandas()
-
-    @cached_property
-    def _places(self) -> dict[str, np.ndarray]:
-        """Where the rows of each task are."""
-        return self._rows.groupby("task").indices
 
 
 def safe(task: str) -> str:

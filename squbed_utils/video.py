@@ -138,7 +138,7 @@ def decode(file: str | BinaryIO, name: str) -> Video:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"  # starting threads takes longer than a short video
             fps, expected = float(stream.average_rate or stream.guessed_rate or 0), stream.frames
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+            frames = [_pixels(frame) for frame in container.decode(stream)]
     except (av.FFmpegError, IndexError) as error:
         raise ValueError(f"{name} cannot be read ({error}); expected a video file") from error
     if not frames or len(frames) < expected:
@@ -223,6 +223,11 @@ def resize_area(frames: np.ndarray, height: int, width: int) -> np.ndarray:
         across = columns @ mixed.transpose(1, 0, 2).reshape(w, height * 3)
         out[i] = np.rint(across.reshape(width, height, 3)).transpose(1, 0, 2)
     return out
+
+
+def _pixels(frame: av.VideoFrame) -> np.ndarray:
+    """Return uint8 (H, W, 3); planes of RGB, as archives hold, need no slow conversion."""
+    return frame.to_ndarray() if frame.format.name == "gbrp" else frame.to_ndarray(format="rgb24")
 
 
 def _nearest(times: np.ndarray, video: Video) -> np.ndarray:

@@ -68,6 +68,12 @@ def test_each_part_is_shown_where_the_other_is_least():
     assert first.x.tolist() == [4, 5, 6, 7] and second.x.tolist() == [3.5, 3, 2.5, 2]
 
 
+def test_figure_5_needs_an_aleatoric_component():
+    table = summary().assign(aleatoric=np.nan)
+    with pytest.raises(ValueError, match="this run: this estimator has no aleatoric component, wh"):
+        panels.part_points(table, accuracy="ssim", fraction=0.5)
+
+
 @pytest.mark.parametrize(("fraction", "kept"), [(0.01, 3), (0.5, 4), (1, 8)])
 def test_a_fraction_keeps_at_least_three(fraction, kept):
     assert panels.kept_of(summary(), fraction) == kept

@@ -1,0 +1,46 @@
+"""The smallest archive that can be scored: embeddings and videos as a test gives them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from squbed_utils.samples import Archive, video_path
+from squbed_utils.tasks import Task
+from squbed_utils.video import Video
+
+FPS = 8.0
+
+
+def make(folder: Path, prompts: dict[str, str], *, n: int = 3, m: int = 3, **changes) -> Archive:
+    """Write a finished archive of the tasks in `prompts`.
+
+    `changes` may hold `frames(task, latent, sample)`, `clip(task, latent, sample)`, `failed`, a
+    set of such triples, and `text=False` for latent prompts that are not known.
+    """
+    archive = Archive(folder)
+    tasks = [
+        Task(id=t, dataset="d", category="c", prompt=p, reference="") for t, p in prompts.items()
+    ]
+    archive.write_tasks(tasks, None)
+    archive.write_profile({"name": "small", "n": n, "m": m, "pca": None, "estimator": "squbed"})
+    rng = np.random.default_rng(0)
+    for task in prompts:
+        for latent in range(n):
+            shared = {"task": task, "latent": latent, "prompt": f"{task} {latent}", "rejected": []}
+            shared["text_embedding"] = rng.normal(size=8).tolist()
+            if not changes.get("text", True):
+                shared |= {"prompt": None, "text_embedding": None}
+            rows = [shared | _row(archive, (task, latent, k), rng, changes) for k in range(m)]
+            archive.write_shard(task, latent, rows)
+    return archive
+
+
+def _row(archive: Archive, place: tuple[str, int, int], rng, changes: dict) -> dict:
+    embedding = (1 + 0.5 * rng.normal(size=16)).tolist()
+    row = {"sample": place[2], "seed": 0, "path": video_path(*place)}
+    if place in changes.get("failed", ()):
+        return row | {"status": "failed", "error": "no reason"}
+    if "frames" in changes:
+        archive.write_video(row["path"], Video(changes["frames"](*place), FPS))
+    clip = changes["clip"](*place) if "clip" in changes else rng.uniform()
+    return row | {"embedding": embedding, "clip_prompt": clip, "status": "ok"}
