@@ -342,6 +342,7 @@ class TestFigures:
             draw(*[pd.DataFrame({"x": [1]})] * arguments)
 
 
+@pytest.mark.filterwarnings("ignore:.*rows left out. they are the same for every task")
 def test_an_archive_from_end_to_end(archive):
     table = compare(rows_of(score_tasks(archive), mean_accuracy(archive)), **FEW)
     assert {"squbed", "squbed_mle"} <= set(table.estimator) and set(table.n) == {15}
@@ -349,6 +350,7 @@ def test_an_archive_from_end_to_end(archive):
     assert own.tau["total"] < own.null_low["total"]
 
 
+@pytest.mark.filterwarnings("ignore:.*rows left out. they are the same for every task")
 def test_without_truth_latent_prompts_or_references(archive, tmp_path):
     bare = open_archive(strip(archive, tmp_path / "bare"))
     table = compare(rows_of(score_tasks(bare), mean_accuracy(bare)), **FEW)
