@@ -5,7 +5,9 @@ interval comes from the data given. `plot_*` draw one panel, `figure_*` a whole 
 """
 
 from squbed_utils.figures_answer import figure_answer
+from squbed_utils.figures_audit import figure_audit
 from squbed_utils.figures_cases import figure_1, figure_2, plot_positions, plot_terms
+from squbed_utils.figures_decision import figure_decision
 from squbed_utils.figures_frames import Example, contact_sheet, plot_frames
 from squbed_utils.figures_leaderboard import (
     figure_leaderboard,
@@ -28,6 +30,8 @@ __all__ = [
     "figure_1",
     "figure_2",
     "figure_answer",
+    "figure_audit",
+    "figure_decision",
     "figure_leaderboard",
     "figure_panels",
     "figure_rejection",

@@ -52,6 +52,18 @@ NOTEBOOKS = (
         truth_tables=("leaderboard_signals", "leaderboard_disentanglement"),
         published=False,
     ),
+    Notebook(
+        "05_audit",
+        parameters=(
+            *(*COMMON, "estimator", "accuracy", "fraction"),
+            *("target", "level", "bound"),
+        ),
+        figures=("audit", "decision"),
+        tables=(
+            *("audit", "audit_sweep", "audit_agreement", "audit_fit", "audit_published"),
+            *("decision", "decision_reliability", "decision_risk", "decision_actions"),
+        ),
+    ),
 )
 
 

@@ -1,0 +1,269 @@
+"""Audit of an archive's samples: other accuracies, the model's fit, and how few samples do."""
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, kendalltau
+
+from squbed_utils import panels, vmf
+from squbed_utils._checks import KAPPA_MAX, check_task
+from squbed_utils._registry import evaluate, lookup
+from squbed_utils.accuracy import HIGHER_IS_BETTER
+from squbed_utils.audit import DOES_NOT, FEWEST_TASKS, HOLDS, UNKNOWN, P, main_term
+from squbed_utils.estimators import LEAST_LATENTS
+from squbed_utils.samples import OK, Archive
+from squbed_utils.summary import LEAST_VIDEOS, TERMS, Embeddings, summarize
+
+AGREES = 0.8
+"""Kendall's tau from which two orders of the tasks count as the same."""
+
+DRAWS = 99
+"""Of the parametric bootstrap; the least p-value is 1 in 100."""
+
+GROUPS = 3
+"""Latent prompts of a task whose videos are tested; the rest would tell little more."""
+
+COSINES = ("clip_reference", "clip_prompt")
+
+
+def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.DataFrame:
+    """Return forms of a task's accuracy that do not fall with spread by themselves.
+
+    The mean over dispersed samples falls mechanically: the mean cosine is R cos(centroid), R the
+    length of the mean of the samples. "best of m" is the best video's; "centroid" the mean divided
+    by R, for a cosine. CLIP's embeddings are not stored, so R is that of the video encoder's.
+
+    Parameters
+    ----------
+    archive : Archive
+    accuracy : str
+    tasks : Series of str
+        In this order.
+
+    Returns
+    -------
+    DataFrame
+        mean, best, median and, for a cosine, centroid; a row a task; higher = better.
+    """
+    videos = archive.videos()
+    sign = 1 if HIGHER_IS_BETTER[accuracy] else -1
+    good = videos[videos.status == OK]
+    values = (sign * good[accuracy]).groupby(good.task)
+    forms = {"mean": values.mean(), "best": values.max(), "median": values.median()}
+    if accuracy in COSINES:
+        length = {task: _mean_length(rows) for task, rows in good.groupby("task").embedding}
+        forms["centroid"] = values.mean() / pd.Series(length)
+    return pd.DataFrame(forms).loc[tasks].reset_index(drop=True)
+
+
+def plug_in(archive: Archive, table: pd.DataFrame) -> pd.Series | None:
+    """Return each task's main term by the plug-in estimator; None where counts differ.
+
+    Parameters
+    ----------
+    archive : Archive
+    table : DataFrame
+        As `audit.audited`; the order of the tasks.
+    """
+    counts = table[["n", "m"]].drop_duplicates()
+    if len(counts) > 1 or archive.videos().status.ne(OK).any():
+        return None
+    values = summarize(archive, estimator="squbed_mle").set_index("task")[main_term(table)]
+    return values.loc[table.task].reset_index(drop=True)
+
+
+def panel_statistics(
+    table: pd.DataFrame, *, accuracy: str, fraction: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the statistics and the subset curves of the figures' panels that can be drawn.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `audit.audited`.
+    accuracy : str
+    fraction : float
+        As `panels.part_points`.
+
+    Returns
+    -------
+    tuple of DataFrame
+        As `panels.statistics_of` and `panels.subset_curves`; empty for fewer than
+        `audit.FEWEST_TASKS` tasks, the curves also where a component is missing.
+    """
+    columns = ["panel", "tau", "pvalue", "n"], ["panel", "size", "tau", "lo", "hi"]
+    statistics, curves = (pd.DataFrame(columns=c) for c in columns)
+    if len(table) < FEWEST_TASKS or table.total.isna().any():
+        return statistics, curves
+    points = [panels.total_points(table, accuracies=[accuracy])]
+    points.append(panels.part_points(table, accuracy=accuracy, fraction=fraction))
+    curves = panels.subset_curves(table, accuracy=accuracy, fraction=fraction)
+    return panels.statistics_of(pd.concat(points)), curves
+
+
+def goodness_of_fit(
+    embeddings: dict[str, Embeddings], rng: np.random.Generator, *, draws: int = DRAWS
+) -> pd.DataFrame:
+    """Test per task whether samples are spread about their mean as a von Mises-Fisher says.
+
+    Under the model the directions from the mean are isotropic. The statistic is the mean squared
+    cosine between pairs of them, after the mean is taken out: 1/(d - 1) where they are isotropic,
+    larger where samples spread along few directions. Its distribution comes from a parametric
+    bootstrap at the fitted kappa. Of videos, it is averaged over latent prompts.
+
+    Parameters
+    ----------
+    embeddings : dict
+        As `summary.usable_embeddings`.
+    rng : numpy.random.Generator
+    draws : int
+
+    Returns
+    -------
+    DataFrame
+        task, kind ("latent prompts" or "videos"), pvalue; without groups of fewer than three or of
+        identical samples, which cannot be tested.
+    """
+    rows = []
+    for task, pair in embeddings.items():
+        text, videos, _ = check_task(*pair)
+        for kind, groups in (("latent prompts", [text]), ("videos", list(videos)[:GROUPS])):
+            found = [_isotropy(x, rng, draws) for x in groups if x is not None and len(x) > 2]
+            found = [f for f in found if f is not None]
+            if found:
+                seen, drawn = (np.mean(part, axis=0) for part in zip(*found, strict=True))
+                rows.append((task, kind, (1 + (drawn >= seen).sum()) / (1 + draws)))
+    return pd.DataFrame(rows, columns=["task", "kind", "pvalue"])
+
+
+def fits(found: pd.DataFrame) -> list[dict]:
+    """Say whether the model fits: whether more tasks are rejected than the level allows."""
+    lines = []
+    for kind in ("latent prompts", "videos"):
+        p = found.pvalue[found.kind == kind]
+        line = {"theme": "model", "question": f"Are {kind} von Mises-Fisher?"}
+        line |= {"bar": f"about {P:.0%} of tasks rejected at p < {P}", "verdict": UNKNOWN}
+        if len(p) < FEWEST_TASKS:
+            lines.append(line | {"detail": f"{len(p)} tasks can be tested"})
+            continue
+        rejected = int((p < P).sum())
+        test = binomtest(rejected, len(p), P, alternative="greater")
+        interval = test.proportion_ci(0.95, method="exact")
+        detail = f"{rejected} of {len(p)} tasks; where it does not fit, entropies rank spread and "
+        detail += "are no nats"
+        line |= {"value": rejected / len(p), "low": interval.low, "high": interval.high}
+        line |= {"verdict": DOES_NOT if test.pvalue < P else HOLDS, "detail": detail}
+        lines.append(line)
+    return lines
+
+
+def agreement(
+    embeddings: dict[str, Embeddings],
+    rng: np.random.Generator,
+    *,
+    estimator: str,
+    repeats: int = 5,
+) -> pd.DataFrame:
+    """Return how well fewer samples order the tasks as all of them do.
+
+    A subsample shares samples with the whole, so its agreement is an upper bound for new ones.
+
+    Parameters
+    ----------
+    embeddings : dict
+        As `summary.usable_embeddings`.
+    rng : numpy.random.Generator
+    estimator : str
+    repeats : int
+        Subsamples of each size.
+
+    Returns
+    -------
+    DataFrame
+        kind ("latent prompts" or "videos of each"), size, term, tau (mean over repeats of Kendall's
+        tau with the order of all samples), low, high (least and greatest); empty for fewer than
+        `FEWEST_TASKS` tasks.
+    """
+    units = {task: check_task(*pair)[:2] for task, pair in embeddings.items()}
+    known = all(text is not None for text, _ in units.values())
+    if len(units) < FEWEST_TASKS:
+        return pd.DataFrame(columns=["kind", "size", "term", "tau", "low", "high"])
+    n = min(len(videos) for _, videos in units.values())
+    m = min(len(x) for _, videos in units.values() for x in videos)
+    term = 2 if known else 1
+    whole = _order(units, estimator, term)
+    rows = []
+    asked = [("latent prompts", k) for k in _sizes(LEAST_LATENTS if known else 1, n)]
+    asked += [("videos of each", k) for k in _sizes(LEAST_VIDEOS, m)]
+    for kind, size in asked:
+        cut = _fewer_latents if kind == "latent prompts" else _fewer_videos
+        taus = []
+        for _ in range(repeats if size < {"latent prompts": n, "videos of each": m}[kind] else 0):
+            part = {task: cut(*pair, size, rng) for task, pair in units.items()}
+            taus.append(kendalltau(whole, _order(part, estimator, term)).statistic)
+        taus = taus or [1.0]
+        rows.append((kind, size, TERMS[term], np.mean(taus), min(taus), max(taus)))
+    return pd.DataFrame(rows, columns=["kind", "size", "term", "tau", "low", "high"])
+
+
+def how_few(found: pd.DataFrame) -> list[dict]:
+    """Say whether fewer samples than there are give the same order."""
+    lines = []
+    for kind in ("latent prompts", "videos of each"):
+        curve = found[found.kind == kind]
+        line = {"theme": "few samples", "question": f"Would fewer {kind} give the same order?"}
+        line |= {"bar": f"tau with the order of all at least {AGREES}", "verdict": UNKNOWN}
+        if len(curve) < 2:
+            lines.append(line | {"detail": "too few samples or tasks to leave any out"})
+            continue
+        enough = curve["size"][curve.tau >= AGREES].min()
+        verdict = HOLDS if enough < curve["size"].max() else DOES_NOT
+        detail = f"{enough:g} of {curve['size'].max()} do; with the fewest, "
+        detail += f"{curve['size'].iloc[0]}, tau is {curve.tau.iloc[0]:.2f}"
+        lines.append(line | {"value": float(enough), "verdict": verdict, "detail": detail})
+    return lines
+
+
+def _mean_length(embeddings: pd.Series) -> float:
+    """Return the length of the mean of embeddings at unit length."""
+    x = np.stack(list(embeddings)).astype(float)
+    return float(np.linalg.norm((x / np.linalg.norm(x, axis=1, keepdims=True)).mean(axis=0)))
+
+
+def _isotropy(
+    x: np.ndarray, rng: np.random.Generator, draws: int
+) -> tuple[float, np.ndarray] | None:
+    """Return the statistic of one set of samples (m, d), and that of draws from the fit."""
+    kappa = float(vmf.fit(x).kappa)
+    if not 0 < kappa < KAPPA_MAX:
+        return None
+    drawn = vmf.sample(x.shape[1], kappa, (draws, len(x)), rng)
+    return float(_squared_cosines(x)), _squared_cosines(drawn)
+
+
+def _squared_cosines(x: np.ndarray) -> np.ndarray:
+    """Return the mean squared cosine over pairs of directions from the mean, of (..., m, d)."""
+    centred = x - x.mean(axis=-2, keepdims=True)
+    norms = np.linalg.norm(centred, axis=-1, keepdims=True)
+    directions = centred / np.maximum(norms, np.finfo(float).tiny)
+    gram = directions @ np.swapaxes(directions, -1, -2)
+    m = x.shape[-2]
+    return (np.square(gram).sum(axis=(-1, -2)) - m) / (m * (m - 1))
+
+
+def _sizes(least: int, most: int) -> list[int]:
+    """Return up to five sizes from the least to the most."""
+    return sorted(set(np.linspace(least, most, 5).round().astype(int).tolist()))
+
+
+def _order(units: dict, estimator: str, term: int) -> list[float]:
+    chosen = lookup(estimator)
+    return [evaluate(chosen, *pair)[term] for pair in units.values()]
+
+
+def _fewer_latents(text: np.ndarray | None, videos, size: int, rng: np.random.Generator) -> tuple:
+    kept = np.sort(rng.choice(len(videos), size, replace=False))
+    return None if text is None else text[kept], [videos[i] for i in kept]
+
+
+def _fewer_videos(text: np.ndarray | None, videos, size: int, rng: np.random.Generator) -> tuple:
+    return text, [x[np.sort(rng.choice(len(x), size, replace=False))] for x in videos]
