@@ -43,4 +43,5 @@ def _row(archive: Archive, place: tuple[str, int, int], rng, changes: dict) -> d
     if "frames" in changes:
         archive.write_video(row["path"], Video(changes["frames"](*place), FPS))
     clip = changes["clip"](*place) if "clip" in changes else rng.uniform()
-    return row | {"embedding": embedding, "clip_prompt": clip, "status": "ok"}
+    scores = {"clip_prompt": clip, "lpips": 1 - clip}
+    return row | {"embedding": embedding, "status": "ok"} | scores

@@ -1,0 +1,251 @@
+"""The audit: verdicts on data whose answer is known, and on too little of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import small_archive
+
+from squbed_utils import audit, audit_samples, figures, vmf
+from squbed_utils.audit import DOES_NOT, HOLDS, UNKNOWN
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def make_table(rng, n: int = 60, *, a: float = 1.0, e: float = 1.0, noise: float = 0.5):
+    """Tasks whose accuracy falls with both components, a and e times as much."""
+    aleatoric, epistemic = rng.normal(size=(2, n)) * [[a], [e]]
+    total = aleatoric + epistemic
+    table = pd.DataFrame({"aleatoric": aleatoric, "epistemic": epistemic, "total": total})
+    table = table.assign(accuracy=-total + noise * rng.normal(size=n), total_per_dof=total / 100)
+    prompts = [" ".join(["word"] * k) for k in rng.integers(1, 9, n)]
+    table = table.assign(prompt=prompts, category=rng.choice(["x", "y"], n))
+    for term in ("aleatoric", "epistemic", "total"):
+        table = table.assign(
+            **{f"{term}_low": table[term] - 0.1, f"{term}_high": table[term] + 0.1}
+        )
+    return table
+
+
+def verdicts(lines: list[dict]) -> list[str]:
+    return [line["verdict"] for line in lines]
+
+
+def test_shares_hold_where_both_carry_and_fail_where_one_does(rng):
+    (both,) = audit.shares(make_table(rng, 300), rng)
+    assert both["verdict"] == HOLDS and both["low"] <= both["value"] <= both["high"]
+    (one,) = audit.shares(make_table(rng, 300, e=0.1), rng)
+    assert one["verdict"] == DOES_NOT and one["value"] < 0.05
+
+
+def test_shares_add_up_to_one(rng):
+    (line,) = audit.shares(make_table(rng, 50, e=2.0), rng)
+    parts = [float(word.rstrip(",")) for word in line["detail"].split() if word[0].isdigit()]
+    assert sum(parts[:2]) == pytest.approx(1, abs=0.011)
+
+
+def test_widths_matter_where_the_other_form_orders_otherwise(rng):
+    table = make_table(rng, 200)
+    assert verdicts(audit.widths(table, rng)) == [HOLDS]
+    other = table.assign(total_per_dof=-table.total)
+    (line,) = audit.widths(other, rng)
+    assert line["verdict"] == DOES_NOT and line["value"] > 1
+
+
+def test_sweep_ends_at_each_component_alone(rng):
+    table = make_table(rng)
+    sweep = audit.weight_sweep(table, rng, steps=3)
+    from scipy.stats import kendalltau
+
+    for row, term in ((0, "epistemic"), (2, "aleatoric")):
+        tau = kendalltau(table[term], table.accuracy).statistic
+        assert sweep.tau[row] == pytest.approx(tau)
+    assert (sweep.low <= sweep.tau).all() and (sweep.tau <= sweep.high).all()
+
+
+def test_tasks_needed_as_published_power_tables_have_it():
+    for tau, n in ((0.70, 10), (0.50, 17), (0.155, 150)):
+        assert audit.tasks_needed(tau) == audit.tasks_needed(-tau)
+        assert audit.tasks_needed(tau) == pytest.approx(n, rel=0.06)
+    assert audit.tasks_needed(0.0) == np.inf
+    assert audit.tasks_needed(1.0) >= 4
+
+
+def test_tasks_needed_give_the_power_in_simulation(rng):
+    from scipy.stats import kendalltau
+
+    tau = 0.4
+    n, rho = int(audit.tasks_needed(tau)), np.sin(np.pi * tau / 2)
+    pairs = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=(600, n))
+    found = np.mean([kendalltau(*pair.T).pvalue < 0.05 for pair in pairs])
+    assert 0.72 < found < 0.9
+
+
+def test_partial_tau_takes_out_a_common_cause(rng):
+    cause = rng.normal(size=150)
+    x, y = (pd.Series(cause + 0.3 * rng.normal(size=150)) for _ in range(2))
+    given = pd.DataFrame({"cause": cause})
+    tau, p = audit.partial_tau(x, y, given, rng)
+    assert abs(tau) < 0.15 and p > 0.01
+    nothing = pd.DataFrame({"other": rng.normal(size=150)})
+    tau, p = audit.partial_tau(x, y, nothing, rng)
+    assert tau > 0.5 and p < 0.01
+    assert audit.partial_tau(x, x, pd.DataFrame({"itself": x}), rng) == (0.0, 1.0)
+
+
+def test_survivals_say_what_holds_and_what_does_not(rng):
+    table = make_table(rng, 120)
+    forms = pd.DataFrame({"mean": table.accuracy, "noise": rng.normal(size=120)})
+    lines = {line["question"]: line for line in audit.survivals(table, forms, rng)}
+    assert lines["tau of total with mean"]["verdict"] == HOLDS
+    assert lines["tau of total with noise"]["verdict"] == DOES_NOT
+    assert lines["tau of total against permuted accuracies"]["pvalue"] < 0.01
+    assert lines["tau of epistemic given aleatoric"]["verdict"] == HOLDS
+
+
+def test_few_tasks_cannot_be_told_and_never_fail(rng):
+    table = make_table(rng, 4)
+    forms = pd.DataFrame({"mean": table.accuracy})
+    lines = audit.shares(table, rng) + audit.widths(table, rng)
+    lines += audit.small_samples(table, table.total) + audit.survivals(table, forms, rng)
+    lines += audit_samples.how_few(pd.DataFrame(columns=["kind", "size", "term", "tau"]))
+    lines += audit_samples.fits(pd.DataFrame(columns=["task", "kind", "pvalue"]))
+    assert set(verdicts(lines)) == {UNKNOWN}
+    page = audit.page(lines)
+    assert page.verdict.iloc[-1] == UNKNOWN and page.value.isna().all()
+
+
+def test_without_latent_prompts_only_the_epistemic_term_is_judged(rng):
+    table = make_table(rng, 40).assign(aleatoric=np.nan, total=np.nan, total_per_dof=np.nan)
+    assert audit.main_term(table) == "epistemic"
+    assert verdicts(audit.shares(table, rng) + audit.widths(table, rng)) == [UNKNOWN, UNKNOWN]
+    assert audit.weight_sweep(table, rng).empty
+    lines = audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    assert all("epistemic" in line["question"] for line in lines)
+
+
+def test_small_samples_name_a_changed_order_and_wide_intervals(rng):
+    table = make_table(rng, 30)
+    order, narrow = audit.small_samples(table, table.total - 5)
+    assert (order["verdict"], narrow["verdict"]) == (HOLDS, HOLDS)
+    assert "-5.0 nats" in order["detail"]
+    order, _ = audit.small_samples(table, -table.total)
+    assert order["verdict"] == DOES_NOT
+    assert "counts differ" in audit.small_samples(table, None)[0]["detail"]
+
+
+def test_subset_curves_are_judged_over_all_sizes():
+    sizes = {"size": [5, 10, 20, 40], "tau": -0.5, "lo": -0.9}
+    holds = pd.DataFrame(sizes | {"panel": "a", "hi": [0.5, -0.1, -0.2, -0.3]})
+    never = pd.DataFrame(sizes | {"panel": "b", "hi": 0.1})
+    some = pd.DataFrame(sizes | {"panel": "c", "hi": [0.5, 0.1, -0.1, -0.1]})
+    lines = audit.subsets(pd.concat([holds, never, some]))
+    assert verdicts(lines) == [HOLDS, DOES_NOT, UNKNOWN]
+
+
+def test_page_corrects_over_every_pvalue():
+    lines = [{"question": str(p), "pvalue": p, "verdict": HOLDS} for p in (0.04, 0.001)]
+    page = audit.page([*lines, {"question": "none", "verdict": HOLDS}])
+    assert page.holm[:2].tolist() == [0.04, 0.002] and np.isnan(page.holm[2])
+    assert page.verdict.iloc[-1] == HOLDS
+    page = audit.page([{"question": "q", "pvalue": 0.03, "verdict": HOLDS}] * 2)
+    assert page.verdict.iloc[-1] == DOES_NOT
+
+
+def test_published_points_are_audited_as_far_as_they_allow():
+    found = audit.published_page().set_index("panel")
+    assert len(found) == 10
+    assert found.verdict["Panda-70M"] == HOLDS and found.verdict["SSIM"] == DOES_NOT
+    assert (found.holm >= found.pvalue).all()
+    assert (found.loo_low <= found.tau).all() and (found.tau <= found.loo_high).all()
+
+
+def sphere_tasks(rng, draw, tasks: int = 40) -> dict:
+    """Tasks of five latent prompts and four videos of each, drawn by `draw(size)`."""
+    return {str(i): (draw(5), [draw(4) for _ in range(5)]) for i in range(tasks)}
+
+
+def test_fit_holds_for_the_model_and_fails_on_a_plane(rng):
+    good = sphere_tasks(rng, lambda m: vmf.sample(16, 80.0, m, rng))
+    lines = audit_samples.fits(audit_samples.goodness_of_fit(good, rng))
+    assert verdicts(lines) == [HOLDS, HOLDS]
+
+    def flat(m: int) -> np.ndarray:
+        x = np.zeros((m, 16))
+        x[:, 0], x[:, 1:3] = 1, 0.2 * rng.normal(size=(m, 2))
+        return x
+
+    lines = audit_samples.fits(audit_samples.goodness_of_fit(sphere_tasks(rng, flat), rng))
+    assert verdicts(lines) == [DOES_NOT, DOES_NOT]
+
+
+def test_identical_samples_cannot_be_tested(rng):
+    same = sphere_tasks(rng, lambda m: np.ones((m, 8)))
+    assert audit_samples.goodness_of_fit(same, rng).empty
+
+
+def test_agreement_rises_to_one_and_tells_order_from_noise(rng):
+    ordered = {
+        str(i): (vmf.sample(16, 2.0**i, 6, rng), list(vmf.sample(16, 2.0**i, (6, 5), rng)))
+        for i in range(3, 13)
+    }
+    found = audit_samples.agreement(ordered, rng, estimator="squbed")
+    assert found.tau.min() > 0.9
+    assert (found.groupby("kind").tau.last() == 1).all()
+    assert verdicts(audit_samples.how_few(found)) == [HOLDS, HOLDS]
+    alike = sphere_tasks(rng, lambda m: vmf.sample(16, 50.0, m, rng), tasks=20)
+    found = audit_samples.agreement(alike, rng, estimator="squbed")
+    assert found.tau.min() < 0.7
+
+
+def test_agreement_of_too_few_tasks_is_empty(rng):
+    few = sphere_tasks(rng, lambda m: vmf.sample(8, 9.0, m, rng), tasks=3)
+    assert audit_samples.agreement(few, rng, estimator="squbed").empty
+
+
+def test_accuracy_forms_by_hand(tmp_path):
+    archive = small_archive.make(tmp_path / "a", {"t": "one", "u": "two"}, n=3, m=2)
+    videos = archive.videos()
+    forms = audit_samples.accuracy_forms(archive, "clip_prompt", pd.Series(["u", "t"]))
+    own = videos[videos.task == "u"]
+    unit = np.stack([x / np.linalg.norm(x) for x in own.embedding]).astype(float)
+    length = np.linalg.norm(unit.mean(axis=0))
+    mean = own.clip_prompt.mean()
+    expected = [mean, own.clip_prompt.max(), own.clip_prompt.median(), mean / length]
+    np.testing.assert_allclose(forms.iloc[0].to_numpy(), expected)
+    assert "centroid" not in audit_samples.accuracy_forms(archive, "lpips", pd.Series(["t"]))
+
+
+def test_lpips_is_judged_higher_is_better(tmp_path):
+    archive = small_archive.make(tmp_path / "a", {"t": "one"}, n=3, m=2)
+    forms = audit_samples.accuracy_forms(archive, "lpips", pd.Series(["t"]))
+    assert forms.best[0] == pytest.approx(-archive.videos().lpips.min())
+
+
+def test_audited_keeps_tasks_with_the_accuracy():
+    summary = pd.DataFrame({"task": ["a", "b"], "ssim": [0.5, np.nan]})
+    assert audit.audited(summary, "ssim").task.tolist() == ["a"]
+    with pytest.raises(ValueError, match="no task has the accuracy 'ssim'; choose another"):
+        audit.audited(summary.iloc[1:], "ssim")
+
+
+def test_figure_draws_a_whole_and_an_empty_audit(rng):
+    table = make_table(rng, 30)
+    page = audit.page(audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng))
+    curves = pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"])
+    found = pd.DataFrame(columns=["kind", "size", "term", "tau", "low", "high"])
+    fit = pd.DataFrame(columns=["task", "kind", "pvalue"])
+    published = audit.published(5)
+    parts = page, audit.weight_sweep(table, rng), curves, published, found, fit
+    fig = figures.figure_audit(*parts)
+    assert len(fig.axes) == 6
+    with pytest.raises(ValueError, match="'tau by the weight of aleatoric' has no column 'paper'"):
+        figures.figure_audit(page, parts[1].drop(columns="paper"), *parts[2:])
+
+
+def test_power_lines_say_what_is_needed():
+    row = {"panel": "p", "tau": -0.1, "pvalue": 0.5, "n": 25, "low": -0.4, "high": 0.2}
+    (line,) = audit.powers(pd.DataFrame([row]))
+    assert line["verdict"] == DOES_NOT and "there are 25" in line["detail"]
