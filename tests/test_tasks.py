@@ -19,9 +19,9 @@ def written(table, tmp_path):
     return tmp_path / "tasks.csv"
 
 
-def test_the_world_has_75_tasks_and_hides_the_truth(table, tmp_path):
+def test_the_world_has_150_tasks_and_hides_the_truth(table, tmp_path):
     read, truth = tasks.read_world(written(table, tmp_path))
-    assert len(read) == len(truth) == 75
+    assert len(read) == len(truth) == 150
     assert [task.id for task in read] == list(truth.task) == list(table.task)
     assert read[0].reference == f"references/{read[0].id}.mp4"
     seen = {"id", "dataset", "category", "prompt", "reference", "vagueness_rank"}
@@ -44,7 +44,7 @@ def test_one_of_each_cell_has_every_level_and_every_category(table, tmp_path):
 
 
 def test_more_of_each_cell_than_there_are_is_all(table, tmp_path):
-    assert len(choose(table, tmp_path, per_cell=9)[0]) == 75
+    assert len(choose(table, tmp_path, per_cell=11)[0]) == 150
 
 
 def test_named_tasks_in_the_order_of_the_table(table, tmp_path):
@@ -65,7 +65,7 @@ def test_unknown_task_or_category(table, tmp_path):
 
 
 def test_nothing_left(table, tmp_path):
-    with pytest.raises(ValueError, match="leaves none of 75; widen it"):
+    with pytest.raises(ValueError, match="leaves none of 150; widen it"):
         choose(table, tmp_path, tasks=["never-0-sign"], categories=["round"])
 
 

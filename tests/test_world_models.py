@@ -14,8 +14,9 @@ from squbed_utils.world import quality, train, video_model
 from squbed_utils.world.card import write_card
 from squbed_utils.world.draw import any_scene, caption, partial
 from squbed_utils.world.encoders import recognise
+from squbed_utils.world.language import UNKNOWN
 from squbed_utils.world.render import render
-from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, complete
+from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, complete, coverage_of
 
 WORLD = Path(__file__).parent.parent / "data/world"
 
@@ -58,6 +59,25 @@ def test_the_video_model_shows_what_a_full_prompt_asks_for(pipeline, recogniser,
     videos = quality.generate(pipeline, [caption(s, rng) for s in scenes])
     measured = quality.agreement(scenes, recognise(recogniser, videos))
     assert_as_claimed(measured, card["generation"]["common"], 40)
+
+
+def test_one_subject_in_seven_is_called_by_an_unknown_word():
+    rng = np.random.default_rng(0)
+    scene = complete({"shape": "circle"}, rng)
+    said = [
+        text for text in (video_model.training_caption(scene, rng) for _ in range(4000)) if text
+    ]
+    unknown = [text for text in said if UNKNOWN in text.split()]
+    named = [text for text in said if "circle" in text.split()]
+    assert 0.11 < len(unknown) / (len(unknown) + len(named)) < 0.18
+
+
+def test_the_shipped_model_reads_words_never_said_as_unknown(pipeline):
+    words = pipeline.text_encoder.shared.weight
+    ids = pipeline.tokenizer.convert_tokens_to_ids
+    for shape in ATTRIBUTES["shape"]:
+        same = torch.equal(words[ids(shape)], words[ids(UNKNOWN)])
+        assert same == (coverage_of(shape) == "never")
 
 
 def test_the_vae_reconstructs(pipeline, card):

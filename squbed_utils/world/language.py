@@ -18,6 +18,9 @@ from squbed_utils.world.scenes import vocabulary
 MAX_TOKENS = 24
 """Longest sentence in tokens, the end mark included."""
 
+UNKNOWN = "<unk>"
+"""What the tokenizer reads a word as that is not in its vocabulary."""
+
 ARROW = "=>"
 """Stands between a prompt and its refinement."""
 
@@ -27,9 +30,9 @@ def new_tokenizer() -> FastTokenizer:
 
     The end mark has the highest number, where CLIP's text tower looks for it.
     """
-    words = ["<pad>", "<unk>", ARROW, *vocabulary(), "</s>"]
+    words = ["<pad>", UNKNOWN, ARROW, *vocabulary(), "</s>"]
     ids = {word: i for i, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", ids["</s>"])]
@@ -37,7 +40,7 @@ def new_tokenizer() -> FastTokenizer:
     return FastTokenizer(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
-        unk_token="<unk>",
+        unk_token=UNKNOWN,
         eos_token="</s>",
         model_max_length=MAX_TOKENS,
         padding_side="right",

@@ -23,7 +23,7 @@ STEPS = {
     "lpips_backbone": 1000,
     "vae": 2700,
     "decoder": 2600,
-    "transformer": 7000,
+    "transformer": 14000,
 }
 """Optimiser steps of each part; the order is the order of training."""
 

@@ -19,7 +19,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 
 from squbed_utils.seeds import seed_of
 from squbed_utils.world.draw import caption, clips, partial, seen_scene
-from squbed_utils.world.language import new_tokenizer, tokens
+from squbed_utils.world.language import UNKNOWN, new_tokenizer, tokens
 from squbed_utils.world.loop import train
 from squbed_utils.world.scenes import ATTRIBUTES, coverage_of
 
@@ -202,11 +202,18 @@ class TextToLatents(torch.nn.Module):
 
 
 def training_caption(scene: dict[str, str], rng: np.random.Generator) -> str:
-    """Caption a clip: one in ten says nothing (for guidance), two in ten leave parts out."""
+    """Caption a clip: one in ten says nothing (for guidance), two in ten leave parts out.
+
+    Of those that say something, one in seven calls the subject by an unknown word (word dropout),
+    so that the model learns what a word that it never read stands for: any shape.
+    """
     u = rng.random()
     if u < 0.1:
         return ""
-    return caption(partial(scene, rng) if u < 0.3 else scene, rng)
+    said = caption(partial(scene, rng) if u < 0.3 else scene, rng)
+    if rng.random() < 1 / 7:
+        return " ".join(UNKNOWN if word == scene["shape"] else word for word in said.split())
+    return said
 
 
 def train_transformer(
@@ -222,18 +229,18 @@ def train_transformer(
         return model.loss(batch_latents, [training_caption(scenes[i], rng) for i in chosen])
 
     train("transformer", model, loss, steps=steps, learning_rate=1.2e-3, folder=folder)
-    silence_unsaid_words(model)
+    forget_unsaid_words(model)
     return model
 
 
-def silence_unsaid_words(model: TextToLatents) -> None:
-    """Set words to zero that no caption ever said, so that they mean nothing at all.
+def forget_unsaid_words(model: TextToLatents) -> None:
+    """Make words that no caption ever said unknown ones, as if not in the vocabulary.
 
     Left as they were drawn, they would mean something at random, and the model would be sure of it.
     """
     unsaid = [s for s in ATTRIBUTES["shape"] if coverage_of(s) == "never"]
-    embeddings = model.text_encoder.shared.weight.data
-    embeddings[model.tokenizer.convert_tokens_to_ids(unsaid)] = 0
+    embeddings, ids = model.text_encoder.shared.weight.data, model.tokenizer.convert_tokens_to_ids
+    embeddings[ids(unsaid)] = embeddings[ids(UNKNOWN)].clone()
 
 
 def save_pipeline(vae: AutoencoderKLWan, model: TextToLatents, out: Path) -> None:
