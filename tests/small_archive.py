@@ -43,5 +43,5 @@ def _row(archive: Archive, place: tuple[str, int, int], rng, changes: dict) -> d
     if "frames" in changes:
         archive.write_video(row["path"], Video(changes["frames"](*place), FPS))
     clip = changes["clip"](*place) if "clip" in changes else rng.uniform()
-    scores = {"clip_prompt": clip, "lpips": 1 - clip}
+    scores = {"clip_prompt": clip, "lpips": None if clip is None else 1 - clip}
     return row | {"embedding": embedding, "status": "ok"} | scores
