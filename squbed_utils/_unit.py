@@ -77,9 +77,8 @@ def make(bench: Bench, task: Task, latent: int) -> None:
     bench.archive.write_shard(task.id, latent, rows)
 
 
-def fail(profile: Profile, archive: Archive, unit: tuple[Task, int], reason: str) -> None:
+def fail(profile: Profile, archive: Archive, task: Task, latent: int, reason: str) -> None:
     """Write the shard of a unit that cannot be made: failed rows with the reason."""
-    task, latent = unit
     shared = {"task": task.id, "latent": latent, "rejected": [], "status": FAILED}
     shared |= {"error": reason[:LONGEST_ERROR]}
     rows = [
