@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from squbed_utils._claims import Worker
@@ -39,7 +40,7 @@ class Job:
     folder : Path
         The archive's, absolute.
     todo : list of Unit
-        What was not finished when the run started.
+        What was not finished when the run started, none of which had a shard then.
 
     """
 
@@ -75,15 +76,15 @@ def work(job: Job, ended: Callable[[], bool] = lambda: False) -> Iterator[tuple[
         maker = _Maker(job, archive, worker.name)
         while left:
             waiting = []
-            for task, latent in left:
+            for (task, latent), finished in _look_at(archive, left):
                 if ended():
                     return
-                if not archive.finished(task.id, latent):
-                    if not worker.claim(task.id, latent):
-                        waiting.append((task, latent))
-                        continue
+                if not finished and not worker.claim(task.id, latent):
+                    waiting.append((task, latent))
+                    continue
+                if not finished:
                     try:
-                        if not archive.finished(task.id, latent):  # by another, just now
+                        if not archive.shard(task.id, latent).is_file():  # by another, just now
                             yield BEGUN, (task, latent)
                             maker.make(task, latent)
                     finally:
@@ -92,6 +93,14 @@ def work(job: Job, ended: Callable[[], bool] = lambda: False) -> Iterator[tuple[
             if len(waiting) == len(left):
                 time.sleep(POLL)
             left = waiting
+
+
+def _look_at(archive: Archive, units: list[Unit]) -> Iterator[tuple[Unit, bool]]:
+    """Yield each unit, and whether it was finished when its task came up."""
+    for _, group in groupby(units, key=lambda unit: unit[0].id):
+        of_task = list(group)
+        written = archive.written(of_task[0][0].id)
+        yield from ((unit, unit[1] in written) for unit in of_task)
 
 
 def device(job: Job) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from squbed_utils import _spending, datasets, profiles
+from squbed_utils._claims import locked
 from squbed_utils._executors import LOCAL, Executor
 from squbed_utils._filling import is_new, shared, warn_of_versions
 from squbed_utils._work import Job, Unit
@@ -165,11 +166,18 @@ def fill(
     if todo:
         _confirm_cost(profile, archive, todo, confirm)
         warn_of_versions(archive)
-        for task, latent in todo:  # a shard that is no good, or with failures that are retried
-            archive.shard(task.id, latent).unlink(missing_ok=True)
+        _remove_shards(archive, todo, retry_failed)
         job = Job(profile, archive.folder.resolve(), todo)
         done = executor.run(job, workers)
         _show_progress(done, len(units) - len(todo), len(units))
+
+
+def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> None:
+    """Remove shards that are no good, or with failures to retry; any other is finished."""
+    with locked(archive.folder):
+        for task, latent in todo:
+            if not archive.finished(task.id, latent, retry_failed=retry_failed):
+                archive.shard(task.id, latent).unlink(missing_ok=True)
 
 
 def _confirm_cost(

@@ -23,6 +23,7 @@ what at this moment, are no part of the result.
 """
 
 import json
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,7 @@ from squbed_utils.video import Video
 
 OK, FAILED = "ok", "failed"
 
+SHARD_NAME = re.compile(r"[0-9]+\.parquet")
 CHECKSUMS = ".sha256"
 CHECKSUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
@@ -260,7 +262,7 @@ class Archive:
             Whether a shard with failed videos counts as not finished.
         """
         try:
-            rows = _read(self.shard(task, latent)).to_pylist()
+            rows = self.rows(task, latent, ["status", "path"])
         except (FileNotFoundError, ValueError):
             return False
         failed = [row for row in rows if row["status"] != OK]
@@ -269,9 +271,27 @@ class Archive:
         files = (self.inside(row["path"]) for row in rows if row["status"] == OK)
         return all(file.is_file() and file.stat().st_size for file in files)
 
+    def written(self, task: str) -> set[int]:
+        """Return the latent prompts of a task that have a shard."""
+        folder = self.shard(task, 0).parent
+        files = os.listdir(folder) if folder.is_dir() else []
+        return {int(name.removesuffix(".parquet")) for name in files if SHARD_NAME.fullmatch(name)}
+
+    def rows(self, task: str, latent: int, columns: list[str] | None = None) -> list[dict]:
+        """Return the shard of a latent prompt, a row a video; all columns, if none are named.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not finished.
+        ValueError
+            If the shard is damaged.
+        """
+        return _read(self.shard(task, latent), columns).to_pylist()
+
     def errors(self, task: str, latent: int) -> list[str]:
         """Return the errors of a finished latent prompt's failed videos."""
-        rows = _read(self.shard(task, latent)).select(["status", "error"]).to_pylist()
+        rows = self.rows(task, latent, ["status", "error"])
         return [row["error"] for row in rows if row["status"] != OK]
 
     def write_shard(self, task: str, latent: int, rows: list[dict]) -> None:
@@ -367,9 +387,9 @@ def video_path(task: str, latent: int, sample: int) -> str:
     return f"videos/{safe(task)}/{latent:d}_{sample:d}.mp4"
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(path, partitioning=None)
+        return pq.read_table(path, columns=columns, partitioning=None)
     except pa.ArrowException as error:
         raise ValueError(
             f"table {path} cannot be read ({error}); delete it and run `squbed collect` again"

@@ -26,7 +26,7 @@ UNITS = len(tiny.TASKS) * tiny.N
 
 
 def contents(folder):
-    """What a run gives; its log and its claims are no part of it."""
+    """Hash what a run gives; its log and its claims are no part of it."""
     files = (p for p in sorted(folder.rglob("*")) if p.is_file())
     files = [p for p in files if p.relative_to(folder).parts[0] not in ("runs", ".claims")]
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
