@@ -47,6 +47,7 @@ class Worker:
         self._own = self.folder / f"{WORKER}{self.name}"
         self._seen: dict[str, tuple[int, float]] = {}
         self._end = threading.Event()
+        self._file = None
 
     def __enter__(self) -> "Worker":
         """Announce the worker, and clear what dead ones left."""
@@ -120,6 +121,8 @@ class Worker:
     def _announce(self) -> None:
         """Make the worker's file, locked before it can be seen."""
         hidden = self.folder / f".{self._own.name}"
+        if self._file is not None:
+            self._file.close()
         self._file = hidden.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._file.write(_machine())

@@ -10,7 +10,8 @@
     dataset.json                     and how: counts, what was left out and why, each task's clip
     references/<task>.mp4            the reference videos
     shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
-    shards/<task>/<latent>.sha256    their SHA-256, as `sha256sum --check` reads it in this folder
+    shards/<task>/<latent>.sha256    SHA-256 of it, its videos and its reference, as `sha256sum
+                                     --check` reads it in this folder
     videos/<task>/<latent>_<sample>.mp4
     spending.json                    what a paid video model has cost, if there is one
     answers/<sha256>.json            what a model behind an API answered, by what it was asked
@@ -300,12 +301,14 @@ class Archive:
         with replacing(shard) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), partial, compression="zstd")
             paths = [row["path"] for row in rows if row["status"] == OK]
+            if self.inside(reference_path(task)).is_file():
+                paths.append(reference_path(task))
             sums = {path: sha256(self.inside(path)) for path in paths}
             sums[f"shards/{task}/{latent}.parquet"] = sha256(partial)
             self._write_checksums(task, latent, sums)
 
     def checksums(self, task: str, latent: int) -> dict[str, str] | None:
-        """Return the SHA-256 of a latent prompt's shard and videos by their paths.
+        """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths.
 
         None where there are none, as in an archive of an earlier version.
 

@@ -37,10 +37,10 @@ class Problem(NamedTuple):
 
 
 def verify(folder: Path | str) -> list[Problem]:
-    """Compare every shard and video with its checksum, and decode every reference video.
+    """Compare every shard, video and reference with its checksum.
 
     Where an archive has no checksums, as one of an earlier version, shards are read and videos
-    are decoded instead.
+    are decoded instead, which misses slight damage.
 
     Parameters
     ----------
@@ -60,11 +60,10 @@ def verify(folder: Path | str) -> list[Problem]:
     archive = Archive(folder)
     archive.require()
     problems = [problem for unit in archive.units for problem in _of_unit(archive, unit)]
-    for task in archive.tasks().query("reference.notna()").task:
-        path = reference_path(task)
+    for path in archive.tasks().reference.dropna():
         if not _decodes(archive.inside(path)):
             problems.append(Problem(path, _state(archive, path), None))
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def repair(folder: Path | str, problems: list[Problem], **options: object) -> Archive:
@@ -128,7 +127,8 @@ def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:
     for path, expected in sums.items():
         file = archive.inside(path)
         if not file.is_file() or sha256(file) != expected:
-            yield Problem(path, _state(archive, path), unit)
+            shared = path == reference_path(unit[0])
+            yield Problem(path, _state(archive, path), None if shared else unit)
 
 
 def _without_checksums(archive: Archive, unit: tuple[str, int], shard: str) -> Iterator[Problem]:

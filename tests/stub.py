@@ -4,13 +4,14 @@ Claims, workers, shards, videos and the log are the real ones. As a script it co
 folder: ``stub.py FOLDER UNITS SECONDS [LEASE]``.
 """
 
+import dataclasses
 import sys
 import time
 import types
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from squbed_utils import _claims, _work, profiles, video
 from squbed_utils._executors import LOCAL, Executor
@@ -25,7 +26,7 @@ LATENTS, VIDEOS = 4, 2
 
 def profile() -> Profile:
     settings = profiles.load("world")
-    return profiles.dataclasses.replace(settings, n=LATENTS, m=VIDEOS)
+    return dataclasses.replace(settings, n=LATENTS, m=VIDEOS)
 
 
 def tasks(units: int) -> list[Task]:
@@ -59,9 +60,9 @@ def begin(folder: Path, units: int) -> None:
     archive = Archive(folder)
     if not (folder / "profile.yaml").is_file():
         archive.write_tasks(tasks(units), None)
-        archive.write_profile({"name": "stub", "n": LATENTS, "m": VIDEOS, "device": "cpu"})
-        settings = yaml.safe_load((folder / "profile.yaml").read_text())
-        archive.write_profile(settings | {"versions": {}})
+        versions = {name: version(name) for name in profiles.VERSIONED}
+        settings = {"name": "stub", "n": LATENTS, "m": VIDEOS, "device": "cpu"}
+        archive.write_profile(settings | {"versions": versions})
 
 
 def collect(folder: Path, units: int, executor: Executor = LOCAL, workers: int = 1) -> None:
