@@ -49,7 +49,9 @@ class Job:
     todo: list[Unit]
 
 
-def work(job: Job, ended: Callable[[], bool] = lambda: False) -> Iterator[tuple[str, Unit]]:
+def work(
+    job: Job, ended: Callable[[], bool] = lambda: False, *, maker: Callable | None = None
+) -> Iterator[tuple[str, Unit]]:
     """Make units until all are finished, by this worker or by others.
 
     Parameters
@@ -57,6 +59,8 @@ def work(job: Job, ended: Callable[[], bool] = lambda: False) -> Iterator[tuple[
     job : Job
     ended : callable
         Asked before each unit; True ends the work.
+    maker : callable, optional
+        (job, archive, worker's name) -> an object that makes units; by default the models do.
 
     Yields
     ------
@@ -73,7 +77,7 @@ def work(job: Job, ended: Callable[[], bool] = lambda: False) -> Iterator[tuple[
     """
     archive, left = Archive(job.folder), job.todo
     with Worker(job.folder) as worker:
-        maker = _Maker(job, archive, worker.name)
+        making = (maker or _Maker)(job, archive, worker.name)
         while left:
             waiting = []
             for (task, latent), finished in _look_at(archive, left):
@@ -86,7 +90,7 @@ def work(job: Job, ended: Callable[[], bool] = lambda: False) -> Iterator[tuple[
                     try:
                         if not archive.shard(task.id, latent).is_file():  # by another, just now
                             yield BEGUN, (task, latent)
-                            maker.make(task, latent)
+                            making.make(task, latent)
                     finally:
                         worker.release(task.id, latent)
                 yield DONE, (task, latent)
