@@ -4,11 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from squbed_utils import video
+from squbed_utils import _guard, video
 from squbed_utils._instructions import fill
 from squbed_utils.locate import code_folder
 from squbed_utils.roles import Command
@@ -16,6 +17,8 @@ from squbed_utils.video import Video
 
 TAIL, LONGEST_TAIL = 5, 400
 """Last lines of stderr that an error quotes, and how many characters of them."""
+
+GUARD = Path(_guard.__file__)
 
 
 def load(model: Command) -> Callable[[list[str], list[int]], list[Video | Exception]]:
@@ -76,20 +79,27 @@ def _text(value: object) -> str:
 
 
 def _run(words: list[str], folder: Path, timeout: float, log: Path) -> None:
-    """Run to the end, or kill the process and all that it started."""
+    """Run to the end, or kill the process and all that it started; also if this process dies."""
     environment = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            words,
+            [sys.executable, "-S", str(GUARD), *words],
             cwd=folder,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             start_new_session=True,
         )
+    with process.stdin:
+        code = _wait(process, timeout, log)
+    if code:
+        raise RuntimeError(f"the command failed with exit code {code}{_tail(log)}")
+
+
+def _wait(process: subprocess.Popen, timeout: float, log: Path) -> int:
     try:
-        code = process.wait(timeout)
+        return process.wait(timeout)
     except BaseException as error:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -98,8 +108,6 @@ def _run(words: list[str], folder: Path, timeout: float, log: Path) -> None:
                 f"the command took longer than {timeout:g} s and was stopped{_tail(log)}"
             ) from error
         raise
-    if code:
-        raise RuntimeError(f"the command failed with exit code {code}{_tail(log)}")
 
 
 def _tail(log: Path) -> str:

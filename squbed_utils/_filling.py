@@ -2,27 +2,28 @@
 
 import fcntl
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from tqdm import tqdm
 
-from squbed_utils import _spending, profiles
+from squbed_utils import _claims, _run_log, _spending, profiles
 from squbed_utils._files import PARTIAL
 from squbed_utils.samples import Archive
 
 LOCK = ".lock"
 CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet"}
 CONTENTS |= {"labels.json", "dataset.json", "answers", _spending.ACCOUNT, _spending.LOCK}
+CONTENTS |= {_claims.FOLDER, _run_log.FOLDER}
 CONTENTS |= {"references", "shards", "videos", "contact_sheet.png", "contact_sheet.html"}
 """All that an archive's folder holds."""
 
 
 @contextmanager
 def held(archive: Archive) -> Iterator[None]:
-    """Hold an archive's folder, made if need be, and clear what a crash left in it.
+    """Hold an archive's folder alone, made if need be, and clear what a crash left in it.
 
     The system lets go of it however the process ends.
 
@@ -31,19 +32,66 @@ def held(archive: Archive) -> Iterator[None]:
     ValueError
         If the folder holds anything but an archive, or another run holds it.
     """
+    with _locked(archive.folder, fcntl.LOCK_EX):
+        _clear(archive.folder)
+        yield
+
+
+@contextmanager
+def shared(archive: Archive, begin: Callable[[], None]) -> Iterator[None]:
+    """Hold an archive's folder with others that collect into it.
+
+    Parameters
+    ----------
+    archive : Archive
+    begin : callable
+        Called first, by one process at a time.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds anything but an archive, or another run holds it alone.
+    """
     folder = archive.folder
+    with _locked(folder, fcntl.LOCK_SH):
+        with _claims.locked(folder):
+            if not _claims.living(folder):
+                _clear(folder)
+            begin()
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
     _refuse_foreign(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
+    with _named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a")
+    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
                 f"another run is filling {folder}; wait for it to end, or choose another --output"
             ) from error
-        for leftover in folder.rglob(f"*{PARTIAL}"):
-            leftover.unlink()
         yield
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Say what to do about a folder that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"the archive {folder} cannot be written ({error.strerror}); mount it writable, or "
+            "choose another --output"
+        ) from error
+
+
+def _clear(folder: Path) -> None:
+    for leftover in folder.rglob(f"*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
 
 
 def is_new(archive: Archive, resolved: dict) -> bool:

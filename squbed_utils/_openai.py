@@ -11,6 +11,7 @@ from openai import APIError, APIStatusError, ContentFilterFinishReasonError, Ope
 from pydantic import BaseModel, ConfigDict
 
 from squbed_utils import roles
+from squbed_utils._errors import Stop
 from squbed_utils._files import replacing
 from squbed_utils.categories import CATEGORIES
 
@@ -125,7 +126,7 @@ def _ask(client: OpenAI, request: dict, form: type[Form], scrub: Callable[[str],
             problem = _in_words(error, scrub)
             if isinstance(error, APIError):
                 break
-    raise RuntimeError(
+    raise Stop(
         f"the language model {request['model']!r} at {client.base_url} gives no answer: {problem}; "
         "what is finished is kept: run the same command again to go on"
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from squbed_utils._errors import Stop
 from squbed_utils._files import replacing
 from squbed_utils.roles import Veo, VideoModel
 
@@ -48,13 +49,13 @@ def reserve(folder: Path, dollars: float, budget: float) -> None:
 
     Raises
     ------
-    RuntimeError
+    Stop
         If that would pass the budget; nothing is added then.
     """
     with _locked(folder):
         before = spent(folder)
         if before + dollars > budget + 1e-9:
-            raise RuntimeError(
+            raise Stop(
                 f"the budget of ${budget:.2f} is used up: ${before:.2f} are spent (see "
                 f"{Path(folder, ACCOUNT)}) and the next videos cost ${dollars:.2f}; what is "
                 "finished is kept: raise video_model.budget in the profile and run the same "

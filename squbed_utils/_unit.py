@@ -1,7 +1,8 @@
 """One unit of work: a latent prompt, its videos, and everything measured on them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from squbed_utils import prompts, video
 from squbed_utils.accuracy import mean_cosine, psnr, ssim
 from squbed_utils.models import Models
 from squbed_utils.profiles import Profile
+from squbed_utils.roles import Diffusers
 from squbed_utils.samples import FAILED, LONGEST_ERROR, OK, Archive, reference_path, video_path
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Task
@@ -17,15 +19,29 @@ from squbed_utils.video import Video
 
 @dataclass(frozen=True)
 class Bench:
-    """What a worker needs at hand."""
+    """What a worker needs at hand.
+
+    Attributes
+    ----------
+    profile : Profile
+    models : Models
+    archive : Archive
+    embedded : dict
+        The last reference's frames, aligned, and what they embed to.
+
+    """
 
     profile: Profile
     models: Models
     archive: Archive
+    embedded: dict = field(default_factory=dict, compare=False)
 
 
 def make(bench: Bench, task: Task, latent: int) -> None:
     """Draw one latent prompt, generate and store its videos, measure them, write the shard.
+
+    Each video is stored as it comes, and one that is there already, whole, is kept as it is. No
+    more than a batch of videos is held in memory.
 
     Parameters
     ----------
@@ -39,38 +55,83 @@ def make(bench: Bench, task: Task, latent: int) -> None:
     ValueError
         If no compatible latent prompt is found, or a stored video cannot be measured. A video
         that cannot be generated raises nothing: its row says so.
-    RuntimeError
-        If a paid video model's budget is used up.
+    Stop
+        If no other unit would fare better: a budget is used up, memory is.
     """
     profile, models = bench.profile, bench.models
     checked = {"compatible": models.compatible, "listed": models.listed}
     drawn = prompts.draw(task, latent, models.refine, seed=profile.seed, **checked)
-    seeds = [seed_of(profile.seed, task.id, latent, sample) for sample in range(profile.m)]
     shared = {"task": task.id, "latent": latent, "prompt": drawn.prompt}
     shared |= {"rejected": list(drawn.rejected)}
     shared |= {"text_embedding": models.embed_text([drawn.prompt])[0].tolist()}
-    rows, stored = [], []
-    for sample, made in enumerate(models.generate([drawn.prompt] * len(seeds), seeds)):
-        row = shared | {"sample": sample, "seed": seeds[sample]}
-        if isinstance(made, Exception):
-            row |= {"status": FAILED, "error": f"{type(made).__name__}: {made}"[:LONGEST_ERROR]}
-            stored.append(None)
-        else:
-            path = video_path(task.id, latent, sample)
-            bench.archive.write_video(path, made)
-            row |= {"path": path, "status": OK, "error": None}
-            stored.append(video.read(bench.archive.inside(path)))
-        rows.append(row)
-    for row, measured in zip(rows, _measure(bench, task, stored), strict=True):
-        row |= measured
+    rows = []
+    for start in range(0, profile.m, profile.batch_size):
+        samples = range(start, min(start + profile.batch_size, profile.m))
+        errors = _store(bench, task, latent, samples, drawn.prompt)
+        paths = [video_path(task.id, latent, sample) for sample in samples]
+        measured = _measure_stored(bench, task, paths, errors)
+        for sample, path, error, found in zip(samples, paths, errors, measured, strict=True):
+            row = shared | {"sample": sample, "seed": _seed(profile, task, latent, sample)}
+            row |= {"path": path, "status": OK} if error is None else {"status": FAILED}
+            rows.append(row | found | {"error": error})
     bench.archive.write_shard(task.id, latent, rows)
 
 
-def _measure(bench: Bench, task: Task, stored: list[Video | None]) -> list[dict]:
+def fail(profile: Profile, archive: Archive, task: Task, latent: int, reason: str) -> None:
+    """Write the shard of a unit that cannot be made: failed rows with the reason."""
+    shared = {"task": task.id, "latent": latent, "rejected": [], "status": FAILED}
+    shared |= {"error": reason[:LONGEST_ERROR]}
+    rows = [
+        shared | {"sample": sample, "seed": _seed(profile, task, latent, sample)}
+        for sample in range(profile.m)
+    ]
+    archive.write_shard(task.id, latent, rows)
+
+
+def _seed(profile: Profile, task: Task, latent: int, sample: int) -> int:
+    return seed_of(profile.seed, task.id, latent, sample)
+
+
+def _store(bench: Bench, task: Task, latent: int, samples: range, prompt: str) -> list[str | None]:
+    """Generate and store the videos that are not there; return for each why there is none.
+
+    A place in a batch has a say in the last bit of a video, so a batch of diffusers with a video
+    missing is generated whole. Other models make one video at a time.
+    """
+    files = [bench.archive.inside(video_path(task.id, latent, sample)) for sample in samples]
+    missing = [i for i, file in enumerate(files) if not _is_whole(file)]
+    together = isinstance(bench.profile.video_model, Diffusers)
+    calls = [range(len(samples))] if together and missing else [[i] for i in missing]
+    errors: list[str | None] = [None] * len(samples)
+    for call in calls:
+        seeds = [_seed(bench.profile, task, latent, samples[i]) for i in call]
+        for i, made in zip(call, bench.models.generate([prompt] * len(seeds), seeds), strict=True):
+            if i in missing and isinstance(made, Exception):
+                errors[i] = f"{type(made).__name__}: {made}"[:LONGEST_ERROR]
+            elif i in missing:
+                video.write(files[i], made.frames, made.fps)
+    return errors
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        video.read(file)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
+
+
+def _measure_stored(
+    bench: Bench, task: Task, paths: list[str], errors: list[str | None]
+) -> list[dict]:
     """Return the embedding and the accuracies of each stored video, nothing for those that failed.
 
     In a batch another video stands in for a failed one, so that the rest keep their places.
     """
+    stored = [
+        None if error else video.read(bench.archive.inside(path))
+        for path, error in zip(paths, errors, strict=True)
+    ]
     stand_in = next((v for v in stored if v is not None), None)
     if stand_in is None:
         return [{}] * len(stored)
@@ -117,7 +178,7 @@ def _accuracies(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
     pairs = [video.align(v, reference) for v in videos]
     prompt = models.clip_texts([task.prompt])[0]
     frames = _split(models.clip_images([f for v, _ in pairs for f in v]), pairs)
-    targets = _reference_frames(models, pairs)
+    targets = _reference_frames(bench, pairs)
     lpips = _split(
         models.lpips([f for v, _ in pairs for f in v], [f for _, r in pairs for f in r]), pairs
     )
@@ -133,12 +194,14 @@ def _accuracies(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
     ]
 
 
-def _reference_frames(models: Models, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list:
+def _reference_frames(bench: Bench, pairs: list[tuple]) -> list[np.ndarray]:
     """Embed the reference's frames once, as long as every video is aligned to it alike."""
-    targets = []
-    for i, (_, reference) in enumerate(pairs):
-        alike = i > 0 and np.array_equal(reference, pairs[i - 1][1])
-        targets.append(targets[-1] if alike else models.clip_images(list(reference)))
+    kept, targets = bench.embedded, []
+    for _, reference in pairs:
+        if not kept or not np.array_equal(kept["reference"], reference):
+            kept |= {"reference": reference}
+            kept |= {"frames": bench.models.clip_images(list(reference))}
+        targets.append(kept["frames"])
     return targets
 
 
@@ -147,4 +210,4 @@ def _split(stacked: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> l
     return np.split(stacked, np.cumsum([len(v) for v, _ in pairs])[:-1])
 
 
-_reference = lru_cache(maxsize=4)(video.read)
+_reference = lru_cache(maxsize=1)(video.read)

@@ -12,6 +12,7 @@ from google.genai import types
 from google.genai.errors import APIError
 
 from squbed_utils import _spending, video
+from squbed_utils._errors import Stop
 from squbed_utils.families import VEO_KEYS
 from squbed_utils.roles import Veo
 from squbed_utils.video import Video
@@ -62,7 +63,7 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
                 fatal = error.code in FATAL or "API key" in str(error)
                 _spending.give_back(folder, price * (len(prompts) - len(made) if fatal else 1))
                 if fatal:
-                    raise RuntimeError(_without(key, error)) from None
+                    raise Stop(_without(key, error)) from None
                 made.append(RuntimeError(_without(key, error)))
             except Exception as error:
                 made.append(RuntimeError(_without(key, error)))

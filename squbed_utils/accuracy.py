@@ -125,7 +125,8 @@ def psnr(frames: np.ndarray, reference: np.ndarray) -> float:
 
     """
     _check_pair(frames, reference)
-    error = np.square(frames.astype(float) - reference).mean(axis=(1, 2, 3))
+    pairs = zip(frames, reference, strict=True)
+    error = np.array([np.square(x.astype(float) - y).mean() for x, y in pairs])
     least = PEAK**2 / 10 ** (PSNR_CAP / 10)
     return float((10 * np.log10(PEAK**2 / np.maximum(error, least))).mean())
 

@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_check(commands)
     _add_collect(commands)
+    _add_status(commands)
+    _add_verify(commands)
     _add_score(commands)
     _add_quantify(commands)
     _add_figures(commands)
@@ -96,7 +98,8 @@ def _add_collect(commands: argparse._SubParsersAction) -> None:
         _collect,
         help="draw latent prompts, generate videos, embed and score them",
         description="Fill the samples archive of a profile. It can be interrupted at any time; "
-        "the same command goes on where it stopped.",
+        "the same command goes on where it stopped, and may run several times at once: each run "
+        "makes what no other is making.",
     )
     _add_profile(command)
     command.add_argument(
@@ -105,13 +108,57 @@ def _add_collect(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--workers",
         type=int,
-        default=1,
         metavar="N",
         help="processes with models of their own; any number gives the same result "
-        "(default: %(default)s)",
+        "(default: 1; with ray on GPUs, as many as there is room for)",
+    )
+    command.add_argument(
+        "--executor",
+        choices=("local", "ray", "slurm"),
+        default="local",
+        help="where they run: here, on a cluster of Ray, or as jobs of SLURM (default: "
+        "%(default)s)",
+    )
+    command.add_argument(
+        "--address", metavar="HOST:PORT", help="of a running cluster of Ray (default: start one)"
+    )
+    command.add_argument(
+        "--slurm",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="an option of SLURM's jobs, by submitit's name, as in --slurm slurm_partition gpu; "
+        "may be repeated",
     )
     command.add_argument(
         "--retry-failed", action="store_true", help="make latent prompts with failed videos again"
+    )
+    _add_yes(command)
+
+
+def _add_status(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(
+        commands,
+        _status,
+        help="say how far a collection is",
+        description="Count latent prompts done, running and failed; say how fast it goes, how "
+        "long it will take, and how many GPU-hours it took.",
+    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="a samples archive")
+
+
+def _add_verify(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(
+        commands,
+        _verify,
+        help="compare every file of an archive with its checksum",
+        description="List the shards and videos that are missing or damaged; the exit code is 2 "
+        "if there are any.",
+    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="a samples archive")
+    command.add_argument(
+        "--repair", action="store_true", help="remove what is damaged, and collect it again"
     )
     _add_yes(command)
 
@@ -284,24 +331,59 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
+    import yaml
+
+    from squbed_utils._executors import Executor
     from squbed_utils.collect import collect
     from squbed_utils.samples import FAILED
 
+    slurm = {name: yaml.safe_load(value) for name, value in options.slurm}
     archive = collect(
         options.profile,
         output=options.output,
         workers=options.workers,
         retry_failed=options.retry_failed,
         confirm=lambda question: options.yes or _agreed(question),
+        executor=Executor(options.executor, options.address, slurm),
     )
-    videos, latents = archive.videos(), archive.latents()
-    failed, refused = videos[videos.status == FAILED], int(latents.rejected.map(len).sum())
+    errors, refused = [], 0
+    for unit in archive.units:  # one at a time: there may be more than memory holds
+        rows = archive.rows(*unit, ["rejected", "status", "error"])
+        refused += len(rows[0]["rejected"])
+        errors += [row["error"] for row in rows if row["status"] == FAILED]
     print(
-        f"{archive.folder}: {len(archive.tasks())} tasks, {len(latents)} latent prompts "
-        f"({refused} draws refused), {len(videos)} videos ({len(failed)} failed)"
+        f"{archive.folder}: {len(archive.tasks())} tasks, {len(archive.units)} latent prompts "
+        f"({refused} draws refused), {sum(archive.units.values())} videos ({len(errors)} failed)"
     )
-    if len(failed):
-        print(f"squbed: the first failure: {failed.error.iloc[0]}", file=sys.stderr)
+    if errors:
+        print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from squbed_utils.status import status
+
+    print(status(options.folder))
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from squbed_utils.verify import repair, verify
+
+    problems = verify(options.folder)
+    for problem in problems:
+        print(f"{problem.state:8} {problem.path}")
+    if problems and options.repair:
+        repair(
+            options.folder,
+            problems,
+            confirm=lambda question: options.yes or _agreed(question),
+        )
+        problems = verify(options.folder)
+    if problems:
+        raise ValueError(
+            f"{len(problems)} files of {options.folder} are missing or damaged; run `squbed verify "
+            "--repair` to make them again"
+        )
+    print(f"{options.folder}: every file is as it was written")
 
 
 def _agreed(question: str) -> bool:

@@ -4,44 +4,43 @@ The unit of work is one latent prompt of one task. What a unit yields depends on
 its own seeds alone, so order, interruptions and the number of workers change no byte.
 """
 
-import multiprocessing
-import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Generator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from functools import cache
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from tqdm import tqdm
 
 from squbed_utils import _spending, datasets, profiles
-from squbed_utils._filling import held, is_new, warn_of_versions
+from squbed_utils._claims import locked
+from squbed_utils._executors import LOCAL, Executor
+from squbed_utils._filling import is_new, shared, warn_of_versions
+from squbed_utils._work import Job, Unit
 from squbed_utils.categories import Label
 from squbed_utils.profiles import Profile
-from squbed_utils.samples import Archive, open_archive
+from squbed_utils.samples import Archive, open_archive, video_path
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Source, Task
-
-Unit = tuple[Task, int]
 
 
 def collect(
     profile: str | Path | Profile,
     *,
     output: Path | str | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     retry_failed: bool = False,
     label: Label | None = None,
     confirm: Callable[[str], bool] | None = None,
+    executor: Executor = LOCAL,
 ) -> Archive:
     """Fill a profile's archive, or go on where an earlier call stopped.
 
-    An archive of videos that were made elsewhere (``score``) is returned as it is.
+    A finished archive is returned as it is, and so is one of videos that were made elsewhere
+    (``score``); no model, and no GPU, need be there for it. Several calls may fill one archive at
+    the same time, on one machine or on several that share its folder: each makes what no other is
+    making.
 
     Parameters
     ----------
@@ -49,8 +48,9 @@ def collect(
         A name in ``data/profiles/``, a ``.yaml`` file, or a loaded profile.
     output : path, optional
         The archive's folder; by default ``data/samples/<profile>``.
-    workers : int
-        Processes, each with models of its own and one thread. Any number gives the same bytes.
+    workers : int, optional
+        Processes, each with models of its own and one thread. Any number gives the same bytes. By
+        default one, or with Ray as many as the cluster has GPUs for, or with SLURM one.
     retry_failed : bool
         Whether latent prompts with failed videos are made again.
     label : callable, optional
@@ -59,6 +59,8 @@ def collect(
     confirm : callable, optional
         Asked once, before the first paid call of a profile with a paid video model: it gets what
         the run costs, in words, and returns whether to go on. Without it nothing is paid.
+    executor : Executor
+        Where the workers run: here, on a cluster of Ray, or as jobs of SLURM.
 
     Returns
     -------
@@ -70,33 +72,63 @@ def collect(
     FileNotFoundError
         If the profile, the task table or a model is missing.
     ValueError
-        If the folder holds an archive of another profile or something else, another run is
-        filling it, or a task gets no compatible latent prompt.
+        If the folder holds an archive of another profile or something else, or `score` or
+        `quantify` is filling it.
     RuntimeError
-        If a worker dies, the cost is not confirmed, or the budget is used up.
+        If worker after worker dies, latent prompts in a row give no video, memory or the budget
+        is used up, or the cost is not confirmed.
+    OSError
+        If the folder cannot be written, or the disk is full.
     """
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     archive = Archive(output or profiles.SAMPLES / profile.name)
     if archive.manifest() is not None:
         return open_archive(archive.folder)
-    resolved = profiles.resolve(profile)
-    with held(archive):
-        new = is_new(archive, resolved)
-        if new:
-            source = _read_source(archive, profile, resolved, label)
-            archive.write_tasks(source.tasks, source.truth)
-        else:
-            source = datasets.stored(profile.dataset, archive)
-        for task in source.tasks:
-            if not archive.inside(task.reference).is_file():
-                source.write_reference(task, archive.inside(task.reference))
-        if new:
-            archive.write_profile(resolved)
-        chosen, options = source.tasks, {"workers": workers, "retry_failed": retry_failed}
-        fill(archive, profile, chosen, confirm=confirm, **options)
+    if not retry_failed and _is_complete(archive, profile):
+        return open_archive(archive.folder)
+    resolved, source = profiles.resolve(profile), None
+
+    def begin() -> None:
+        nonlocal source
+        source = _begin(archive, profile, resolved, label)
+
+    with shared(archive, begin):
+        how = {"workers": workers, "executor": executor, "retry_failed": retry_failed}
+        fill(archive, profile, source.tasks, confirm=confirm, **how)
     return open_archive(archive.folder)
+
+
+def _is_complete(archive: Archive, profile: Profile) -> bool:
+    """Say whether nothing is left to do; refuse an archive of another profile.
+
+    Looks at settings alone, so that a finished archive opens where its models and GPU are absent.
+    """
+    try:
+        left = [unit for unit in archive.units if not archive.finished(*unit)]
+        references = [p for p in archive.tasks().reference if not archive.inside(p).is_file()]
+    except FileNotFoundError:
+        return False
+    settings = asdict(profile)
+    del settings["device"]
+    return not left and not references and not is_new(archive, archive.profile | settings)
+
+
+def _begin(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:
+    """Write what comes before the videos, as far as it is not there."""
+    new = is_new(archive, resolved)
+    if new:
+        source = _read_source(archive, profile, resolved, label)
+        archive.write_tasks(source.tasks, source.truth)
+    else:
+        source = datasets.stored(profile.dataset, archive)
+    for task in source.tasks:
+        if not archive.inside(task.reference).is_file():
+            source.write_reference(task, archive.inside(task.reference))
+    if new:
+        archive.write_profile(resolved)
+    return source
 
 
 def fill(
@@ -104,7 +136,8 @@ def fill(
     profile: Profile,
     chosen: list[Task],
     *,
-    workers: int = 1,
+    workers: int | None = None,
+    executor: Executor = LOCAL,
     retry_failed: bool = False,
     confirm: Callable[[str], bool] | None = None,
 ) -> None:
@@ -113,15 +146,15 @@ def fill(
     Parameters
     ----------
     archive : Archive
-        Locked by the caller, its tasks and profile written.
+        Held by the caller, its tasks and profile written.
     profile : Profile
     chosen : list of Task
-    workers, retry_failed, confirm
+    workers, executor, retry_failed, confirm
         As `collect`.
 
     Raises
     ------
-    ValueError, RuntimeError
+    ValueError, RuntimeError, OSError
         As `collect`.
     """
     units = [(task, latent) for task in chosen for latent in range(profile.n)]
@@ -131,21 +164,32 @@ def fill(
         if not archive.finished(task.id, latent, retry_failed=retry_failed)
     ]
     if todo:
-        _confirm_cost(profile, archive.folder, len(todo) * profile.m, confirm)
+        _confirm_cost(profile, archive, todo, confirm)
         warn_of_versions(archive)
-        make_all = _in_this_process if workers == 1 else _in_workers
-        done = make_all(profile, archive.folder, todo, workers)
+        _remove_shards(archive, todo, retry_failed)
+        job = Job(profile, archive.folder.resolve(), todo)
+        done = executor.run(job, workers)
         _show_progress(done, len(units) - len(todo), len(units))
 
 
+def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> None:
+    """Remove shards that are no good, or with failures to retry; any other is finished."""
+    with locked(archive.folder):
+        for task, latent in todo:
+            if not archive.finished(task.id, latent, retry_failed=retry_failed):
+                archive.shard(task.id, latent).unlink(missing_ok=True)
+
+
 def _confirm_cost(
-    profile: Profile, folder: Path, videos: int, confirm: Callable[[str], bool] | None
+    profile: Profile, archive: Archive, todo: list[Unit], confirm: Callable[[str], bool] | None
 ) -> None:
     """Stop unless what is left to do is free, or someone agrees to pay for it."""
+    paths = (video_path(task.id, z, i) for task, z in todo for i in range(profile.m))
+    videos = sum(not archive.inside(path).is_file() for path in paths)
     dollars = _spending.cost(profile.video_model, videos)
     if not dollars:
         return
-    before, budget = _spending.spent(folder), profile.video_model.budget
+    before, budget = _spending.spent(archive.folder), profile.video_model.budget
     question = (
         f"{videos} videos of {profile.video_model.model} cost about ${dollars:.2f}; "
         f"${before:.2f} of the budget of ${budget:.2f} are spent"
@@ -154,85 +198,14 @@ def _confirm_cost(
         raise RuntimeError(f"{question}; nothing more is paid until this is confirmed (--yes)")
 
 
-def _show_progress(done: Generator[Unit], before: int, total: int) -> None:
+def _show_progress(done: Iterator[Unit], before: int, total: int) -> None:
     bar = tqdm(total=total, initial=before, desc="loading models", file=sys.stderr)
+    seen = set()
     with bar, closing(done):
-        for _ in done:
+        for task, latent in done:
+            seen.add((task.id, latent))
             bar.set_description("latent prompts", refresh=False)
-            bar.update()
-
-
-def _in_this_process(
-    profile: Profile, folder: Path, todo: list[Unit], workers: int
-) -> Generator[Unit]:
-    """Make one unit after the other, here."""
-    import torch
-
-    from squbed_utils import _unit
-
-    threads = torch.get_num_threads()
-    bench = _new_bench(profile, folder)
-    try:
-        for unit in todo:
-            _unit.make(bench, *unit)
-            yield unit
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _in_workers(profile: Profile, folder: Path, todo: list[Unit], workers: int) -> Generator[Unit]:
-    """Make units in processes of their own; none outlives this one."""
-    executor = ProcessPoolExecutor(
-        min(workers, len(todo)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(profile, folder),
-    )
-    try:
-        futures = {executor.submit(_make_in_worker, *unit): unit for unit in todo}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a worker died, perhaps for lack of memory; what is finished is kept: "
-            "run the same command again, with fewer workers"
-        ) from error
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-_worker: dict = {}
-
-
-def _start_worker(profile: Profile, folder: Path) -> None:
-    """Leave Ctrl-C to the parent, and end when it does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker.update(profile=profile, folder=folder)
-
-
-def _end_with_parent() -> None:
-    wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
-
-
-def _make_in_worker(task: Task, latent: int) -> None:
-    from squbed_utils import _unit
-
-    if "bench" not in _worker:
-        _worker["bench"] = _new_bench(_worker["profile"], _worker["folder"])
-    _unit.make(_worker["bench"], task, latent)
-
-
-def _new_bench(profile: Profile, folder: Path) -> object:
-    """Load the models, on one thread: with more, sums come out in another order."""
-    import torch
-
-    from squbed_utils import _unit, models
-
-    torch.set_num_threads(1)
-    return _unit.Bench(profile, models.load(profile, folder), Archive(folder))
+            bar.update(before + len(seen) - bar.n)
 
 
 def _read_source(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:

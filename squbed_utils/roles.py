@@ -264,6 +264,7 @@ class Estimates:
     source: str = ""
     seconds: float | None = least(0, default=None)  # GPU seconds a video
     gpu_memory: float | None = least(0, default=None)  # GB
+    gpus: float = least(0.01, default=1.0)  # that one worker takes; 0.5: two share one
 
 
 def _refuse_unnamed_nli(refiner: CausalLM | Chat | OpenAI) -> None:

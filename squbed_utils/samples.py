@@ -10,6 +10,8 @@
     dataset.json                     and how: counts, what was left out and why, each task's clip
     references/<task>.mp4            the reference videos
     shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
+    shards/<task>/<latent>.sha256    SHA-256 of it, its videos and its reference, as `sha256sum
+                                     --check` reads it in this folder
     videos/<task>/<latent>_<sample>.mp4
     spending.json                    what a paid video model has cost, if there is one
     answers/<sha256>.json            what a model behind an API answered, by what it was asked
@@ -17,10 +19,13 @@
 An archive that ``score`` made of existing videos has a manifest, which says how many latent
 prompts and videos there are; in any other the profile's n and m do. One that ``quantify`` made
 holds one task without a reference. Every file is whole or absent, and none holds a date; equal
-runs give equal bytes.
+runs give equal bytes. Only ``runs/``, the log of what was made when, and ``.claims/``, who makes
+what at this moment, are no part of the result.
 """
 
 import json
+import os
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -31,7 +36,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from squbed_utils import video
-from squbed_utils._files import replacing
+from squbed_utils._files import replacing, sha256
 from squbed_utils.accuracy import LABELS
 from squbed_utils.tasks import SAFE_ID, Task
 from squbed_utils.video import Video
@@ -40,6 +45,10 @@ OK, FAILED = "ok", "failed"
 
 SCHEMA = 1
 """Version of this layout, in ``profile.yaml``; an archive without one is of version 1."""
+
+SHARD_NAME = re.compile(r"[0-9]+\.parquet")
+CHECKSUMS = ".sha256"
+CHECKSUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
 LONGEST_ERROR = 500
 """Characters of a failed video's error that are stored."""
@@ -198,6 +207,8 @@ class Archive:
     def embeddings(self, task: str) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """Return one task's embeddings, without its failed videos.
 
+        Where some latent prompts are known, those that could not be drawn are left out.
+
         Parameters
         ----------
         task : str
@@ -222,7 +233,10 @@ class Archive:
             text.append(latent.text_embedding.iloc[0])
             good = latent.embedding[latent.status == OK]
             videos.append(np.stack(list(good)) if len(good) else np.empty((0, 2), np.float32))
-        return None if text[0] is None else np.stack(text), videos
+        drawn = [i for i, embedding in enumerate(text) if embedding is not None]
+        if not drawn:
+            return None, videos
+        return np.stack([text[i] for i in drawn]), [videos[i] for i in drawn]
 
     def read_video(self, path: str) -> np.ndarray:
         """Read a video by its path within the archive: uint8 (T, H, W, 3).
@@ -260,7 +274,7 @@ class Archive:
             Whether a shard with failed videos counts as not finished.
         """
         try:
-            rows = _read(self.shard(task, latent)).to_pylist()
+            rows = self.rows(task, latent, ["status", "path"])
         except (FileNotFoundError, ValueError):
             return False
         failed = [row for row in rows if row["status"] != OK]
@@ -269,9 +283,64 @@ class Archive:
         files = (self.inside(row["path"]) for row in rows if row["status"] == OK)
         return all(file.is_file() and file.stat().st_size for file in files)
 
+    def written(self, task: str) -> set[int]:
+        """Return the latent prompts of a task that have a shard."""
+        folder = self.shard(task, 0).parent
+        files = os.listdir(folder) if folder.is_dir() else []
+        return {int(name.removesuffix(".parquet")) for name in files if SHARD_NAME.fullmatch(name)}
+
+    def rows(self, task: str, latent: int, columns: list[str] | None = None) -> list[dict]:
+        """Return the shard of a latent prompt, a row a video; all columns, if none are named.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not finished.
+        ValueError
+            If the shard is damaged.
+        """
+        return _read(self.shard(task, latent), columns).to_pylist()
+
+    def errors(self, task: str, latent: int) -> list[str]:
+        """Return the errors of a finished latent prompt's failed videos."""
+        rows = self.rows(task, latent, ["status", "error"])
+        return [row["error"] for row in rows if row["status"] != OK]
+
     def write_shard(self, task: str, latent: int, rows: list[dict]) -> None:
-        """Write the rows of one latent prompt; from then on it is finished."""
-        _write(self.shard(task, latent), pa.Table.from_pylist(rows, schema=SHARD))
+        """Write the rows of one latent prompt and the checksums; from then on it is finished."""
+        shard = self.shard(task, latent)
+        with replacing(shard) as partial:
+            pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), partial, compression="zstd")
+            paths = [row["path"] for row in rows if row["status"] == OK]
+            if self.inside(reference_path(task)).is_file():
+                paths.append(reference_path(task))
+            sums = {path: sha256(self.inside(path)) for path in paths}
+            sums[f"shards/{task}/{latent}.parquet"] = sha256(partial)
+            self._write_checksums(task, latent, sums)
+
+    def checksums(self, task: str, latent: int) -> dict[str, str] | None:
+        """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths.
+
+        None where there are none, as in an archive of an earlier version.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read.
+        """
+        file = self.shard(task, latent).with_suffix(CHECKSUMS)
+        if not file.is_file():
+            return None
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        matches = [CHECKSUM.fullmatch(line) for line in lines]
+        if not matches or not all(matches):
+            raise ValueError(f"{file} is no list of checksums; run `squbed verify --repair`")
+        return {match["path"]: match["sha256"] for match in matches}
+
+    def _write_checksums(self, task: str, latent: int, sums: dict[str, str]) -> None:
+        with replacing(self.shard(task, latent).with_suffix(CHECKSUMS)) as partial:
+            lines = (f"{value}  {path}\n" for path, value in sums.items())
+            partial.write_text("".join(lines), encoding="utf-8")
 
     def write_tasks(self, tasks: list[Task], truth: pd.DataFrame | None) -> None:
         """Write the tables of tasks and of their truth."""
@@ -338,10 +407,10 @@ def video_path(task: str, latent: int, sample: int) -> str:
     return f"videos/{safe(task)}/{latent:d}_{sample:d}.mp4"
 
 
-def _read(path: Path) -> pa.Table:
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:  # half the time of read_table, which looks for more
-            return file.read()
+            return file.read(columns=columns)
     except pa.ArrowException as error:
         raise ValueError(
             f"table {path} cannot be read ({error}); delete it and run `squbed collect` again"

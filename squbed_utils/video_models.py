@@ -17,6 +17,7 @@ from diffusers.utils import logging
 
 from squbed_utils import _command
 from squbed_utils._batches import in_batches
+from squbed_utils._errors import Stop, memory_named
 from squbed_utils._guardrail import guardrail
 from squbed_utils.families import FAMILIES
 from squbed_utils.locate import locate
@@ -46,8 +47,8 @@ def load(profile: Profile, device: str, folder: Path | None = None) -> Generate:
     Returns
     -------
     callable
-        (prompts, seeds) -> list of Video or Exception, in the same order. A stopped budget is
-        raised instead, as RuntimeError.
+        (prompts, seeds) -> list of Video or Exception, in the same order. A stopped budget and a
+        machine out of memory are raised instead, as `Stop`.
 
     Raises
     ------
@@ -77,10 +78,13 @@ def load(profile: Profile, device: str, folder: Path | None = None) -> Generate:
 def _each(draw: Callable, items: list[tuple[str, int]], fps: float) -> list[Video | Exception]:
     """Draw a batch; if that fails, each of its videos alone.
 
-    A pipeline may refuse a prompt, run out of memory or return nonsense with any exception.
+    A pipeline may refuse a prompt or return nonsense with any exception.
     """
     try:
-        return [Video(to_uint8(frames), fps) for frames in draw(items)]
+        with memory_named():
+            return [Video(to_uint8(frames), fps) for frames in draw(items)]
+    except Stop:
+        raise
     except Exception as error:
         if len(items) == 1:
             return [error]
@@ -92,7 +96,10 @@ def _alone(
 ) -> Video | Exception:
     """Draw one video with copies of itself around it, as its place in a batch has a say."""
     try:
-        return Video(to_uint8(draw([item] * size)[place]), fps)
+        with memory_named():
+            return Video(to_uint8(draw([item] * size)[place]), fps)
+    except Stop:
+        raise
     except Exception as error:
         return error
 

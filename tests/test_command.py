@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -101,13 +102,15 @@ def test_a_hanging_script_is_killed_with_its_children(code):
     (made,) = _command.load(model(code, "hang", timeout=2.0))(["a cat"], [1])
     assert time.monotonic() - start < 20
     assert "took longer than 2 s and was stopped" in str(made)
-    child = int((code / "child").read_text())
-    for _ in range(100):
-        if not _alive(child):
-            break
+    _wait_for_the_end(int((code / "child").read_text()))
+    assert not Path(seen(code)["output"]).parent.exists()
+
+
+def _wait_for_the_end(child):
+    end = time.monotonic() + 10
+    while _alive(child) and time.monotonic() < end:
         time.sleep(0.05)
     assert not _alive(child)
-    assert not Path(seen(code)["output"]).parent.exists()
 
 
 def _alive(process):
@@ -127,6 +130,22 @@ def test_an_interruption_stops_the_script(code, monkeypatch):
     monkeypatch.setattr("subprocess.Popen.wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         _command.load(model(code, "hang"))(["a cat"], [1])
+
+
+def test_a_script_ends_with_the_process_that_started_it(code):
+    """Also when that is killed, and so can clear nothing up."""
+    line = "import sys; from squbed_utils import _command, roles; from pathlib import Path\n"
+    line += "sizes = dict(height=32, width=64, frames=9, fps=24.0, steps=2)\n"
+    line += "words = [sys.executable, 'script.py', 'hang', 'p', '1', '{output}']\n"
+    line += f"model = roles.Command(kind='command', path={str(code)!r}, command=words, **sizes)\n"
+    line += "_command.load(model)(['a cat'], [1])"
+    with subprocess.Popen([sys.executable, "-c", line]) as process:
+        for _ in range(600):
+            if (code / "child").is_file() and (code / "child").read_text():
+                break
+            time.sleep(0.05)
+        process.kill()
+    _wait_for_the_end(int((code / "child").read_text()))
 
 
 def test_missing_code_and_program(code, tmp_path):

@@ -269,6 +269,7 @@ def test_a_lost_reference_whose_clip_is_lost_too(tiny_profile, panda, tmp_path):
 def test_a_lost_or_damaged_report(panda_profile, archive, tmp_path):
     folder = shutil.copytree(archive.folder, tmp_path / "archive")
     (folder / "dataset.json").write_text("{")
+    next(folder.glob("shards/*/*.parquet")).unlink()
     with pytest.raises(ValueError, match=r"dataset.json is damaged \(.*put it back as it was"):
         collect(panda_profile, output=folder)
     (folder / "dataset.json").unlink()

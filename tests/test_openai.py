@@ -279,6 +279,7 @@ def test_a_changed_instruction_is_another_run(paid_profile, tmp_path):
     profile = paid_profile(instructions=str(folder))
     collect(profile, output=tmp_path / "paid")
     (folder / "refine.txt").write_text("Say more: {prompt}")
+    next(tmp_path.glob("paid/shards/*/*.parquet")).unlink()
     with pytest.raises(ValueError, match=r"checkpoints.instructions/refine.txt is .* there and "):
         collect(profile, output=tmp_path / "paid")
 

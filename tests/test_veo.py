@@ -276,9 +276,10 @@ def test_the_budget_stops_the_run_and_a_larger_one_goes_on(profile, server, tmp_
     folder = tmp_path / "archive"
     line = ["collect", "--profile", str(profile(budget=20)), "--output", str(folder), "--yes"]
     assert cli.main(line) == 2
-    assert "budget of $20.00 is used up: $16.00 are spent" in capsys.readouterr().err
-    assert len(starts(server)) == 4 and len(list(folder.glob("shards/*/*"))) == 2
-    assert cli.main(line) == 2 and len(starts(server)) == 4
+    assert "budget of $20.00 is used up: $20.00 are spent" in capsys.readouterr().err
+    assert len(starts(server)) == 5 and len(list(folder.glob("shards/*/*.parquet"))) == 2
+    assert len(list(folder.glob("videos/*/*.mp4"))) == 5  # each is stored as it comes
+    assert cli.main(line) == 2 and len(starts(server)) == 5
     profile(budget=30)
     assert cli.main(line) == 0
     assert len(starts(server)) == 6 and _spending.spent(folder) == 24

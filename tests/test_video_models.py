@@ -10,7 +10,7 @@ import pytest
 import tiny_video
 import torch
 
-from squbed_utils import _guardrail, _unit, collect, profiles, roles, tasks, video_models
+from squbed_utils import _guardrail, _unit, _work, profiles, roles, tasks, video_models
 from squbed_utils.samples import Archive
 from squbed_utils.video import Video
 
@@ -201,7 +201,7 @@ def test_a_refusal_is_a_row_of_the_archive(built, world, checker, tmp_path, monk
     profile = dataclasses.replace(world, video_model=built("cosmos2", guardrail=True))
     archive, (task, *_) = Archive(tmp_path), tasks.read(profile.dataset).tasks
     archive.write_video(task.reference, Video(np.zeros((9, 32, 32, 3), np.uint8), 8))
-    bench = collect._new_bench(profile, tmp_path)
+    bench = _work.new_bench(profile, tmp_path)
     refining = dataclasses.replace(bench.models, refine=lambda prompt, seed: "a square")
     _unit.make(dataclasses.replace(bench, models=refining), task, 0)
     rows = _read(archive.shard(task.id, 0))

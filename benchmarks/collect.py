@@ -1,0 +1,194 @@
+"""Collection measured: executors, the archive's overhead, its size, memory, and many workers.
+
+Usage: OMP_NUM_THREADS=1 python benchmarks/collect.py PART [--profile NAME] [--units N]
+
+PART is one of: executors (units an hour of local with 1 worker, of Ray with 1 and 2), overhead
+(the archive's share of a unit's time, and bytes a video), memory (peak against the number of
+tasks), workers (200 workers share 40,000 units of a stub that sleeps).
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from squbed_utils import _claims, _run_log, _work, profiles, video
+from squbed_utils._executors import Executor
+from squbed_utils.collect import collect
+from squbed_utils.samples import Archive
+from squbed_utils.tasks import Task
+
+TASKS = ["common-0-round", "never-0-sign"]
+PROCESSES, THREADS, SIMULATED, SLEEP = 2, 100, 40_000, 0.5
+
+
+def some_tasks(name: str, count: int) -> profiles.Profile:
+    """Return a profile cut to some tasks."""
+    profile = profiles.load(name)
+    return replace(profile, dataset=replace(profile.dataset, tasks=TASKS[:count]))
+
+
+def executors(name: str, folder: Path) -> None:
+    """Print units a minute, from the first unit that any worker begins to the last that is done."""
+    profile, first = some_tasks(name, 2), None
+    for kind, workers in (("local", 1), ("ray", 1), ("ray", 2), ("local", 2)):
+        output = folder / f"{kind}{workers}"
+        collect(profile, output=output, workers=workers, executor=Executor(kind))
+        events = [event for log in _run_log.read(output).values() for event in log]
+        begun = max(
+            min(e["time"] for e in log if e["event"] == "begin")
+            for log in _run_log.read(output).values()
+            if any(e["event"] == "begin" for e in log)
+        )
+        done = [e["time"] for e in events if e["event"] == "done" and e["time"] > begun]
+        rate = len(done) / (max(done) - begun) * 60
+        first = first or rate
+        print(f"{kind:6} {workers} workers  {rate:6.1f} units a minute  {rate / first:.2f} x")
+
+
+@contextmanager
+def timed(spent: dict, module: object, name: str) -> object:
+    """Add up the seconds that a function takes."""
+    real = getattr(module, name)
+
+    def measured(*arguments: object, **options: object) -> object:
+        start = time.perf_counter()
+        try:
+            return real(*arguments, **options)
+        finally:
+            spent[name] = spent.get(name, 0.0) + time.perf_counter() - start
+
+    setattr(module, name, measured)
+    try:
+        yield
+    finally:
+        setattr(module, name, real)
+
+
+def overhead(name: str, folder: Path) -> None:
+    """Print what storing takes, beside generating, and the size of a video."""
+    from squbed_utils import models
+
+    spent, load = {}, models.load
+
+    def load_timed(*arguments: object) -> object:
+        loaded = load(*arguments)
+        holder = argparse.Namespace(generate=loaded.generate)
+        holding = timed(spent, holder, "generate")
+        holding.__enter__()
+        return replace(loaded, generate=holder.generate)
+
+    models.load = load_timed
+    ways = [(video, "write"), (Archive, "write_shard"), (_claims.Worker, "claim")]
+    ways += [(_claims.Worker, "release"), (_run_log.RunLog, "write")]
+    seconds = {}
+    for owner, function in ways:
+        label = f"{owner.__name__.rsplit('.', 1)[-1]}.{function}"
+        seconds[label] = {}
+        timed(seconds[label], owner, function).__enter__()
+    archive = collect(some_tasks(name, 1), output=folder / "overhead")
+    videos = len(archive.videos())
+    generation = spent["generate"] / videos
+    print(f"generation       {generation * 1e3:8.2f} ms a video")
+    for label, taken in seconds.items():
+        each = sum(taken.values()) / videos
+        print(f"{label:20} {each * 1e3:8.2f} ms a video  {each / generation:.2%}")
+    kinds = {"mp4": "videos/*/*", "parquet": "shards/*/*.parquet", "sha256": "shards/*/*.sha256"}
+    for kind, pattern in kinds.items():
+        size = sum(file.stat().st_size for file in archive.folder.glob(pattern)) / videos
+        print(f"{kind:8} {size:8,.0f} bytes a video")
+
+
+def memory(folder: Path, tasks: int) -> None:
+    """Print the peak memory of a worker that stores the units of some tasks."""
+    made = [Task(f"t{i}", "stub", "", "a stub", "references/x.mp4") for i in range(tasks)]
+    stubbed(folder, made, latents=2, seconds=0.0)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{tasks:6} tasks  {peak / 1024:8.1f} MiB")
+
+
+def stubbed(folder: Path, tasks: list[Task], *, latents: int, seconds: float) -> int:
+    """Work on an archive as a worker does, with a stub that sleeps; return the units it made."""
+    archive = Archive(folder)
+    todo = [(task, latent) for task in tasks for latent in range(latents)]
+    job = _work.Job(profiles.load("world"), folder, todo)
+    made = 0
+    for what, _ in _work.work(job, maker=lambda *_: StubMaker(archive, seconds)):
+        made += what == _work.BEGUN
+    return made
+
+
+class StubMaker:
+    """Sleeps, and leaves an empty shard."""
+
+    def __init__(self, archive: Archive, seconds: float) -> None:
+        self.archive, self.seconds = archive, seconds
+
+    def make(self, task: Task, latent: int) -> None:
+        """Make a unit."""
+        time.sleep(self.seconds)
+        shard = self.archive.shard(task.id, latent)
+        shard.parent.mkdir(parents=True, exist_ok=True)
+        with shard.open("x"):  # fails, if the unit is made twice
+            pass
+
+
+def many(folder: Path, units: int) -> None:
+    """Run the threads of one of the processes; print what each made, as JSON."""
+    tasks = [Task(f"t{i}", "stub", "", "a stub", "references/x.mp4") for i in range(units // 10)]
+    counts = []
+
+    def one() -> None:
+        counts.append(stubbed(folder, tasks, latents=10, seconds=SLEEP))
+
+    threads = [threading.Thread(target=one) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(json.dumps(counts))
+
+
+def workers(folder: Path, units: int) -> None:
+    """Print how 200 workers share units, against the time that the sleeping alone takes."""
+    line = [sys.executable, __file__, "many", "--units", str(units), "--folder", str(folder)]
+    start = time.perf_counter()
+    running = [subprocess.Popen(line, stdout=subprocess.PIPE) for _ in range(PROCESSES)]
+    counts = [json.loads(process.communicate()[0]) for process in running]
+    took = time.perf_counter() - start
+    each = [count for part in counts for count in part]
+    there = len(list(folder.glob("shards/*/*.parquet")))
+    print(f"{len(each)} workers, {there} of {units} units, each made {sum(each) / there:.3f} times")
+    print(f"{min(each)} to {max(each)} units a worker")
+    print(f"{took:.0f} s; the sleeping alone takes {units * SLEEP / len(each):.0f} s")
+
+
+def main() -> None:
+    """Run one part."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part", choices=("executors", "overhead", "memory", "workers", "many"))
+    parser.add_argument("--profile", default="world")
+    parser.add_argument("--units", type=int, default=SIMULATED)
+    parser.add_argument("--folder", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        if options.part in ("executors", "overhead"):
+            {"executors": executors, "overhead": overhead}[options.part](options.profile, folder)
+        elif options.part == "memory":
+            memory(folder, options.units)
+        elif options.part == "many":
+            many(folder, options.units)
+        else:
+            workers(folder, options.units)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Whether every file of an archive is as it was written; what is not is made again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from squbed_utils import video
+from squbed_utils._files import sha256
+from squbed_utils._schema import build
+from squbed_utils.collect import collect
+from squbed_utils.profiles import Profile
+from squbed_utils.samples import CHECKSUMS, OK, Archive, reference_path
+
+MISSING, DAMAGED = "missing", "damaged"
+
+RESOLVED = ("checkpoints", "versions")
+"""Entries of an archive's profile that a profile has not."""
+
+
+class Problem(NamedTuple):
+    """A file that is not as it should be.
+
+    Attributes
+    ----------
+    path : str
+        Within the archive.
+    state : str
+        ``missing`` or ``damaged``.
+    unit : tuple of (str, int) or None
+        The task and latent prompt that the file is of; None for a reference video.
+
+    """
+
+    path: str
+    state: str
+    unit: tuple[str, int] | None
+
+
+def verify(folder: Path | str) -> list[Problem]:
+    """Compare every shard, video and reference with its checksum.
+
+    Where an archive has no checksums, as one of an earlier version, shards are read and videos
+    are decoded instead, which misses slight damage.
+
+    Parameters
+    ----------
+    folder : path
+        An archive, finished or not; what is not finished is no problem.
+
+    Returns
+    -------
+    list of Problem
+        None of them if all is well.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing or is not an archive.
+    """
+    archive = Archive(folder)
+    archive.require()
+    problems = [problem for unit in archive.units for problem in _of_unit(archive, unit)]
+    for path in archive.tasks().reference.dropna():
+        if not _decodes(archive.inside(path)):
+            problems.append(Problem(path, _state(archive, path), None))
+    return list(dict.fromkeys(problems))
+
+
+def repair(folder: Path | str, problems: list[Problem], **options: object) -> Archive:
+    """Remove what is damaged, and collect it again.
+
+    Parameters
+    ----------
+    folder : path
+    problems : list of Problem
+        As `verify` found them.
+    **options
+        Of ``collect.collect``.
+
+    Returns
+    -------
+    Archive
+        The finished archive.
+
+    Raises
+    ------
+    ValueError
+        If `collect` did not make the archive; the message says what makes its files again.
+    FileNotFoundError, ValueError, RuntimeError, OSError
+        As ``collect.collect``.
+    """
+    archive = Archive(folder)
+    profile = _profile(archive)
+    for path, _, unit in problems:
+        archive.inside(path).unlink(missing_ok=True)
+        if unit is not None:  # its shard and checksums are written again with it
+            archive.shard(*unit).unlink(missing_ok=True)
+    return collect(profile, output=archive.folder, **options)
+
+
+def _profile(archive: Archive) -> Profile:
+    """Return the profile that an archive was collected with."""
+    if "dataset" not in archive.profile:
+        made = "score" if archive.manifest() is not None else "quantify"
+        raise ValueError(
+            f"{archive.folder} was made by `squbed {made}`; delete the files that are named and "
+            "run that command again"
+        )
+    settings = {k: v for k, v in archive.profile.items() if k not in RESOLVED}
+    return build(Profile, settings, f"profile of {archive.folder}")
+
+
+def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:
+    """Look at the files of a latent prompt; at none, if it was never finished."""
+    shard = f"shards/{unit[0]}/{unit[1]}.parquet"
+    checksums = f"shards/{unit[0]}/{unit[1]}{CHECKSUMS}"
+    try:
+        sums = archive.checksums(*unit)
+    except ValueError:
+        yield Problem(checksums, DAMAGED, unit)
+        return
+    if sums is None:
+        yield from _without_checksums(archive, unit, shard)
+        return
+    if not archive.inside(shard).is_file():
+        return
+    for path, expected in sums.items():
+        file = archive.inside(path)
+        if not file.is_file() or sha256(file) != expected:
+            shared = path == reference_path(unit[0])
+            yield Problem(path, _state(archive, path), None if shared else unit)
+
+
+def _without_checksums(archive: Archive, unit: tuple[str, int], shard: str) -> Iterator[Problem]:
+    try:
+        rows = archive.rows(*unit)
+    except FileNotFoundError:
+        return
+    except ValueError:
+        yield Problem(shard, DAMAGED, unit)
+        return
+    for row in rows:
+        if row["status"] == OK and not _decodes(archive.inside(row["path"])):
+            yield Problem(row["path"], _state(archive, row["path"]), unit)
+
+
+def _state(archive: Archive, path: str) -> str:
+    return DAMAGED if archive.inside(path).is_file() else MISSING
+
+
+def _decodes(file: Path) -> bool:
+    try:
+        video.read(file)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True

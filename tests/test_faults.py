@@ -1,0 +1,296 @@
+"""Whatever happens to a collection, going on gives the archive of an undisturbed one.
+
+The models are a stub that sleeps; `test_collect` kills collections with real ones.
+"""
+
+import collections
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import stub
+from test_collect import contents
+
+from squbed_utils import _claims, status
+from squbed_utils.samples import Archive, open_archive
+
+UNITS, SECONDS, LEASE = 24, 0.04, 2.0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return what an undisturbed run gives."""
+    folder = tmp_path_factory.mktemp("whole") / "archive"
+    finish(folder)
+    return contents(folder)
+
+
+def start(folder, *, seconds=SECONDS, **options):
+    line = [sys.executable, stub.__file__, folder, str(UNITS), str(seconds), str(LEASE)]
+    return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, **options)
+
+
+def finish(folder):
+    with start(folder) as process:
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+
+
+def shards(folder):
+    return len(list(folder.glob("shards/*/*.parquet")))
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def made(folder):
+    """Count how often each unit was finished, by the log."""
+    events = [
+        json.loads(line)
+        for f in folder.glob("runs/*")
+        for line in f.read_text().split("\n")
+        if line
+    ]
+    return collections.Counter((e["task"], e["latent"]) for e in events if e["event"] == "done")
+
+
+def check(folder, whole):
+    """Hold an archive against the undisturbed one; nothing is left of claims."""
+    assert contents(folder) == whole
+    assert max(made(folder).values()) == 1
+    assert [p.name for p in (folder / ".claims").iterdir()] == ["lock"]
+    open_archive(folder)
+
+
+def kill_at_random(folder, kills, rng):
+    """Start and kill collections, each after a random part of a unit or more."""
+    for _ in range(kills):
+        before = shards(folder)
+        with start(folder) as process:
+            wait_for(lambda before=before: shards(folder) > before or process.poll() is not None)
+            time.sleep(rng.uniform(0, 2 * SECONDS))
+            process.kill()
+
+
+def test_kills_at_random_moments(tmp_path, whole):
+    folder = tmp_path / "archive"
+    kill_at_random(folder, 3, random.Random(0))
+    assert 3 <= shards(folder) < UNITS
+    finish(folder)
+    check(folder, whole)
+
+
+@pytest.mark.slow
+def test_fifty_kills(tmp_path, whole):
+    rng, kills = random.Random(1), 0
+    for part in range(10):
+        folder = tmp_path / f"archive{part}"
+        kill_at_random(folder, 5, rng)
+        kills += 5
+        finish(folder)
+        check(folder, whole)
+    assert kills == 50
+
+
+def test_two_collections_share_an_archive(tmp_path, whole):
+    folder = tmp_path / "archive"
+    with start(folder) as first, start(folder) as second:
+        assert [p.communicate(timeout=300) and p.returncode for p in (first, second)] == [0, 0]
+    check(folder, whole)
+    logs = [len(f.read_text().splitlines()) for f in folder.glob("runs/*")]
+    assert len(logs) == 2 and min(logs) > 2
+
+
+def test_the_unit_of_a_killed_collection_is_taken_over_at_once(tmp_path, whole):
+    folder = tmp_path / "archive"
+    with start(folder) as first, start(folder) as second:
+        wait_for(lambda: shards(folder) > 3)
+        first.kill()
+        assert second.communicate(timeout=300) and second.returncode == 0
+    check(folder, whole)
+
+
+def test_the_unit_of_a_hanging_collection_is_taken_over_after_its_lease(tmp_path, whole):
+    folder = tmp_path / "archive"
+    with start(folder, seconds=1.0) as hanging:
+        wait_for(lambda: list(folder.glob(".claims/unit-*")))
+        hanging.send_signal(signal.SIGSTOP)
+        begun = time.monotonic()
+        finish(folder)
+        assert time.monotonic() - begun > LEASE
+        hanging.send_signal(signal.SIGCONT)
+        assert hanging.communicate(timeout=300) and hanging.returncode == 0
+    assert contents(folder) == whole
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_run_in_one_line(tmp_path, whole):
+    """A limit on the size of files gives the same error as a full disk, but for its number."""
+    folder = tmp_path / "archive"
+    with start(folder) as process:
+        wait_for(lambda: shards(folder) > 2)
+        process.kill()
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
+
+    with start(folder, preexec_fn=limit) as process:
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1 and "OSError" in errors.splitlines()[-1]
+    assert not list(folder.rglob("*.partial"))
+    assert not list(folder.glob(".claims/unit-*"))
+    finish(folder)
+    check(folder, whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    line = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder]
+    if subprocess.run(line, capture_output=True).returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full(small_disk, whole):
+    folder = small_disk / "archive"
+    with start(folder) as process:
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1 and "No space left" in errors.splitlines()[-1]
+    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    finish(folder)
+    check(folder, whole)
+
+
+def test_a_disk_that_cannot_be_written(small_disk, whole):
+    folder = small_disk / "archive"
+    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    with start(folder) as process:
+        wait_for(lambda: shards(folder) > 2)
+        process.kill()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with start(folder) as process:
+        _, errors = process.communicate(timeout=300)
+    assert "cannot be written (Read-only file system); mount it writable" in errors
+    assert status.status(folder).done == shards(folder)
+    subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+    finish(folder)
+    check(folder, whole)
+
+
+def worker(folder, lease=0.6):
+    return _claims.Worker(folder, lease)
+
+
+def test_a_claim_is_one_workers(tmp_path):
+    with worker(tmp_path) as a, worker(tmp_path) as b:
+        assert a.claim("t", 0) and not a.claim("t", 0) and not b.claim("t", 0)
+        assert b.claim("t", 1) and _claims.claimed(tmp_path) == {"t.0": a.name, "t.1": b.name}
+        a.release("t", 1)
+        assert not a.claim("t", 1)  # as it was not its to release
+        a.release("t", 0)
+        assert b.claim("t", 0)
+    assert _claims.living(tmp_path) == []
+
+
+def test_of_many_workers_one_gets_a_claim(tmp_path):
+    workers = [worker(tmp_path, lease=30) for _ in range(8)]
+    got = []
+    for each in workers:
+        each.__enter__()
+    (tmp_path / ".claims/unit-t.0").write_text("dead")
+    threads = [threading.Thread(target=lambda w=w: got.append(w.claim("t", 0))) for w in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == [False] * 7 + [True]
+    for each in workers:
+        each.__exit__()
+
+
+def elsewhere(folder, name="far-1-x"):
+    """Leave the claim of a worker on another machine."""
+    file = folder / f".claims/worker-{name}"
+    file.write_text("another machine")
+    (folder / ".claims/unit-t.0").write_text(name)
+    return file
+
+
+@pytest.mark.parametrize("jump", [-86400, 86400])
+def test_a_clock_that_jumps_frees_no_claim_and_keeps_none(tmp_path, jump):
+    """The stamps of a living worker far from here move with its clock, or jump with it."""
+    with worker(tmp_path) as here:
+        file = elsewhere(tmp_path)
+        for beat in range(8):
+            os.utime(file, (1e9 + beat, 1e9 + beat + (jump if beat > 3 else 0)))
+            assert not here.claim("t", 0)
+            time.sleep(0.15)
+        time.sleep(0.7)  # it beats no more
+        assert here.claim("t", 0)
+
+
+def test_a_claim_without_a_name_ends_with_the_lease(tmp_path):
+    with worker(tmp_path) as here:
+        (tmp_path / ".claims/unit-t.0").touch()
+        assert not here.claim("t", 0)
+        time.sleep(0.7)
+        assert here.claim("t", 0)
+
+
+def test_a_worker_taken_for_dead_announces_itself_again(tmp_path):
+    with worker(tmp_path) as here:
+        (file,) = tmp_path.glob(".claims/worker-*")
+        file.unlink()
+        wait_for(lambda: _claims.living(tmp_path) == [here.name], seconds=5)
+
+
+def test_status(tmp_path):
+    folder = tmp_path / "archive"
+    with start(folder, seconds=0.3) as process:
+        wait_for(lambda: shards(folder) > 2)
+        now = status.status(folder)
+        process.kill()
+    assert (now.units, now.running, now.workers, now.failed) == (UNITS, 1, 1, 0)
+    assert 3 <= now.done < UNITS
+    assert now.rate > 0 and now.hours_left == pytest.approx((UNITS - now.done) / now.rate)
+    assert now.gpu_hours == 0 and now.cpu_hours == pytest.approx(now.done * 0.3 / 3600, rel=0.5)
+    dead = status.status(folder)
+    assert dead.workers == dead.running == 0 and dead.hours_left is None
+    assert f"of {UNITS} latent prompts are finished" in str(dead)
+
+
+def test_status_counts_gpu_hours_and_failures(tmp_path):
+    finish(tmp_path / "archive")
+    archive = Archive(tmp_path / "archive")
+    rows = archive.rows("t0", 0)
+    rows[0] |= {"status": "failed", "error": "RuntimeError: no"}
+    archive.write_shard("t0", 0, rows)
+    (log,) = archive.folder.glob("runs/*")
+    log.write_text(
+        log.read_text().replace('"gpus": 0', '"gpus": 0.5').replace('"cpu"', '"cuda"')
+        + '{"event": "done", "task": "t9", "latent": 1, "seconds": 7200, "time": 1}\n{"cut sho'
+    )
+    found = status.status(archive.folder)
+    assert found.gpu_hours == pytest.approx(1, abs=0.01) and found.cpu_hours == 0
+    assert found.failed == 1 and found.first_error == "RuntimeError: no"
+    assert "failed   1 videos; the first: RuntimeError: no" in str(found)
+
+
+def test_status_of_no_archive(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no samples archive in .*no profile.yaml in it"):
+        status.status(tmp_path)
