@@ -50,9 +50,3 @@ def replacing(path: Path | str, *, keep_first: bool = False) -> Iterator[Path]:
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def sha256(path: Path | str) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -160,7 +160,7 @@ def tasks_needed(tau: float, *, power: float = 0.8, alpha: float = P) -> float:
     Examples
     --------
     >>> [tasks_needed(tau) for tau in (0.7, 0.5, 0.155)]
-    [10.0, 18.0, 148.0]
+    [10.0, 18.0, 149.0]
 
     """
     if tau == 0:

@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from squbed_utils import video
-from squbed_utils._files import replacing, sha256
+from squbed_utils._files import replacing, sha256_of
 from squbed_utils.accuracy import LABELS
 from squbed_utils.tasks import SAFE_ID, Task
 from squbed_utils.video import Video
@@ -314,8 +314,8 @@ class Archive:
             paths = [row["path"] for row in rows if row["status"] == OK]
             if self.inside(reference_path(task)).is_file():
                 paths.append(reference_path(task))
-            sums = {path: sha256(self.inside(path)) for path in paths}
-            sums[f"shards/{task}/{latent}.parquet"] = sha256(partial)
+            sums = {path: sha256_of(self.inside(path)) for path in paths}
+            sums[f"shards/{task}/{latent}.parquet"] = sha256_of(partial)
             self._write_checksums(task, latent, sums)
 
     def checksums(self, task: str, latent: int) -> dict[str, str] | None:

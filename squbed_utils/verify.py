@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from squbed_utils import video
-from squbed_utils._files import sha256
+from squbed_utils._files import sha256_of
 from squbed_utils._schema import build
 from squbed_utils.collect import collect
 from squbed_utils.profiles import Profile
@@ -126,7 +126,7 @@ def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:
         return
     for path, expected in sums.items():
         file = archive.inside(path)
-        if not file.is_file() or sha256(file) != expected:
+        if not file.is_file() or sha256_of(file) != expected:
             shared = path == reference_path(unit[0])
             yield Problem(path, _state(archive, path), None if shared else unit)
 

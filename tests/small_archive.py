@@ -31,7 +31,14 @@ def make(folder: Path, prompts: dict[str, str], *, n: int = 3, m: int = 3, **cha
             if not changes.get("text", True):
                 shared |= {"prompt": None, "text_embedding": None}
             rows = [shared | _row(archive, (task, latent, k), rng, changes) for k in range(m)]
+            absent = [archive.inside(row["path"]) for row in rows if "path" in row]
+            absent = [path for path in absent if not path.exists()]
+            for path in absent:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"")  # a shard is written after its videos
             archive.write_shard(task, latent, rows)
+            for path in absent:
+                path.unlink()
     return archive
 
 

@@ -91,7 +91,9 @@ def test_saved_names_are_those_of_the_list(notebook):
 def test_an_unknown_notebook_or_parameter_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match="unknown notebook '9_x'; known: 00_collect_samples, 01"):
         run_all("world", build=tmp_path, only=["9_x"])
-    with pytest.raises(ValueError, match="unknown parameter 'estimatr'; known: accuracy, est"):
+    with pytest.raises(
+        ValueError, match="unknown parameter 'estimatr'; known: accuracy, bound, est"
+    ):
         run_all("world", build=tmp_path, parameters={"estimatr": "squbed"})
     with pytest.raises(FileNotFoundError, match="no profile 'wrld'"):
         run_all("wrld", build=tmp_path)
