@@ -1,6 +1,7 @@
 """The card of a published dataset."""
 
 import re
+from pathlib import PurePath
 
 import pandas as pd
 import yaml
@@ -146,7 +147,7 @@ def readme(about: dict) -> str:
         files=_table((f"`{name}`", what) for name, what in files.items()),
         models=_table(_models(profile)),
         seed=profile.get("seed", "unknown"),
-        versions=", ".join(f"{k} {v}" for k, v in profile["versions"].items()),
+        versions=", ".join(f"{k} {v}" for k, v in profile.get("versions", {}).items()),
         estimator=profile["estimator"],
         accuracies="\n".join(f"- `{name}`: {UNITS[name]}" for name in about["accuracies"]),
         datasets=about["datasets"],
@@ -184,8 +185,9 @@ def _models(profile: dict) -> list[tuple[str, str, str]]:
     for role in ROLES:
         if role in profile:
             model = profile[role]
-            name = model.get("path") or model.get("model") or model["kind"]
-            digest = profile["checkpoints"].get(role, "-")
+            name = PurePath(model.get("path") or model.get("model") or model["kind"])
+            name = name.name if name.is_absolute() else name
+            digest = profile.get("checkpoints", {}).get(role, "-")
             found.append((role, f"`{name}`", re.sub(r"^(.{12}).+", r"\1...", digest)))
     return found
 

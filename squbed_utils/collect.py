@@ -37,10 +37,10 @@ def collect(
 ) -> Archive:
     """Fill a profile's archive, or go on where an earlier call stopped.
 
-    A finished archive is returned as it is, and so is one of videos that were made elsewhere
-    (``score``); no model, and no GPU, need be there for it. Several calls may fill one archive at
-    the same time, on one machine or on several that share its folder: each makes what no other is
-    making.
+    A finished archive is returned as it is, and so is one that was exported or that is of videos
+    made elsewhere (``score``); no model, and no GPU, need be there for it. Several calls may fill
+    one archive at the same time, on one machine or on several that share its folder: each makes
+    what no other is making.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     archive = Archive(output or profiles.SAMPLES / profile.name)
-    if archive.manifest() is not None:
+    if archive.manifest() is not None or archive.exported:
         return open_archive(archive.folder)
     if not retry_failed and _is_complete(archive, profile):
         return open_archive(archive.folder)

@@ -20,7 +20,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
@@ -31,11 +31,11 @@ from tqdm import tqdm
 from squbed_utils import _card
 from squbed_utils._croissant import croissant
 from squbed_utils._files import PARTIAL, sha256_of
-from squbed_utils.samples import OK, Archive, open_archive, reference_path
+from squbed_utils.samples import OK, SUMS, Archive, open_archive, reference_path
 from squbed_utils.summary import summarize
 
 FORMATS = HF, WEBDATASET = "hf", "webdataset"
-CARD, SUMS = "README.md", "SHA256SUMS"
+CARD = "README.md"
 
 PUBLISHED = (
     *("profile.yaml", "tasks.parquet", "manifest.parquet", "truth.parquet", "dataset.json"),
@@ -181,7 +181,10 @@ def _estimator(archive: Archive) -> dict[str, str]:
 
 
 def _copy(archive: Archive, folder: Path) -> None:
-    """Copy what is published of the archive, without what a crash or a tool left there."""
+    """Copy what is published of the archive, without what a crash or a tool left there.
+
+    Its settings and its manifest do not say in which folders models and videos lay.
+    """
     there = [archive.folder / name for name in PUBLISHED if (archive.folder / name).exists()]
     for source in there:
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
@@ -190,6 +193,26 @@ def _copy(archive: Archive, folder: Path) -> None:
                 target = folder / file.relative_to(archive.folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
+    copy = Archive(folder)
+    copy.write_profile(without_folders(archive.profile))
+    manifest = archive.manifest()
+    if manifest is not None:
+        copy.write_manifest(manifest.map(without_folders))
+
+
+def without_folders(value: object) -> object:
+    """Return settings without what tells of the machine: absolute paths keep their last part.
+
+    >>> without_folders({"path": "/home/me/models/wan", "base_url": "http://10.0.0.1/v1", "n": 6})
+    {'path': 'wan', 'base_url': None, 'n': 6}
+    """
+    if isinstance(value, dict):
+        kept = {k: without_folders(v) for k, v in value.items()}
+        return kept | ({"base_url": None} if "base_url" in kept else {})
+    if isinstance(value, list):
+        return [without_folders(v) for v in value]
+    absolute = isinstance(value, str) and PurePath(value).is_absolute()
+    return PurePath(value).name if absolute else value
 
 
 def _write_parquet(path: Path, table: pd.DataFrame) -> None:

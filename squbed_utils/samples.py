@@ -50,6 +50,9 @@ SHARD_NAME = re.compile(r"[0-9]+\.parquet")
 CHECKSUMS = ".sha256"
 CHECKSUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
+SUMS = "SHA256SUMS"
+"""In an archive that was exported: the sums of its files."""
+
 LONGEST_ERROR = 500
 """Characters of a failed video's error that are stored."""
 
@@ -144,6 +147,11 @@ class Archive:
                 "install the version of squbed-notebooks that wrote it, or a newer one"
             )
         return found
+
+    @property
+    def exported(self) -> bool:
+        """Whether this is a published copy, which is read and not filled."""
+        return (self.folder / SUMS).is_file()
 
     def tasks(self) -> pd.DataFrame:
         """Return a row a task: task, dataset, category, prompt, reference.

@@ -18,8 +18,9 @@ import pytest
 
 import squbed_utils
 from squbed_utils import cli
-from squbed_utils.export import FORMATS, SUMS, export, verify_sums
-from squbed_utils.samples import OK, Archive, open_archive
+from squbed_utils.collect import collect
+from squbed_utils.export import FORMATS, export, verify_sums
+from squbed_utils.samples import OK, SUMS, Archive, open_archive
 from squbed_utils.summary import summarize
 
 FROZEN = Path(__file__).parent / "data" / "archive"
@@ -116,6 +117,18 @@ def test_what_is_private_stays_at_home(tiny_archive, tmp_path):
         (archive / name).write_text("{}")
     names = {name.split("/")[0] for name in contents(export(archive, tmp_path / "out"))}
     assert not names & {"answers", "spending.json", "labels.json", ".lock"}
+
+
+def test_folders_of_this_machine_stay_at_home(exported, tiny_profile):
+    home = str(tiny_profile.parent).encode()
+    assert home in tiny_profile.read_bytes()
+    assert [name for name, content in contents(exported).items() if home in content] == []
+
+
+def test_an_export_is_read_and_never_filled(exported, tiny_profile):
+    before = contents(exported)
+    assert collect(tiny_profile, output=exported).folder == exported
+    assert contents(exported) == before
 
 
 def test_card_counts_what_there_is(exported):
