@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,71 +34,70 @@ def some_tasks(name: str, count: int) -> profiles.Profile:
     return replace(profile, dataset=replace(profile.dataset, tasks=TASKS[:count]))
 
 
+def units_a_minute(folder: Path) -> float:
+    """Return the rate since the last worker began, so that loading models does not count."""
+    logs = [log for log in _run_log.read(folder).values() if len(log) > 1]
+    begun = max(min(e["time"] for e in log if e["event"] == "begin") for log in logs)
+    done = [e["time"] for log in logs for e in log if e["event"] == "done" and e["time"] > begun]
+    return len(done) / (max(done) - begun) * 60
+
+
 def executors(name: str, folder: Path) -> None:
-    """Print units a minute, from the first unit that any worker begins to the last that is done."""
+    """Print units a minute of each executor."""
     profile, first = some_tasks(name, 2), None
     for kind, workers in (("local", 1), ("ray", 1), ("ray", 2), ("local", 2)):
         output = folder / f"{kind}{workers}"
         collect(profile, output=output, workers=workers, executor=Executor(kind))
-        events = [event for log in _run_log.read(output).values() for event in log]
-        begun = max(
-            min(e["time"] for e in log if e["event"] == "begin")
-            for log in _run_log.read(output).values()
-            if any(e["event"] == "begin" for e in log)
-        )
-        done = [e["time"] for e in events if e["event"] == "done" and e["time"] > begun]
-        rate = len(done) / (max(done) - begun) * 60
+        rate = units_a_minute(output)
         first = first or rate
         print(f"{kind:6} {workers} workers  {rate:6.1f} units a minute  {rate / first:.2f} x")
 
 
-@contextmanager
-def timed(spent: dict, module: object, name: str) -> object:
-    """Add up the seconds that a function takes."""
-    real = getattr(module, name)
+def time_calls(owner: object, name: str, spent: dict) -> None:
+    """Add up the seconds that a function takes from now on."""
+    real = getattr(owner, name)
+    spent[name] = 0.0
 
     def measured(*arguments: object, **options: object) -> object:
         start = time.perf_counter()
         try:
             return real(*arguments, **options)
         finally:
-            spent[name] = spent.get(name, 0.0) + time.perf_counter() - start
+            spent[name] += time.perf_counter() - start
 
-    setattr(module, name, measured)
-    try:
-        yield
-    finally:
-        setattr(module, name, real)
+    setattr(owner, name, measured)
+
+
+def time_generation(spent: dict) -> None:
+    """Add up the seconds that the video model takes, once it is loaded."""
+    from squbed_utils import models
+
+    load = models.load
+
+    def load_timed(*arguments: object) -> object:
+        loaded = argparse.Namespace(**vars(load(*arguments)))
+        time_calls(loaded, "generate", spent)
+        return models.Models(**vars(loaded))
+
+    models.load = load_timed
 
 
 def overhead(name: str, folder: Path) -> None:
     """Print what storing takes, beside generating, and the size of a video."""
-    from squbed_utils import models
+    from squbed_utils import _unit
 
-    spent, load = {}, models.load
-
-    def load_timed(*arguments: object) -> object:
-        loaded = load(*arguments)
-        holder = argparse.Namespace(generate=loaded.generate)
-        holding = timed(spent, holder, "generate")
-        holding.__enter__()
-        return replace(loaded, generate=holder.generate)
-
-    models.load = load_timed
-    ways = [(video, "write"), (Archive, "write_shard"), (_claims.Worker, "claim")]
-    ways += [(_claims.Worker, "release"), (_run_log.RunLog, "write")]
-    seconds = {}
-    for owner, function in ways:
-        label = f"{owner.__name__.rsplit('.', 1)[-1]}.{function}"
-        seconds[label] = {}
-        timed(seconds[label], owner, function).__enter__()
+    spent, part = {}, {}
+    time_generation(spent)
+    stored = [(video, "write"), (_unit, "_is_whole"), (Archive, "write_shard")]
+    stored += [(_claims.Worker, "claim"), (_claims.Worker, "release"), (_run_log.RunLog, "write")]
+    for owner, function in stored:
+        time_calls(owner, function, part)
     archive = collect(some_tasks(name, 1), output=folder / "overhead")
     videos = len(archive.videos())
-    generation = spent["generate"] / videos
-    print(f"generation       {generation * 1e3:8.2f} ms a video")
-    for label, taken in seconds.items():
-        each = sum(taken.values()) / videos
-        print(f"{label:20} {each * 1e3:8.2f} ms a video  {each / generation:.2%}")
+    print(f"generation   {spent['generate'] / videos * 1e3:8.2f} ms a video")
+    for function, seconds in [*part.items(), ("all of it", sum(part.values()))]:
+        each = f"{seconds / videos * 1e3:8.2f} ms a video"
+        print(f"{function:12} {each}  {seconds / spent['generate']:.2%} of generation")
     kinds = {"mp4": "videos/*/*", "parquet": "shards/*/*.parquet", "sha256": "shards/*/*.sha256"}
     for kind, pattern in kinds.items():
         size = sum(file.stat().st_size for file in archive.folder.glob(pattern)) / videos

@@ -7,10 +7,13 @@ that they are at (`end`), and stops what is left (`close`). `drive` is the rest.
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
+
+from tqdm import tqdm
 
 from squbed_utils import _work
 from squbed_utils._errors import Stop
@@ -128,6 +131,9 @@ class LocalPool:
     def close(self) -> None:
         """End every worker after its unit; at once, if this is interrupted."""
         self.end()
+        if self.processes:
+            text = "ending after the latent prompts at hand; press Ctrl-C again to end at once"
+            tqdm.write(text, file=sys.stderr)
         try:
             for process in self.processes.values():
                 process.join()

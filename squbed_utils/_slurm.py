@@ -11,6 +11,9 @@ from squbed_utils.samples import Archive
 WAIT = 5.0
 """Seconds between two looks at the jobs."""
 
+GRACE = 60.0
+"""Seconds that jobs have to end when all is made."""
+
 CLUSTER = "cluster"
 """The option that chooses among submitit's executors: slurm, or local and debug to try it out."""
 
@@ -42,6 +45,7 @@ def run(job: Job, workers: int, options: dict) -> Iterator[_work.Unit]:
         jobs = [executor.submit(_pools.last_word, job) for _ in range(min(workers, len(job.todo)))]
     try:
         yield from _watch(job, jobs)
+        _let_end(jobs)
     finally:
         for sent in jobs:
             if not sent.done():
@@ -82,6 +86,13 @@ def _watch(job: Job, jobs: list) -> Iterator[_work.Unit]:
             return
         left = waiting
         time.sleep(WAIT)
+
+
+def _let_end(jobs: list) -> None:
+    """Give workers that find nothing left time to end; jobs in the queue are cancelled."""
+    end = time.monotonic() + GRACE
+    while time.monotonic() < end and any(not s.done() and s.state != "PENDING" for s in jobs):
+        time.sleep(1)
 
 
 def _complain(job: Job, jobs: list) -> None:

@@ -107,7 +107,8 @@ def _is_complete(archive: Archive, profile: Profile) -> bool:
     """
     try:
         left = [unit for unit in archive.units if not archive.finished(*unit)]
-        references = [p for p in archive.tasks().reference if not archive.inside(p).is_file()]
+        paths = archive.tasks().reference.dropna()
+        references = [path for path in paths if not archive.inside(path).is_file()]
     except FileNotFoundError:
         return False
     settings = asdict(profile)
