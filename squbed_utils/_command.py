@@ -1,6 +1,7 @@
 """A video model run by scripts of its own, in one subprocess a video."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,9 @@ TAIL, LONGEST_TAIL = 5, 400
 """Last lines of stderr that an error quotes, and how many characters of them."""
 
 GUARD = Path(_guard.__file__)
+
+SECRET = re.compile(r"(_KEY|_TOKEN|_SECRET|_PASSWORD|_CREDENTIALS)$|^AWS_")
+"""Environment variables that a script does not get: what unlocks a service is not its business."""
 
 
 def load(model: Command) -> Callable[[list[str], list[int]], list[Video | Exception]]:
@@ -80,7 +84,7 @@ def _text(value: object) -> str:
 
 def _run(words: list[str], folder: Path, timeout: float, log: Path) -> None:
     """Run to the end, or kill the process and all that it started; also if this process dies."""
-    environment = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
+    environment = {k: v for k, v in os.environ.items() if not SECRET.search(k)}
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-S", str(GUARD), *words],

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import typing
 from collections.abc import Mapping
 from types import UnionType
@@ -66,8 +67,8 @@ def _convert(hint: type, value: object, where: str, rule: Mapping) -> object:
     if type(value) not in accepted:
         names = " or ".join("null" if a is type(None) else a.__name__ for a in accepted)
         raise ValueError(f"{where} is {value!r}; expected {names}")
-    if "least" in rule and value is not None and not value >= rule["least"]:
-        raise ValueError(f"{where} is {value!r}; expected at least {rule['least']}")
+    if "least" in rule and value is not None and not rule["least"] <= value < math.inf:
+        raise ValueError(f"{where} is {value!r}; expected at least {rule['least']}, and finite")
     if "known" in rule and value not in rule["known"]:
         raise ValueError(f"{where} is {value!r}; known: {', '.join(rule['known'])}")
     return value

@@ -20,7 +20,7 @@ do, prompt, seed, output, *more = sys.argv[1:]
 output = Path(output)
 here = Path(__file__).parent
 (here / "seen.json").write_text(json.dumps({"prompt": prompt, "seed": seed, "more": more,
-    "output": str(output), "cwd": os.getcwd(), "keys": [k for k in os.environ if "KEY" in k]}))
+    "output": str(output), "cwd": os.getcwd(), "keys": list(os.environ)}))
 if do == "fail":
     print("first line\\nout of memory", file=sys.stderr)
     sys.exit(3)
@@ -64,14 +64,16 @@ def test_the_video_comes_as_the_script_wrote_it(code):
 
 
 def test_what_the_script_is_given(code, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    secrets = {"OPENAI_API_KEY", "HF_TOKEN", "AWS_PROFILE", "GOOGLE_APPLICATION_CREDENTIALS"}
+    for name in secrets:
+        monkeypatch.setenv(name, "sk-secret")
     prompt = 'it\'s "a {seed}" $(touch x); `y` {{}} 猫 \n --flag'
     _command.load(model(code, "make"))([prompt], [2**32 + 5])
     given = seen(code)
     assert given["prompt"] == prompt and given["seed"] == "5"
     assert given["more"] == ["64x32", "9@24", "7.5"]
     assert given["cwd"] == str(code) and not (code / "x").exists()
-    assert "OPENAI_API_KEY" not in given["keys"]
+    assert not secrets & set(given["keys"])
     assert not Path(given["output"]).parent.exists()
 
 

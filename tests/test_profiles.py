@@ -79,6 +79,7 @@ def test_extends_in_a_circle(write):
         ({"video_model": {"hight": 3}}, "video_model: unknown key 'hight'.*known: path, height"),
         ({"n": 2}, "profile mine: n is 2; expected at least 3"),
         ({"m": 1}, "m is 1; expected at least 2"),
+        ({"video_model": {"fps": float("inf")}}, "fps is inf; expected at least 0.1, and finite"),
         ({"n": "six"}, "n is 'six'; expected int"),
         ({"n": True}, "n is True; expected int"),
         ({"n": 6.0}, "n is 6.0; expected int"),
