@@ -39,7 +39,7 @@ def plot_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = _axes(sweep, SWEEP_COLUMNS, ax, "tau by the weight of aleatoric")
     ax.set(xlabel="weight of aleatoric (1 − weight: epistemic)", ylabel="Kendall's τ")
     if sweep.empty:
-        return _say(ax, "a component is missing, or tasks are few")
+        return _say(ax, "tasks are few, or a component is missing or constant")
     ax.fill_between(sweep.weight, sweep.low, sweep.high, color=BLUE, alpha=0.2, lw=0)
     ax.plot(sweep.weight, sweep.tau, color=BLUE)
     paper = sweep.paper.iloc[0]
@@ -73,6 +73,7 @@ def plot_subsets(
         ax.fill_between(curve["size"], curve.lo, curve.hi, color=BLUE, alpha=0.2, lw=0)
         ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=BLUE, label="this run")
     ax.plot(published.n, published.tau, "X", color=VERMILLION, label="published subsets", ls="")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="upper right")
     return ax
 
@@ -90,7 +91,7 @@ def plot_agreement(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = _axes(found, AGREEMENT_COLUMNS, ax, "fewer samples: the same order?")
     ax.set(xlabel="samples kept", ylabel="τ with the order of all")
     if found.empty:
-        return _say(ax, "tasks are few")
+        return _say(ax, "tasks are few, or all the same")
     for colour, (kind, curve) in zip(COLOURS, found.groupby("kind", sort=False), strict=False):
         error = [curve.tau - curve.low, curve.high - curve.tau]
         ax.errorbar(curve["size"], curve.tau, error, fmt="o-", color=colour, label=kind, lw=1)
@@ -137,7 +138,7 @@ def plot_lines(lines: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = _axes(lines, ("question", "value", "low", "high"), ax, "does tau survive?")
     shown = lines[lines.value.notna()].reset_index(drop=True)
     if shown.empty:
-        return _say(ax, "tasks are few")
+        return _say(ax, "tasks are few, or all the same")
     for i, row in enumerate(shown.itertuples()):
         if np.isfinite(row.low):
             ax.plot([row.low, row.high], [i, i], color=BLUE, lw=1)

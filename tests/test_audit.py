@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import small_archive
 
-from squbed_utils import audit, audit_samples, figures, vmf
-from squbed_utils.audit import DOES_NOT, HOLDS, UNKNOWN
+from squbed_utils import audit, audit_power, audit_samples, audit_survival, figures, vmf
+from squbed_utils.audit_lines import DOES_NOT, HOLDS, UNKNOWN
 
 
 @pytest.fixture
@@ -67,17 +67,17 @@ def test_sweep_ends_at_each_component_alone(rng):
 
 def test_tasks_needed_as_published_power_tables_have_it():
     for tau, n in ((0.70, 10), (0.50, 17), (0.155, 150)):
-        assert audit.tasks_needed(tau) == audit.tasks_needed(-tau)
-        assert audit.tasks_needed(tau) == pytest.approx(n, rel=0.06)
-    assert audit.tasks_needed(0.0) == np.inf
-    assert audit.tasks_needed(1.0) >= 4
+        assert audit_power.tasks_needed(tau) == audit_power.tasks_needed(-tau)
+        assert audit_power.tasks_needed(tau) == pytest.approx(n, rel=0.06)
+    assert audit_power.tasks_needed(0.0) == np.inf
+    assert audit_power.tasks_needed(1.0) >= 4
 
 
 def test_tasks_needed_give_the_power_in_simulation(rng):
     from scipy.stats import kendalltau
 
     tau = 0.4
-    n, rho = int(audit.tasks_needed(tau)), np.sin(np.pi * tau / 2)
+    n, rho = int(audit_power.tasks_needed(tau)), np.sin(np.pi * tau / 2)
     pairs = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=(600, n))
     found = np.mean([kendalltau(*pair.T).pvalue < 0.05 for pair in pairs])
     assert 0.72 < found < 0.9
@@ -87,18 +87,18 @@ def test_partial_tau_takes_out_a_common_cause(rng):
     cause = rng.normal(size=150)
     x, y = (pd.Series(cause + 0.3 * rng.normal(size=150)) for _ in range(2))
     given = pd.DataFrame({"cause": cause})
-    tau, p = audit.partial_tau(x, y, given, rng)
+    tau, p = audit_survival.partial_tau(x, y, given, rng)
     assert abs(tau) < 0.15 and p > 0.01
     nothing = pd.DataFrame({"other": rng.normal(size=150)})
-    tau, p = audit.partial_tau(x, y, nothing, rng)
+    tau, p = audit_survival.partial_tau(x, y, nothing, rng)
     assert tau > 0.5 and p < 0.01
-    assert audit.partial_tau(x, x, pd.DataFrame({"itself": x}), rng) == (0.0, 1.0)
+    assert audit_survival.partial_tau(x, x, pd.DataFrame({"itself": x}), rng) == (0.0, 1.0)
 
 
 def test_survivals_say_what_holds_and_what_does_not(rng):
     table = make_table(rng, 120)
     forms = pd.DataFrame({"mean": table.accuracy, "noise": rng.normal(size=120)})
-    lines = {line["question"]: line for line in audit.survivals(table, forms, rng)}
+    lines = {line["question"]: line for line in audit_survival.survivals(table, forms, rng)}
     assert lines["tau of total with mean"]["verdict"] == HOLDS
     assert lines["tau of total with noise"]["verdict"] == DOES_NOT
     assert lines["tau of total against permuted accuracies"]["pvalue"] < 0.01
@@ -109,7 +109,7 @@ def test_few_tasks_cannot_be_told_and_never_fail(rng):
     table = make_table(rng, 4)
     forms = pd.DataFrame({"mean": table.accuracy})
     lines = audit.shares(table, rng) + audit.widths(table, rng)
-    lines += audit.small_samples(table, table.total) + audit.survivals(table, forms, rng)
+    lines += audit.small_samples(table, table.total) + audit_survival.survivals(table, forms, rng)
     lines += audit_samples.how_few(pd.DataFrame(columns=["kind", "size", "term", "tau"]))
     lines += audit_samples.fits(pd.DataFrame(columns=["task", "kind", "pvalue"]))
     assert set(verdicts(lines)) == {UNKNOWN}
@@ -122,7 +122,7 @@ def test_without_latent_prompts_only_the_epistemic_term_is_judged(rng):
     assert audit.main_term(table) == "epistemic"
     assert verdicts(audit.shares(table, rng) + audit.widths(table, rng)) == [UNKNOWN, UNKNOWN]
     assert audit.weight_sweep(table, rng).empty
-    lines = audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    lines = audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
     assert all("epistemic" in line["question"] for line in lines)
 
 
@@ -133,7 +133,7 @@ def test_small_samples_name_a_changed_order_and_wide_intervals(rng):
     assert "-5.0 nats" in order["detail"]
     order, _ = audit.small_samples(table, -table.total)
     assert order["verdict"] == DOES_NOT
-    assert "counts differ" in audit.small_samples(table, None)[0]["detail"]
+    assert "at equal counts" in audit.small_samples(table, None)[0]["detail"]
 
 
 def test_subset_curves_are_judged_over_all_sizes():
@@ -155,7 +155,7 @@ def test_page_corrects_over_every_pvalue():
 
 
 def test_published_points_are_audited_as_far_as_they_allow():
-    found = audit.published_page().set_index("panel")
+    found = audit_power.published_page().set_index("panel")
     assert len(found) == 10
     assert found.verdict["Panda-70M"] == HOLDS and found.verdict["SSIM"] == DOES_NOT
     assert (found.holm >= found.pvalue).all()
@@ -227,17 +227,105 @@ def test_lpips_is_judged_higher_is_better(tmp_path):
 def test_audited_keeps_tasks_with_the_accuracy():
     summary = pd.DataFrame({"task": ["a", "b"], "ssim": [0.5, np.nan]})
     assert audit.audited(summary, "ssim").task.tolist() == ["a"]
-    with pytest.raises(ValueError, match="no task has the accuracy 'ssim'; choose another"):
-        audit.audited(summary.iloc[1:], "ssim")
+    other = summary.iloc[1:].assign(clip_prompt=0.3)
+    with pytest.raises(ValueError, match="no task has the accuracy 'ssim'; there is: clip_prompt"):
+        audit.audited(other, "ssim")
+
+
+def test_without_references_the_accuracy_is_clip_to_the_prompt():
+    summary = pd.DataFrame({"clip_reference": [np.nan], "clip_prompt": [0.2]})
+    assert audit.accuracy_of(summary) == "clip_prompt"
+    assert audit.accuracy_of(summary, "ssim") == "ssim"
+    assert audit.accuracy_of(summary.assign(clip_reference=0.5)) == "clip_reference"
+
+
+@pytest.mark.parametrize("constant", [["accuracy"], ["aleatoric", "epistemic", "total"]])
+def test_what_is_the_same_for_every_task_cannot_be_told(rng, constant):
+    table = make_table(rng, 20).assign(**dict.fromkeys(constant, 0.5))
+    lines = audit.widths(table, rng)
+    lines += audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    assert set(verdicts(lines)) == {UNKNOWN}
+    assert "is the same for every task" in lines[-1]["detail"]
+    assert audit.weight_sweep(table, rng).empty
+    drawn = audit_samples.panel_statistics(table, accuracy="ssim", fraction=0.5)
+    assert all(part.empty for part in drawn)
+
+
+def test_a_component_that_is_constant_carries_nothing(rng):
+    table = make_table(rng, 40).assign(aleatoric=-1.0)
+    table = table.assign(total=table.aleatoric + table.epistemic)
+    (line,) = audit.shares(table, rng)
+    assert (line["verdict"], line["value"]) == (DOES_NOT, 0)
+    assert audit.weight_sweep(table, rng).empty
+
+
+def test_components_that_do_not_add_up_have_no_shares(rng):
+    table = make_table(rng, 40).assign(total=1.0 * np.arange(40))
+    (line,) = audit.shares(table, rng)
+    assert line["verdict"] == UNKNOWN and "do not add up" in line["detail"]
+
+
+def test_a_category_for_each_task_leaves_nothing_to_judge(rng):
+    table = make_table(rng, 20).assign(category=[str(i) for i in range(20)])
+    lines = audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    line = next(x for x in lines if "prompt length" in x["question"])
+    assert line["verdict"] == UNKNOWN and "0 degrees of freedom are left" in line["detail"]
+
+
+def test_partial_tau_rejects_as_often_as_its_level_allows(rng, monkeypatch):
+    monkeypatch.setattr(audit_survival, "PERMUTATIONS", 99)
+    found = []
+    for _ in range(300):
+        groups = pd.get_dummies(rng.integers(0, 5, 20)).astype(float)
+        x, y = (pd.Series(rng.normal(size=20)) for _ in range(2))
+        found.append(audit_survival.partial_tau(x, y, groups, rng)[1] <= 0.05)
+    assert 0.02 < np.mean(found) < 0.09
+
+
+def test_missing_panels_and_curves_cannot_be_told():
+    lines = audit_power.powers(pd.DataFrame(columns=["panel", "tau", "pvalue", "n"]))
+    lines += audit.subsets(pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"]))
+    assert verdicts(lines) == [UNKNOWN, UNKNOWN] and all(line["detail"] for line in lines)
+
+
+def test_holm_has_nothing_to_say_where_nothing_is_significant():
+    page = audit.page([{"question": "q", "pvalue": 0.3, "verdict": HOLDS}])
+    assert page.verdict.iloc[-1] == UNKNOWN
+
+
+def test_few_tasks_do_not_show_that_the_model_fits():
+    few = pd.DataFrame({"task": range(8), "kind": "videos", "pvalue": 0.5})
+    assert audit_samples.fits(few)[1]["verdict"] == UNKNOWN
+    many = pd.DataFrame({"task": range(40), "kind": "videos", "pvalue": 0.5})
+    assert audit_samples.fits(many)[1]["verdict"] == HOLDS
+
+
+def test_latent_prompts_known_of_some_tasks_only(rng):
+    tasks = sphere_tasks(rng, lambda m: vmf.sample(8, 9.0, m, rng), tasks=8)
+    tasks["0"] = (None, tasks["0"][1])
+    found = audit_samples.agreement(tasks, rng, estimator="squbed", repeats=1)
+    assert set(found.term) == {"epistemic"} and found.tau.notna().all()
+
+
+def test_identical_samples_have_no_order_to_agree_with(rng):
+    same = {str(i): (np.ones((4, 8)), [np.ones((3, 8))] * 4) for i in range(9)}
+    assert audit_samples.agreement(same, rng, estimator="squbed").empty
+
+
+def test_another_estimator_has_no_plug_in_form(tmp_path):
+    archive = small_archive.make(tmp_path / "a", {"t": "one"}, n=3, m=2)
+    table = pd.DataFrame({"task": ["t"], "n": 3, "m": 2, "total": 1.0})
+    assert audit_samples.plug_in(archive, table, estimator="energy_split") is None
+    assert audit_samples.plug_in(archive, table, estimator="squbed").size == 1
 
 
 def test_figure_draws_a_whole_and_an_empty_audit(rng):
     table = make_table(rng, 30)
-    page = audit.page(audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng))
+    page = audit.page(audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng))
     curves = pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"])
     found = pd.DataFrame(columns=["kind", "size", "term", "tau", "low", "high"])
     fit = pd.DataFrame(columns=["task", "kind", "pvalue"])
-    published = audit.published(5)
+    published = audit_power.published(5)
     parts = page, audit.weight_sweep(table, rng), curves, published, found, fit
     fig = figures.figure_audit(*parts)
     assert len(fig.axes) == 6
@@ -247,5 +335,5 @@ def test_figure_draws_a_whole_and_an_empty_audit(rng):
 
 def test_power_lines_say_what_is_needed():
     row = {"panel": "p", "tau": -0.1, "pvalue": 0.5, "n": 25, "low": -0.4, "high": 0.2}
-    (line,) = audit.powers(pd.DataFrame([row]))
+    (line,) = audit_power.powers(pd.DataFrame([row]))
     assert line["verdict"] == DOES_NOT and "there are 25" in line["detail"]
