@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import squbed_utils
+from squbed_utils import _commands
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_command(commands: argparse._SubParsersAction, run: object, **text: str) -> object:
-    command = commands.add_parser(run.__name__.strip("_").replace("_", "-"), **text)
+    command = commands.add_parser(run.__name__.replace("_", "-"), **text)
     command.set_defaults(run=run)
     return command
 
@@ -78,7 +79,7 @@ def _add_profile(command: argparse.ArgumentParser) -> None:
 def _add_check(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _check,
+        _commands.check,
         help="say what a profile needs, what is missing, and what its run would cost",
         description="A dry run: look at packages, keys, files, device, memory and disk, and count "
         "videos, GPU-hours and money. Nothing is loaded, fetched or paid.",
@@ -95,7 +96,7 @@ def _add_yes(command: argparse.ArgumentParser) -> None:
 def _add_collect(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _collect,
+        _commands.collect,
         help="draw latent prompts, generate videos, embed and score them",
         description="Fill the samples archive of a profile. It can be interrupted at any time; "
         "the same command goes on where it stopped, and may run several times at once: each run "
@@ -140,7 +141,7 @@ def _add_collect(commands: argparse._SubParsersAction) -> None:
 def _add_status(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _status,
+        _commands.status,
         help="say how far a collection is",
         description="Count latent prompts done, running and failed; say how fast it goes, how "
         "long it will take, and how many GPU-hours it took.",
@@ -151,7 +152,7 @@ def _add_status(commands: argparse._SubParsersAction) -> None:
 def _add_verify(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _verify,
+        _commands.verify,
         help="compare every file of an archive with its checksum",
         description="List the shards and videos that are missing or damaged; the exit code is 2 "
         "if there are any.",
@@ -166,7 +167,7 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
 def _add_score(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _score,
+        _commands.score,
         help="make an archive of videos that already exist, and print their uncertainty",
         description="Embed and score existing videos into a samples archive that every notebook "
         "reads, and print each task's uncertainty. The manifest is a CSV file with the columns "
@@ -186,7 +187,7 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
 def _add_quantify(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _quantify,
+        _commands.quantify,
         help="say how uncertain the video model is about one prompt",
         description="Draw latent prompts for one prompt, generate videos of each, and print the "
         "uncertainty. A contact sheet is written as PNG and HTML. An interrupted run goes on "
@@ -213,7 +214,7 @@ def _add_quantify(commands: argparse._SubParsersAction) -> None:
 def _add_figures(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _figures,
+        _commands.figures,
         help="run the notebooks that draw the figures",
         description="Run the notebooks on a finished archive, in order.",
     )
@@ -254,7 +255,7 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
 def _add_estimate(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _estimate,
+        _commands.estimate,
         help="print each task's uncertainty",
         description="Print a table of the tasks in an archive: aleatoric, epistemic and total "
         "uncertainty with intervals; higher is less certain.",
@@ -269,7 +270,7 @@ def _add_estimate(commands: argparse._SubParsersAction) -> None:
 def _add_export(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _export,
+        _commands.export,
         help="write an archive as a dataset to publish",
         description="Write a finished archive with a card, metadata and checksums. hf: a folder "
         "that `datasets.load_dataset` and `squbed_utils.load` read. webdataset: tar files to "
@@ -297,7 +298,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 def _add_train_world(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
-        _train_world,
+        _commands.train_world,
         help="train the shapes world's models from nothing",
         description="Train every checkpoint of the shapes world, or go on with what an "
         "interruption left.",
@@ -314,187 +315,6 @@ def _add_train_world(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="a fiftieth of the steps and clips, into build/world-quick, to see that it runs",
     )
-
-
-def _check(options: argparse.Namespace) -> None:
-    from squbed_utils.check import MISSING, check
-
-    findings = check(options.profile)
-    width = max(len(finding.what) for finding in findings)
-    for finding in findings:
-        print(f"{finding.state:8} {finding.what:{width}}  {finding.detail}")
-    missing = sum(finding.state == MISSING for finding in findings)
-    if missing:
-        raise ValueError(
-            f"profile {options.profile} cannot run here yet: {missing} missing, marked above"
-        )
-
-
-def _collect(options: argparse.Namespace) -> None:
-    import yaml
-
-    from squbed_utils._executors import Executor
-    from squbed_utils.collect import collect
-    from squbed_utils.samples import FAILED
-
-    slurm = {name: yaml.safe_load(value) for name, value in options.slurm}
-    archive = collect(
-        options.profile,
-        output=options.output,
-        workers=options.workers,
-        retry_failed=options.retry_failed,
-        confirm=lambda question: options.yes or _agreed(question),
-        executor=Executor(options.executor, options.address, slurm),
-    )
-    errors, refused = [], 0
-    for unit in archive.units:  # one at a time: there may be more than memory holds
-        rows = archive.rows(*unit, ["rejected", "status", "error"])
-        refused += len(rows[0]["rejected"])
-        errors += [row["error"] for row in rows if row["status"] == FAILED]
-    print(
-        f"{archive.folder}: {len(archive.tasks())} tasks, {len(archive.units)} latent prompts "
-        f"({refused} draws refused), {sum(archive.units.values())} videos ({len(errors)} failed)"
-    )
-    if errors:
-        print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
-
-
-def _status(options: argparse.Namespace) -> None:
-    from squbed_utils.status import status
-
-    print(status(options.folder))
-
-
-def _verify(options: argparse.Namespace) -> None:
-    from squbed_utils.verify import repair, verify
-
-    problems = verify(options.folder)
-    for problem in problems:
-        print(f"{problem.state:8} {problem.path}")
-    if problems and options.repair:
-        repair(
-            options.folder,
-            problems,
-            confirm=lambda question: options.yes or _agreed(question),
-        )
-        problems = verify(options.folder)
-    if problems:
-        raise ValueError(
-            f"{len(problems)} files of {options.folder} are missing or damaged; run `squbed verify "
-            "--repair` to make them again"
-        )
-    print(f"{options.folder}: every file is as it was written")
-
-
-def _agreed(question: str) -> bool:
-    """Ask on a terminal; where there is none, the answer is no."""
-    if not sys.stdin.isatty():
-        return False
-    return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _score(options: argparse.Namespace) -> None:
-    from squbed_utils.samples import FAILED
-    from squbed_utils.score import score
-
-    archive = score(
-        options.manifest,
-        profile=options.profile,
-        output=options.output,
-        retry_failed=options.retry_failed,
-    )
-    videos = archive.videos()
-    failed = videos[videos.status == FAILED]
-    print(f"{archive.folder}: {len(archive.tasks())} tasks, {len(videos)} videos", end=" ")
-    print(f"({len(failed)} failed)")
-    for row in failed.itertuples():
-        place = f"task {row.task}, latent {row.latent}, sample {row.sample}"
-        print(f"squbed: {place}: {row.error}", file=sys.stderr)
-    _print_summary(archive, archive.profile["estimator"])
-
-
-def _quantify(options: argparse.Namespace) -> None:
-    from squbed_utils.quantify import quantify
-
-    answer = quantify(
-        options.prompt,
-        profile=options.profile,
-        n=options.n,
-        m=options.m,
-        seed=options.seed,
-        output=options.output,
-        retry_failed=options.retry_failed,
-        confirm=lambda question: options.yes or _agreed(question),
-    )
-    print(answer)
-    for path in answer.save():
-        print(path)
-
-
-def _figures(options: argparse.Namespace) -> None:
-    import yaml
-
-    from squbed_utils.notebooks import run_all
-
-    parameters = {name: yaml.safe_load(value) for name, value in options.parameter}
-    if options.ranking:
-        if not options.ranking.is_file():
-            raise FileNotFoundError(f"no ranking {options.ranking}; expected a CSV of task, rank")
-        parameters["ranking"] = str(options.ranking.absolute())
-    run_all(
-        options.profile,
-        samples=options.samples,
-        figures=options.output,
-        build=options.build,
-        only=options.only,
-        parameters=parameters,
-    )
-
-
-def _estimate(options: argparse.Namespace) -> None:
-    from squbed_utils.samples import open_archive
-
-    archive = open_archive(options.folder)
-    _print_summary(archive, options.estimator or archive.profile["estimator"], csv=options.csv)
-
-
-def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> None:
-    """Print a row a task; who is left out, and why, is one line on stderr."""
-    import warnings
-
-    from squbed_utils.summary import as_text, summarize
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        table = summarize(archive, estimator=estimator)
-    for warning in caught:
-        print(f"squbed: {warning.message}", file=sys.stderr)
-    print(table.to_csv(index=False) if csv else as_text(table) + "\n", end="")
-
-
-def _export(options: argparse.Namespace) -> None:
-    from squbed_utils.export import export
-
-    folder = export(
-        options.folder, options.output, format=options.format, shard_mb=options.shard_mb
-    )
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
-    print(f"{folder}: {len(files):,} files, {size / 1e6:,.1f} MB; set the licence in README.md")
-
-
-def _train_world(options: argparse.Namespace) -> None:
-    from squbed_utils.profiles import ROOT, device_of
-    from squbed_utils.world.train import CLIPS, STEPS, train_world
-
-    build, steps = ROOT / "build", STEPS
-    folder, work, clips = ROOT / "data" / "world", build / "world", CLIPS
-    if options.quick:
-        folder, work = build / "world-quick", build / "world-quick-work"
-        steps = {name: max(1, count // 50) for name, count in STEPS.items()}
-        clips = CLIPS // 50
-    device = device_of(options.device)
-    train_world(folder, work, only=options.only, steps=steps, clips=clips, device=device)
 
 
 if __name__ == "__main__":
