@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository; paths in profiles are relative to it."""
+
+SUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
 PARTIAL = ".partial"
 """Ending of a file that is being written; after a crash such files may be deleted."""
@@ -23,6 +26,27 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sums(path: Path, sums: dict[str, str]) -> None:
+    """Write the SHA-256 of files by their paths, as `sha256sum --check` reads them."""
+    lines = (f"{value}  {name}\n" for name, value in sums.items())
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of files by their paths, as `write_sums` wrote them.
+
+    Raises
+    ------
+    ValueError
+        If the file holds anything else.
+    """
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    matches = [SUM.fullmatch(line) for line in lines]
+    if not matches or not all(matches):
+        raise ValueError(f"{path} is no list of checksums")
+    return {match["path"]: match["sha256"] for match in matches}
 
 
 @contextmanager

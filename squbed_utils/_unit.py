@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -99,7 +98,7 @@ def _store(bench: Bench, task: Task, latent: int, samples: range, prompt: str) -
     missing is generated whole. Other models make one video at a time.
     """
     files = [bench.archive.inside(video_path(task.id, latent, sample)) for sample in samples]
-    missing = [i for i, file in enumerate(files) if not _is_whole(file)]
+    missing = [i for i, file in enumerate(files) if not video.is_whole(file)]
     together = isinstance(bench.profile.video_model, Diffusers)
     calls = [range(len(samples))] if together and missing else [[i] for i in missing]
     errors: list[str | None] = [None] * len(samples)
@@ -111,14 +110,6 @@ def _store(bench: Bench, task: Task, latent: int, samples: range, prompt: str) -
             elif i in missing:
                 video.write(files[i], made.frames, made.fps)
     return errors
-
-
-def _is_whole(file: Path) -> bool:
-    try:
-        video.read(file)
-    except (FileNotFoundError, ValueError):
-        return False
-    return True
 
 
 def _measure_stored(

@@ -35,7 +35,7 @@ NO_PLUG_IN = "plug-in values compare with squbed's alone, and at equal counts"
 
 def accuracy_of(summary: pd.DataFrame, accuracy: str = "") -> str:
     """Return an accuracy's name; empty: CLIP to the reference, or without any to the prompt."""
-    return accuracy or ("clip_reference" if summary.clip_reference.notna().any() else "clip_prompt")
+    return accuracy or panels.default_accuracy(summary)
 
 
 def audited(summary: pd.DataFrame, accuracy: str) -> pd.DataFrame:
@@ -61,8 +61,8 @@ def audited(summary: pd.DataFrame, accuracy: str) -> pd.DataFrame:
     table = summary.assign(accuracy=panels.better_is_higher(summary, accuracy))
     table = table[table.accuracy.notna()].reset_index(drop=True)
     if table.empty:
-        known = ", ".join(m for m in panels.METRICS if m in summary and summary[m].notna().any())
-        raise ValueError(f"no task has the accuracy {accuracy!r}; there is: {known or 'none'}")
+        there = panels.accuracies_there(summary)
+        raise ValueError(f"no task has the accuracy {accuracy!r}; there is: {there}")
     return table
 
 

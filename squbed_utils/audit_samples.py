@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.stats import binomtest, kendalltau
 
 from squbed_utils import panels, vmf
-from squbed_utils._checks import KAPPA_MAX, check_task
+from squbed_utils._checks import KAPPA_MAX, check_task, unit_rows
 from squbed_utils._registry import evaluate, lookup
 from squbed_utils.accuracy import HIGHER_IS_BETTER
 from squbed_utils.audit_lines import DOES_NOT, FEWEST_TASKS, HOLDS, UNKNOWN, P, line, main_term
@@ -217,13 +217,13 @@ def agreement(
         return pd.DataFrame(columns=["kind", "size", "term", "tau", "low", "high"])
     n = min(len(videos) for _, videos in units.values())
     m = min(len(x) for _, videos in units.values() for x in videos)
+    least = LEAST_LATENTS if known else 1
     rows = []
-    asked = [("latent prompts", k) for k in _sizes(LEAST_LATENTS if known else 1, n)]
-    asked += [("videos of each", k) for k in _sizes(LEAST_VIDEOS, m)]
-    for kind, size in asked:
-        cut = _fewer_latents if kind == "latent prompts" else _fewer_videos
+    asked = [("latent prompts", _fewer_latents, n, k) for k in _sizes(least, n)]
+    asked += [("videos of each", _fewer_videos, m, k) for k in _sizes(LEAST_VIDEOS, m)]
+    for kind, cut, most, size in asked:
         taus = []
-        for _ in range(repeats if size < {"latent prompts": n, "videos of each": m}[kind] else 0):
+        for _ in range(repeats if size < most else 0):
             part = {task: cut(*pair, size, rng) for task, pair in units.items()}
             tau = kendalltau(whole, _order(part, estimator, term)).statistic
             taus.append(0.0 if np.isnan(tau) else tau)  # no order agrees with none
@@ -253,8 +253,7 @@ def how_few(found: pd.DataFrame) -> list[dict]:
 
 def _mean_length(embeddings: pd.Series) -> float:
     """Return the length of the mean of embeddings at unit length."""
-    x = np.stack(list(embeddings)).astype(float)
-    return float(np.linalg.norm((x / np.linalg.norm(x, axis=1, keepdims=True)).mean(axis=0)))
+    return float(np.linalg.norm(unit_rows(np.stack(list(embeddings)), "embedding").mean(axis=0)))
 
 
 def _isotropy(

@@ -20,7 +20,7 @@ from squbed_utils.audit_lines import (
 )
 from squbed_utils.audit_power import tasks_needed
 from squbed_utils.ranking import bootstrap_interval
-from squbed_utils.resampling import permuted_taus, resampled_taus, task_counts
+from squbed_utils.resampling import concordance, permuted_taus, resampled_taus, task_counts
 
 FORM_NOTES = {
     "mean": "falls with spread by itself, for any reference",
@@ -126,20 +126,12 @@ def partial_tau(
     tau = kendalltau(*left).statistic
     shuffled = rng.permuted(np.tile(left[1], (PERMUTATIONS, 1)), axis=1)
     drawn = np.vstack([left[1], *(_without(v, basis) for v in shuffled)])
-    seen, *null = np.abs(_concordance(left[0], drawn))
+    seen, *null = np.abs(concordance(left[0][None], drawn)[0])
     return float(tau), float((1 + (np.array(null) >= seen).sum()) / (1 + PERMUTATIONS))
 
 
 def _design(covariates: pd.DataFrame) -> np.ndarray:
     return np.column_stack([np.ones(len(covariates)), rankdata(covariates.to_numpy(), axis=0)])
-
-
-def _concordance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return concordant less discordant pairs of x (n,) with each row of y (k, n)."""
-    signed = np.zeros(len(y))
-    for i in range(x.size - 1):
-        signed += np.sign(y[:, i + 1 :] - y[:, i, None]) @ np.sign(x[i + 1 :] - x[i])
-    return signed
 
 
 def _without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:

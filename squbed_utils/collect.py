@@ -106,14 +106,14 @@ def _is_complete(archive: Archive, profile: Profile) -> bool:
     Looks at settings alone, so that a finished archive opens where its models and GPU are absent.
     """
     try:
-        left = [unit for unit in archive.units if not archive.finished(*unit)]
         paths = archive.tasks().reference.dropna()
-        references = [path for path in paths if not archive.inside(path).is_file()]
+        whole = all(archive.finished(*unit) for unit in archive.units)
+        whole = whole and all(archive.inside(path).is_file() for path in paths)
     except FileNotFoundError:
         return False
     settings = asdict(profile)
     del settings["device"]
-    return not left and not references and not is_new(archive, archive.profile | settings)
+    return whole and not is_new(archive, archive.profile | settings)
 
 
 def _begin(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:

@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from squbed_utils import _card
 from squbed_utils._croissant import croissant
-from squbed_utils._files import PARTIAL, sha256_of
+from squbed_utils._files import PARTIAL, read_sums, sha256_of, write_sums
 from squbed_utils.samples import OK, SUMS, Archive, open_archive, reference_path
 from squbed_utils.summary import summarize
 
@@ -91,12 +91,13 @@ def export(
     partial.mkdir(parents=True)
     try:
         rows = metadata(archive)
+        summary = summarize(archive, estimator=archive.profile["estimator"])
         if format == HF:
             _copy(archive, partial)
         else:
             _write_tars(archive, rows, partial, int(shard_mb * 1e6))
         _write_parquet(partial / "metadata.parquet", rows)
-        _write_parquet(partial / "summary.parquet", summarize(archive, **_estimator(archive)))
+        _write_parquet(partial / "summary.parquet", summary)
         about = _card.describe(archive, rows, format)
         (partial / CARD).write_text(_card.readme(about), encoding="utf-8")
         machine = croissant(about, rows, sha256_of(partial / "metadata.parquet"))
@@ -152,14 +153,15 @@ def verify_sums(folder: Path | str) -> list[str]:
     ------
     FileNotFoundError
         If the folder has no sums.
+    ValueError
+        If its list of sums is damaged.
     """
     folder = Path(folder)
     if not (folder / SUMS).is_file():
         raise FileNotFoundError(f"no {SUMS} in {folder}; only an exported dataset has one")
-    lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("  ", 1) for line in lines]
-    found = tqdm(pairs, "checking", unit="file", disable=len(pairs) < 1000)
-    return [name for digest, name in found if not _is(folder, name, digest)]
+    sums = read_sums(folder / SUMS)
+    found = tqdm(sums.items(), "checking", unit="file", disable=len(sums) < 1000)
+    return [name for name, digest in found if not _is(folder, name, digest)]
 
 
 def _is(folder: Path, name: str, digest: str) -> bool:
@@ -174,10 +176,6 @@ def _refuse_output(archive: Archive, output: Path) -> None:
         raise ValueError(f"output {output} lies within the archive; choose a folder beside it")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"output {output} is there already; choose a new or empty folder")
-
-
-def _estimator(archive: Archive) -> dict[str, str]:
-    return {"estimator": archive.profile["estimator"]}
 
 
 def _copy(archive: Archive, folder: Path) -> None:
@@ -250,5 +248,4 @@ def _members(archive: Archive, row: tuple) -> Iterator[tuple[str, bytes]]:
 
 def _write_sums(folder: Path) -> None:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CARD)
-    lines = [f"{sha256_of(p)}  {p.relative_to(folder).as_posix()}\n" for p in files]
-    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    write_sums(folder / SUMS, {p.relative_to(folder).as_posix(): sha256_of(p) for p in files})

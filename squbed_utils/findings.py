@@ -88,10 +88,7 @@ def truth_taus(summary: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
     """
     if "true_entropy" not in summary:
         raise ValueError("the summary has no true_entropy; use an archive with a truth.parquet")
-    truths = {
-        "true entropy": summary.true_entropy,
-        "coverage": summary.coverage.map(COVERAGES.index),
-    }
+    truths = truths_of(summary)
     asked = (
         ("aleatoric", "true entropy", "signal", ALEATORIC_AT_LEAST),
         ("epistemic", "coverage", "signal", np.nan),
@@ -107,6 +104,12 @@ def truth_taus(summary: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
         row |= dict(zip(("low", "high"), k.interval, strict=True)) | {"kind": kind, "bar": bar}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def truths_of(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return both truths of each task, from its true_entropy and its coverage (more = rarer)."""
+    coverage = table.coverage.map(COVERAGES.index)
+    return {"true entropy": table.true_entropy, "coverage": coverage}
 
 
 def truth_findings(summary: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from squbed_utils.panels import LEAST_TASKS, METRICS, better_is_higher
-from squbed_utils.samples import OK, Archive
+from squbed_utils.panels import (
+    LEAST_TASKS,
+    accuracies_there,
+    better_is_higher,
+    default_accuracy,
+)
+from squbed_utils.samples import Archive
+from squbed_utils.summary import task_accuracies
 
 
 @dataclass(frozen=True)
@@ -51,16 +57,13 @@ def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
     ValueError
         If the metric is unknown or no task has it.
     """
-    videos = archive.videos()
-    means = videos[videos.status == OK].groupby("task", sort=False)[list(METRICS)].mean()
-    if not metric:
-        metric = "clip_reference" if means.clip_reference.notna().any() else "clip_prompt"
+    means = task_accuracies(archive).set_index("task")
+    metric = metric or default_accuracy(means)
     found = better_is_higher(means, metric).dropna().rename(metric)
     if found.empty:
-        known = ", ".join(m for m in METRICS if means[m].notna().any())
         raise ValueError(
             f"no task of {archive.folder} has the accuracy {metric!r}, which needs reference "
-            f"videos; there is: {known or 'none'}"
+            f"videos; there is: {accuracies_there(means)}"
         )
     return found
 

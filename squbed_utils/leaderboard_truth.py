@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
+from squbed_utils.findings import truths_of
 from squbed_utils.leaderboard import N_RESAMPLES, differences
 from squbed_utils.leaderboard_rows import Rows
 from squbed_utils.ranking import bootstrap_interval
 from squbed_utils.resampling import resampled_taus, task_counts
 from squbed_utils.seeds import seed_of
-from squbed_utils.tasks import COVERAGES
 
 OWN = {"aleatoric": "true entropy", "epistemic": "coverage"}
 """Component -> the truth that it should follow; the other's is not to leak into it."""
@@ -77,8 +77,7 @@ def _truths_of(rows: Rows, truth: pd.DataFrame) -> dict[str, np.ndarray]:
             "expected task, true_entropy and coverage of every task"
         )
     known = truth.set_index("task").loc[rows.accuracy.index]
-    coverage = known.coverage.map(COVERAGES.index)
-    truths = {"true entropy": known.true_entropy.to_numpy(), "coverage": coverage.to_numpy()}
+    truths = {name: values.to_numpy() for name, values in truths_of(known).items()}
     for name, values in truths.items():
         if values.min() == values.max():
             raise ValueError(f"{name} is the same for all {len(values)} tasks; it ranks nothing")

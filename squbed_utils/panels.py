@@ -338,6 +338,17 @@ def subset_curves(
     return pd.concat(curves).assign(shown=shown, confidence=confidence)
 
 
+def default_accuracy(table: pd.DataFrame) -> str:
+    """Return what accuracy means unless it is named: CLIP to the reference, else to the prompt."""
+    return "clip_reference" if table.clip_reference.notna().any() else "clip_prompt"
+
+
+def accuracies_there(table: pd.DataFrame) -> str:
+    """List the accuracies that some task has, or say that there is none."""
+    there = [m for m in METRICS if m in table and table[m].notna().any()]
+    return ", ".join(there) or "none"
+
+
 def save_tables(folder: Path | str, name: str, **tables: pd.DataFrame) -> None:
     """Write a figure's data as ``<folder>/data/<name>.csv`` and ``<name>_<key>.csv``.
 

@@ -109,13 +109,33 @@ def permuted_taus(
     x = rankdata(scores, axis=1).astype(np.float32)
     y = np.tile(rankdata(accuracy).astype(np.float32), (n_permutations, 1))
     y = rng.permuted(y, axis=1)
-    concordance = np.zeros((len(x), n_permutations))
-    for i in range(x.shape[1] - 1):
-        sign_x, sign_y = (np.sign(v[:, i + 1 :] - v[:, i, None]) for v in (x, y))
-        concordance += sign_x @ sign_y.T
     everyone = np.ones((1, x.shape[1]), np.float32)
     untied_x = np.array([_untied(row, everyone)[0] for row in x])
-    return 2 * concordance / np.sqrt(untied_x * _untied(y[0], everyone))[:, None]
+    return 2 * concordance(x, y) / np.sqrt(untied_x * _untied(y[0], everyone))[:, None]
+
+
+def concordance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return concordant less discordant pairs of tasks, of each row of x with each of y.
+
+    Parameters
+    ----------
+    x, y : ndarray of float, shapes (k, n), (l, n)
+
+    Returns
+    -------
+    ndarray of float, shape (k, l)
+
+    Examples
+    --------
+    >>> concordance(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 1.0]]))
+    array([[ 3., -2.]])
+
+    """
+    total = np.zeros((len(x), len(y)))
+    for i in range(x.shape[1] - 1):
+        sign_x, sign_y = (np.sign(v[:, i + 1 :] - v[:, i, None]) for v in (x, y))
+        total += sign_x @ sign_y.T
+    return total
 
 
 def pair_signs(values: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from squbed_utils import video
-from squbed_utils._files import replacing, sha256_of
+from squbed_utils._files import read_sums, replacing, sha256_of, write_sums
 from squbed_utils.accuracy import LABELS
 from squbed_utils.tasks import SAFE_ID, Task
 from squbed_utils.video import Video
@@ -48,7 +48,6 @@ SCHEMA = 1
 
 SHARD_NAME = re.compile(r"[0-9]+\.parquet")
 CHECKSUMS = ".sha256"
-CHECKSUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
 SUMS = "SHA256SUMS"
 """In an archive that was exported: the sums of its files."""
@@ -324,7 +323,8 @@ class Archive:
                 paths.append(reference_path(task))
             sums = {path: sha256_of(self.inside(path)) for path in paths}
             sums[f"shards/{task}/{latent}.parquet"] = sha256_of(partial)
-            self._write_checksums(task, latent, sums)
+            with replacing(shard.with_suffix(CHECKSUMS)) as partial_sums:
+                write_sums(partial_sums, sums)
 
     def checksums(self, task: str, latent: int) -> dict[str, str] | None:
         """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths.
@@ -339,16 +339,10 @@ class Archive:
         file = self.shard(task, latent).with_suffix(CHECKSUMS)
         if not file.is_file():
             return None
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        matches = [CHECKSUM.fullmatch(line) for line in lines]
-        if not matches or not all(matches):
-            raise ValueError(f"{file} is no list of checksums; run `squbed verify --repair`")
-        return {match["path"]: match["sha256"] for match in matches}
-
-    def _write_checksums(self, task: str, latent: int, sums: dict[str, str]) -> None:
-        with replacing(self.shard(task, latent).with_suffix(CHECKSUMS)) as partial:
-            lines = (f"{value}  {path}\n" for path, value in sums.items())
-            partial.write_text("".join(lines), encoding="utf-8")
+        try:
+            return read_sums(file)
+        except ValueError as error:
+            raise ValueError(f"{error}; run `squbed verify --repair`") from error
 
     def write_tasks(self, tasks: list[Task], truth: pd.DataFrame | None) -> None:
         """Write the tables of tasks and of their truth."""

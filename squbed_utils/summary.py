@@ -84,7 +84,7 @@ def summarize(
     table = table.infer_objects().rename_axis("task").reset_index()
     table = table.astype({f"{t}{part}": float for t in TERMS for part in ("", "_low", "_high")})
     labels = archive.tasks().drop(columns="reference")
-    table = labels.merge(table, on="task").merge(_accuracy(archive), on="task")
+    table = labels.merge(table, on="task").merge(task_accuracies(archive), on="task")
     return table.merge(_truth(archive), on="task") if truth else table
 
 
@@ -200,7 +200,7 @@ def _row(u: Uncertainty) -> dict[str, object]:
     return row | {"degenerate": u.degenerate, "n": u.n, "m": u.m}
 
 
-def _accuracy(archive: Archive) -> pd.DataFrame:
+def task_accuracies(archive: Archive) -> pd.DataFrame:
     """Mean accuracies of the videos there are, and the number of those that failed."""
     videos = archive.videos()
     means = videos[videos.status == OK].groupby("task")[list(LABELS)].mean()

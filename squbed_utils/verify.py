@@ -61,7 +61,7 @@ def verify(folder: Path | str) -> list[Problem]:
     archive.require()
     problems = [problem for unit in archive.units for problem in _of_unit(archive, unit)]
     for path in archive.tasks().reference.dropna():
-        if not _decodes(archive.inside(path)):
+        if not video.is_whole(archive.inside(path)):
             problems.append(Problem(path, _state(archive, path), None))
     return list(dict.fromkeys(problems))
 
@@ -140,17 +140,9 @@ def _without_checksums(archive: Archive, unit: tuple[str, int], shard: str) -> I
         yield Problem(shard, DAMAGED, unit)
         return
     for row in rows:
-        if row["status"] == OK and not _decodes(archive.inside(row["path"])):
+        if row["status"] == OK and not video.is_whole(archive.inside(row["path"])):
             yield Problem(row["path"], _state(archive, row["path"]), unit)
 
 
 def _state(archive: Archive, path: str) -> str:
     return DAMAGED if archive.inside(path).is_file() else MISSING
-
-
-def _decodes(file: Path) -> bool:
-    try:
-        video.read(file)
-    except (FileNotFoundError, ValueError):
-        return False
-    return True

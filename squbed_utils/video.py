@@ -114,6 +114,15 @@ def read(path: Path | str) -> Video:
     return decode(str(path), f"video {path}")
 
 
+def is_whole(path: Path) -> bool:
+    """Say whether a video is there and can be decoded to its end."""
+    try:
+        read(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
+
+
 def decode(file: str | BinaryIO, name: str) -> Video:
     """Decode the first video stream of a file.
 
