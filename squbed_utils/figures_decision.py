@@ -62,12 +62,10 @@ def plot_reliability(
     style = {"fmt": "o", "color": BLUE, "elinewidth": 1, "label": "mean of a bin's tasks"}
     ax.errorbar(table.expected, table.found, yerr=interval, **style)
     for row in table.itertuples():
-        place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-        text = (f"{row.count}", (row.expected, row.found))
-        ax.annotate(*text, fontsize=SMALLEST, bbox=box, **place)
+        place = {"xytext": (0, 1), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        ax.annotate(f"{row.count}", (row.expected, row.high), fontsize=SMALLEST, **place)
     ax.legend(**BELOW)
-    ax.margins(x=0.1)
+    ax.margins(0.1)
     ax.locator_params(nbins=4, steps=[1, 2, 5, 10])
     ax.set(xlabel=f"expected {label}", ylabel=f"found {label}")
     numbers = f"ECE {errors['ece']:.3f} (noise: {errors['noise']:.3f})"
