@@ -115,9 +115,9 @@ def test_the_card_is_what_was_measured(tmp_path, card):
 
 def test_every_checkpoint_can_be_trained_from_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(video_model, "SHARD", 64)
-    monkeypatch.setattr(train, "CLIPS", 64)
     monkeypatch.setattr(train, "measure", lambda folder, steps, clips: {})
-    train.train_world(tmp_path / "out", tmp_path / "work", steps=dict.fromkeys(train.STEPS, 1))
+    steps = dict.fromkeys(train.STEPS, 1)
+    train.train_world(tmp_path / "out", tmp_path / "work", steps=steps, clips=64)
     for name in (*train.TRAINERS, "video_model"):
         assert list((tmp_path / "out" / name).rglob("*.safetensors")), name
     pipe = DiffusionPipeline.from_pretrained(tmp_path / "out/video_model")
