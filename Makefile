@@ -40,10 +40,10 @@ test test-slow: export OMP_NUM_THREADS = 1
 test test-slow: export HF_HUB_OFFLINE = 1
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow -n 2
+	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks

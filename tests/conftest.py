@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.load_profile("ci")  # the same examples every time, and none fails for being slow
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,6 @@ class TestKendall:
         assert (result.n_ties_x, result.n_ties_y) == (3, 3)
         assert result.method == "asymptotic"
 
-    @settings(deadline=None)
     @given(SMALL_INTS)
     def test_agrees_with_the_literal_and_with_scipy_auto(self, pairs):
         x, y = map(np.array, zip(*pairs, strict=True))
@@ -62,7 +61,6 @@ class TestKendall:
             assert result.pvalue == stats.kendalltau(x, y, method="auto").pvalue
             assert result.pvalue == stats.kendalltau(x, y, method=result.method).pvalue
 
-    @settings(deadline=None)
     @given(SMALL_INTS)
     def test_reversal_negates_and_monotone_maps_change_nothing(self, pairs):
         x, y = map(np.array, zip(*pairs, strict=True))
@@ -163,7 +161,6 @@ class TestLowest:
         assert lowest([5, 1, 4, 1, 0], fraction=0.5).tolist() == [4, 1]
         assert lowest([5, 1, 4], fraction=0.01).tolist() == [1]
 
-    @settings(deadline=None)
     @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.data())
     def test_agrees_with_a_sort_of_pairs(self, values, data):
         k = data.draw(st.integers(1, len(values)))
@@ -211,7 +208,6 @@ class TestAuroc:
         assert auroc([0, 0, 0], [1, 1]).auroc == 1
         assert auroc([2, 2], [2, 2, 2]) == (0.5, 1.0)
 
-    @settings(deadline=None)
     @given(*[st.lists(st.integers(0, 5), min_size=1, max_size=15)] * 2)
     def test_agrees_with_counting_pairs_and_is_antisymmetric(self, low, high):
         counted = np.mean([(b > a) + (b == a) / 2 for a in low for b in high])

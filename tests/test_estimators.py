@@ -83,7 +83,7 @@ class TestEstimate:
         expected = (result.aleatoric - half, result.aleatoric + half)
         assert result.aleatoric_interval == pytest.approx(expected, rel=1e-10)
 
-    @settings(deadline=None, max_examples=15)
+    @settings(max_examples=15)
     @given(st.integers(0, 2**32 - 1), st.sampled_from(["squbed", "squbed_mle"]))
     def test_rotations_scales_and_orders_change_nothing(self, seed, name):
         text, videos = task(seed)
@@ -98,7 +98,7 @@ class TestEstimate:
         for field in ("aleatoric", "epistemic", "total", "total_interval", "total_per_dof"):
             assert getattr(b, field) == pytest.approx(getattr(a, field), rel=1e-9)
 
-    @settings(deadline=None, max_examples=15)
+    @settings(max_examples=15)
     @given(st.integers(0, 2**32 - 1))
     def test_ranking_is_that_of_the_mean_pairwise_cosine(self, seed):
         rng = np.random.default_rng(seed)

@@ -44,7 +44,6 @@ class TestRejection:
         x = rng(1).normal(size=(400, 30))
         assert np.mean([prediction_rejection_ratio(r, y) for r in x]) == pytest.approx(0, abs=0.05)
 
-    @settings(deadline=None)
     @given(st.integers(0, 999))
     def test_scale_of_accuracy_changes_no_ratio_and_monotone_maps_nothing(self, seed):
         x, y = rng(seed).normal(size=(2, 20))
@@ -78,7 +77,6 @@ class TestHolm:
         assert holm([0.6, 0.9]).tolist() == [1.0, 1.0]
         assert holm([0.2]).tolist() == [0.2]
 
-    @settings(deadline=None)
     @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
     def test_between_no_correction_and_bonferroni_in_the_same_order(self, p):
         p, corrected = np.array(p), holm(p)

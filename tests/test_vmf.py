@@ -135,7 +135,6 @@ class TestAccuracy:
             below, above = vmf.entropy(n, edge * (1 - 1e-13)), vmf.entropy(n, edge * (1 + 1e-13))
             assert below == pytest.approx(above, rel=1e-12)
 
-    @settings(deadline=None)
     @given(WIDE, LOG_KAPPA)
     def test_entropy_falls_and_resultant_rises_with_kappa(self, n, log_kappa):
         low, high = 10**log_kappa * 0.9, min(10**log_kappa * 1.1, 1e9)
@@ -171,7 +170,7 @@ class TestInverse:
     def test_ends(self):
         np.testing.assert_array_equal(vmf.kappa_from_spherical_variance(8, [0.0, 1.0]), [1e9, 0])
 
-    @settings(deadline=None, max_examples=300)
+    @settings(max_examples=300)
     @given(WIDE, LOG_KAPPA)
     def test_round_trip(self, n, log_kappa):
         kappa = 10**log_kappa
@@ -214,7 +213,7 @@ class TestFit:
         assert ours.kappa == pytest.approx(kappa, rel=1e-7)
         np.testing.assert_allclose(ours.mu, mu, atol=1e-12)
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(st.integers(0, 2**32 - 1), st.integers(3, 40), st.booleans())
     def test_rotation_and_scale_change_nothing(self, seed, n, corrected):
         rng = np.random.default_rng(seed)
@@ -225,7 +224,7 @@ class TestFit:
         assert b.kappa == pytest.approx(a.kappa, rel=1e-9)
         np.testing.assert_allclose(b.mu, a.mu @ q, atol=1e-12)
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(st.integers(0, 2**32 - 1), st.booleans())
     def test_ranking_is_that_of_the_mean_pairwise_cosine(self, seed, corrected):
         rng = np.random.default_rng(seed)
