@@ -2,8 +2,8 @@
 
 Usage: OMP_NUM_THREADS=2 python benchmarks/leaderboard.py [--tasks N] [--rows N] [--width D]
 
-The archive holds shards only (n = m = 10), with embeddings drawn to follow a known uncertainty.
-Rows beyond the registered estimators' are noisy copies of theirs.
+The archive holds shards (n = m = 10), with embeddings drawn to follow a known uncertainty, and one
+small video that stands for all. Rows beyond the registered estimators' are noisy copies of theirs.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from squbed_utils import video
 from squbed_utils.calibration import kendall
 from squbed_utils.leaderboard import compare, rejection_curves
 from squbed_utils.leaderboard_rows import mean_accuracy, rows_of
@@ -26,11 +27,15 @@ from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Task
 
 N = M = 10
+VIDEO = "videos/any.mp4"
 
 
 def make_archive(folder: Path, tasks: int, width: int) -> None:
-    """Write a finished archive without video files."""
+    """Write a finished archive whose videos are one file of noise."""
     archive = Archive(folder)
+    archive.inside(VIDEO).parent.mkdir(parents=True)
+    frames = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
+    video.write(archive.inside(VIDEO), frames, fps=8)
     ids = [f"task-{i}" for i in range(tasks)]
     archive.write_tasks([Task(i, "synthetic", "any", "a prompt", "none.mp4") for i in ids], None)
     settings = {"name": "synthetic", "n": N, "m": M, "pca": None, "estimator": "squbed"}
@@ -50,12 +55,15 @@ def make_archive(folder: Path, tasks: int, width: int) -> None:
             archive.write_shard(task, latent, rows)
 
 
-def row(task: str, latent: int, k: int, text: np.ndarray, video: np.ndarray, good: float) -> dict:
+def row(
+    task: str, latent: int, k: int, text: np.ndarray, embedding: np.ndarray, good: float
+) -> dict:
     """Return one video's row of a shard."""
     scores = dict.fromkeys(("ssim", "psnr", "lpips", "clip_reference", "clip_prompt"), good)
     place = {"task": task, "latent": latent, "prompt": "z", "rejected": [], "sample": k, "seed": k}
-    found = {"path": f"videos/{task}/{latent}_{k}.mp4", "status": "ok", "error": None}
-    return scores | place | found | {"text_embedding": text.tolist(), "embedding": video.tolist()}
+    found = {"path": VIDEO, "status": "ok", "error": None}
+    embeddings = {"text_embedding": text.tolist(), "embedding": embedding.tolist()}
+    return scores | place | found | embeddings
 
 
 def with_copies(scores: pd.DataFrame, rows: int) -> pd.DataFrame:
