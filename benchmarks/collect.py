@@ -24,7 +24,7 @@ from squbed_utils.collect import collect
 from squbed_utils.samples import Archive
 from squbed_utils.tasks import Task
 
-TASKS = ["common-0-round", "never-0-sign"]
+TASKS = [f"{coverage}-{gaps}-round" for gaps in range(5) for coverage in ("common", "never")]
 PROCESSES, THREADS, SIMULATED, SLEEP = 2, 100, 40_000, 0.5
 
 
@@ -44,7 +44,7 @@ def units_a_minute(folder: Path) -> float:
 
 def executors(name: str, folder: Path) -> None:
     """Print units a minute of each executor."""
-    profile, first = some_tasks(name, 2), None
+    profile, first = some_tasks(name, 10), None
     for kind, workers in (("local", 1), ("ray", 1), ("ray", 2), ("local", 2)):
         output = folder / f"{kind}{workers}"
         collect(profile, output=output, workers=workers, executor=Executor(kind))
@@ -84,11 +84,9 @@ def time_generation(spent: dict) -> None:
 
 def overhead(name: str, folder: Path) -> None:
     """Print what storing takes, beside generating, and the size of a video."""
-    from squbed_utils import _unit
-
     spent, part = {}, {}
     time_generation(spent)
-    stored = [(video, "write"), (_unit, "_is_whole"), (Archive, "write_shard")]
+    stored = [(video, "write"), (video, "is_whole"), (Archive, "write_shard")]
     stored += [(_claims.Worker, "claim"), (_claims.Worker, "release"), (_run_log.RunLog, "write")]
     for owner, function in stored:
         time_calls(owner, function, part)
