@@ -88,8 +88,9 @@ def kendall(
 
     tau_b = (C - D) / sqrt((P - T_x)(P - T_y)) with C concordant, D discordant, P all pairs and T
     tied pairs (Kendall 1945). The p-value is scipy's `method="auto"`: exact without ties up to
-    33 tasks, asymptotic otherwise. The interval resamples tasks (percentile); it says how tau
-    would vary with the tasks, and collapses at |tau| = 1.
+    33 tasks, asymptotic otherwise. The interval is the percentile interval over resampled tasks
+    (`resampling.resampled_taus`); it says how tau would vary with the tasks, and collapses at
+    |tau| = 1.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from squbed_utils.ranking import (
     prediction_rejection_ratio,
     rejection_curve,
 )
-from squbed_utils.resampling import permuted_taus, resampled_taus, task_counts
+from squbed_utils.resampling import permuted_taus, resampled_taus, task_counts, weighted_taus
 
 
 def rng(seed=0):
@@ -113,7 +113,7 @@ class TestResampling:
     def test_taus_are_scipys(self):
         scores, y = rng(1).integers(0, 5, size=(3, 9)), rng(2).integers(0, 4, size=9)
         counts = task_counts(9, 60, rng(3))
-        found = resampled_taus(scores, y, counts)
+        found = weighted_taus(scores, y, counts)
         for x, row in zip(scores, found, strict=True):
             repeated = [(np.repeat(x, c), np.repeat(y, c)) for c in counts.astype(int)]
             literal = [stats.kendalltau(*pair).statistic for pair in repeated]
@@ -121,7 +121,32 @@ class TestResampling:
 
     def test_a_resample_of_one_task_has_no_tau(self):
         counts = np.array([[3, 0, 0], [1, 1, 1]], np.float32)
-        assert np.isnan(resampled_taus(np.eye(3)[:1], np.arange(3), counts)[0]).tolist() == [1, 0]
+        assert np.isnan(weighted_taus(np.eye(3)[:1], np.arange(3), counts)[0]).tolist() == [1, 0]
+
+    def test_resamples_spread_as_the_jackknife_says_if_it_says_less(self):
+        x = np.arange(20.0)
+        loose, tight = rng(26).normal(size=20), x + 3 * rng(12).normal(size=20)
+        counts = task_counts(20, 4000, rng(13))
+        for y, less in ((loose, False), (tight, True)):
+            tau, raw = stats.kendalltau(x, y).statistic, weighted_taus(x[None], y, counts)[0]
+            left_out = [
+                stats.kendalltau(np.delete(x, i), np.delete(y, i)).statistic for i in range(20)
+            ]
+            jackknife = np.sqrt(19) * np.std(left_out)
+            found = resampled_taus(x[None], y, counts)[0]
+            assert (jackknife < raw.std()) == less
+            factor = jackknife / raw.std() if less else 1
+            assert found == pytest.approx(tau + factor * (raw - tau), abs=1e-12)
+
+    def test_resamples_of_few_tasks_are_as_drawn(self):
+        x, y = rng(14).normal(size=(2, 9))
+        counts = task_counts(9, 50, rng(15))
+        drawn = weighted_taus(x[None], y, counts)
+        assert resampled_taus(x[None], y, counts) == pytest.approx(drawn, nan_ok=True)
+
+    def test_perfect_order_stays_perfect(self):
+        x, counts = np.arange(12.0), task_counts(12, 50, rng(16))
+        assert (resampled_taus(x[None], -x, counts) == -1).all()
 
     def test_permuted_taus_are_scipys(self):
         scores, y = rng(4).integers(0, 5, size=(3, 8)), rng(5).integers(0, 4, size=8)
@@ -133,7 +158,7 @@ class TestResampling:
 
     def test_exact_for_many_tasks(self):
         x = np.arange(3000)
-        assert resampled_taus(x[None], -x, np.ones((1, 3000), np.float32)).item() == -1
+        assert weighted_taus(x[None], -x, np.ones((1, 3000), np.float32)).item() == -1
 
     def test_equal_seed_equal_result(self):
         x, y = rng(7).normal(size=(2, 3, 20))[0], rng(8).normal(size=20)
