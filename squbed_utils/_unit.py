@@ -131,7 +131,7 @@ def _measure_stored(
 
 
 def measure(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
-    """Return the embedding of each video and its accuracies.
+    """Return the embeddings of each video and its accuracies.
 
     Parameters
     ----------
@@ -160,7 +160,10 @@ def measure(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
 def _like_prompt(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
     prompt = bench.models.clip_texts([task.prompt])[0]
     each = (bench.models.clip_images(list(v.frames)) for v in videos)
-    return [{"clip_prompt": mean_cosine(frames, prompt)} for frames in each]
+    return [
+        {"clip_prompt": mean_cosine(frames, prompt), "clip_embedding": _mean(frames)}
+        for frames in each
+    ]
 
 
 def _accuracies(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
@@ -180,6 +183,8 @@ def _accuracies(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
             "lpips": float(lpips[i].mean()),
             "clip_reference": mean_cosine(frames[i], targets[i]),
             "clip_prompt": mean_cosine(frames[i], prompt),
+            "clip_embedding": _mean(frames[i]),
+            "clip_reference_embedding": _mean(targets[i]),
         }
         for i, pair in enumerate(pairs)
     ]
@@ -194,6 +199,11 @@ def _reference_frames(bench: Bench, pairs: list[tuple]) -> list[np.ndarray]:
             kept |= {"frames": bench.models.clip_images(list(reference))}
         targets.append(kept["frames"])
     return targets
+
+
+def _mean(frames: np.ndarray) -> list[float]:
+    """Return the mean of the embeddings of frames (T, d)."""
+    return frames.mean(axis=0, dtype=float).tolist()
 
 
 def _split(stacked: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:

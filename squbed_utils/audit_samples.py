@@ -11,7 +11,7 @@ from squbed_utils.accuracy import HIGHER_IS_BETTER
 from squbed_utils.audit_lines import DOES_NOT, FEWEST_TASKS, HOLDS, UNKNOWN, P, line, main_term
 from squbed_utils.estimators import LEAST_LATENTS
 from squbed_utils.samples import OK, Archive
-from squbed_utils.summary import LEAST_VIDEOS, TERMS, Embeddings, summarize
+from squbed_utils.summary import LEAST_VIDEOS, TERMS, Embeddings, clip_means, summarize
 
 AGREES = 0.8
 """Kendall's tau from which two orders of the tasks count as the same."""
@@ -33,8 +33,8 @@ def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.Data
 
     The mean over dispersed samples falls mechanically: the mean cosine is R cos(centroid), R the
     length of the mean of the samples. "best" is the best video's, which rises with spread;
-    "centroid" the mean divided by R, for a cosine. CLIP's embeddings are not stored, so R is that
-    of the video encoder's: a stand-in.
+    "centroid" is the cosine to the mean of all frames, for a cosine. In an archive without CLIP's
+    embeddings it is "centroid, stand-in": the mean divided by the R of the video encoder's.
 
     Parameters
     ----------
@@ -54,8 +54,7 @@ def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.Data
     values = (sign * good[accuracy]).groupby(good.task)
     forms = {"mean": values.mean(), "best": values.max(), "median": values.median()}
     if accuracy in COSINES:
-        length = {task: _mean_length(rows) for task, rows in good.groupby("task").embedding}
-        forms["centroid"] = values.mean() / pd.Series(length)
+        forms |= _centroid(archive, accuracy, values.mean())
     return pd.DataFrame(forms).loc[tasks].reset_index(drop=True)
 
 
@@ -249,6 +248,21 @@ def how_few(found: pd.DataFrame) -> list[dict]:
         detail += "they are among all"
         lines.append(line(*asked, value=float(enough), verdict=verdict, detail=detail))
     return lines
+
+
+def _centroid(archive: Archive, accuracy: str, means: pd.Series) -> dict[str, pd.Series]:
+    """Return the cosine to the centroid of each task's frames, under its name."""
+    clip = clip_means(archive)
+    if clip is None:
+        videos = archive.videos()
+        good = videos[videos.status == OK].groupby("task").embedding
+        return {"centroid, stand-in": means / good.apply(_mean_length)}
+    length = clip.video.map(np.linalg.norm)
+    if accuracy == "clip_prompt":
+        return {"centroid": means / length}
+    clip = clip.dropna()
+    cosines = [v @ r / np.linalg.norm(r) for v, r in zip(clip.video, clip.reference, strict=True)]
+    return {"centroid": pd.Series(cosines, clip.index, float) / length[clip.index]}
 
 
 def _mean_length(embeddings: pd.Series) -> float:

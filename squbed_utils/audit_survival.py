@@ -20,17 +20,29 @@ from squbed_utils.audit_lines import (
 )
 from squbed_utils.audit_power import tasks_needed
 from squbed_utils.ranking import bootstrap_interval
-from squbed_utils.resampling import concordance, permuted_taus, resampled_taus, task_counts
+from squbed_utils.resampling import (
+    concordance,
+    permuted_taus,
+    rereferenced_taus,
+    resampled_taus,
+    task_counts,
+)
 
 FORM_NOTES = {
     "mean": "falls with spread by itself, for any reference",
     "best": "rises with spread by itself, which works against a negative tau",
-    "centroid": "a stand-in: spread is the video encoder's, as CLIP's embeddings are not stored",
+    "centroid": "what does not fall with spread by itself",
+    "centroid, stand-in": "spread is the video encoder's, as CLIP's embeddings are not stored",
 }
 """What to know of a form of accuracy."""
 
 
-def survivals(table: pd.DataFrame, forms: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
+def survivals(
+    table: pd.DataFrame,
+    forms: pd.DataFrame,
+    rng: np.random.Generator,
+    similarity: np.ndarray | None = None,
+) -> list[dict]:
     """Say whether tau survives other accuracies, chance, and what is known of the prompts.
 
     Parameters
@@ -40,6 +52,8 @@ def survivals(table: pd.DataFrame, forms: pd.DataFrame, rng: np.random.Generator
     forms : DataFrame
         Other forms of the accuracy, a column each, a row a task of the table.
     rng : numpy.random.Generator
+    similarity : ndarray, optional
+        As `summary.reference_similarity`, in the order of the table.
     """
     term = main_term(table)
     if why := lack(table, varying=(term, "accuracy")):
@@ -59,7 +73,10 @@ def survivals(table: pd.DataFrame, forms: pd.DataFrame, rng: np.random.Generator
         verdict = HOLDS if high < 0 else DOES_NOT if enough else UNKNOWN
         ends = found(tau, low, high, verdict, FORM_NOTES.get(name, ""))
         lines.append(line(*asked, **ends, pvalue=p))
-    return [*lines, _against_chance(table, term, rng, enough), *_given(table, rng, enough)]
+    lines.append(_against_chance(table, term, rng, enough))
+    if similarity is not None:
+        lines.append(_against_references(table, term, similarity, rng, enough))
+    return [*lines, *_given(table, rng, enough)]
 
 
 def _against_chance(table: pd.DataFrame, term: str, rng: np.random.Generator, enough: bool) -> dict:
@@ -73,6 +90,23 @@ def _against_chance(table: pd.DataFrame, term: str, rng: np.random.Generator, en
     shown = {"value": tau, "pvalue": p, "verdict": verdict, "detail": detail}
     question = f"tau of {term} against permuted accuracies"
     return line("survival", question, f"negative, p below {P}", **shown)
+
+
+def _against_references(
+    table: pd.DataFrame, term: str, similarity: np.ndarray, rng: np.random.Generator, enough: bool
+) -> dict:
+    """Compare tau with what it is where every task gets another's reference, by the same CLIP."""
+    scores = table[[term]].to_numpy().T
+    null = rereferenced_taus(scores, similarity, PERMUTATIONS, rng)[0]
+    tau = kendalltau(table[term], np.diag(similarity)).statistic
+    low, high = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    p = (1 + (null <= tau).sum()) / (1 + PERMUTATIONS)
+    detail = f"{CONFIDENCE:.0%} of permuted references give {low:.2f} to {high:.2f}: what videos "
+    detail += "that scatter lose with any reference"
+    verdict = HOLDS if p < P and tau < 0 else DOES_NOT if enough else UNKNOWN
+    shown = {"value": tau, "pvalue": p, "verdict": verdict, "detail": detail}
+    question = f"tau of {term} against permuted references"
+    return line("survival", question, f"below, one-sided p below {P}", **shown)
 
 
 def _given(table: pd.DataFrame, rng: np.random.Generator, enough: bool) -> list[dict]:

@@ -22,7 +22,7 @@ from squbed_utils.figures_style import (
 )
 
 FOREST_COLUMNS = ("estimator", "component", "tau", "low", "high", "holm", "null_low", "null_high")
-FOREST_COLUMNS += ("accuracy", "n", "confidence")
+FOREST_COLUMNS += ("permuted", "accuracy", "n", "confidence")
 CURVE_COLUMNS = ("estimator", "component", "rejected", "kept_accuracy", "prr", "accuracy")
 SIGNAL_COLUMNS = ("estimator", "component", "kind", "tau", "low", "high", "n", "confidence")
 
@@ -112,7 +112,9 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
         x=0.008,
         ha="left",
     )
-    fig.legend(handles=_forest_key(first.confidence), loc="outside lower center", ncols=4)
+    fig.legend(
+        handles=_forest_key(first.confidence, first.permuted), loc="outside lower center", ncols=4
+    )
     return fig
 
 
@@ -271,13 +273,13 @@ def _colour(estimator: str) -> str:
     return BLUE if estimator == BASELINE else BLACK
 
 
-def _forest_key(confidence: float) -> list[Line2D | Patch]:
+def _forest_key(confidence: float, permuted: str) -> list[Line2D | Patch]:
     dots = {"linestyle": "", "marker": "o", "markersize": 3.5, "color": BLACK}
     return [
         Line2D([], [], label=f"Holm p < {ALPHA}", **dots),
         Line2D([], [], label=f"Holm p ≥ {ALPHA}", markerfacecolor="white", **dots),
         Line2D([], [], color=BLUE, ls=":", lw=0.8, label=f"τ of {BASELINE}"),
-        Patch(color="0.9", label=f"null band, {confidence:.0%}: accuracies permuted"),
+        Patch(color="0.9", label=f"null band, {confidence:.0%}: {permuted} permuted"),
     ]
 
 

@@ -24,7 +24,7 @@ from squbed_utils.ranking import (
     prediction_rejection_ratio,
     rejection_curve,
 )
-from squbed_utils.resampling import permuted_taus, resampled_taus, task_counts
+from squbed_utils.resampling import permuted_taus, rereferenced_taus, resampled_taus, task_counts
 from squbed_utils.seeds import seed_of
 
 BASELINE = "squbed"
@@ -36,6 +36,7 @@ N_RESAMPLES, N_PERMUTATIONS = 2000, 1000
 def compare(
     rows: Rows,
     *,
+    similarity: np.ndarray | None = None,
     threshold: float | None = None,
     confidence: float = 0.95,
     n_resamples: int = N_RESAMPLES,
@@ -46,18 +47,22 @@ def compare(
     Parameters
     ----------
     rows : Rows
+    similarity : ndarray, shape (n, n), optional
+        As `summary.reference_similarity`, where the accuracy is CLIP to the reference: the null
+        band then deals references to tasks, and else accuracies.
     threshold : float, optional
         Of accuracy, for the AUROC; by default the median over tasks.
     confidence : float
         Of intervals and null bands, between 0 and 1.
     n_resamples, n_permutations : int
-        Of tasks, for the intervals; of accuracies, for the null bands.
+        Of tasks, for the intervals; of references or accuracies, for the null bands.
 
     Returns
     -------
     DataFrame
         estimator, component; tau (negative = calibrated), low, high (bootstrap interval over
-        tasks), pvalue, holm (corrected over all rows), null_low, null_high (the null band);
+        tasks), pvalue, holm (corrected over all rows), null_low, null_high (the null band),
+        permuted ("references" or "accuracies", for the null band);
         difference (tau less that of S-QUBED's same component; negative = better than S-QUBED),
         difference_low, difference_high, difference_pvalue, difference_holm (corrected over all
         differences), missing where there is no other to compare with; auroc, prr
@@ -76,9 +81,12 @@ def compare(
     tau = np.array([test.statistic for test in tests])
     pvalue = np.array([test.pvalue for test in tests])
     taus = resampled_taus(rows.scores, y, task_counts(y.size, n_resamples, _rng("resamples")))
-    null = permuted_taus(rows.scores, y, n_permutations, _rng("permutations"))
+    dealt = permuted_taus if similarity is None else rereferenced_taus
+    what = y if similarity is None else similarity
+    null = dealt(rows.scores, what, n_permutations, _rng("permutations"))
     table = rows.labels.assign(tau=tau, **_intervals(taus, confidence), pvalue=pvalue)
     table = table.assign(holm=holm(pvalue), **_intervals(null, confidence, "null_"))
+    table["permuted"] = "accuracies" if similarity is None else "references"
     table = table.join(differences(rows.labels, tau, taus, confidence=confidence))
     table = table.join(pd.DataFrame([_sorting(x, y, threshold) for x in rows.scores]))
     shared = {"accuracy": rows.accuracy.name, "threshold": threshold, "n": y.size}

@@ -116,7 +116,7 @@ def _verdict_on(rows: pd.DataFrame, component: str) -> str:
     inside = row.null_low <= row.tau <= row.null_high
     band = f"{'inside' if inside else 'outside'} the null band"
     text = f"{component}: S-QUBED has tau {_number(row.tau)}{_interval(row)}, {band}"
-    text += f" (Holm p {_p(row.holm)})."
+    text += f" of permuted {row.permuted} (Holm p {_p(row.holm)})."
     better = rows[rows.difference < 0].sort_values("tau")
     return f"{text} {_beaten(better, len(rows) - 1, 'tau', 'lower')}"
 

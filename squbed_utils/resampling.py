@@ -155,6 +155,52 @@ def permuted_taus(
     return 2 * concordance(x, y) / np.sqrt(untied_x * _untied(y[0], everyone))[:, None]
 
 
+def rereferenced_taus(
+    scores: np.ndarray, similarity: np.ndarray, n_permutations: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return tau-b of each score with the accuracy against references dealt at random.
+
+    Videos that scatter are less like any reference, so that these values need not centre on zero:
+    the mean cosine of samples is R cos(centroid), R the length of their mean.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (k, n)
+        None of them constant.
+    similarity : ndarray of float, shape (n, n)
+        Accuracy of each task's videos (row) were each task's reference theirs (column).
+    n_permutations : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of float, shape (k, n_permutations)
+        NaN where every accuracy is the same.
+
+    Raises
+    ------
+    TypeError
+        If `rng` is not a Generator.
+
+    Examples
+    --------
+    >>> similarity = np.outer([3.0, 2.0, 1.0], [1.0, 1.0, 1.0])  # scatter alone decides
+    >>> rereferenced_taus(np.array([[1, 2, 3]]), similarity, 2, np.random.default_rng(0))
+    array([[-1., -1.]])
+
+    """
+    require_generator(rng)
+    n = len(similarity)
+    dealt = rng.permuted(np.tile(np.arange(n), (n_permutations, 1)), axis=1)
+    y = rankdata(similarity[np.arange(n), dealt], axis=1).astype(np.float32)
+    x = rankdata(scores, axis=1).astype(np.float32)
+    everyone = np.ones((1, n), np.float32)
+    untied_x, untied_y = (np.array([_untied(row, everyone)[0] for row in v]) for v in (x, y))
+    pairs = np.sqrt(untied_x[:, None] * untied_y)
+    taus = np.full(pairs.shape, np.nan)
+    return np.divide(2 * concordance(x, y), pairs, out=taus, where=pairs > 0)
+
+
 def concordance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return concordant less discordant pairs of tasks, of each row of x with each of y.
 

@@ -43,8 +43,9 @@ from squbed_utils.video import Video
 
 OK, FAILED = "ok", "failed"
 
-SCHEMA = 1
-"""Version of this layout, in ``profile.yaml``; an archive without one is of version 1."""
+SCHEMA = 2
+"""Version of this layout, in ``profile.yaml``; an archive without one is of version 1, which has no
+CLIP embeddings and is read like any other."""
 
 SHARD_NAME = re.compile(r"[0-9]+\.parquet")
 CHECKSUMS = ".sha256"
@@ -67,13 +68,16 @@ SHARD = pa.schema(
         ("path", pa.string()),
         ("embedding", pa.list_(pa.float32())),
         *((name, pa.float64()) for name in LABELS),
+        ("clip_embedding", pa.list_(pa.float32())),
+        ("clip_reference_embedding", pa.list_(pa.float32())),
         ("status", pa.string()),
         ("error", pa.string()),
     ]
 )
-"""Columns of a shard; embedding and accuracies are null where the video failed, all but CLIP to
-the prompt where there is no reference, prompt and text embedding where the latent prompt is not
-known, and the seed where the video was made elsewhere."""
+"""Columns of a shard; embeddings and accuracies are null where the video failed, all but CLIP of
+the video and to the prompt where there is no reference, prompt and text embedding where the latent
+prompt is not known, and the seed where the video was made elsewhere. CLIP embeddings are means over
+the aligned frames, each of unit length."""
 
 LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
 EMBEDDED = ["latent", "text_embedding", "embedding", "status"]
@@ -140,10 +144,10 @@ class Archive:
         self.require()
         found = yaml.safe_load((self.folder / "profile.yaml").read_text(encoding="utf-8"))
         schema = found.pop("schema", 1)
-        if schema != SCHEMA:
+        if schema not in range(1, SCHEMA + 1):
             raise ValueError(
-                f"archive {self.folder} has schema {schema!r}, and this version reads {SCHEMA}; "
-                "install the version of squbed-notebooks that wrote it, or a newer one"
+                f"archive {self.folder} has schema {schema!r}, and this version reads 1 to "
+                f"{SCHEMA}; install the version of squbed-notebooks that wrote it, or a newer one"
             )
         return found
 
@@ -210,6 +214,15 @@ class Archive:
         video's embedding is None and its accuracies are missing.
         """
         return self._rows[VIDEO_COLUMNS].copy()
+
+    def clip_embeddings(self) -> pd.DataFrame:
+        """Return a row a video that did not fail: task, clip_embedding, clip_reference_embedding.
+
+        float32 (d,), the means of unit frame embeddings over the aligned frames; None where there
+        is no reference, or where an earlier version wrote the archive.
+        """
+        columns = ["task", "clip_embedding", "clip_reference_embedding"]
+        return self._rows.loc[self._rows.status == OK, columns].reset_index(drop=True)
 
     def embeddings(self, task: str) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """Return one task's embeddings, without its failed videos.
@@ -389,7 +402,8 @@ class Archive:
     def _rows(self) -> pd.DataFrame:
         """All shards, in the order of tasks, latent prompts and samples."""
         shards = [_read(self.shard(task, latent)) for task, latent in self.units]
-        return pa.concat_tables(shards).combine_chunks().to_pandas()
+        empty = SHARD.empty_table()  # has all columns, which those of version 1 have not
+        return pa.concat_tables([empty, *shards], promote_options="default").to_pandas()
 
 
 def safe(task: str) -> str:

@@ -208,6 +208,56 @@ def task_accuracies(archive: Archive) -> pd.DataFrame:
     return means.join(failed).reset_index()
 
 
+def clip_means(archive: Archive) -> pd.DataFrame | None:
+    """Return the mean CLIP embedding of all frames of each task's videos, and of its reference.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one.
+
+    Returns
+    -------
+    DataFrame or None
+        By task: video, reference; float64 (d,), not of unit length. The reference is None where
+        there is none. None where an earlier version wrote the archive, without CLIP embeddings.
+    """
+    rows = archive.clip_embeddings()
+    if rows.clip_embedding.isna().any():
+        return None
+    found = rows.groupby("task").agg(_mean_of)
+    found.columns = ["video", "reference"]
+    return found
+
+
+def reference_similarity(archive: Archive, tasks: list[str]) -> np.ndarray | None:
+    """Return how like every task's reference every task's videos are, by CLIP.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one.
+    tasks : list of str
+        n tasks, in this order.
+
+    Returns
+    -------
+    ndarray of float, shape (n, n), or None
+        Mean cosine over all frames of the videos of the task of the row with all frames of the
+        reference of the task of the column. None where the archive lacks embeddings or references.
+    """
+    means = clip_means(archive)
+    if means is None or means.reference[tasks].isna().any():
+        return None
+    return np.stack(list(means.video[tasks])) @ np.stack(list(means.reference[tasks])).T
+
+
+def _mean_of(embeddings: pd.Series) -> np.ndarray | None:
+    """Return the mean of those that are there; None if there is none."""
+    there = [e for e in embeddings if e is not None]
+    return np.mean(there, axis=0, dtype=float) if there else None
+
+
 def _truth(archive: Archive) -> pd.DataFrame:
     truth = archive.truth()
     if truth is None:

@@ -14,8 +14,9 @@ FPS = 8.0
 def make(folder: Path, prompts: dict[str, str], *, n: int = 3, m: int = 3, **changes) -> Archive:
     """Write a finished archive of the tasks in `prompts`.
 
-    `changes` may hold `frames(task, latent, sample)`, `clip(task, latent, sample)`, `failed`, a
-    set of such triples, and `text=False` for latent prompts that are not known.
+    `changes` may hold `frames(task, latent, sample)`, `clip(task, latent, sample)`, `embedded`, the
+    CLIP embeddings of each such triple's video and reference, `failed`, a set of triples, and
+    `text=False` for latent prompts that are not known.
     """
     archive = Archive(folder)
     tasks = [
@@ -50,5 +51,8 @@ def _row(archive: Archive, place: tuple[str, int, int], rng, changes: dict) -> d
     if "frames" in changes:
         archive.write_video(row["path"], Video(changes["frames"](*place), FPS))
     clip = changes["clip"](*place) if "clip" in changes else rng.uniform()
+    if "embedded" in changes:
+        names = ("clip_embedding", "clip_reference_embedding")
+        row |= dict(zip(names, map(list, changes["embedded"][place]), strict=True))
     scores = {"clip_prompt": clip, "lpips": None if clip is None else 1 - clip}
     return row | {"embedding": embedding, "status": "ok"} | scores

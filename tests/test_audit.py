@@ -7,6 +7,7 @@ import small_archive
 
 from squbed_utils import audit, audit_power, audit_samples, audit_survival, figures, vmf
 from squbed_utils.audit_lines import DOES_NOT, HOLDS, UNKNOWN
+from squbed_utils.summary import reference_similarity
 
 
 @pytest.fixture
@@ -215,7 +216,38 @@ def test_accuracy_forms_by_hand(tmp_path):
     mean = own.clip_prompt.mean()
     expected = [mean, own.clip_prompt.max(), own.clip_prompt.median(), mean / length]
     np.testing.assert_allclose(forms.iloc[0].to_numpy(), expected)
-    assert "centroid" not in audit_samples.accuracy_forms(archive, "lpips", pd.Series(["t"]))
+    assert list(forms)[-1] == "centroid, stand-in"
+    lpips = audit_samples.accuracy_forms(archive, "lpips", pd.Series(["t"]))
+    assert list(lpips) == ["mean", "best", "median"]
+
+
+def test_the_centroid_is_that_of_all_frames(tmp_path, rng):
+    embeddings = rng.normal(size=(2, 3, 2, 2, 8))
+    places = [(task, i, j) for task in "tu" for i in range(3) for j in range(2)]
+    clip = dict(zip(places, embeddings.reshape(-1, 2, 8), strict=True))
+    archive = small_archive.make(tmp_path / "a", {"t": "one", "u": "two"}, n=3, m=2, embedded=clip)
+    videos, references = embeddings[..., 0, :].mean((1, 2)), embeddings[..., 1, :].mean((1, 2))
+    similarity = reference_similarity(archive, ["u", "t"])
+    np.testing.assert_allclose(similarity, videos[::-1] @ references[::-1].T, rtol=1e-6)
+    lengths = np.linalg.norm(videos, axis=-1), np.linalg.norm(references, axis=-1)
+    cosines = (videos * references).sum(-1) / lengths[0] / lengths[1]
+    forms = audit_samples.accuracy_forms(archive, "clip_reference", pd.Series(["t", "u"]))
+    np.testing.assert_allclose(forms["centroid"], cosines, rtol=1e-6)
+    forms = audit_samples.accuracy_forms(archive, "clip_prompt", pd.Series(["t", "u"]))
+    np.testing.assert_allclose(forms["centroid"], forms["mean"] / lengths[0], rtol=1e-6)
+
+
+def test_tau_against_permuted_references(rng):
+    table = make_table(rng, 60)
+    lost = -table.total.rank().to_numpy()
+    with_any = np.outer(lost, np.ones(60)) + rng.normal(size=(60, 60))
+    with_their_own = np.diag(lost) - 30
+    for similarity, verdict in ((with_any, DOES_NOT), (with_their_own, HOLDS)):
+        forms = pd.DataFrame({"mean": table.accuracy})
+        lines = audit_survival.survivals(table, forms, rng, similarity)
+        found = {line["question"]: line for line in lines}
+        line = found["tau of total against permuted references"]
+        assert line["verdict"] == verdict and line["value"] < -0.9
 
 
 def test_lpips_is_judged_higher_is_better(tmp_path):

@@ -21,7 +21,7 @@ from squbed_utils import cli
 from squbed_utils.collect import collect
 from squbed_utils.export import FORMATS, export, verify_sums
 from squbed_utils.samples import OK, SUMS, Archive, open_archive
-from squbed_utils.summary import summarize
+from squbed_utils.summary import clip_means, reference_similarity, summarize
 
 FROZEN = Path(__file__).parent / "data" / "archive"
 
@@ -226,9 +226,9 @@ def test_load_says_what_it_cannot_open(tiny_archive, tmp_path):
 def test_a_newer_schema_is_refused(tiny_archive, tmp_path):
     copy = shutil.copytree(tiny_archive, tmp_path / "copy")
     path = copy / "profile.yaml"
-    assert "schema: 1" in path.read_text()
-    path.write_text(path.read_text().replace("schema: 1", "schema: 2"))
-    with pytest.raises(ValueError, match="has schema 2, and this version reads 1; install"):
+    assert "schema: 2" in path.read_text()
+    path.write_text(path.read_text().replace("schema: 2", "schema: 3"))
+    with pytest.raises(ValueError, match="has schema 3, and this version reads 1 to 2; install"):
         open_archive(copy)
 
 
@@ -247,6 +247,7 @@ def test_an_archive_of_the_first_version_stays_readable():
     table = summarize(archive)
     for column in ("aleatoric", "epistemic", "total", "total_low", "ssim", "clip_reference"):
         np.testing.assert_allclose(table[column], expected[column], rtol=1e-9)
+    assert clip_means(archive) is None and reference_similarity(archive, expected["tasks"]) is None
     video = archive.videos().iloc[0]
     assert video.status == OK
     frames = archive.read_video(video.path)

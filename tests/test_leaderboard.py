@@ -82,6 +82,14 @@ class TestCompare:
             assert row.null_high == pytest.approx(1.96 * sd, abs=0.06)
         assert set(table.n) == {N} and set(table.accuracy) == {"ssim"}
 
+    def test_the_null_band_deals_references_where_it_can(self):
+        rows = rows_of(scores(), accuracy())
+        lost_anywhere = -np.outer(stats.rankdata(rows.scores[0]), np.ones(N))
+        table = compare(rows, similarity=lost_anywhere, **FEW)
+        assert set(table.permuted) == {"references"}
+        assert (table.null_low[0], table.null_high[0]) == (-1, -1)
+        assert set(compare(rows, **FEW).permuted) == {"accuracies"}
+
     def test_differences_are_paired_and_to_the_same_component(self):
         table = compare(rows_of(scores(), accuracy()), **FEW).set_index(["estimator", "component"])
         own = table.loc["squbed"]
@@ -251,7 +259,7 @@ class TestText:
         for line in lines:
             assert "1 of 2 others have a lower one, 1 of them after Holm's correction" in line
             assert "Best: better, −0.9" in line and "which survives Holm (p = 0.0" in line
-        assert "outside the null band (Holm p" in lines[0]
+        assert "outside the null band of permuted accuracies (Holm p" in lines[0]
 
     def test_not_beaten_and_not_surviving(self):
         table = compare(rows_of(scores(squbed=0.1, worse=5.0), accuracy()), **FEW)

@@ -15,7 +15,13 @@ from squbed_utils.ranking import (
     prediction_rejection_ratio,
     rejection_curve,
 )
-from squbed_utils.resampling import permuted_taus, resampled_taus, task_counts, weighted_taus
+from squbed_utils.resampling import (
+    permuted_taus,
+    rereferenced_taus,
+    resampled_taus,
+    task_counts,
+    weighted_taus,
+)
 
 
 def rng(seed=0):
@@ -156,6 +162,17 @@ class TestResampling:
             literal = [stats.kendalltau(x, shuffled).statistic for x in scores]
             assert found[:, p] == pytest.approx(literal, abs=1e-12)
 
+    def test_taus_with_other_references_are_scipys(self):
+        scores, similarity = rng(4).integers(0, 5, size=(3, 8)), rng(5).integers(0, 9, (8, 8))
+        found = rereferenced_taus(scores, similarity, 40, rng(6))
+        for p, dealt in enumerate(rng(6).permuted(np.tile(np.arange(8), (40, 1)), axis=1)):
+            other = [similarity[task, reference] for task, reference in enumerate(dealt)]
+            literal = [stats.kendalltau(x, other).statistic for x in scores]
+            assert found[:, p] == pytest.approx(literal, abs=1e-12)
+
+    def test_a_reference_that_is_like_nothing_has_no_tau(self):
+        assert np.isnan(rereferenced_taus(np.arange(3)[None], np.ones((3, 3)), 2, rng(0))).all()
+
     def test_exact_for_many_tasks(self):
         x = np.arange(3000)
         assert weighted_taus(x[None], -x, np.ones((1, 3000), np.float32)).item() == -1
@@ -170,6 +187,8 @@ class TestResampling:
             task_counts(3, 2, 0)
         with pytest.raises(TypeError, match="rng is a int"):
             permuted_taus(np.eye(3), np.arange(3), 2, 0)
+        with pytest.raises(TypeError, match="rng is a int"):
+            rereferenced_taus(np.eye(3), np.eye(3), 2, 0)
 
     @pytest.mark.slow
     def test_false_positives_of_the_null_band(self):
@@ -180,6 +199,22 @@ class TestResampling:
             low, high = np.quantile(null, [0.025, 0.975])
             outside += not low <= stats.kendalltau(x, y).statistic <= high
         assert 0.04 <= outside / 2000 <= 0.06
+
+    @pytest.mark.slow
+    def test_scatter_alone_leaves_one_null_band_and_not_the_other(self):
+        generator, beyond, by_chance = rng(11), 0, 0
+        for _ in range(500):
+            length = generator.uniform(0.3, 1, size=40)  # of the mean of each task's frames
+            directions, references = generator.normal(size=(2, 40, 16)) + 1
+            similarity = (length[:, None] * directions) @ references.T
+            own, scatter = np.diag(similarity), -length
+            tau = stats.kendalltau(scatter, own).statistic
+            null = rereferenced_taus(scatter[None], similarity, 500, generator)[0]
+            beyond += tau < np.quantile(null, 0.05)
+            chance = permuted_taus(scatter[None], own, 500, generator)[0]
+            by_chance += tau < np.quantile(chance, 0.05)
+        assert 0.03 <= beyond / 500 <= 0.07
+        assert by_chance / 500 > 0.5
 
     @pytest.mark.slow
     def test_false_positives_of_a_difference_between_equals(self):
