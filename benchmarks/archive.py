@@ -1,8 +1,8 @@
 """How an archive behaves when it is large: its files and bytes, and the time and memory of reading.
 
 Run with ``python benchmarks/archive.py --tasks 400 --n 10 --m 10 --folder DIR``. The archive is
-synthetic: embeddings are random, of the widths that MiniLM and S3D have, and every video is a copy
-of one small file, so that bytes are those of the tables, and files and times are those of a run.
+synthetic: embeddings are random, of the widths that MiniLM, S3D and CLIP have, and every video is a
+copy of one small file, so that bytes are those of the tables, and files and times those of a run.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from squbed_utils.samples import Archive, open_archive
 from squbed_utils.summary import summarize
 from squbed_utils.tasks import Task
 
-TEXT, VIDEO = 384, 512
+TEXT, VIDEO, CLIP = 384, 512, 512
 """Widths of embeddings."""
 
 PROMPT = "a small red circle moving slowly to the left in front of a white background"
@@ -47,19 +47,24 @@ def make(folder: Path, tasks: int, n: int, m: int) -> Archive:
         for path in [task.reference, *paths]:
             archive.inside(path).parent.mkdir(parents=True, exist_ok=True)
             archive.inside(path).write_bytes(content)
+        reference = _unit(rng, CLIP)
         for latent in range(n):
-            archive.write_shard(task.id, latent, _rows(rng, task.id, latent, m))
+            archive.write_shard(task.id, latent, _rows(rng, task.id, latent, m, reference))
     return archive
 
 
-def _rows(rng: np.random.Generator, task: str, latent: int, m: int) -> list[dict]:
+def _rows(
+    rng: np.random.Generator, task: str, latent: int, m: int, reference: list[float]
+) -> list[dict]:
     text, *videos = (_unit(rng, width) for width in (TEXT, *[VIDEO] * m))
     shared = {"task": task, "latent": latent, "prompt": PROMPT, "rejected": []}
     shared |= {"text_embedding": text, "status": samples.OK, "error": None}
+    shared |= {"clip_reference_embedding": reference}
     return [
         shared
         | {"sample": k, "seed": k, "path": samples.video_path(task, latent, k), "embedding": video}
         | dict.fromkeys(LABELS, rng.random())
+        | {"clip_embedding": _unit(rng, CLIP)}
         for k, video in enumerate(videos)
     ]
 
