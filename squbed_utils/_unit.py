@@ -10,7 +10,7 @@ from squbed_utils.accuracy import mean_cosine, psnr, ssim
 from squbed_utils.models import Models
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Diffusers
-from squbed_utils.samples import FAILED, LONGEST_ERROR, OK, Archive, reference_path, video_path
+from squbed_utils.samples import FAILED, OK, Archive, reference_path, video_path
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Task
 from squbed_utils.video import Video
@@ -79,7 +79,7 @@ def make(bench: Bench, task: Task, latent: int) -> None:
 def fail(profile: Profile, archive: Archive, task: Task, latent: int, reason: str) -> None:
     """Write the shard of a unit that cannot be made: failed rows with the reason."""
     shared = {"task": task.id, "latent": latent, "rejected": [], "status": FAILED}
-    shared |= {"error": reason[:LONGEST_ERROR]}
+    shared |= {"error": reason}
     rows = [
         shared | {"sample": sample, "seed": _seed(profile, task, latent, sample)}
         for sample in range(profile.m)
@@ -106,7 +106,7 @@ def _store(bench: Bench, task: Task, latent: int, samples: range, prompt: str) -
         seeds = [_seed(bench.profile, task, latent, samples[i]) for i in call]
         for i, made in zip(call, bench.models.generate([prompt] * len(seeds), seeds), strict=True):
             if i in missing and isinstance(made, Exception):
-                errors[i] = f"{type(made).__name__}: {made}"[:LONGEST_ERROR]
+                errors[i] = f"{type(made).__name__}: {made}"
             elif i in missing:
                 video.write(files[i], made.frames, made.fps)
     return errors

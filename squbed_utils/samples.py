@@ -56,6 +56,9 @@ SUMS = "SHA256SUMS"
 LONGEST_ERROR = 500
 """Characters of a failed video's error that are stored."""
 
+FOLDERS = re.compile(r"""(?<![\w:/.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'"]+[/\\])+""")
+"""The folders of an absolute path within a text."""
+
 SHARD = pa.schema(
     [
         ("task", pa.string()),
@@ -327,7 +330,11 @@ class Archive:
         return [row["error"] for row in rows if row["status"] != OK]
 
     def write_shard(self, task: str, latent: int, rows: list[dict]) -> None:
-        """Write the rows of one latent prompt and the checksums; from then on it is finished."""
+        """Write the rows of one latent prompt and the checksums; from then on it is finished.
+
+        Errors are stored without the folders of this machine.
+        """
+        rows = [row | {"error": _reason(row.get("error"))} for row in rows]
         shard = self.shard(task, latent)
         with replacing(shard) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), partial, compression="zstd")
@@ -421,6 +428,15 @@ def reference_path(task: str) -> str:
 def video_path(task: str, latent: int, sample: int) -> str:
     """Return where a video lies within an archive."""
     return f"videos/{safe(task)}/{latent:d}_{sample:d}.mp4"
+
+
+def _reason(error: str | None) -> str | None:
+    """Return an error as it is stored: not long, and the same on every machine.
+
+    >>> _reason("ValueError: video /home/me/clips/x.mp4 is empty; see https://a.org/b/c")
+    'ValueError: video x.mp4 is empty; see https://a.org/b/c'
+    """
+    return None if error is None else FOLDERS.sub("", error)[:LONGEST_ERROR]
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table:

@@ -14,7 +14,6 @@ from squbed_utils._filling import held, is_new, warn_of_versions
 from squbed_utils.profiles import MEASURING, Profile
 from squbed_utils.samples import (
     FAILED,
-    LONGEST_ERROR,
     OK,
     Archive,
     open_archive,
@@ -168,6 +167,6 @@ def _score_one(bench: object, row: tuple, sources: Path) -> dict:
     try:
         measured = _unit.measure(bench, _task(row), [video.read(sources / row.video)])[0]
     except (ValueError, OSError) as error:
-        return found | {"status": FAILED, "error": str(error)[:LONGEST_ERROR]}
+        return found | {"status": FAILED, "error": str(error)}
     _copy(sources / row.video, bench.archive.inside(path))
     return found | measured | {"path": path, "status": OK}
