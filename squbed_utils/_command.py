@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from squbed_utils import _guard, video
+from squbed_utils._files import path_of
 from squbed_utils._instructions import fill
 from squbed_utils.locate import code_folder
 from squbed_utils.roles import Command
@@ -33,15 +34,21 @@ def load(model: Command) -> Callable[[list[str], list[int]], list[Video | Except
     FileNotFoundError
         If the folder or the program is missing.
     """
-    folder, program = code_folder(model.path), model.command[0]
-    if shutil.which(program) is None and not (folder / program).is_file():
+    folder = code_folder(model.path)
+    if find_program(model) is None:
         raise FileNotFoundError(
-            f"video_model.command starts with {program!r}, which is neither on the PATH nor in "
-            f"{folder}; install it or correct the command"
+            f"video_model.command starts with {model.command[0]!r}, which is neither on the PATH "
+            f"nor in {folder}; install it or correct the command"
         )
     return lambda prompts, seeds: [
         _attempt(model, folder, prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)
     ]
+
+
+def find_program(model: Command) -> str | None:
+    """Return the program of the command, on the PATH or in its folder; None if it is not there."""
+    own = path_of(model.path) / model.command[0]
+    return shutil.which(model.command[0]) or (str(own) if own.is_file() else None)
 
 
 def _attempt(model: Command, folder: Path, prompt: str, seed: int) -> Video | Exception:

@@ -9,17 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from squbed_utils import _spending, datasets, profiles
+from squbed_utils import _command, _instructions, _spending, datasets, profiles
 from squbed_utils._files import path_of
 from squbed_utils.families import FAMILIES, VEO_KEYS
-from squbed_utils.locate import HUB_ID, MARKERS
+from squbed_utils.locate import HUB_ID, MARKERS, locate_file
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import S3D, Command, Diffusers, OpenAI, Veo
 
 OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
 
-RAW_SHARE = 0.25
-"""Size of a lossless video against its raw pixels, at most: 0.02 to 0.26 on six real clips."""
+RAW_SHARE = 0.3
+"""Size of a lossless video against its raw pixels; measured on six real clips: 0.02 to 0.26."""
+
+SCORING_SHARE = 6
+"""Memory to decode, align and score a video against its raw pixels, measured."""
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -62,7 +65,8 @@ def check(profile: str | Path | Profile) -> list[Finding]:
         As ``profiles.load``.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    parts = (_samples, _packages, _keys, _files, _device, _memory, _disk, _hours, _money)
+    parts = (_samples, _packages, _keys, _files, _program, _instructions_read, _device, _memory)
+    parts += (_ram, _disk, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
 
 
@@ -112,8 +116,40 @@ def _files(profile: Profile) -> Iterator[Finding]:
                 marker = _marker(settings, role, name)
                 revision = getattr(settings, "revision", None) if name == "path" else None
                 yield _file(f"{role}.{name}", getattr(settings, name), marker, revision)
-        if isinstance(settings, S3D) and not re.fullmatch("[0-9a-fA-F]{64}", settings.sha256):
-            yield Finding(f"{role}.sha256", MISSING, f"{settings.sha256!r} is no sha256")
+        if isinstance(settings, S3D):
+            yield _hash(f"{role}.sha256", role, settings)
+
+
+def _hash(what: str, role: str, settings: S3D) -> Finding:
+    if settings.sha256 is None:
+        return Finding(what, UNKNOWN, "none given to compare with; the archive records the file's")
+    if not re.fullmatch("[0-9a-fA-F]{64}", settings.sha256):
+        return Finding(what, MISSING, f"{settings.sha256!r} is no sha256")
+    if not path_of(settings.path).is_file():
+        return Finding(what, UNKNOWN, "compared when the file is there")
+    try:
+        locate_file(settings.path, role, settings.kind, sha256=settings.sha256)
+    except ValueError as error:
+        return Finding(what, MISSING, str(error))
+    return Finding(what, OK, "the file's")
+
+
+def _program(profile: Profile) -> Iterator[Finding]:
+    model = profile.video_model
+    if isinstance(model, Command) and path_of(model.path).is_dir():
+        program = model.command[0]
+        there = _command.find_program(model) is not None
+        detail = "found" if there else "neither on the PATH nor in video_model.path"
+        yield Finding(f"program {program}", OK if there else MISSING, detail)
+
+
+def _instructions_read(profile: Profile) -> Iterator[Finding]:
+    folder = getattr(profile.refiner, "instructions", None)
+    if folder and path_of(folder).is_dir():
+        try:
+            _instructions.read(folder)
+        except (FileNotFoundError, ValueError) as error:
+            yield Finding("instructions", MISSING, str(error))
 
 
 def _marker(settings: object, role: str, name: str) -> str | None:
@@ -155,7 +191,11 @@ def _device(profile: Profile) -> Iterator[Finding]:
 def _memory(profile: Profile) -> Iterator[Finding]:
     if not isinstance(profile.video_model, Diffusers):
         return
-    need, how = _memory_needed(profile)
+    try:
+        need, how = _memory_needed(profile)
+    except ValueError as error:
+        yield Finding("video_model weights", MISSING, str(error))
+        return
     there = _memory_there()
     if need is None:
         yield Finding("GPU memory", UNKNOWN, how)
@@ -182,12 +222,15 @@ def _memory_needed(profile: Profile) -> tuple[float | None, str]:
 
 def _parameters(folder: Path) -> int:
     """Count what a folder's safetensors files hold, by their headers."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     count = 0
     for path in folder.rglob("*.safetensors"):
-        with safe_open(path, "np") as file:
-            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+        try:
+            with safe_open(path, "np") as file:
+                count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged ({error}); put it there again") from error
     return count
 
 
@@ -198,12 +241,24 @@ def _memory_there() -> int | None:
     return torch.cuda.get_device_properties(0).total_memory if there else None
 
 
-def _disk(profile: Profile) -> Iterator[Finding]:
+def _ram(profile: Profile) -> Iterator[Finding]:
+    need = SCORING_SHARE * _pixels(profile) * profile.batch_size
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    detail = f"{_bytes(need)} a worker to score what it generates at once, {_bytes(there)} here; "
+    yield Finding("memory", OK if need <= there else MISSING, f"{detail}models not counted")
+
+
+def _pixels(profile: Profile) -> int:
+    """Return the raw bytes of a video."""
     model = profile.video_model
-    need = RAW_SHARE * 3 * model.frames * model.height * model.width * _videos(profile)
+    return 3 * model.frames * model.height * model.width
+
+
+def _disk(profile: Profile) -> Iterator[Finding]:
+    need = RAW_SHARE * _pixels(profile) * _videos(profile)
     place = next(p for p in (profiles.SAMPLES, *profiles.SAMPLES.parents) if p.exists())
     free = shutil.disk_usage(place).free
-    detail = f"about {_bytes(need)} at most for the videos, lossless; {_bytes(free)} are free"
+    detail = f"about {_bytes(need)} for the videos, lossless; {_bytes(free)} are free"
     yield Finding("disk", OK if need <= free else MISSING, detail)
 
 

@@ -46,10 +46,6 @@ def read(dataset: Dataset, *, label: Label, cache: Path, asked: str) -> Source:
     """
     if isinstance(dataset, World):
         return tasks.read(dataset)
-    if dataset.pool < dataset.tasks:
-        raise ValueError(
-            f"dataset.pool is {dataset.pool}; expected at least dataset.tasks, {dataset.tasks}"
-        )
     left_out, unusable = Counter(), {category: Counter() for category in CATEGORIES}
     pool, found = _draw(dataset, left_out)
     labels = label_all([caption.text for caption in pool], label, cache, asked=asked)

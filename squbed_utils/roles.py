@@ -30,27 +30,36 @@ class World:
 
 
 @dataclass(frozen=True)
-class Panda70M:
-    """A Panda-70M CSV, and the folder of clips as its download tool lays them out."""
+class Captioned:
+    """Clips with captions, from which tasks are sampled."""
 
     path: str
     videos: str
-    kind: str = known("panda70m")
+    kind: str
     tasks: int = least(1, default=200)
     pool: int = least(1, default=2000)  # captions that are labelled, and sampled from
     seed: int = least(0, default=0)  # of the draw; apart from the run's, which may vary
 
+    def __post_init__(self) -> None:
+        """Refuse a pool that cannot give the tasks."""
+        if self.pool < self.tasks:
+            raise ValueError(
+                f"dataset.pool is {self.pool}; expected at least dataset.tasks, {self.tasks}"
+            )
+
 
 @dataclass(frozen=True)
-class VidGen1M:
+class Panda70M(Captioned):
+    """A Panda-70M CSV, and the folder of clips as its download tool lays them out."""
+
+    kind: str = known("panda70m")
+
+
+@dataclass(frozen=True)
+class VidGen1M(Captioned):
     """VidGen-1M's caption JSON, and the folder of its zips, which are not unpacked."""
 
-    path: str
-    videos: str
     kind: str = known("vidgen1m")
-    tasks: int = least(1, default=200)
-    pool: int = least(1, default=2000)
-    seed: int = least(0, default=0)
 
 
 @dataclass(frozen=True)
@@ -218,13 +227,13 @@ class TransformersVideoEncoder:
 class S3D:
     """S3D: torchvision's (Kinetics-400), or MIL-NCE's (HowTo100M), the paper's, from one file.
 
-    The file's sha256 must be the one given. A video enters as `frames` frames of `size` pixels a
-    side, both even.
+    The file's sha256 must be the one given, if one is; the archive records what it is. A video
+    enters as `frames` frames of `size` pixels a side, both even.
     """
 
     path: str
-    sha256: str
     kind: str = known("torchvision-s3d", "milnce-s3d")
+    sha256: str | None = None
     frames: int = least(8, default=32)
     size: int = least(32, default=224)
 

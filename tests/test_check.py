@@ -1,4 +1,6 @@
 import dataclasses
+import hashlib
+import shutil
 
 import pytest
 import tiny
@@ -85,6 +87,62 @@ def test_a_hub_id_is_not_fetched():
         UNKNOWN,
         "Wan-AI/Wan2.1-T2V-1.3B-Diffusers will be fetched from the hub by the first run",
     )
+
+
+def write(path, **over):
+    path.write_text(yaml.safe_dump({"name": "p"} | over))
+    return path
+
+
+def test_a_file_of_s3d_is_compared_with_its_sha256(tmp_path):
+    weights = tmp_path / "s3d.pth"
+    encoder = {"kind": "milnce-s3d", "path": str(weights)}
+    path = write(tmp_path / "p.yaml", extends="paper", video_encoder=encoder)
+    assert found(path)["video_encoder.sha256"][1].startswith("none given to compare with")
+    for sha256, before, after in (
+        ("my own", MISSING, MISSING),
+        ("0" * 64, UNKNOWN, MISSING),
+        (hashlib.sha256(b"weights").hexdigest(), UNKNOWN, OK),
+    ):
+        write(path, extends="paper", video_encoder=encoder | {"sha256": sha256})
+        weights.unlink(missing_ok=True)
+        assert states(path)["video_encoder.sha256"] == before
+        weights.write_bytes(b"weights")
+        assert states(path)["video_encoder.sha256"] == after
+
+
+def test_the_program_of_a_command_is_looked_for(tmp_path):
+    over = {"path": str(tmp_path), "command": ["./generate", "{prompt}", "{output}", "{seed}"]}
+    path = write(tmp_path / "p.yaml", extends="open-sora-2", video_model=over)
+    assert found(path)["program ./generate"] == (
+        MISSING,
+        "neither on the PATH nor in video_model.path",
+    )
+    (tmp_path / "generate").touch()
+    assert states(path)["program ./generate"] == OK
+
+
+def test_an_instruction_without_its_field_is_named(tmp_path):
+    shutil.copytree(profiles.ROOT / "data/instructions", tmp_path / "instructions")
+    over = {"instructions": str(tmp_path / "instructions")}
+    path = write(tmp_path / "p.yaml", extends="paper", refiner=over)
+    assert "instructions" not in states(path)
+    (tmp_path / "instructions/refine.txt").write_text("Refine it.")
+    state, detail = found(path)["instructions"]
+    assert state == MISSING and "refine.txt lacks {prompt}" in detail
+
+
+def test_damaged_weights_are_named(tiny_profile, tmp_path):
+    profile = profiles.load(tiny_profile)
+    folder = shutil.copytree(profiles.path_of(profile.video_model.path), tmp_path / "model")
+    next(folder.rglob("*.safetensors")).write_bytes(b"not weights")
+    model = dataclasses.replace(profile.video_model, path=str(folder))
+    state, detail = found(dataclasses.replace(profile, video_model=model))["video_model weights"]
+    assert state == MISSING and ".safetensors is damaged" in detail
+
+
+def test_memory_to_score_is_by_the_pixels():
+    assert found("paper")["memory"][1].startswith("1.51 GB a worker to score")
 
 
 def test_a_path_of_two_parts_that_is_no_hub_id(tmp_path):
