@@ -8,6 +8,7 @@ the batch (which can change the last bit), and not on what else the batch holds.
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -118,5 +119,11 @@ def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch:
         embed_videos=encoders.load_video_encoder(profile.video_encoder, device, batch_size),
         clip_images=clip_images,
         clip_texts=clip_texts,
-        lpips=encoders.load_lpips(profile.lpips, device, frame_batch),
+        lpips=_when_used(lambda: encoders.load_lpips(profile.lpips, device, frame_batch)),
     )
+
+
+def _when_used(load: Callable[[], Callable]) -> Callable:
+    """Return a function that is loaded by its first call: without references LPIPS has none."""
+    loaded = cache(load)
+    return lambda *arguments: loaded()(*arguments)

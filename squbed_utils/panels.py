@@ -65,7 +65,7 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
     return table.assign(
         row=f"this run ({datasets}, {of}, {estimator})",
         unit=ESTIMATORS[estimator].unit,
-        lpips_form=profile["lpips"]["kind"],
+        lpips_form=profile.get("lpips", {}).get("kind", ""),  # none without references
     )
 
 

@@ -17,7 +17,7 @@ from squbed_utils._filling import held, is_new
 from squbed_utils.collect import fill
 from squbed_utils.estimators import ESTIMATORS, LEAST_LATENTS
 from squbed_utils.profiles import Profile
-from squbed_utils.samples import FAILED, OK, Archive, open_archive
+from squbed_utils.samples import FAILED, OK, QUANTIFIED, Archive, open_archive
 from squbed_utils.summary import LEAST_VIDEOS, summarize, value_text
 from squbed_utils.tasks import Task
 from squbed_utils.world import scenes
@@ -158,9 +158,10 @@ def quantify(
     prompt = " ".join(prompt.split())
     _require_sayable(prompt, profile)
     profile = _resized(profile, n=n, m=m, seed=seed)
-    task = Task(_name(prompt, prompt), "quantify", "", prompt, reference=None)
+    task = Task(_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
     archive = Archive(output or _default_folder(prompt, profile))
-    resolved = profiles.resolve(profile, profiles.ROLES)
+    roles = [role for role in profiles.ROLES if role != "lpips"]  # which needs a reference
+    resolved = profiles.resolve(profile, roles)
     with held(archive):
         if is_new(archive, resolved):
             archive.write_tasks([task], None)

@@ -47,6 +47,9 @@ SCHEMA = 2
 """Version of this layout, in ``profile.yaml``; an archive without one is of version 1, which has no
 CLIP embeddings and is read like any other."""
 
+QUANTIFIED = "quantify"
+"""The dataset of a task that ``quantify`` was asked for."""
+
 SHARD_NAME = re.compile(r"[0-9]+\.parquet")
 CHECKSUMS = ".sha256"
 
@@ -112,10 +115,9 @@ def open_archive(folder: Path | str) -> "Archive":
     units = archive.units
     there = sum(archive.shard(task, latent).is_file() for task, latent in units)
     if there < len(units):
-        begun = f"squbed collect --profile {archive.profile['name']}"
         raise ValueError(
             f"archive {archive.folder} holds {there} of {len(units)} latent prompts; run "
-            f"`{begun if archive.manifest() is None else 'squbed score'}` to finish it"
+            f"`{_begun_by(archive)}` to finish it"
         )
     return archive
 
@@ -411,6 +413,16 @@ class Archive:
         shards = [_read(self.shard(task, latent)) for task, latent in self.units]
         empty = SHARD.empty_table()  # has all columns, which those of version 1 have not
         return pa.concat_tables([empty, *shards], promote_options="default").to_pandas()
+
+
+def _begun_by(archive: Archive) -> str:
+    """Return the command that began an archive."""
+    if archive.manifest() is not None:
+        return "squbed score"
+    first = archive.tasks().iloc[0]
+    named = f"--profile {archive.profile['name']}"
+    asked = first.dataset == QUANTIFIED
+    return f"squbed quantify {first.prompt!r} {named}" if asked else f"squbed collect {named}"
 
 
 def safe(task: str) -> str:

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import tiny
 
-from squbed_utils import _answer_html, _unit, cli, figures, profiles, quantify
+from squbed_utils import _answer_html, _unit, cli, figures, panels, profiles, quantify
 from squbed_utils.quantify import Answer
-from squbed_utils.samples import Archive
+from squbed_utils.samples import Archive, open_archive
 from squbed_utils.summary import summarize
 
 PROMPT = 'a "cat" <script>alert(1)</script> & \n dog'
@@ -51,6 +51,22 @@ def test_without_a_reference_there_is_clip_to_the_prompt_alone(answer):
     assert videos[["ssim", "psnr", "lpips", "clip_reference"]].isna().all(axis=None)
     assert videos.clip_prompt.between(-1, 1).all() and (videos.status == "ok").all()
     assert pd.isna(answer.archive.tasks().reference[0]) and answer.archive.truth() is None
+
+
+def test_lpips_need_not_be_there(tiny_profile, tmp_path):
+    path = tmp_path / "p.yaml"
+    tiny.write_profile(tiny_profile.parent, path, lpips={"path": str(tmp_path / "gone")})
+    found = quantify.quantify(PROMPT, profile=path, m=2, output=tmp_path / "one")
+    assert np.isfinite(found.terms().value).all() and "lpips" not in found.archive.profile
+    assert panels.summarize_run(found.archive, estimator="squbed").lpips_form[0] == ""
+
+
+def test_an_unfinished_answer_says_how_to_go_on(answer, tmp_path):
+    copy = Archive(shutil.copytree(answer.archive.folder, tmp_path / "copy"))
+    copy.shard(copy.tasks().task[0], 1).unlink()
+    again = r"run `squbed quantify 'a \"cat\" .*' --profile world-tiny`"
+    with pytest.raises(ValueError, match=again):
+        open_archive(copy.folder)
 
 
 def test_the_unit_of_work_is_the_collections(answer, tiny_profile, tmp_path):
