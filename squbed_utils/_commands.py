@@ -125,8 +125,12 @@ def quantify(options: Namespace) -> None:
 
 
 def figures(options: Namespace) -> None:
+    from squbed_utils import home
     from squbed_utils.notebooks import run_all
 
+    samples = options.samples
+    if home.is_url(samples):
+        samples = home.fetch(samples)
     parameters = _from_yaml(options.parameter)
     if options.ranking:
         if not options.ranking.is_file():
@@ -134,7 +138,7 @@ def figures(options: Namespace) -> None:
         parameters["ranking"] = str(options.ranking.absolute())
     run_all(
         options.profile,
-        samples=options.samples,
+        samples=samples,
         figures=options.output,
         build=options.build,
         only=options.only,

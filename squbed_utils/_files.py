@@ -42,10 +42,14 @@ def read_sums(path: Path) -> dict[str, str]:
     ValueError
         If the file holds anything else.
     """
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    matches = [SUM.fullmatch(line) for line in lines]
+    return parse_sums(path.read_text(encoding="utf-8", errors="replace"), str(path))
+
+
+def parse_sums(text: str, where: str) -> dict[str, str]:
+    """Return the SHA-256 of files by their paths, of such a list; `where` starts the error."""
+    matches = [SUM.fullmatch(line) for line in text.splitlines()]
     if not matches or not all(matches):
-        raise ValueError(f"{path} is no list of checksums")
+        raise ValueError(f"{where} is no list of checksums")
     return {match["path"]: match["sha256"] for match in matches}
 
 

@@ -93,6 +93,11 @@ def _add_yes(command: argparse.ArgumentParser) -> None:
     )
 
 
+def _place(text: str) -> Path | str:
+    """Return a folder, or a URL as it is."""
+    return text if "://" in text else Path(text)
+
+
 def _add_collect(commands: argparse._SubParsersAction) -> None:
     command = _add_command(
         commands,
@@ -104,7 +109,11 @@ def _add_collect(commands: argparse._SubParsersAction) -> None:
     )
     _add_profile(command)
     command.add_argument(
-        "--output", type=Path, metavar="DIR", help="the archive (default: data/samples/NAME)"
+        "--output",
+        type=_place,
+        metavar="DIR",
+        help="the archive (default: data/samples/NAME), or a URL to keep it at, such as "
+        "s3://BUCKET/NAME",
     )
     command.add_argument(
         "--workers",
@@ -220,7 +229,10 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
     )
     _add_profile(command)
     command.add_argument(
-        "--samples", type=Path, metavar="DIR", help="the archive (default: data/samples/NAME)"
+        "--samples",
+        type=_place,
+        metavar="DIR",
+        help="the archive (default: data/samples/NAME), or the URL that it is kept at",
     )
     command.add_argument(
         "--output",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from squbed_utils import _spending, datasets, profiles
+from squbed_utils import _spending, datasets, home, profiles
 from squbed_utils._claims import locked
 from squbed_utils._executors import LOCAL, Executor
 from squbed_utils._filling import is_new, shared, warn_of_versions
@@ -46,8 +46,9 @@ def collect(
     ----------
     profile : str, path or Profile
         A name in ``data/profiles/``, a ``.yaml`` file, or a loaded profile.
-    output : path, optional
-        The archive's folder; by default ``data/samples/<profile>``.
+    output : path or str, optional
+        The archive's folder; by default ``data/samples/<profile>``. Or a URL of fsspec, its home:
+        samples are made in a folder of ``data/samples/homes`` and copied as they are finished.
     workers : int, optional
         Processes, each with models of its own and one thread. Any number gives the same bytes. By
         default one, or with Ray as many as the cluster has GPUs for, or with SLURM one.
@@ -83,6 +84,10 @@ def collect(
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    if home.is_url(output):
+        how = {"workers": workers, "retry_failed": retry_failed, "label": label}
+        with home.mirrored(output) as folder:
+            return collect(profile, output=folder, confirm=confirm, executor=executor, **how)
     archive = Archive(output or profiles.SAMPLES / profile.name)
     if archive.manifest() is not None or archive.exported:
         return open_archive(archive.folder)

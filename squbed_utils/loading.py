@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from squbed_utils import home
 from squbed_utils.profiles import SAMPLES
 from squbed_utils.samples import Archive, open_archive
 
@@ -17,8 +18,8 @@ def load(source: Path | str, *, verify: bool = False) -> Archive:
     Parameters
     ----------
     source : path or str
-        A folder, or a dataset's name on the hub, ``owner/name``, with ``@revision`` if wanted: it
-        is downloaded once, to ``data/samples/hub/``.
+        A folder; the URL of an archive's home; or a dataset's name on the hub, ``owner/name``, with
+        ``@revision`` if wanted, which is downloaded once, to ``data/samples/hub/``.
     verify : bool
         Whether to compare every file of an exported dataset with its SHA256SUMS.
 
@@ -34,7 +35,7 @@ def load(source: Path | str, *, verify: bool = False) -> Archive:
         If the archive is not finished, a newer version wrote it, it is an export to stream, or a
         file is not what was published.
     """
-    folder = Path(source).expanduser()
+    folder = home.fetch(source) if home.is_url(source) else Path(source).expanduser()
     if not folder.is_dir():
         folder = _download(str(source))
     if not (folder / "profile.yaml").is_file() and any(folder.glob("videos-*.tar")):
