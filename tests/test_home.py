@@ -14,7 +14,7 @@ URL = "memory://bucket/world-tiny"
 
 @pytest.fixture(autouse=True)
 def bucket(tmp_path, monkeypatch):
-    """An empty store in memory, and an empty folder for working folders."""
+    """Give an empty store in memory, and an empty folder for working folders."""
     monkeypatch.setattr(home, "SAMPLES", tmp_path / "samples")
     store = fsspec.filesystem("memory")
     yield store
@@ -23,7 +23,7 @@ def bucket(tmp_path, monkeypatch):
 
 @pytest.fixture
 def kept(tiny_archive, bucket):
-    """The store, once a finished archive has gone home."""
+    """Give the store, once a finished archive has gone home."""
     shutil.copytree(tiny_archive, home.working_folder(URL))
     home.Home(URL).push()
     shutil.rmtree(home.working_folder(URL))
@@ -134,7 +134,7 @@ def fail():
     ("url", "message"),
     [
         ("nowhere://bucket/world", "nowhere://bucket/world cannot be used .*Protocol not known"),
-        ("gs://bucket/world", "install the package of its protocol, or correct it"),
+        ("gs://bucket/world", "install the package of its protocol, or correct the URL"),
         ("memory://bucket/nothing", "there is nothing at memory://bucket/nothing"),
     ],
 )
