@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from squbed_utils import roles
 from squbed_utils._errors import Stop
 from squbed_utils._files import replacing
+from squbed_utils._spending import api_key
 from squbed_utils.categories import CATEGORIES
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -75,9 +75,9 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> Callable[[str, 
     Raises
     ------
     ValueError
-        If the environment lacks the key.
+        If the environment lacks the key, or holds what can be none.
     """
-    key = _key(settings.key)
+    key = api_key(settings.model, [settings.key])
     url = settings.base_url or OPENAI_URL
     client = OpenAI(
         api_key=key, base_url=url, timeout=settings.timeout, max_retries=settings.retries
@@ -98,20 +98,6 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> Callable[[str, 
         return said if kept is None else _keep(kept, asked, said)
 
     return answer
-
-
-def _key(variable: str) -> str:
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ValueError(
-            f"the environment variable {variable} is not set; put the server's key there (any word "
-            "for a local server that asks for none)"
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError(
-            f"the environment variable {variable} holds characters that no key has; set it again"
-        )
-    return key
 
 
 def _ask(client: OpenAI, request: dict, form: type[Form], scrub: Callable[[str], str]) -> str:

@@ -1,8 +1,9 @@
-"""What a paid video model costs, and the account of it in the archive's folder."""
+"""What a paid model costs, its key, and the account of it in the archive's folder."""
 
 import fcntl
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,28 @@ from squbed_utils._files import replacing
 from squbed_utils.roles import Veo, VideoModel
 
 ACCOUNT, LOCK = "spending.json", ".spending.lock"
+
+
+def api_key(model: str, variables: Sequence[str]) -> str:
+    """Return the key of a service from the first environment variable that is set.
+
+    Raises
+    ------
+    ValueError
+        If none is set, or what is there can be no key.
+    """
+    variable = next((name for name in variables if os.environ.get(name, "").strip()), None)
+    if variable is None:
+        raise ValueError(
+            f"{model} needs an API key; set the environment variable {' or '.join(variables)} (to "
+            "any word for a local server that asks for none) and run the same command again"
+        )
+    key = os.environ[variable].strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(
+            f"the environment variable {variable} holds characters that no key has; set it again"
+        )
+    return key
 
 
 def cost(model: VideoModel, videos: int) -> float:

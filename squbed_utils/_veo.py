@@ -1,6 +1,5 @@
 """Veo behind google-genai: started, polled until it is there, paid by the second of video."""
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -39,12 +38,12 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
 
     Raises
     ------
+    ValueError
+        If no API key is set.
     RuntimeError
-        If no API key is set, or there is no archive to keep the account in.
+        If there is no archive to keep the account in.
     """
-    key = next((os.environ[name] for name in VEO_KEYS if os.environ.get(name)), None)
-    if key is None:
-        raise RuntimeError(f"{model.model} needs an API key; set {' or '.join(VEO_KEYS)}")
+    key = _spending.api_key(model.model, VEO_KEYS)
     if folder is None:
         raise RuntimeError(f"{model.model} is paid; run it with `squbed collect`, which asks first")
     # Of the endpoints that google-genai knows, those for enterprises make videos.

@@ -193,7 +193,7 @@ def test_a_list_with_duplicates_is_asked_for_again(load, server):
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("", "the environment variable OPENAI_API_KEY is not set"),
+        ("", "nano needs an API key; set the environment variable OPENAI_API_KEY "),
         ("sk-a b", "OPENAI_API_KEY holds characters that no key has"),
         ("sk-\u00fc", "OPENAI_API_KEY holds characters that no key has"),
     ],
@@ -203,6 +203,17 @@ def test_keys_that_cannot_be(monkeypatch, key, message):
     with pytest.raises(ValueError, match=message) as caught:
         language_models.load(roles.OpenAI("nano", "openai"), "cpu", n=3)
     assert "sk-" not in repr(caught.value)
+
+
+def test_a_missing_key_is_one_sentence_on_the_command_line(
+    paid_profile, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    line = ["collect", "--profile", str(paid_profile()), "--output", str(tmp_path / "paid")]
+    assert cli.main(line) == cli.USER_ERROR
+    shown = capsys.readouterr().err
+    assert "squbed: nano needs an API key; set the environment variable OPENAI_API_KEY" in shown
+    assert "Traceback" not in shown
 
 
 def test_the_variable_can_be_another(monkeypatch, load, server):
