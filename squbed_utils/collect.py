@@ -31,7 +31,6 @@ def collect(
     output: Path | str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
-    label: Label | None = None,
     confirm: Callable[[str], bool] | None = None,
     executor: Executor = LOCAL,
 ) -> Archive:
@@ -53,9 +52,6 @@ def collect(
         default one, or with Ray as many as the cluster has GPUs for, or with SLURM one.
     retry_failed : bool
         Whether latent prompts with failed videos are made again.
-    label : callable, optional
-        Captions -> their categories, for a dataset whose tasks are sampled by category; by
-        default the profile's language model is asked.
     confirm : callable, optional
         Asked once, before the first paid call of a profile with a paid video model: it gets what
         the run costs, in words, and returns whether to go on. Without it nothing is paid.
@@ -92,7 +88,7 @@ def collect(
 
     def begin() -> None:
         nonlocal source
-        source = _begin(archive, profile, resolved, label)
+        source = _begin(archive, profile, resolved)
 
     with shared(archive, begin):
         how = {"workers": workers, "executor": executor, "retry_failed": retry_failed}
@@ -116,11 +112,11 @@ def _is_complete(archive: Archive, profile: Profile) -> bool:
     return whole and not is_new(archive, archive.profile | settings)
 
 
-def _begin(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:
+def _begin(archive: Archive, profile: Profile, resolved: dict) -> Source:
     """Write what comes before the videos, as far as it is not there."""
     new = is_new(archive, resolved)
     if new:
-        source = _read_source(archive, profile, resolved, label)
+        source = _read_source(archive, profile, resolved)
         archive.write_tasks(source.tasks, source.truth)
     else:
         source = datasets.stored(profile.dataset, archive)
@@ -209,14 +205,14 @@ def _show_progress(done: Iterator[Unit], before: int, total: int) -> None:
             bar.update(before + len(seen) - bar.n)
 
 
-def _read_source(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:
+def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
     """Read the dataset; sample its tasks, if it is one that is sampled, and say how."""
     hashes = resolved["checkpoints"]
     instruction = hashes.get("instructions/category.txt")
     asked = seed_of(resolved["refiner"], hashes.get("refiner"), instruction)
     source = datasets.read(
         profile.dataset,
-        label=label or _label_by(profile, archive.folder),
+        label=_label_by(profile, archive.folder),
         cache=archive.folder / "labels.json",
         asked=f"{asked:016x}",
     )
