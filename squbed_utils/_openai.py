@@ -56,7 +56,7 @@ FORMS = {"refine": Text, "refine_list": Items, "entails": YesOrNo, "category": C
 """Instruction -> form of its answer."""
 
 
-def load_openai(settings: roles.OpenAI, answers: Path | None) -> Callable[[str, str, int], str]:
+def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable, Callable]:
     """Connect to the server, without asking it anything yet.
 
     Parameters
@@ -67,10 +67,12 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> Callable[[str, 
 
     Returns
     -------
-    callable
+    answer : callable
         (instruction, text, seed) -> answer; a list has one item a line, and what the model
         declines to answer is empty. It raises RuntimeError if the server cannot be reached or
         refuses, or if there is no readable answer in `ATTEMPTS`.
+    forget : callable
+        (instruction, text, seed) -> None; what was answered is not kept after all.
 
     Raises
     ------
@@ -83,21 +85,29 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> Callable[[str, 
         api_key=key, base_url=url, timeout=settings.timeout, max_retries=settings.retries
     )
 
-    def answer(name: str, text: str, seed: int) -> str:
+    def question(name: str, text: str, seed: int) -> tuple[dict, dict, Path | None]:
         request = {"model": settings.model, "messages": [{"role": "user", "content": text}]}
         if settings.temperature is not None:
             request["temperature"] = settings.temperature
         if settings.base_url:
             request["seed"] = seed % 2**31
         asked = request | {"url": url, "form": FORMS[name].model_json_schema(), "draw": seed}
-        kept = answers / f"{_sha256(asked)}.json" if answers else None
+        return request, asked, answers / f"{_sha256(asked)}.json" if answers else None
+
+    def answer(name: str, text: str, seed: int) -> str:
+        request, asked, kept = question(name, text, seed)
         known = _read(kept, asked)
         if known is not None:
             return known
         said = _ask(client, request, FORMS[name], lambda text: text.replace(key, "[key]"))
         return said if kept is None else _keep(kept, asked, said)
 
-    return answer
+    def forget(name: str, text: str, seed: int) -> None:
+        *_, kept = question(name, text, seed)
+        if kept is not None:
+            kept.unlink(missing_ok=True)
+
+    return answer, forget
 
 
 def _ask(client: OpenAI, request: dict, form: type[Form], scrub: Callable[[str], str]) -> str:

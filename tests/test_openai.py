@@ -185,9 +185,23 @@ def test_a_list_with_duplicates_is_asked_for_again(load, server):
     short, doubled = said(["a", "b"]), said(["a cat", "A  cat", "b"])
     server.script = [(200, short), (200, doubled), (200, said(["1. a", "- b", "c\nd"]))]
     assert load(draws="list").refine("a circle", 1) == ["a", "b", "c d"]
-    server.script = [(200, doubled)] * 3
-    with pytest.raises(RuntimeError, match="asked 3 times for 3 distinct prompts and gave 2 the l"):
+
+
+def test_lists_of_the_wrong_length_are_not_kept(load, server, tmp_path):
+    server.script = [(200, said(["a", "b"]))] * 2 + [(200, said(["a", "b", "c", "d"]))]
+    message = "asked 3 times for 3 distinct prompts and gave 4 the last time; .*--retry-failed"
+    with pytest.raises(ValueError, match=message):
         load(draws="list").refine("a circle", 2)
+    assert len(server.asked) == 3 and not list((tmp_path / "answers").iterdir())
+    assert load(draws="list").refine("a circle", 2) == ["one", "two", "three"]
+    assert len(server.asked) == 4
+
+
+def test_all_workers_take_the_same_redrawn_list(load, server):
+    server.script = [(200, said(["a", "b"])), (200, said(["a", "b", "c"]))]
+    assert load(draws="list").refine("a circle", 1) == ["a", "b", "c"]
+    assert load(draws="list").refine("a circle", 1) == ["a", "b", "c"]
+    assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -304,6 +318,17 @@ def test_a_refused_key_is_one_line_without_it(paid_profile, server, tmp_path, ca
     assert shown.splitlines()[-1].startswith(f"{expected} the key (status 401); what is finished")
     assert KEY not in shown and KEY.encode() not in all_bytes(tmp_path / "paid")
     assert "OPENAI_API_KEY" in (tmp_path / "paid" / "profile.yaml").read_text()
+
+
+def test_lists_of_the_wrong_length_fail_and_are_asked_again(paid_profile, server, tmp_path):
+    profile, folder = paid_profile(draws="list", check="none"), tmp_path / "paid"
+    server.script = [(200, said(["a", "b"]))] * 9
+    archive = collect(profile, output=folder)
+    assert archive.videos().error.str.contains("for 3 distinct prompts and gave 2").all()
+    assert len(server.asked) == 9
+    archive = collect(profile, output=folder, retry_failed=True)
+    assert archive.latents().prompt.tolist() == ["one", "two", "three"]
+    assert len(server.asked) == 10
 
 
 @pytest.mark.slow
