@@ -6,13 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from openai import APIError, APIStatusError, ContentFilterFinishReasonError, OpenAI, OpenAIError
+from openai import (
+    APIError,
+    APIStatusError,
+    ContentFilterFinishReasonError,
+    LengthFinishReasonError,
+    OpenAI,
+    OpenAIError,
+)
 from pydantic import BaseModel, ConfigDict
 
-from squbed_utils import roles
+from squbed_utils import _spending, roles
 from squbed_utils._errors import Stop
 from squbed_utils._files import replacing
-from squbed_utils._spending import api_key
 from squbed_utils.categories import CATEGORIES
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -63,14 +69,15 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable,
     ----------
     settings : OpenAI
     answers : path, optional
-        The folder that keeps every answer; what it holds is not asked again.
+        The folder that keeps every answer; what it holds is not asked again. The account of calls
+        and dollars is kept beside it.
 
     Returns
     -------
     answer : callable
         (instruction, text, seed) -> answer; a list has one item a line, and what the model
         declines to answer is empty. It raises RuntimeError if the server cannot be reached or
-        refuses, or if there is no readable answer in `ATTEMPTS`.
+        refuses, if there is no readable answer in `ATTEMPTS`, or if a budget is used up.
     forget : callable
         (instruction, text, seed) -> None; what was answered is not kept after all.
 
@@ -79,8 +86,10 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable,
     ValueError
         If the environment lacks the key, or holds what can be none.
     """
-    key = api_key(settings.model, [settings.key])
+    key = _spending.api_key(settings.model, [settings.key])
     url = settings.base_url or OPENAI_URL
+    counted = answers and (settings.price != 0 or settings.max_calls is not None)
+    account = answers.parent if counted else None
     client = OpenAI(
         api_key=key, base_url=url, timeout=settings.timeout, max_retries=settings.retries
     )
@@ -99,7 +108,11 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable,
         known = _read(kept, asked)
         if known is not None:
             return known
-        said = _ask(client, request, FORMS[name], lambda text: text.replace(key, "[key]"))
+
+        def paid() -> object:
+            return _paid(client, settings, request, FORMS[name], account)
+
+        said = _ask(paid, client, settings, lambda text: text.replace(key, "[key]"))
         return said if kept is None else _keep(kept, asked, said)
 
     def forget(name: str, text: str, seed: int) -> None:
@@ -110,28 +123,63 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable,
     return answer, forget
 
 
-def _ask(client: OpenAI, request: dict, form: type[Form], scrub: Callable[[str], str]) -> str:
+def _paid(
+    client: OpenAI, settings: roles.OpenAI, request: dict, form: type[Form], folder: Path | None
+) -> object:
+    """Ask once; the most that it can cost is booked before, and what it did cost after.
+
+    A token is at least a byte, so a question has no more tokens than bytes. What gets an error for
+    an answer is not paid; where it is not known what was used, the most counts.
+    """
+    limit = {"max_tokens" if settings.base_url else "max_completion_tokens": settings.max_tokens}
+    request = request | limit
+    size = len(json.dumps([request, form.model_json_schema()], ensure_ascii=False).encode())
+    price = (settings.price or 0) / 1e6
+    most = price * (size + settings.max_tokens)
+    costs = {_spending.CALLS: 1, _spending.REFINER: most}
+    if folder:
+        limits = {_spending.CALLS: settings.max_calls, _spending.REFINER: settings.budget}
+        _spending.reserve(folder, costs, limits)
+    unpaid = {}
+    try:
+        completion = client.chat.completions.parse(response_format=form, **request)
+        if completion.usage:
+            unpaid = {_spending.REFINER: most - price * completion.usage.total_tokens}
+    except APIStatusError:
+        unpaid = costs
+        raise
+    finally:
+        if folder and unpaid:
+            _spending.give_back(folder, unpaid)
+    return completion
+
+
+def _ask(
+    paid: Callable, client: OpenAI, settings: roles.OpenAI, scrub: Callable[[str], str]
+) -> str:
     """Ask until there is a readable answer; no error carries the key or the client's own error."""
     problem = ""
     for _ in range(ATTEMPTS):
         try:
-            return scrub(_answer_of(client.chat.completions.parse(response_format=form, **request)))
+            return scrub(_answer_of(paid()))
         except ContentFilterFinishReasonError:
             return ""
         except (OpenAIError, ValueError, TypeError, AttributeError) as error:
-            problem = _in_words(error, scrub)
+            problem = _in_words(error, settings, scrub)
             if isinstance(error, APIError):
                 break
     raise Stop(
-        f"the language model {request['model']!r} at {client.base_url} gives no answer: {problem}; "
+        f"the language model {settings.model!r} at {client.base_url} gives no answer: {problem}; "
         "what is finished is kept: run the same command again to go on"
     )
 
 
-def _in_words(error: Exception, scrub: Callable[[str], str]) -> str:
+def _in_words(error: Exception, settings: roles.OpenAI, scrub: Callable[[str], str]) -> str:
     """Say what went wrong; the client has tried again already where that can help."""
     if isinstance(error, APIStatusError) and error.status_code in (401, 403):
         return f"it refuses the key (status {error.status_code})"
+    if isinstance(error, LengthFinishReasonError):
+        return f"its answer is longer than refiner.max_tokens, {settings.max_tokens}; raise that"
     if isinstance(error, OpenAIError):
         return scrub(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
     return f"its answer is not of the form asked for ({type(error).__name__})"

@@ -52,7 +52,8 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
     price = _spending.cost(model, 1)
 
     def generate(prompts: list[str], seeds: list[int]) -> list[Video | Exception]:
-        _spending.reserve(folder, price * len(prompts), model.budget)
+        costs = {_spending.VIDEOS: price * len(prompts)}
+        _spending.reserve(folder, costs, {_spending.VIDEOS: model.budget})
         made = []
         for prompt, seed in zip(prompts, seeds, strict=True):
             end = time.monotonic() + model.timeout
@@ -60,7 +61,8 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
                 made.append(_wait(client, model, _start(client, model, prompt, seed, end), end))
             except _Refused as error:
                 fatal = error.code in FATAL or "API key" in str(error)
-                _spending.give_back(folder, price * (len(prompts) - len(made) if fatal else 1))
+                unpaid = len(prompts) - len(made) if fatal else 1
+                _spending.give_back(folder, {_spending.VIDEOS: price * unpaid})
                 if fatal:
                     raise Stop(_without(key, error)) from None
                 made.append(RuntimeError(_without(key, error)))

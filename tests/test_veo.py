@@ -229,13 +229,14 @@ def test_no_archive_to_keep_the_account_in(server):
 
 def test_the_account_by_hand(tmp_path):
     assert _spending.spent(tmp_path) == 0
-    _spending.reserve(tmp_path, 0.1, budget=0.3)
-    _spending.reserve(tmp_path, 0.2, budget=0.3)
+    limits = {"dollars": 0.3}
+    _spending.reserve(tmp_path, {"dollars": 0.1}, limits)
+    _spending.reserve(tmp_path, {"dollars": 0.2}, limits)
     with pytest.raises(
         RuntimeError, match=r"budget of \$0.30 is used up: \$0.30 are spent .*raise"
     ):
-        _spending.reserve(tmp_path, 0.1, budget=0.3)
-    _spending.give_back(tmp_path, 0.2)
+        _spending.reserve(tmp_path, {"dollars": 0.1}, limits)
+    _spending.give_back(tmp_path, {"dollars": 0.2})
     assert _spending.spent(tmp_path) == pytest.approx(0.1)
 
 
