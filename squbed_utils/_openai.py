@@ -2,15 +2,21 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from openai import APIError, APIStatusError, ContentFilterFinishReasonError, OpenAI, OpenAIError
+from openai import (
+    APIError,
+    APIStatusError,
+    ContentFilterFinishReasonError,
+    LengthFinishReasonError,
+    OpenAI,
+    OpenAIError,
+)
 from pydantic import BaseModel, ConfigDict
 
-from squbed_utils import roles
+from squbed_utils import _spending, roles
 from squbed_utils._errors import Stop
 from squbed_utils._files import replacing
 from squbed_utils.categories import CATEGORIES
@@ -56,86 +62,124 @@ FORMS = {"refine": Text, "refine_list": Items, "entails": YesOrNo, "category": C
 """Instruction -> form of its answer."""
 
 
-def load_openai(settings: roles.OpenAI, answers: Path | None) -> Callable[[str, str, int], str]:
+def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable, Callable]:
     """Connect to the server, without asking it anything yet.
 
     Parameters
     ----------
     settings : OpenAI
     answers : path, optional
-        The folder that keeps every answer; what it holds is not asked again.
+        The folder that keeps every answer; what it holds is not asked again. The account of calls
+        and dollars is kept beside it.
 
     Returns
     -------
-    callable
+    answer : callable
         (instruction, text, seed) -> answer; a list has one item a line, and what the model
         declines to answer is empty. It raises RuntimeError if the server cannot be reached or
-        refuses, or if there is no readable answer in `ATTEMPTS`.
+        refuses, if there is no readable answer in `ATTEMPTS`, or if a budget is used up.
+    forget : callable
+        (instruction, text, seed) -> None; what was answered is not kept after all.
 
     Raises
     ------
     ValueError
-        If the environment lacks the key.
+        If the environment lacks the key, or holds what can be none.
     """
-    key = _key(settings.key)
+    key = _spending.api_key(settings.model, [settings.key])
     url = settings.base_url or OPENAI_URL
+    counted = answers and (settings.price != 0 or settings.max_calls is not None)
+    account = answers.parent if counted else None
     client = OpenAI(
         api_key=key, base_url=url, timeout=settings.timeout, max_retries=settings.retries
     )
 
-    def answer(name: str, text: str, seed: int) -> str:
+    def question(name: str, text: str, seed: int) -> tuple[dict, dict, Path | None]:
         request = {"model": settings.model, "messages": [{"role": "user", "content": text}]}
         if settings.temperature is not None:
             request["temperature"] = settings.temperature
         if settings.base_url:
             request["seed"] = seed % 2**31
         asked = request | {"url": url, "form": FORMS[name].model_json_schema(), "draw": seed}
-        kept = answers / f"{_sha256(asked)}.json" if answers else None
+        return request, asked, answers / f"{_sha256(asked)}.json" if answers else None
+
+    def answer(name: str, text: str, seed: int) -> str:
+        request, asked, kept = question(name, text, seed)
         known = _read(kept, asked)
         if known is not None:
             return known
-        said = _ask(client, request, FORMS[name], lambda text: text.replace(key, "[key]"))
+
+        def paid() -> object:
+            return _paid(client, settings, request, FORMS[name], account)
+
+        said = _ask(paid, client, settings, lambda text: text.replace(key, "[key]"))
         return said if kept is None else _keep(kept, asked, said)
 
-    return answer
+    def forget(name: str, text: str, seed: int) -> None:
+        *_, kept = question(name, text, seed)
+        if kept is not None:
+            kept.unlink(missing_ok=True)
+
+    return answer, forget
 
 
-def _key(variable: str) -> str:
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ValueError(
-            f"the environment variable {variable} is not set; put the server's key there (any word "
-            "for a local server that asks for none)"
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError(
-            f"the environment variable {variable} holds characters that no key has; set it again"
-        )
-    return key
+def _paid(
+    client: OpenAI, settings: roles.OpenAI, request: dict, form: type[Form], folder: Path | None
+) -> object:
+    """Ask once; the most that it can cost is booked before, and what it did cost after.
+
+    A token is at least a byte, so a question has no more tokens than bytes. What gets an error for
+    an answer is not paid; where it is not known what was used, the most counts.
+    """
+    limit = {"max_tokens" if settings.base_url else "max_completion_tokens": settings.max_tokens}
+    request = request | limit
+    size = len(json.dumps([request, form.model_json_schema()], ensure_ascii=False).encode())
+    price = (settings.price or 0) / 1e6
+    most = price * (size + settings.max_tokens)
+    costs = {_spending.CALLS: 1, _spending.REFINER: most}
+    if folder:
+        limits = {_spending.CALLS: settings.max_calls, _spending.REFINER: settings.budget}
+        _spending.reserve(folder, costs, limits)
+    unpaid = {}
+    try:
+        completion = client.chat.completions.parse(response_format=form, **request)
+        if completion.usage:
+            unpaid = {_spending.REFINER: most - price * completion.usage.total_tokens}
+    except APIStatusError:
+        unpaid = costs
+        raise
+    finally:
+        if folder and unpaid:
+            _spending.give_back(folder, unpaid)
+    return completion
 
 
-def _ask(client: OpenAI, request: dict, form: type[Form], scrub: Callable[[str], str]) -> str:
+def _ask(
+    paid: Callable, client: OpenAI, settings: roles.OpenAI, scrub: Callable[[str], str]
+) -> str:
     """Ask until there is a readable answer; no error carries the key or the client's own error."""
     problem = ""
     for _ in range(ATTEMPTS):
         try:
-            return scrub(_answer_of(client.chat.completions.parse(response_format=form, **request)))
+            return scrub(_answer_of(paid()))
         except ContentFilterFinishReasonError:
             return ""
         except (OpenAIError, ValueError, TypeError, AttributeError) as error:
-            problem = _in_words(error, scrub)
+            problem = _in_words(error, settings, scrub)
             if isinstance(error, APIError):
                 break
     raise Stop(
-        f"the language model {request['model']!r} at {client.base_url} gives no answer: {problem}; "
+        f"the language model {settings.model!r} at {client.base_url} gives no answer: {problem}; "
         "what is finished is kept: run the same command again to go on"
     )
 
 
-def _in_words(error: Exception, scrub: Callable[[str], str]) -> str:
+def _in_words(error: Exception, settings: roles.OpenAI, scrub: Callable[[str], str]) -> str:
     """Say what went wrong; the client has tried again already where that can help."""
     if isinstance(error, APIStatusError) and error.status_code in (401, 403):
         return f"it refuses the key (status {error.status_code})"
+    if isinstance(error, LengthFinishReasonError):
+        return f"its answer is longer than refiner.max_tokens, {settings.max_tokens}; raise that"
     if isinstance(error, OpenAIError):
         return scrub(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
     return f"its answer is not of the form asked for ({type(error).__name__})"

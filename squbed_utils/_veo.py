@@ -1,6 +1,5 @@
 """Veo behind google-genai: started, polled until it is there, paid by the second of video."""
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -39,12 +38,12 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
 
     Raises
     ------
+    ValueError
+        If no API key is set.
     RuntimeError
-        If no API key is set, or there is no archive to keep the account in.
+        If there is no archive to keep the account in.
     """
-    key = next((os.environ[name] for name in VEO_KEYS if os.environ.get(name)), None)
-    if key is None:
-        raise RuntimeError(f"{model.model} needs an API key; set {' or '.join(VEO_KEYS)}")
+    key = _spending.api_key(model.model, VEO_KEYS)
     if folder is None:
         raise RuntimeError(f"{model.model} is paid; run it with `squbed collect`, which asks first")
     # Of the endpoints that google-genai knows, those for enterprises make videos.
@@ -53,7 +52,8 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
     price = _spending.cost(model, 1)
 
     def generate(prompts: list[str], seeds: list[int]) -> list[Video | Exception]:
-        _spending.reserve(folder, price * len(prompts), model.budget)
+        costs = {_spending.VIDEOS: price * len(prompts)}
+        _spending.reserve(folder, costs, {_spending.VIDEOS: model.budget})
         made = []
         for prompt, seed in zip(prompts, seeds, strict=True):
             end = time.monotonic() + model.timeout
@@ -61,7 +61,8 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
                 made.append(_wait(client, model, _start(client, model, prompt, seed, end), end))
             except _Refused as error:
                 fatal = error.code in FATAL or "API key" in str(error)
-                _spending.give_back(folder, price * (len(prompts) - len(made) if fatal else 1))
+                unpaid = len(prompts) - len(made) if fatal else 1
+                _spending.give_back(folder, {_spending.VIDEOS: price * unpaid})
                 if fatal:
                     raise Stop(_without(key, error)) from None
                 made.append(RuntimeError(_without(key, error)))

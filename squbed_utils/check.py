@@ -281,12 +281,22 @@ def _money(profile: Profile) -> Iterator[Finding]:
         detail = f"${dollars:,.2f} at the profile's price; its budget is ${budget:,.2f}"
         yield Finding("money: videos", OK if dollars <= budget else MISSING, detail)
     if isinstance(profile.refiner, OpenAI):
-        tasks, independent = _tasks(profile) or 0, profile.refiner.draws == "independent"
-        draws = tasks * (profile.n if independent else 1)
-        checks = tasks * profile.n if profile.refiner.check == "model" else 0
-        labels = getattr(profile.dataset, "pool", 0)
-        detail = f"{draws + checks + labels:,} requests to {profile.refiner.model}, and redraws"
-        yield Finding("money: language model", UNKNOWN, f"{detail}; see the vendor's prices")
+        tasks, labels = _tasks(profile) or 0, getattr(profile.dataset, "pool", 0)
+        yield _money_of_calls(
+            profile.refiner,
+            _spending.calls(profile.refiner, tasks=tasks, latents=tasks * profile.n, labels=labels),
+        )
+
+
+def _money_of_calls(refiner: OpenAI, calls: int) -> Finding:
+    what, detail = "money: language model", f"{calls:,} calls of {refiner.model}, and redraws"
+    if refiner.max_calls is not None and calls > refiner.max_calls:
+        return Finding(what, MISSING, f"{detail}; refiner.max_calls is {refiner.max_calls:,}")
+    if refiner.price is None:
+        return Finding(what, UNKNOWN, f"{detail}; price not stated, see the vendor's")
+    most = _spending.most_for_answers(refiner, calls)
+    budget = "none" if refiner.budget is None else f"${refiner.budget:,.2f}"
+    return Finding(what, OK, f"{detail}; answers at most ${most:,.2f}, budget {budget}")
 
 
 def _bytes(count: float) -> str:

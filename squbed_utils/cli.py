@@ -89,7 +89,7 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
 
 def _add_yes(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--yes", action="store_true", help="pay for a paid video model without being asked"
+        "--yes", action="store_true", help="pay for paid models without being asked"
     )
 
 

@@ -19,10 +19,14 @@ from squbed_utils._executors import LOCAL, Executor
 from squbed_utils._filling import is_new, shared, warn_of_versions
 from squbed_utils._work import Job, Unit
 from squbed_utils.categories import Label
-from squbed_utils.profiles import Profile
+from squbed_utils.profiles import NOT_SAMPLED, Profile
+from squbed_utils.roles import World
 from squbed_utils.samples import Archive, open_archive, video_path
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Source, Task
+
+Confirm = Callable[[str], bool]
+"""What is to be paid, in words -> whether to go on."""
 
 
 def collect(
@@ -31,8 +35,7 @@ def collect(
     output: Path | str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
-    label: Label | None = None,
-    confirm: Callable[[str], bool] | None = None,
+    confirm: Confirm | None = None,
     executor: Executor = LOCAL,
 ) -> Archive:
     """Fill a profile's archive, or go on where an earlier call stopped.
@@ -54,12 +57,9 @@ def collect(
         default one, or with Ray as many as the cluster has GPUs for, or with SLURM one.
     retry_failed : bool
         Whether latent prompts with failed videos are made again.
-    label : callable, optional
-        Captions -> their categories, for a dataset whose tasks are sampled by category; by
-        default the profile's language model is asked.
     confirm : callable, optional
-        Asked once, before the first paid call of a profile with a paid video model: it gets what
-        the run costs, in words, and returns whether to go on. Without it nothing is paid.
+        Asked once, before the first paid call to a language or video model: it gets what the run
+        costs, in words, and returns whether to go on. Without it nothing is paid.
     executor : Executor
         Where the workers run: here, on a cluster of Ray, or as jobs of SLURM.
 
@@ -94,10 +94,11 @@ def collect(
     if not retry_failed and _is_complete(archive, profile):
         return open_archive(archive.folder)
     resolved, source = profiles.resolve(profile), None
+    confirm = _once(confirm)
 
     def begin() -> None:
         nonlocal source
-        source = _begin(archive, profile, resolved, label)
+        source = _begin(archive, profile, resolved, confirm)
 
     with shared(archive, begin):
         how = {"workers": workers, "executor": executor, "retry_failed": retry_failed}
@@ -121,11 +122,25 @@ def _is_complete(archive: Archive, profile: Profile) -> bool:
     return whole and not is_new(archive, archive.profile | settings)
 
 
-def _begin(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:
+def _once(confirm: Confirm | None) -> Confirm:
+    """Return a function that asks for consent the first time, and has it from then on."""
+    given = False
+
+    def ask(question: str) -> bool:
+        nonlocal given
+        given = given or (confirm is not None and confirm(question))
+        return given
+
+    return ask
+
+
+def _begin(archive: Archive, profile: Profile, resolved: dict, confirm: Confirm) -> Source:
     """Write what comes before the videos, as far as it is not there."""
     new = is_new(archive, resolved)
     if new:
-        source = _read_source(archive, profile, resolved, label)
+        if not isinstance(profile.dataset, World):  # whose captions are labelled first
+            _confirm_cost(profile, archive, confirm, **_whole(profile))
+        source = _read_source(archive, profile, resolved)
         archive.write_tasks(source.tasks, source.truth)
     else:
         source = datasets.stored(profile.dataset, archive)
@@ -145,7 +160,7 @@ def fill(
     workers: int | None = None,
     executor: Executor = LOCAL,
     retry_failed: bool = False,
-    confirm: Callable[[str], bool] | None = None,
+    confirm: Confirm | None = None,
 ) -> None:
     """Make what an archive lacks of n latent prompts a task with m videos each.
 
@@ -170,7 +185,7 @@ def fill(
         if not archive.finished(task.id, latent, retry_failed=retry_failed)
     ]
     if todo:
-        _confirm_cost(profile, archive, todo, confirm)
+        _confirm_cost(profile, archive, confirm, **_left(archive, profile, todo))
         warn_of_versions(archive)
         _remove_shards(archive, todo, retry_failed)
         job = Job(profile, archive.folder.resolve(), todo)
@@ -186,21 +201,27 @@ def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> No
                 archive.shard(task.id, latent).unlink(missing_ok=True)
 
 
-def _confirm_cost(
-    profile: Profile, archive: Archive, todo: list[Unit], confirm: Callable[[str], bool] | None
-) -> None:
-    """Stop unless what is left to do is free, or someone agrees to pay for it."""
+def _whole(profile: Profile) -> dict[str, int]:
+    """Count what a run of a dataset that is sampled makes."""
+    tasks = profile.dataset.tasks
+    counts = {"videos": tasks * profile.n * profile.m, "tasks": tasks}
+    return counts | {"latents": tasks * profile.n, "labels": profile.dataset.pool}
+
+
+def _left(archive: Archive, profile: Profile, todo: list[Unit]) -> dict[str, int]:
+    """Count what is left to be made."""
     paths = (video_path(task.id, z, i) for task, z in todo for i in range(profile.m))
     videos = sum(not archive.inside(path).is_file() for path in paths)
-    dollars = _spending.cost(profile.video_model, videos)
-    if not dollars:
-        return
-    before, budget = _spending.spent(archive.folder), profile.video_model.budget
-    question = (
-        f"{videos} videos of {profile.video_model.model} cost about ${dollars:.2f}; "
-        f"${before:.2f} of the budget of ${budget:.2f} are spent"
-    )
-    if confirm is None or not confirm(question):
+    tasks = len({task.id for task, _ in todo})
+    return {"videos": videos, "tasks": tasks, "latents": len(todo), "labels": 0}
+
+
+def _confirm_cost(
+    profile: Profile, archive: Archive, confirm: Confirm | None, **counts: int
+) -> None:
+    """Stop unless what is left to do is free, or someone agrees to pay for it."""
+    question = _spending.bill(profile, archive.folder, **counts)
+    if question and (confirm is None or not confirm(question)):
         raise RuntimeError(f"{question}; nothing more is paid until this is confirmed (--yes)")
 
 
@@ -214,14 +235,15 @@ def _show_progress(done: Iterator[Unit], before: int, total: int) -> None:
             bar.update(before + len(seen) - bar.n)
 
 
-def _read_source(archive: Archive, profile: Profile, resolved: dict, label: Label | None) -> Source:
+def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
     """Read the dataset; sample its tasks, if it is one that is sampled, and say how."""
     hashes = resolved["checkpoints"]
     instruction = hashes.get("instructions/category.txt")
-    asked = seed_of(resolved["refiner"], hashes.get("refiner"), instruction)
+    settings = {k: v for k, v in resolved["refiner"].items() if f"refiner.{k}" not in NOT_SAMPLED}
+    asked = seed_of(settings, hashes.get("refiner"), instruction)
     source = datasets.read(
         profile.dataset,
-        label=label or _label_by(profile, archive.folder),
+        label=_label_by(profile, archive.folder),
         cache=archive.folder / "labels.json",
         asked=f"{asked:016x}",
     )

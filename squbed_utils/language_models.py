@@ -1,7 +1,7 @@
 """The language model of a run: it refines prompts, checks refinements and labels captions."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +18,7 @@ from squbed_utils.locate import locate
 from squbed_utils.seeds import seed_of
 
 LIST_ATTEMPTS = 3
-"""How often a list is asked for before the run stops."""
+"""How often a list is asked for before its latent prompts fail."""
 
 PARALLEL = 8
 """Captions that a model behind an API labels at once."""
@@ -82,18 +82,28 @@ def load(
         refine = _load_completion(settings, device)
         return LanguageModel(refine, _checker(settings, device, None), _cannot_label)
     paid = isinstance(settings, roles.OpenAI)
-    answer = load_openai(settings, answers) if paid else load_chat(settings, device)
+    if paid:
+        answer, forget = load_openai(settings, answers)
+    else:
+        answer, forget = load_chat(settings, device), lambda *question: None
     texts = _instructions.read(settings.instructions)
 
-    def ask(name: str, values: dict, seed: int) -> str:
-        return answer(name, _instructions.fill(texts[name], values), seed)
+    def ask(name: str, values: dict, seed: int, do: Callable = answer) -> str:
+        return do(name, _instructions.fill(texts[name], values), seed)
 
     def refine(prompt: str, seed: int) -> str:
         return ask("refine", {"prompt": prompt}, seed)
 
     @lru_cache(maxsize=16)
     def refine_list(prompt: str, seed: int) -> list[str]:
-        return _listed(lambda s: ask("refine_list", {"prompt": prompt, "n": n}, s), n, seed)
+        values = {"prompt": prompt, "n": n}
+        seeds = [seed_of(seed, attempt) for attempt in range(LIST_ATTEMPTS)]
+        try:
+            return _listed((ask("refine_list", values, s) for s in seeds), n)
+        except ValueError:
+            for s in seeds:
+                ask("refine_list", values, s, forget)
+            raise
 
     def entails(refined: str, original: str) -> bool:
         said = ask("entails", {"refined": refined, "prompt": original}, 0)
@@ -114,16 +124,17 @@ def load(
     return LanguageModel(refine_list if listed else refine, check, label, listed)
 
 
-def _listed(ask: Callable[[int], str], n: int, seed: int) -> list[str]:
-    """Ask for n distinct prompts until the answer holds as many."""
-    for attempt in range(LIST_ATTEMPTS):
-        lines = (BULLET.sub("", line.strip()) for line in ask(seed_of(seed, attempt)).splitlines())
+def _listed(answers: Iterable[str], n: int) -> list[str]:
+    """Return the first list of n distinct prompts; no answer after it is asked for."""
+    for answer in answers:
+        lines = (BULLET.sub("", line.strip()) for line in answer.splitlines())
         items = {" ".join(line.lower().split()): line for line in lines if line}
         if len(items) == n:
             return list(items.values())
-    raise RuntimeError(
+    raise ValueError(
         f"the language model was asked {LIST_ATTEMPTS} times for {n} distinct prompts and gave "
-        f"{len(items)} the last time; set refiner.draws to independent, or take another model"
+        f"{len(items)} the last time; run again with --retry-failed to ask a model behind an API "
+        "anew, set refiner.draws to independent, or take another model"
     )
 
 

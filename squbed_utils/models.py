@@ -82,9 +82,10 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     FileNotFoundError
         If a model's folder is missing or lacks its main file.
     ValueError
-        If the device is not there, or a folder does not hold the kind of model it should.
+        If the device or an API key is not there, or a folder does not hold the kind of model it
+        should.
     RuntimeError
-        If a package or an API key is missing.
+        If a package is missing.
     """
     device = device_of(profile.device)
     frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)

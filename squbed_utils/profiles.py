@@ -40,7 +40,8 @@ MEASURING = ("text_encoder", "video_encoder", "clip", "lpips")
 
 NOT_SAMPLED = ("estimator", "pca", "estimates", "versions")
 NOT_SAMPLED += tuple(f"video_model.{key}" for key in ("price", "budget", "timeout", "poll"))
-NOT_SAMPLED += tuple(f"refiner.{key}" for key in ("key", "timeout", "retries"))
+NOT_SAMPLED += tuple(f"refiner.{key}" for key in ("key", "timeout", "retries", "price", "budget"))
+NOT_SAMPLED += ("refiner.max_calls", "refiner.max_tokens")
 """Entries that may change between two runs on one archive."""
 
 

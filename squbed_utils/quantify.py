@@ -139,7 +139,7 @@ def quantify(
     retry_failed : bool
         Whether latent prompts with failed videos are made again.
     confirm : callable, optional
-        As ``collect.collect`` takes it: asked before a paid video model is.
+        As ``collect.collect`` takes it: asked before a paid model is.
 
     Returns
     -------

@@ -179,7 +179,9 @@ class OpenAI:
     """A language model behind OpenAI's API or a compatible server (`base_url`).
 
     The key is read from the environment variable `key`. `temperature` null: not sent. The seed is
-    sent to compatible servers alone.
+    sent to compatible servers alone. `price` is in US dollars per million tokens, the highest that
+    the vendor lists for the model (that of its answers); null: not stated, 0: free. `budget` (US
+    dollars, which needs a price) and `max_calls` stop the run; null: no limit.
     """
 
     model: str
@@ -191,12 +193,21 @@ class OpenAI:
     nli_model: str | None = None
     draws: str = known("independent", "list", default="independent")
     temperature: float | None = least(0, default=None)
+    price: float | None = least(0, default=None)
+    budget: float | None = least(0, default=None)
+    max_calls: int | None = least(0, default=None)
+    max_tokens: int = least(1, default=4096)  # of one answer, with what the model thinks before it
     timeout: float = least(1, default=120)
     retries: int = least(0, default=5)
 
     def __post_init__(self) -> None:
-        """Refuse a check that needs what is not there, and an address that holds a key."""
+        """Refuse a check or budget that needs what is not there, and an address with a key."""
         _refuse_unnamed_nli(self)
+        if self.budget is not None and self.price is None:
+            raise ValueError(
+                f"refiner.budget is {self.budget:g} dollars, but refiner.price is not stated; add "
+                "it, or limit refiner.max_calls instead"
+            )
         address = urlsplit(self.base_url or "")
         if address.username is not None or address.query:
             raise ValueError(

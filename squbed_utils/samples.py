@@ -13,7 +13,7 @@
     shards/<task>/<latent>.sha256    SHA-256 of it, its videos and its reference, as `sha256sum
                                      --check` reads it in this folder
     videos/<task>/<latent>_<sample>.mp4
-    spending.json                    what a paid video model has cost, if there is one
+    spending.json                    what paid models have cost, if there are any
     answers/<sha256>.json            what a model behind an API answered, by what it was asked
 
 An archive that ``score`` made of existing videos has a manifest, which says how many latent

@@ -9,8 +9,8 @@ ANSWERS = {"Text": "a small red circle", "Items": ["one", "two", "three"]}
 ANSWERS |= {"YesOrNo": "yes", "Category": "food"}
 
 
-def completion(content, **message):
-    """Return the body of an answer whose text is `content`."""
+def completion(content, *, tokens=None, **message):
+    """Return the body of an answer whose text is `content`, and which used so many tokens."""
     message = {"role": "assistant", "content": content} | message
     choice = {"index": 0, "finish_reason": message.pop("finish_reason", "stop"), "message": message}
     return {
@@ -19,12 +19,13 @@ def completion(content, **message):
         "created": 0,
         "model": "m",
         "choices": [choice],
+        "usage": tokens and {"total_tokens": tokens},
     }
 
 
-def said(answer):
+def said(answer, **more):
     """Return the body of a well-formed structured answer."""
-    return completion(json.dumps({"answer": answer}))
+    return completion(json.dumps({"answer": answer}), **more)
 
 
 class Server:

@@ -82,6 +82,26 @@ def test_a_budget_too_small(tmp_path):
     assert states(path)["money: videos"] == MISSING
 
 
+@pytest.mark.parametrize(
+    ("refiner", "expected"),
+    [
+        ({}, (UNKNOWN, "130 calls of gpt-5-nano, and redraws; price not stated, see the vendor's")),
+        (
+            {"price": 1.0, "budget": 1, "max_tokens": 1000},
+            (OK, "130 calls of gpt-5-nano, and redraws; answers at most $0.13, budget $1.00"),
+        ),
+        (
+            {"max_calls": 100},
+            (MISSING, "130 calls of gpt-5-nano, and redraws; refiner.max_calls is 100"),
+        ),
+    ],
+)
+def test_what_the_language_model_costs(tmp_path, refiner, expected):
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump({"extends": "veo-3", "name": "p", "refiner": refiner}))
+    assert found(path)["money: language model"] == expected
+
+
 def test_a_hub_id_is_not_fetched():
     assert found("wan2.1-1.3b")["video_model.path"] == (
         UNKNOWN,

@@ -160,7 +160,14 @@ def panda_profile(tiny_profile, whole, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def archive(panda_profile, tmp_path_factory):
-    return collect(panda_profile, output=tmp_path_factory.mktemp("a"), label=clips.label)
+    return collect_labelled(panda_profile, tmp_path_factory.mktemp("a"), clips.label)
+
+
+def collect_labelled(profile, output, label):
+    """Collect with a function in place of the profile's language model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("squbed_utils.collect._label_by", lambda profile, folder: label)
+        return collect(profile, output=output)
 
 
 def forbidden(captions):
@@ -184,7 +191,7 @@ def test_collecting_on_a_dataset(archive, whole):
 def test_counts_are_printed(panda_profile, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(models, "load", lambda profile, folder: pytest.fail("stop here"))
     with pytest.raises(pytest.fail.Exception, match="stop here"):
-        collect(panda_profile, output=tmp_path, label=clips.label)
+        collect_labelled(panda_profile, tmp_path, clips.label)
     assert "panda70m: 6 of 6 tasks (animals 2, food 1, games 1, peo" in capsys.readouterr().err
 
 
@@ -202,7 +209,7 @@ def test_interrupted_and_resumed_is_the_same_byte_for_byte(
 
     monkeypatch.setattr("squbed_utils.categories.BATCH", 4)
     with pytest.raises(KeyboardInterrupt):
-        collect(panda_profile, output=folder, label=label_some)
+        collect_labelled(panda_profile, folder, label_some)
     assert list(contents(folder)) == [".lock", "labels.json"]
 
     def label_others(captions):
@@ -211,10 +218,10 @@ def test_interrupted_and_resumed_is_the_same_byte_for_byte(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("squbed_utils._unit.make", stop_after(3))
-        collect(panda_profile, output=folder, label=label_others)
+        collect_labelled(panda_profile, folder, label_others)
     shards = list(folder.glob("shards/*/*.parquet"))
     assert len(shards) == 3
-    collect(panda_profile, output=folder, label=forbidden)
+    collect_labelled(panda_profile, folder, forbidden)
     assert contents(folder) == contents(archive.folder)
 
 
@@ -240,14 +247,14 @@ def test_killed_and_resumed_from_the_command_line(panda_profile, archive, tmp_pa
     shutil.copytree(archive.folder, folder, ignore=shutil.ignore_patterns("shards", "videos"))
     process, _ = interrupt(panda_profile, folder, lambda process: process.kill())
     assert process.returncode < 0
-    collect(panda_profile, output=folder, label=forbidden)
+    collect_labelled(panda_profile, folder, forbidden)
     assert contents(folder) == contents(archive.folder)
 
 
 def test_a_lost_reference_is_copied_again(panda_profile, archive, tmp_path):
     folder = shutil.copytree(archive.folder, tmp_path / "archive")
     shutil.rmtree(folder / "references")
-    collect(panda_profile, output=folder, label=forbidden)
+    collect_labelled(panda_profile, folder, forbidden)
     assert contents(folder) == contents(archive.folder)
 
 
@@ -306,7 +313,7 @@ def test_labels_of_another_language_model_are_asked_again(tiny_profile, panda, t
         changes = {"dataset": settings(panda, tasks=5), "refiner": refiner}
         path = tiny.write_profile(tiny_profile.parent, tmp_path / "p.yaml", **changes)
         with pytest.raises(ValueError, match="gives no task"):
-            collect(path, output=tmp_path / "archive", label=unclear)
+            collect_labelled(path, tmp_path / "archive", unclear)
     assert len(asked) == 2 * 15
 
 

@@ -79,7 +79,7 @@ def test_the_category_instruction_names_them_all():
 
 
 def test_a_chat_model_that_gives_no_list_is_an_error(folder):
-    with pytest.raises(RuntimeError, match="asked 3 times for 2 distinct prompts and gave 1 the l"):
+    with pytest.raises(ValueError, match="asked 3 times for 2 distinct prompts and gave 1 the l"):
         load(folder, draws="list").refine("a circle", 1)
 
 

@@ -4,11 +4,12 @@ import shutil
 import time
 import traceback
 
+import clips
 import pytest
 import tiny
 from chat_server import completion, said, serving
 
-from squbed_utils import _files, cli, language_models, roles
+from squbed_utils import _files, _openai, _spending, cli, language_models, roles
 from squbed_utils.collect import collect
 
 KEY = "sk-test-4f6c1d0a9b"
@@ -130,7 +131,6 @@ BAD = [
     completion('{"answer": 3}'),
     completion('{"answer": "a", "more": 1}'),
     completion(None),
-    completion('{"answer": "a b', finish_reason="length"),
 ]
 
 
@@ -140,7 +140,7 @@ def test_a_malformed_answer_is_asked_again_and_then_an_error(load, server, tmp_p
     assert load(answers=None).refine("a circle", 1) == "a small red circle"
     assert len(server.asked) == 2
     server.script = [(200, bad)] * 3
-    with pytest.raises(RuntimeError, match="gives no answer: .*(form asked for|Length)"):
+    with pytest.raises(RuntimeError, match="gives no answer: .*form asked for"):
         load().refine("a circle", 1)
     assert len(server.asked) == 5 and not (tmp_path / "answers").exists()
 
@@ -185,15 +185,29 @@ def test_a_list_with_duplicates_is_asked_for_again(load, server):
     short, doubled = said(["a", "b"]), said(["a cat", "A  cat", "b"])
     server.script = [(200, short), (200, doubled), (200, said(["1. a", "- b", "c\nd"]))]
     assert load(draws="list").refine("a circle", 1) == ["a", "b", "c d"]
-    server.script = [(200, doubled)] * 3
-    with pytest.raises(RuntimeError, match="asked 3 times for 3 distinct prompts and gave 2 the l"):
+
+
+def test_lists_of_the_wrong_length_are_not_kept(load, server, tmp_path):
+    server.script = [(200, said(["a", "b"]))] * 2 + [(200, said(["a", "b", "c", "d"]))]
+    message = "asked 3 times for 3 distinct prompts and gave 4 the last time; .*--retry-failed"
+    with pytest.raises(ValueError, match=message):
         load(draws="list").refine("a circle", 2)
+    assert len(server.asked) == 3 and not list((tmp_path / "answers").iterdir())
+    assert load(draws="list").refine("a circle", 2) == ["one", "two", "three"]
+    assert len(server.asked) == 4
+
+
+def test_all_workers_take_the_same_redrawn_list(load, server):
+    server.script = [(200, said(["a", "b"])), (200, said(["a", "b", "c"]))]
+    assert load(draws="list").refine("a circle", 1) == ["a", "b", "c"]
+    assert load(draws="list").refine("a circle", 1) == ["a", "b", "c"]
+    assert len(server.asked) == 2
 
 
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("", "the environment variable OPENAI_API_KEY is not set"),
+        ("", "nano needs an API key; set the environment variable OPENAI_API_KEY "),
         ("sk-a b", "OPENAI_API_KEY holds characters that no key has"),
         ("sk-\u00fc", "OPENAI_API_KEY holds characters that no key has"),
     ],
@@ -203,6 +217,17 @@ def test_keys_that_cannot_be(monkeypatch, key, message):
     with pytest.raises(ValueError, match=message) as caught:
         language_models.load(roles.OpenAI("nano", "openai"), "cpu", n=3)
     assert "sk-" not in repr(caught.value)
+
+
+def test_a_missing_key_is_one_sentence_on_the_command_line(
+    paid_profile, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    line = ["collect", "--profile", str(paid_profile()), "--output", str(tmp_path / "paid")]
+    assert cli.main(line) == cli.USER_ERROR
+    shown = capsys.readouterr().err
+    assert "squbed: nano needs an API key; set the environment variable OPENAI_API_KEY" in shown
+    assert "Traceback" not in shown
 
 
 def test_the_variable_can_be_another(monkeypatch, load, server):
@@ -237,6 +262,7 @@ def test_no_error_holds_the_key(load, server, status):
 def paid_profile(server, tiny_profile, tmp_path):
     def paid_profile(**changes):
         refiner = {"kind": "openai", "model": "nano", "base_url": server.url, "retries": 0}
+        refiner["price"] = 0
         world = {"kind": "world", "path": str(tiny_profile.parent / "tasks.csv")}
         dataset = world | {"tasks": tiny.TASKS[:1]}
         path = tmp_path / "world-paid.yaml"
@@ -293,6 +319,146 @@ def test_a_refused_key_is_one_line_without_it(paid_profile, server, tmp_path, ca
     assert shown.splitlines()[-1].startswith(f"{expected} the key (status 401); what is finished")
     assert KEY not in shown and KEY.encode() not in all_bytes(tmp_path / "paid")
     assert "OPENAI_API_KEY" in (tmp_path / "paid" / "profile.yaml").read_text()
+
+
+def test_lists_of_the_wrong_length_fail_and_are_asked_again(paid_profile, server, tmp_path):
+    profile, folder = paid_profile(draws="list", check="none"), tmp_path / "paid"
+    server.script = [(200, said(["a", "b"]))] * 9
+    archive = collect(profile, output=folder)
+    assert archive.videos().error.str.contains("for 3 distinct prompts and gave 2").all()
+    assert len(server.asked) == 9
+    archive = collect(profile, output=folder, retry_failed=True)
+    assert archive.latents().prompt.tolist() == ["one", "two", "three"]
+    assert len(server.asked) == 10
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_the_server_is_told_how_long_an_answer_may_be(load, server, monkeypatch, name):
+    monkeypatch.setattr(_openai, "OPENAI_URL", server.url)
+    url = server.url if name == "max_tokens" else None
+    load(base_url=url, max_tokens=50).refine("a circle", 1)
+    assert server.asked[0][name] == 50
+    assert len({"max_tokens", "max_completion_tokens"} & set(server.asked[0])) == 1
+    load(base_url=url, max_tokens=60).refine("a circle", 1)  # a whole answer stays one
+    assert len(server.asked) == 1
+
+
+def test_an_answer_that_is_too_long(load, server):
+    server.script = [(200, completion('{"answer": "a b', finish_reason="length"))] * 4
+    with pytest.raises(RuntimeError, match="longer than refiner.max_tokens, 50; raise that; what"):
+        load(max_tokens=50).refine("a circle", 1)
+    assert len(server.asked) == 3
+
+
+def used(folder):
+    return _spending.spent(folder, "refiner_calls"), _spending.spent(folder, "refiner_dollars")
+
+
+def test_what_the_server_says_was_used_is_booked(load, server, tmp_path):
+    model = load(price=2.0)
+    server.script = [(200, said("a red circle", tokens=1000))]
+    model.refine("a circle", 1)
+    assert used(tmp_path) == (1, 0.002)
+    model.refine("a circle", 1)
+    assert used(tmp_path) == (1, 0.002)
+
+
+def test_what_is_not_known_is_booked_at_its_most(load, server, tmp_path):
+    load(price=1e6, max_tokens=10).refine("a circle", 1)
+    calls, dollars = used(tmp_path)
+    assert calls == 1 and dollars > 10 + len(server.asked[0]["messages"][0]["content"])
+
+
+def test_a_request_that_is_refused_is_not_paid(load, server, tmp_path):
+    server.script = [(400, {"error": {"message": "unsupported"}})]
+    with pytest.raises(RuntimeError, match="unsupported"):
+        load(price=2.0).refine("a circle", 1)
+    assert used(tmp_path) == (0, 0)
+
+
+def test_nothing_is_asked_that_the_budget_may_not_cover(load, server, tmp_path):
+    answer, least = said("a red circle", tokens=1000), 2e-6 * 4096
+    server.script = [(200, answer)] * 9
+    model = load(price=2.0, budget=0.015)
+    with pytest.raises(RuntimeError, match=r"budget of \$0.0\d* is used .*raise refiner.budget in"):
+        for seed in range(9):
+            model.refine("a circle", seed)
+    calls, dollars = used(tmp_path)
+    assert len(server.asked) == calls and dollars == pytest.approx(0.002 * calls)
+    assert 0 < calls < 9 and dollars + least < 0.015 + 0.002
+    load(price=2.0, budget=1.0).refine("a circle", 8)
+    assert len(server.asked) == calls + 1
+
+
+def test_a_budget_without_a_price_is_refused():
+    with pytest.raises(ValueError, match=r"refiner.budget is 5 dollars, but refiner.price is not"):
+        roles.OpenAI("nano", "openai", budget=5.0)
+
+
+def test_no_call_is_made_without_consent(paid_profile, server, tmp_path):
+    profile, folder = paid_profile(price=None), tmp_path / "paid"
+    message = "about 6 calls of nano: price not stated; 0 calls are made; nothing more is paid unti"
+    with pytest.raises(RuntimeError, match=message):
+        collect(profile, output=folder)
+    profile = paid_profile(price=10.0, budget=1.0, max_calls=50)
+    message = (
+        r"6 calls of nano: their answers cost at most \$0.25; 0 calls of 50 are made, \$0.00 of "
+        r"the budget of \$1.00 are spent; nothing"
+    )
+    with pytest.raises(RuntimeError, match=message):
+        collect(profile, output=folder, confirm=lambda question: False)
+    assert server.asked == []
+
+
+def test_the_limit_of_calls_stops_the_run_and_a_larger_one_goes_on(
+    paid_profile, server, tmp_path, capsys
+):
+    folder = tmp_path / "paid"
+    profile = paid_profile(price=None, max_calls=3)
+    line = ["collect", "--profile", str(profile), "--output", str(folder), "--yes"]
+    assert cli.main(line) == cli.USER_ERROR
+    shown = capsys.readouterr().err
+    assert "squbed: the budget of 3 calls is used up: 3 calls are spent" in shown
+    assert "raise refiner.max_calls in the profile" in shown and len(server.asked) == 3
+    paid_profile(price=None, max_calls=50)
+    assert cli.main(line) == 0
+    assert len(server.asked) == len(list((folder / "answers").iterdir())) == 4
+
+
+@pytest.fixture
+def paid_labels(server, tiny_profile, tmp_path):
+    """Write a profile whose one task is sampled from three captions that the server labels."""
+    clips.make_panda(tmp_path, [(f"-{i}video", [f"soup boils {i}"]) for i in range(3)])
+    dataset = {"kind": "panda70m", "path": str(tmp_path / "panda.csv"), "pool": 3, "tasks": 1}
+    dataset["videos"] = str(tmp_path / "videos")
+    refiner = {"kind": "openai", "model": "nano", "base_url": server.url, "retries": 0}
+
+    def paid_labels(**changes):
+        path = tmp_path / "labels.yaml"
+        settings = {"dataset": dataset, "refiner": refiner | {"check": "none"} | changes, "m": 2}
+        return tiny.write_profile(tiny_profile.parent, path, **settings)
+
+    return paid_labels
+
+
+def test_no_caption_is_labelled_without_consent(paid_labels, server, tmp_path):
+    folder, questions = tmp_path / "paid", []
+    with pytest.raises(RuntimeError, match="about 6 calls of nano: price not stated; .*--yes"):
+        collect(paid_labels(), output=folder)
+    assert server.asked == []
+    collect(paid_labels(), output=folder, confirm=lambda text: not questions.append(text))
+    assert len(questions) == 1 and len(server.asked) == 6 and used(folder)[0] == 6
+
+
+def test_labelling_stops_at_the_limit_and_goes_on(paid_labels, server, tmp_path):
+    folder, questions = tmp_path / "paid", []
+    with pytest.raises(RuntimeError, match="budget of 2 calls is used up"):
+        collect(paid_labels(max_calls=2), output=folder, confirm=lambda text: True)
+    assert len(server.asked) == 2
+    profile = paid_labels(max_calls=9)
+    collect(profile, output=folder, confirm=lambda text: not questions.append(text))
+    assert len(server.asked) == 6
+    assert "about 6 calls of nano: price not stated; 2 calls of 9 are made" in questions[0]
 
 
 @pytest.mark.slow

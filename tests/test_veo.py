@@ -206,10 +206,20 @@ def test_no_server_at_all(load, tmp_path):
 
 def test_no_key(load, monkeypatch):
     monkeypatch.delenv("GEMINI_API_KEY")
-    with pytest.raises(RuntimeError, match="veo-x needs an API key; set GEMINI_API_KEY or GOOGLE"):
+    message = "veo-x needs an API key; set the environment variable GEMINI_API_KEY or GOOGLE_API_K"
+    with pytest.raises(ValueError, match=message):
         load()
     monkeypatch.setenv("GOOGLE_API_KEY", KEY)
     load()
+
+
+def test_a_missing_key_is_one_sentence_on_the_command_line(profile, monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("GEMINI_API_KEY")
+    line = ["collect", "--profile", str(profile()), "--output", str(tmp_path / "a"), "--yes"]
+    assert cli.main(line) == cli.USER_ERROR
+    shown = capsys.readouterr().err
+    assert "squbed: veo-x needs an API key; set the environment variable GEMINI_API_KEY or" in shown
+    assert "Traceback" not in shown
 
 
 def test_no_archive_to_keep_the_account_in(server):
@@ -219,13 +229,14 @@ def test_no_archive_to_keep_the_account_in(server):
 
 def test_the_account_by_hand(tmp_path):
     assert _spending.spent(tmp_path) == 0
-    _spending.reserve(tmp_path, 0.1, budget=0.3)
-    _spending.reserve(tmp_path, 0.2, budget=0.3)
+    limits = {"dollars": 0.3}
+    _spending.reserve(tmp_path, {"dollars": 0.1}, limits)
+    _spending.reserve(tmp_path, {"dollars": 0.2}, limits)
     with pytest.raises(
         RuntimeError, match=r"budget of \$0.30 is used up: \$0.30 are spent .*raise"
     ):
-        _spending.reserve(tmp_path, 0.1, budget=0.3)
-    _spending.give_back(tmp_path, 0.2)
+        _spending.reserve(tmp_path, {"dollars": 0.1}, limits)
+    _spending.give_back(tmp_path, {"dollars": 0.2})
     assert _spending.spent(tmp_path) == pytest.approx(0.1)
 
 
