@@ -85,9 +85,9 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     if home.is_url(output):
-        how = {"workers": workers, "retry_failed": retry_failed, "label": label}
+        how = {"workers": workers, "retry_failed": retry_failed, "executor": executor}
         with home.mirrored(output) as folder:
-            return collect(profile, output=folder, confirm=confirm, executor=executor, **how)
+            return collect(profile, output=folder, confirm=confirm, **how)
     archive = Archive(output or profiles.SAMPLES / profile.name)
     if archive.manifest() is not None or archive.exported:
         return open_archive(archive.folder)
