@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from squbed_utils import _command, _instructions, _spending, datasets, profiles
-from squbed_utils._files import path_of
+from squbed_utils._files import path_of, sha256_of
 from squbed_utils.families import FAMILIES, VEO_KEYS
 from squbed_utils.locate import HUB_ID, MARKERS, locate_file
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import S3D, Command, Diffusers, OpenAI, Veo
+from squbed_utils.roles import S3D, Command, Diffusers, OpenAI, Veo, World
 
 OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
 
-RAW_SHARE = 0.3
-"""Size of a lossless video against its raw pixels; measured on six real clips: 0.02 to 0.26."""
+RAW_SHARE = 0.4
+"""Size of a lossless video against its raw pixels, above all that was measured (docs/scale.md): of
+six real clips 0.02 to 0.26, of the shapes world 0.37."""
 
 SCORING_SHARE = 6
 """Memory to decode, align and score a video against its raw pixels, measured."""
+
+WEIGHTS = "*.safetensors"
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -57,7 +60,7 @@ def check(profile: str | Path | Profile) -> list[Finding]:
     Returns
     -------
     list of Finding
-        Samples, packages, keys, files, device, GPU memory, disk, GPU-hours and money.
+        Samples, packages, keys, files, programs, device, memory, disk, GPU-hours and money.
 
     Raises
     ------
@@ -65,8 +68,8 @@ def check(profile: str | Path | Profile) -> list[Finding]:
         As ``profiles.load``.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    parts = (_samples, _packages, _keys, _files, _program, _instructions_read, _device, _memory)
-    parts += (_ram, _disk, _hours, _money)
+    parts = (_samples, _captions, _packages, _keys, _files, _program, _instructions_read, _device)
+    parts += (_memory, _ram, _disk, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
 
 
@@ -89,6 +92,24 @@ def _tasks(profile: Profile) -> int | None:
 
 def _videos(profile: Profile) -> int:
     return (_tasks(profile) or 0) * profile.n * profile.m
+
+
+def _captions(profile: Profile) -> Iterator[Finding]:
+    dataset = profile.dataset
+    if isinstance(dataset, World):
+        return
+    if not (path_of(dataset.path).exists() and path_of(dataset.videos).exists()):
+        return  # which `_files` says
+    try:
+        there = datasets.available(dataset)
+    except (FileNotFoundError, ValueError) as error:
+        yield Finding("captions", MISSING, str(error))
+        return
+    if there < dataset.tasks:
+        detail = f"{there} have a clip, dataset.tasks is {dataset.tasks}; get clips, or lower it"
+        yield Finding("captions", MISSING, detail)
+    else:
+        yield Finding("captions", OK, f"at least {there} have a clip")
 
 
 def _packages(profile: Profile) -> Iterator[Finding]:
@@ -121,14 +142,18 @@ def _files(profile: Profile) -> Iterator[Finding]:
 
 
 def _hash(what: str, role: str, settings: S3D) -> Finding:
-    if settings.sha256 is None:
-        return Finding(what, UNKNOWN, "none given to compare with; the archive records the file's")
-    if not re.fullmatch("[0-9a-fA-F]{64}", settings.sha256):
-        return Finding(what, MISSING, f"{settings.sha256!r} is no sha256")
-    if not path_of(settings.path).is_file():
-        return Finding(what, UNKNOWN, "compared when the file is there")
+    stated, file = settings.sha256, path_of(settings.path)
+    if stated is not None and not re.fullmatch("[0-9a-fA-F]{64}", stated):
+        detail = f"{stated!r} is no sha256, 64 hexadecimal digits; correct it, or leave it out"
+        return Finding(what, MISSING, detail)
+    if not file.is_file():
+        detail = "not stated" if stated is None else "compared when the file is there"
+        return Finding(what, UNKNOWN, detail)
+    if stated is None:
+        detail = f"not stated; found {sha256_of(file)}, which the archive will record"
+        return Finding(what, UNKNOWN, detail)
     try:
-        locate_file(settings.path, role, settings.kind, sha256=settings.sha256)
+        locate_file(settings.path, role, settings.kind, sha256=stated)
     except ValueError as error:
         return Finding(what, MISSING, str(error))
     return Finding(what, OK, "the file's")
@@ -136,11 +161,16 @@ def _hash(what: str, role: str, settings: S3D) -> Finding:
 
 def _program(profile: Profile) -> Iterator[Finding]:
     model = profile.video_model
-    if isinstance(model, Command) and path_of(model.path).is_dir():
-        program = model.command[0]
-        there = _command.find_program(model) is not None
-        detail = "found" if there else "neither on the PATH nor in video_model.path"
-        yield Finding(f"program {program}", OK if there else MISSING, detail)
+    if not isinstance(model, Command):
+        return
+    program, *words = model.command
+    there = _command.find_program(model) is not None
+    detail = "found" if there else "neither on the PATH nor in video_model.path"
+    yield Finding(f"program {program}", OK if there else MISSING, detail)
+    for script in (word for word in words if word.endswith(".py") and "{" not in word):
+        there = (path_of(model.path) / script).is_file()
+        detail = "found" if there else f"not in {path_of(model.path)}; install it or correct it"
+        yield Finding(f"script {script}", OK if there else MISSING, detail)
 
 
 def _instructions_read(profile: Profile) -> Iterator[Finding]:
@@ -165,6 +195,8 @@ def _file(what: str, path: str, marker: str | None, revision: str | None) -> Fin
     if there.exists():
         if marker and not (there / marker).is_file():
             return Finding(what, MISSING, f"{there} has no {marker}; correct {what}")
+        if marker and (damage := _damage(there)):
+            return Finding(what, MISSING, damage)
         return Finding(what, OK, f"{path} ({_bytes(_size(there))})")
     if marker is None or not HUB_ID.fullmatch(path):
         return Finding(what, MISSING, f"nothing at {there}; put it there, or correct {what}")
@@ -191,11 +223,7 @@ def _device(profile: Profile) -> Iterator[Finding]:
 def _memory(profile: Profile) -> Iterator[Finding]:
     if not isinstance(profile.video_model, Diffusers):
         return
-    try:
-        need, how = _memory_needed(profile)
-    except ValueError as error:
-        yield Finding("video_model weights", MISSING, str(error))
-        return
+    need, how = _memory_needed(profile)
     there = _memory_there()
     if need is None:
         yield Finding("GPU memory", UNKNOWN, how)
@@ -212,26 +240,32 @@ def _memory_needed(profile: Profile) -> tuple[float | None, str]:
     if known.gpu_memory is not None:
         return known.gpu_memory * 1e9, known.source
     folder = path_of(model.path)
-    if not folder.is_dir():
-        return None, "no figure in the profile, and no weights here to count"
-    parts = [_parameters(part) for part in folder.iterdir() if part.is_dir()]
+    if not folder.is_dir() or _damage(folder):
+        return None, "no figure in the profile, and no whole weights here to count"
+    parts = [sum(map(_parameters, part.rglob(WEIGHTS))) for part in folder.iterdir()]
     whole = max(parts, default=0) if model.offload else sum(parts)
     kept = "its largest part" if model.offload else "its weights"
     return whole * BYTES[profile.dtype], f"{kept} in {profile.dtype}, activations not counted"
 
 
-def _parameters(folder: Path) -> int:
-    """Count what a folder's safetensors files hold, by their headers."""
-    from safetensors import SafetensorError, safe_open
+def _damage(folder: Path) -> str | None:
+    """Name a folder's first safetensors file whose header cannot be read or does not fit it."""
+    from safetensors import SafetensorError
 
-    count = 0
-    for path in folder.rglob("*.safetensors"):
+    for path in sorted(folder.rglob(WEIGHTS)):
         try:
-            with safe_open(path, "np") as file:
-                count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged ({error}); put it there again") from error
-    return count
+            _parameters(path)
+        except (SafetensorError, OSError) as error:
+            return f"{path} is damaged ({error}); put it there again"
+    return None
+
+
+def _parameters(path: Path) -> int:
+    """Count what a safetensors file holds, by its header."""
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
 
 
 def _memory_there() -> int | None:

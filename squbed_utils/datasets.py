@@ -7,7 +7,7 @@ at a time, each from a category of which the fewest are taken, and only if its c
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 from squbed_utils import _clips, panda70m, tasks, vidgen1m
@@ -74,6 +74,18 @@ def size(dataset: Dataset) -> int:
         As `read`, for the shapes world.
     """
     return len(tasks.read(dataset).tasks) if isinstance(dataset, World) else dataset.tasks
+
+
+def available(dataset: Panda70M | VidGen1M) -> int:
+    """Count the captions whose clips are there, up to the tasks asked for.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read`.
+    """
+    captions = READERS[dataset.kind].captions(dataset, Counter())
+    return sum(1 for _ in islice(captions, dataset.tasks))
 
 
 def stored(dataset: Dataset, archive: Archive) -> Source:

@@ -11,9 +11,10 @@ from pathlib import Path
 import yaml
 
 from squbed_utils import estimators, families, locate
-from squbed_utils._files import ROOT, path_of
+from squbed_utils._files import ROOT, path_of, sha256_of
 from squbed_utils._schema import build, known, least, suggestion
 from squbed_utils.roles import (
+    S3D,
     Clip,
     Dataset,
     Estimates,
@@ -187,6 +188,8 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
     checkpoints = {"dataset": _sha256(table)} if "dataset" in roles else {}
     models = locate.sources(profile, [role for role in ROLES if role in roles])
     checkpoints |= {name: _sha256(path) for name, path in models.items()}
+    if "video_encoder" in roles and isinstance(profile.video_encoder, S3D):
+        settings["video_encoder"]["sha256"] = sha256_of(models["video_encoder"])  # stated or not
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
 

@@ -26,6 +26,7 @@ what at this moment, are no part of the result.
 import json
 import os
 import re
+import shlex
 from functools import cached_property
 from pathlib import Path
 
@@ -421,8 +422,11 @@ def _begun_by(archive: Archive) -> str:
         return "squbed score"
     first = archive.tasks().iloc[0]
     named = f"--profile {archive.profile['name']}"
-    asked = first.dataset == QUANTIFIED
-    return f"squbed quantify {first.prompt!r} {named}" if asked else f"squbed collect {named}"
+    if first.dataset != QUANTIFIED:
+        return f"squbed collect {named}"
+    sizes = " ".join(f"--{name} {archive.profile[name]}" for name in ("n", "m", "seed"))
+    place = shlex.quote(str(archive.folder))
+    return f"squbed quantify {shlex.quote(first.prompt)} {named} {sizes} --output {place}"
 
 
 def safe(task: str) -> str:

@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import shutil
 
+import clips
 import pytest
 import tiny
 import yaml
@@ -118,11 +119,15 @@ def test_a_file_of_s3d_is_compared_with_its_sha256(tmp_path):
     weights = tmp_path / "s3d.pth"
     encoder = {"kind": "milnce-s3d", "path": str(weights)}
     path = write(tmp_path / "p.yaml", extends="paper", video_encoder=encoder)
-    assert found(path)["video_encoder.sha256"][1].startswith("none given to compare with")
+    assert found(path)["video_encoder.sha256"] == (UNKNOWN, "not stated")
+    weights.write_bytes(b"weights")
+    state, detail = found(path)["video_encoder.sha256"]
+    its_own = hashlib.sha256(b"weights").hexdigest()
+    assert state == UNKNOWN and detail.startswith(f"not stated; found {its_own}")
     for sha256, before, after in (
         ("my own", MISSING, MISSING),
         ("0" * 64, UNKNOWN, MISSING),
-        (hashlib.sha256(b"weights").hexdigest(), UNKNOWN, OK),
+        (its_own, UNKNOWN, OK),
     ):
         write(path, extends="paper", video_encoder=encoder | {"sha256": sha256})
         weights.unlink(missing_ok=True)
@@ -132,14 +137,42 @@ def test_a_file_of_s3d_is_compared_with_its_sha256(tmp_path):
 
 
 def test_the_program_of_a_command_is_looked_for(tmp_path):
-    over = {"path": str(tmp_path), "command": ["./generate", "{prompt}", "{output}", "{seed}"]}
+    words = ["./generate", "scripts/run.py", "{prompt}", "{output}", "{seed}"]
+    over = {"path": str(tmp_path), "command": words}
     path = write(tmp_path / "p.yaml", extends="open-sora-2", video_model=over)
     assert found(path)["program ./generate"] == (
         MISSING,
         "neither on the PATH nor in video_model.path",
     )
-    (tmp_path / "generate").touch()
-    assert states(path)["program ./generate"] == OK
+    state, detail = found(path)["script scripts/run.py"]
+    assert state == MISSING and f"not in {tmp_path}" in detail
+    (tmp_path / "scripts").mkdir()
+    for name in ("generate", "scripts/run.py"):
+        (tmp_path / name).touch()
+    here = states(path)
+    assert here["program ./generate"] == here["script scripts/run.py"] == OK
+
+
+@pytest.mark.parametrize(
+    ("tasks", "state", "detail"),
+    [
+        (2, OK, "at least 2 have a clip"),
+        (3, MISSING, "2 have a clip, dataset.tasks is 3; get clips, or lower it"),
+    ],
+)
+def test_a_dataset_with_fewer_clips_than_tasks(tmp_path, tasks, state, detail):
+    places = clips.make_panda(tmp_path, [("aaaaaaaaaaa", ["a dog", "a train"])])
+    path = write(tmp_path / "p.yaml", extends="paper", dataset=places | {"tasks": tasks})
+    assert found(path)["captions"] == (state, detail)
+    assert "captions" not in states("paper-vidgen1m")  # whose files are not here
+
+
+def test_a_dataset_of_another_format_is_named(tmp_path):
+    places = clips.make_panda(tmp_path, [("aaaaaaaaaaa", ["a dog"])])
+    (tmp_path / "panda.csv").write_text("video,text\n1,a dog\n")
+    path = write(tmp_path / "p.yaml", extends="paper", dataset=places)
+    state, detail = found(path)["captions"]
+    assert state == MISSING and "panda.csv" in detail
 
 
 def test_an_instruction_without_its_field_is_named(tmp_path):
@@ -152,13 +185,19 @@ def test_an_instruction_without_its_field_is_named(tmp_path):
     assert state == MISSING and "refine.txt lacks {prompt}" in detail
 
 
-def test_damaged_weights_are_named(tiny_profile, tmp_path):
+@pytest.mark.parametrize("role", ["video_model", "text_encoder", "clip"])
+@pytest.mark.parametrize("kept", [0, 4, -1], ids=["empty", "no header", "cut short"])
+def test_damaged_weights_are_one_finding(tiny_profile, tmp_path, role, kept):
     profile = profiles.load(tiny_profile)
-    folder = shutil.copytree(profiles.path_of(profile.video_model.path), tmp_path / "model")
-    next(folder.rglob("*.safetensors")).write_bytes(b"not weights")
-    model = dataclasses.replace(profile.video_model, path=str(folder))
-    state, detail = found(dataclasses.replace(profile, video_model=model))["video_model weights"]
-    assert state == MISSING and ".safetensors is damaged" in detail
+    settings = getattr(profile, role)
+    folder = shutil.copytree(profiles.path_of(settings.path), tmp_path / "model")
+    weights = next(folder.rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:kept])
+    changed = dataclasses.replace(settings, path=str(folder))
+    here = found(dataclasses.replace(profile, **{role: changed}))
+    state, detail = here[f"{role}.path"]
+    assert state == MISSING and f"{weights} is damaged" in detail
+    assert [state for state, _ in here.values()].count(MISSING) == 1
 
 
 def test_memory_to_score_is_by_the_pixels():

@@ -1,5 +1,6 @@
 """Encoders of every family, on untrained checkpoints of the same classes loaded as a user's."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -209,7 +210,7 @@ def test_a_file_of_another_network_is_refused(s3d_files):
 @pytest.mark.parametrize(("name", "value"), [("frames", 9), ("size", 33)])
 def test_odd_sizes_of_s3d_are_refused(name, value):
     with pytest.raises(ValueError, match=f"video_encoder.{name} is {value}; expected an even"):
-        roles.S3D("x", "0" * 64, "milnce-s3d", **{name: value})
+        roles.S3D("x", "milnce-s3d", **{name: value})
 
 
 def test_a_pickle_is_never_run(tmp_path):
@@ -284,10 +285,19 @@ def test_clip_from_a_snapshot_of_the_hub(tiny_profile, tmp_path, monkeypatch):
     assert (found[0] == found[1]).all()
 
 
-def test_a_profile_of_single_files_runs(tiny_profile, s3d_files, alexnet_file, videos):
-    from dataclasses import replace
+def test_a_sha256_that_is_not_stated_is_recorded(tiny_profile, s3d_files):
+    path = s3d_files["milnce-s3d"]
+    settings = s3d_settings(path, "milnce-s3d", sha256=None)
+    profile = dataclasses.replace(profiles.load(tiny_profile), video_encoder=settings)
+    resolved = profiles.resolve(profile)
+    assert resolved["video_encoder"]["sha256"] == sha256(path)
+    stated = dataclasses.replace(settings, sha256=sha256(path).upper())
+    again = profiles.resolve(dataclasses.replace(profile, video_encoder=stated))
+    assert profiles.differences(resolved, again) == []
 
-    profile = replace(
+
+def test_a_profile_of_single_files_runs(tiny_profile, s3d_files, alexnet_file, videos):
+    profile = dataclasses.replace(
         profiles.load(tiny_profile),
         video_encoder=s3d_settings(s3d_files["milnce-s3d"], "milnce-s3d"),
         lpips=roles.Lpips(str(alexnet_file), "alex"),

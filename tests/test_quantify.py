@@ -64,7 +64,9 @@ def test_lpips_need_not_be_there(tiny_profile, tmp_path):
 def test_an_unfinished_answer_says_how_to_go_on(answer, tmp_path):
     copy = Archive(shutil.copytree(answer.archive.folder, tmp_path / "copy"))
     copy.shard(copy.tasks().task[0], 1).unlink()
-    again = r"run `squbed quantify 'a \"cat\" .*' --profile world-tiny`"
+    profile = copy.profile
+    sizes = f"--n {profile['n']} --m 2 --seed {profile['seed']} --output {copy.folder}"
+    again = rf"run `squbed quantify 'a \"cat\" .*' --profile world-tiny {sizes}` to finish it"
     with pytest.raises(ValueError, match=again):
         open_archive(copy.folder)
 
