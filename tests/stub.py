@@ -1,10 +1,11 @@
 """Collection with a stub in the place of the models: it starts in a second and sleeps.
 
 Claims, workers, shards, videos and the log are the real ones. As a script it collects into a
-folder: ``stub.py FOLDER UNITS SECONDS [LEASE]``.
+folder: ``stub.py FOLDER UNITS SECONDS [LEASE [WORKERS_ON_RAY]]``.
 """
 
 import dataclasses
+import functools
 import sys
 import time
 import types
@@ -71,7 +72,20 @@ def collect(folder: Path, units: int, executor: Executor = LOCAL, workers: int =
         fill(archive, profile(), tasks(units), executor=executor, workers=workers)
 
 
+def on_ray(seconds: float) -> Executor:
+    """Have workers on Ray put the stub in the models' place when they start."""
+    import ray
+
+    before = {"runtime_env": {"worker_process_setup_hook": lambda: install(seconds)}}
+    ray.init = functools.partial(ray.init, **before)
+    return Executor("ray")
+
+
 if __name__ == "__main__":
-    install(float(sys.argv[3]))
-    _claims.LEASE = float(sys.argv[4]) if len(sys.argv) > 4 else _claims.LEASE
-    collect(Path(sys.argv[1]), int(sys.argv[2]))
+    folder, units, seconds, *more = sys.argv[1:]
+    install(float(seconds))
+    _claims.LEASE = float(more[0]) if more else _claims.LEASE
+    if more[1:]:
+        collect(Path(folder), int(units), on_ray(float(seconds)), int(more[1]))
+    else:
+        collect(Path(folder), int(units))

@@ -32,8 +32,9 @@ def whole(tmp_path_factory):
     return contents(folder)
 
 
-def start(folder, *, seconds=SECONDS, **options):
+def start(folder, *, seconds=SECONDS, workers_on_ray=None, **options):
     line = [sys.executable, stub.__file__, folder, str(UNITS), str(seconds), str(LEASE)]
+    line += [str(workers_on_ray)] if workers_on_ray else []
     return subprocess.Popen(line, stderr=subprocess.PIPE, text=True, **options)
 
 
@@ -101,6 +102,33 @@ def test_fifty_kills(tmp_path, whole):
         finish(folder)
         check(folder, whole)
     assert kills == 50
+
+
+def kill_workers(folder, process, kills, rng):
+    """Kill whoever makes a unit, at random moments, but no unit's worker twice."""
+    killed = set()
+    while len(killed) < kills:
+        time.sleep(rng.uniform(0, 1))
+        assert process.poll() is None, process.communicate()[1]
+        claims = {claim.name: claim for claim in folder.glob(".claims/unit-*")}
+        for name in sorted(claims.keys() - killed)[:1]:
+            worker = claims[name].read_text() if claims[name].exists() else ""
+            if worker:
+                os.kill(int(worker.split("-")[-2]), signal.SIGKILL)
+                killed.add(name)
+
+
+@pytest.mark.slow
+def test_fifty_kills_on_ray(tmp_path, whole):
+    pytest.importorskip("ray")
+    path = {"env": os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}}
+    for part in range(5):
+        folder = tmp_path / f"archive{part}"
+        with start(folder, seconds=1.0, workers_on_ray=3, **path) as process:
+            kill_workers(folder, process, 10, random.Random(part))
+            _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        check(folder, whole)
 
 
 def test_two_collections_share_an_archive(tmp_path, whole):
