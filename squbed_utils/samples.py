@@ -253,12 +253,12 @@ class Archive:
         """
         if task not in self._places:
             raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
-        rows = self._rows[EMBEDDED].iloc[self._places[task]]
+        latents, texts, found, status = (c[self._places[task]] for c in self._embedded)
         text, videos = [], []
-        for _, latent in rows.groupby("latent"):
-            text.append(latent.text_embedding.iloc[0])
-            good = latent.embedding[latent.status == OK]
-            videos.append(np.stack(list(good)) if len(good) else np.empty((0, 2), np.float32))
+        for latent in np.unique(latents):
+            text.append(texts[latents == latent][0])
+            good = found[(latents == latent) & (status == OK)]
+            videos.append(np.stack(good) if len(good) else np.empty((0, 2), np.float32))
         drawn = [i for i, embedding in enumerate(text) if embedding is not None]
         if not drawn:
             return None, videos
@@ -407,6 +407,11 @@ class Archive:
     def _places(self) -> dict[str, np.ndarray]:
         """Where each task's rows are, found once for all tasks."""
         return self._rows.groupby("task").indices
+
+    @cached_property
+    def _embedded(self) -> list[np.ndarray]:
+        """Return what `embeddings` reads as arrays: rows of a table are slow to take."""
+        return [self._rows[name].to_numpy() for name in EMBEDDED]
 
     @cached_property
     def _rows(self) -> pd.DataFrame:
