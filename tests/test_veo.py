@@ -5,6 +5,7 @@ import json
 import re
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -47,8 +48,9 @@ class Service(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {**headers, "content-length": len(body)}.items():
             self.send_header(name, str(value))
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # of a client that waits no longer
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, *arguments):
         pass
