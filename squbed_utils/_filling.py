@@ -3,7 +3,7 @@
 import fcntl
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,6 +41,8 @@ def held(archive: Archive) -> Iterator[None]:
 def shared(archive: Archive, begin: Callable[[], None]) -> Iterator[None]:
     """Hold an archive's folder with others that collect into it.
 
+    What dead workers left is cleared before and after, unless others are at work.
+
     Parameters
     ----------
     archive : Archive
@@ -55,10 +57,13 @@ def shared(archive: Archive, begin: Callable[[], None]) -> Iterator[None]:
     folder = archive.folder
     with _locked(folder, fcntl.LOCK_SH):
         with _claims.locked(folder):
-            if not _claims.living(folder):
-                _clear(folder)
+            _clear_if_alone(folder)
             begin()
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError), _claims.locked(folder):  # the run's own error matters more
+                _clear_if_alone(folder)
 
 
 @contextmanager
@@ -87,6 +92,11 @@ def _named(folder: Path) -> Iterator[None]:
             f"the archive {folder} cannot be written ({error.strerror}); mount it writable, or "
             "choose another --output"
         ) from error
+
+
+def _clear_if_alone(folder: Path) -> None:
+    if not _claims.living(folder):
+        _clear(folder)
 
 
 def _clear(folder: Path) -> None:

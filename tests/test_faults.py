@@ -13,12 +13,15 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import pytest
 import stub
 from test_collect import contents
 
 from squbed_utils import _claims, status
+from squbed_utils._files import PARTIAL
+from squbed_utils._filling import shared
 from squbed_utils.samples import Archive, open_archive
 
 UNITS, SECONDS, LEASE = 24, 0.04, 2.0
@@ -249,6 +252,19 @@ def test_of_many_workers_one_gets_a_claim(tmp_path):
     assert sorted(got) == [False] * 7 + [True]
     for each in workers:
         each.__exit__()
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_the_last_run_to_end_clears_what_dead_workers_left(tmp_path, others):
+    """A worker that was killed while it wrote leaves part of a file, which no other touches."""
+    partial = tmp_path / "shards" / "t" / f".0.parquet.1234{PARTIAL}"
+    with ExitStack() as stack:
+        with shared(Archive(tmp_path), lambda: None):
+            for _ in range(others):
+                stack.enter_context(worker(tmp_path))
+            partial.parent.mkdir(parents=True)
+            partial.touch()
+        assert partial.exists() == bool(others)  # which may be writing it
 
 
 def elsewhere(folder, name="far-1-x"):
