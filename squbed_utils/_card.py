@@ -6,9 +6,8 @@ from pathlib import PurePath
 import pandas as pd
 import yaml
 
+from squbed_utils.profiles import ROLES
 from squbed_utils.samples import FAILED, Archive
-
-ROLES = ("video_model", "refiner", "text_encoder", "video_encoder", "clip", "lpips")
 
 UNITS = {
     "ssim": "structural similarity to the reference, mean over frames, -1 to 1",
@@ -183,8 +182,7 @@ def _models(profile: dict) -> list[tuple[str, str, str]]:
     """Return each model's role, name and hash, of those that the archive names."""
     found = []
     for role in ROLES:
-        if role in profile:
-            model = profile[role]
+        if model := profile.get(role):
             name = PurePath(model.get("path") or model.get("model") or model["kind"])
             name = name.name if name.is_absolute() else name
             digest = profile.get("checkpoints", {}).get(role, "-")

@@ -59,8 +59,9 @@ def _convert(hint: type, value: object, where: str, rule: Mapping) -> object:
     """Check one value against its type and its rule."""
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)
-    if dataclasses.is_dataclass(typing.get_args(hint)[:1] and typing.get_args(hint)[0]):
-        return build(_of_kind(typing.get_args(hint), value, where), value, where)
+    kinds = tuple(filter(dataclasses.is_dataclass, typing.get_args(hint)))
+    if kinds and not (value is None and type(None) in typing.get_args(hint)):
+        return build(_of_kind(kinds, value, where), value, where)
     accepted = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if float in accepted and type(value) is int:
         value = float(value)

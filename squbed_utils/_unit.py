@@ -131,7 +131,7 @@ def _measure_stored(
 
 
 def measure(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
-    """Return the embeddings of each video and its accuracies.
+    """Return the embeddings of each video, its accuracies, and its caption if there is a captioner.
 
     Parameters
     ----------
@@ -151,10 +151,18 @@ def measure(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
     ValueError
         If a video or its reference is too small to be scored.
     """
-    embeddings = bench.models.embed_videos([v.frames for v in videos])
+    frames = [v.frames for v in videos]
     score = _like_prompt if task.reference is None else _accuracies
-    found = score(bench, task, videos)
-    return [{"embedding": e.tolist()} | f for e, f in zip(embeddings, found, strict=True)]
+    found = [
+        {"embedding": embedding.tolist()} | accuracies
+        for embedding, accuracies in zip(
+            bench.models.embed_videos(frames), score(bench, task, videos), strict=True
+        )
+    ]
+    if bench.models.caption is None:
+        return found
+    captions = bench.models.caption(frames)
+    return [row | {"caption": caption} for row, caption in zip(found, captions, strict=True)]
 
 
 def _like_prompt(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:

@@ -51,3 +51,12 @@ def load_into(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], pat
             f"shapes differ, the first {wrong[0]!r}; correct the path or the kind in the profile"
         )
     network.load_state_dict(weights, strict=False)
+
+
+def refuse_incomplete(report: Mapping, role: str, folder: Path) -> None:
+    """Raise ValueError if transformers' loading report names weights that a checkpoint lacks."""
+    if report["missing_keys"]:
+        raise ValueError(
+            f"the {role} in {folder} lacks {len(report['missing_keys'])} of its weights, such as "
+            f"{sorted(report['missing_keys'])[0]!r}; get the checkpoint again"
+        )

@@ -1,9 +1,12 @@
 """Controls: scores that need no uncertainty to be measured, from an archive's tables and videos.
 
-An estimator that does not beat them has shown nothing. Each control has one component; they are
-directed as uncertainties are, higher = less certain.
+An estimator that does not beat them has shown nothing. They are directed as uncertainties are,
+higher = less certain. PUNC, which asks a captioner what the videos show, stands with them: it sees
+no embedding.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +16,8 @@ import pandas as pd
 from squbed_utils.samples import OK, Archive
 from squbed_utils.seeds import seed_of
 
+WORD = re.compile(r"\w+")
+
 
 @dataclass(frozen=True)
 class Control:
@@ -20,10 +25,9 @@ class Control:
 
     Attributes
     ----------
-    component : str
-        "aleatoric", "epistemic" or "total".
-    function : callable
-        Archive -> Series of values by task.
+    functions : dict
+        Component ("aleatoric", "epistemic" or "total") -> function, Archive -> Series of values by
+        task.
     unit : str
     label : str
         Its name in a figure or a table.
@@ -34,8 +38,7 @@ class Control:
 
     """
 
-    component: str
-    function: Callable[[Archive], pd.Series]
+    functions: dict[str, Callable[[Archive], pd.Series]]
     unit: str
     label: str
     source: str
@@ -126,25 +129,111 @@ def alignment(archive: Archive) -> pd.Series:
     return -videos[videos.status == OK].groupby("task", sort=False).clip_prompt.mean().dropna()
 
 
+def punc_aleatoric(archive: Archive) -> pd.Series:
+    """Return 1 - precision of each task's captions: what videos show that was not asked for.
+
+    The precision of a caption is the share of its words that the task's prompt has, and the mean
+    is taken over videos that did not fail (PUNC, Franchi et al. 2025, arXiv 2412.03178, with words
+    compared as ROUGE-1 does). A captioner names what the prompt left open, so a vague prompt has
+    little precision; so has a talkative captioner.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    Series of float, by task
+        0 (every word was asked for) to 1. A task with a video without a caption, as all are
+        without a captioner, is left out; an empty caption has precision 0.
+    """
+    return 1 - _word_overlaps(archive, "precision")
+
+
+def punc_epistemic(archive: Archive) -> pd.Series:
+    """Return 1 - recall of each task's captions: what was asked for that videos do not show.
+
+    The recall of a caption is the share of the prompt's words that it has; else as
+    `punc_aleatoric`. Words that a captioner never uses count as not shown.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    Series of float, by task
+        0 (every word is there) to 1; tasks as `punc_aleatoric`.
+    """
+    return 1 - _word_overlaps(archive, "recall")
+
+
 CONTROLS: dict[str, Control] = {
-    "prompt_length": Control("aleatoric", prompt_length, "words", "Prompt length", "Control"),
+    "prompt_length": Control({"aleatoric": prompt_length}, "words", "Prompt length", "Control"),
     "motion": Control(
-        "epistemic",
-        motion,
+        {"epistemic": motion},
         "grey levels per frame",
         "Pixel motion",
         "Control",
         reads_videos=True,
     ),
-    "random": Control("total", random_number, "dimensionless", "Random number", "Control"),
+    "random": Control({"total": random_number}, "dimensionless", "Random number", "Control"),
     "alignment": Control(
-        "total",
-        alignment,
+        {"total": alignment},
         "dimensionless",
         "Alignment to the prompt",
         "Huang et al. 2024 (VBench)",
     ),
+    "punc": Control(
+        {"aleatoric": punc_aleatoric, "epistemic": punc_epistemic},
+        "share of words",
+        "PUNC",
+        "Franchi et al. 2025, arXiv 2412.03178",
+    ),
 }
+
+
+def _word_overlaps(archive: Archive, of: str) -> pd.Series:
+    """Return the mean precision or recall of each task's captions against its prompt."""
+    videos = archive.videos()
+    videos = videos[videos.status == OK]
+    captioned = videos.caption.notna().groupby(videos.task, sort=False).all()
+    prompts = archive.tasks().set_index("task").prompt
+    means = {
+        task: np.mean([word_overlap(text, prompts[task])[of] for text in videos.caption[rows]])
+        for task, rows in videos.groupby("task", sort=False).groups.items()
+        if captioned[task]
+    }
+    return pd.Series(means, dtype=float)
+
+
+def word_overlap(text: str, reference: str) -> dict[str, float]:
+    """Compare the words of two texts as ROUGE-1 does, without stemming.
+
+    A word that each text has k times, or more often, is shared k times. Case does not count.
+
+    Parameters
+    ----------
+    text, reference : str
+
+    Returns
+    -------
+    dict
+        precision and recall: shared words as a share of those of `text` and of `reference`; 0 of
+        no words.
+
+    Examples
+    --------
+    >>> word_overlap("A red ball on a table", "a red cube")
+    {'precision': 0.333..., 'recall': 0.666...}
+
+    """
+    ours, theirs = (Counter(WORD.findall(t.casefold())) for t in (text, reference))
+    shared = (ours & theirs).total()
+    return {
+        "precision": shared / max(ours.total(), 1),
+        "recall": shared / max(theirs.total(), 1),
+    }
 
 
 def _motion(frames: np.ndarray) -> float:

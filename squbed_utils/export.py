@@ -142,6 +142,7 @@ def metadata(archive: Archive) -> pd.DataFrame:
     first = ["file_name", "reference_file_name", "dataset", "category", "task", "task_prompt"]
     first += ["latent", "latent_prompt", "sample", "seed"]
     last = ["text_embedding", "video_embedding"]
+    table = table.drop(columns=["caption"] if table.caption.isna().all() else [])
     left_out = {"path", "status", "error", "reference", *first, *last}
     return table[first + [c for c in table if c not in left_out] + last]
 

@@ -3,11 +3,10 @@
 All rows share one set of bootstrap resamples of tasks and one set of permutations, so that
 differences are paired and no row depends on which others there are, but for Holm's correction.
 
-The null band is the middle share of Kendall's tau over permutations of the accuracies between
-tasks: what tau looks like where a score and the accuracy have nothing to do with each other. The
-accuracies themselves stay those of each video against its own task's reference. So the band does
-not show a tau that any reference would give: videos that scatter lie, on average, further from
-any reference. That needs every video scored against other tasks' references.
+The null band is the middle share of Kendall's tau where other tasks' references are dealt to the
+tasks: the tau that any reference would give, as videos that scatter lie, on average, further from
+all of them. It need not lie around zero. Without the similarity of every task's videos to every
+reference, the accuracies are dealt instead, and the band shows chance alone.
 """
 
 import numpy as np

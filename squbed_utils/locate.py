@@ -18,6 +18,7 @@ MARKERS = {
     "video_encoder": "config.json",
     "clip": "open_clip_config.json",
     "lpips": "model.safetensors",
+    "captioner": "config.json",
 }
 """Role -> the file that the folder of its model must hold."""
 

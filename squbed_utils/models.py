@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from transformers.utils import logging
 
-from squbed_utils import encoders, language_models, video_models
+from squbed_utils import captioners, encoders, language_models, video_models
 from squbed_utils.profiles import Profile, device_of
 from squbed_utils.video import Video
 
@@ -50,6 +50,8 @@ class Models:
         list of str -> (n, d).
     lpips : callable
         Two lists of n frames, uint8 (H, W, 3) -> distances (n,).
+    caption : callable or None
+        list of videos, uint8 (T, H, W, 3) -> list of str; None where the profile has no captioner.
 
     """
 
@@ -62,6 +64,7 @@ class Models:
     clip_images: Callable[[list[np.ndarray]], np.ndarray]
     clip_texts: Callable[[list[str]], np.ndarray]
     lpips: Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
+    caption: Callable[[list[np.ndarray]], list[str]] | None
 
 
 def load(profile: Profile, folder: Path | None = None) -> Models:
@@ -121,6 +124,7 @@ def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch:
         clip_images=clip_images,
         clip_texts=clip_texts,
         lpips=_when_used(lambda: encoders.load_lpips(profile.lpips, device, frame_batch)),
+        caption=profile.captioner and captioners.load(profile.captioner, device, batch_size),
     )
 
 

@@ -15,6 +15,7 @@ from squbed_utils._files import ROOT, path_of, sha256_of
 from squbed_utils._schema import build, known, least, suggestion
 from squbed_utils.roles import (
     S3D,
+    CaptionModel,
     Clip,
     Dataset,
     Estimates,
@@ -33,11 +34,11 @@ VERSIONED = ("numpy", "torch", "diffusers", "transformers", "sentence-transforme
 VERSIONED += ("open_clip_torch", "av")
 """Libraries whose versions an archive records."""
 
-ROLES = ("video_model", "refiner", "text_encoder", "video_encoder", "clip", "lpips")
-"""The models of a run."""
+MEASURING = ("text_encoder", "video_encoder", "clip", "lpips", "captioner")
+"""The roles that embed, score and caption videos."""
 
-MEASURING = ("text_encoder", "video_encoder", "clip", "lpips")
-"""The roles that embed and score videos."""
+ROLES = ("video_model", "refiner", *MEASURING)
+"""The models of a run; the captioner alone may be absent."""
 
 NOT_SAMPLED = ("estimator", "pca", "estimates", "versions")
 NOT_SAMPLED += tuple(f"video_model.{key}" for key in ("price", "budget", "timeout", "poll"))
@@ -58,6 +59,8 @@ class Profile:
         Latent prompts a task (at least 3) and videos a latent prompt (at least 2).
     video_model, refiner, text_encoder, video_encoder, clip, lpips
         The models; paths are relative to the repository.
+    captioner : CaptionModel or None
+        Says what each video shows, for the estimator PUNC, which is left out without it.
     batch_size : int
         Videos made and embedded at once. Part of the result to the last bit, so it is fixed, and
         the last batch is padded.
@@ -85,6 +88,7 @@ class Profile:
     clip: Clip
     lpips: Lpips
     batch_size: int = least(1)
+    captioner: CaptionModel | None = None
     estimates: Estimates = Estimates()
     seed: int = least(0, default=0)
     estimator: str = "squbed"

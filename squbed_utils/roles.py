@@ -278,6 +278,31 @@ class Lpips:
 
 
 @dataclass(frozen=True)
+class Captioner:
+    """A model of transformers that says what pictures show, for the estimator PUNC.
+
+    A chat model (LLaVA, Qwen-VL, SmolVLM) sees `frames` frames, evenly spaced, and is asked the
+    `instruction`; one without a chat template (BLIP, GIT) sees the middle frame.
+    """
+
+    path: str
+    kind: str = known("transformers", default="transformers")
+    frames: int = least(1, default=8)
+    instruction: str = "These are frames of one video. Describe the video in one sentence."
+    max_new_tokens: int = least(1, default=64)
+    dtype: str = known("float32", "bfloat16", "float16", default="float32")
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """The shapes world's recogniser, which names attributes; the grammar makes them a caption."""
+
+    path: str
+    kind: str = known("world")
+
+
+@dataclass(frozen=True)
 class Estimates:
     """What one video takes, by figures measured elsewhere; `source` says by whom and on what."""
 
@@ -296,3 +321,4 @@ Dataset = World | Panda70M | VidGen1M
 VideoModel = Diffusers | Command | Veo
 Refiner = CausalLM | Chat | OpenAI
 VideoEncoder = TransformersVideoEncoder | S3D
+CaptionModel = Captioner | Recogniser

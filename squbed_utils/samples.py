@@ -77,19 +77,20 @@ SHARD = pa.schema(
         *((name, pa.float64()) for name in LABELS),
         ("clip_embedding", pa.list_(pa.float32())),
         ("clip_reference_embedding", pa.list_(pa.float32())),
+        ("caption", pa.string()),
         ("status", pa.string()),
         ("error", pa.string()),
     ]
 )
 """Columns of a shard; embeddings and accuracies are null where the video failed, all but CLIP of
 the video and to the prompt where there is no reference, prompt and text embedding where the latent
-prompt is not known, and the seed where the video was made elsewhere. CLIP embeddings are means over
-the aligned frames, each of unit length."""
+prompt is not known, the seed where the video was made elsewhere, and the caption where the profile
+has no captioner. CLIP embeddings are means over the aligned frames, each of unit length."""
 
 LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
 EMBEDDED = ["latent", "text_embedding", "embedding", "status"]
 VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
-VIDEO_COLUMNS += ["status", "error"]
+VIDEO_COLUMNS += ["caption", "status", "error"]
 
 
 def open_archive(folder: Path | str) -> "Archive":
@@ -216,8 +217,9 @@ class Archive:
         """Return a row a video, failures included.
 
         Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
-        ssim, psnr, lpips, clip_reference, clip_prompt, status ("ok" or "failed"), error. A failed
-        video's embedding is None and its accuracies are missing.
+        ssim, psnr, lpips, clip_reference, clip_prompt, caption, status ("ok" or "failed"), error. A
+        failed video's embedding is None and its accuracies are missing; without a captioner, so are
+        captions.
         """
         return self._rows[VIDEO_COLUMNS].copy()
 

@@ -61,8 +61,9 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
     for name, control in CONTROLS.items():
         if control.reads_videos and not read_videos:
             continue
-        values = control.function(archive)
-        rows += [(name, control.component, t, values[t]) for t in whole if t in values]
+        for component, function in control.functions.items():
+            values = function(archive)
+            rows += [(name, component, t, values[t]) for t in whole if t in values]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

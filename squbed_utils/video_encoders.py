@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoVideoPro
 
 from squbed_utils import roles
 from squbed_utils._s3d import S3DG, TEXT_PART
-from squbed_utils._weights import load_into, read_weights
+from squbed_utils._weights import load_into, read_weights, refuse_incomplete
 from squbed_utils.locate import locate, locate_file
 
 Encode = Callable[[list[np.ndarray]], np.ndarray]
@@ -60,11 +60,7 @@ def _load_transformers(settings: roles.TransformersVideoEncoder, device: str) ->
     model, report = AutoModel.from_pretrained(
         folder, local_files_only=True, use_safetensors=True, output_loading_info=True
     )
-    if report["missing_keys"]:
-        raise ValueError(
-            f"the video_encoder in {folder} lacks {len(report['missing_keys'])} of its weights, "
-            f"such as {sorted(report['missing_keys'])[0]!r}; get the checkpoint again"
-        )
+    refuse_incomplete(report, "video_encoder", folder)
     model = model.to(device).eval()
 
     @torch.inference_mode()

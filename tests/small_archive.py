@@ -15,8 +15,8 @@ def make(folder: Path, prompts: dict[str, str], *, n: int = 3, m: int = 3, **cha
     """Write a finished archive of the tasks in `prompts`.
 
     `changes` may hold `frames(task, latent, sample)`, `clip(task, latent, sample)`, `embedded`, the
-    CLIP embeddings of each such triple's video and reference, `failed`, a set of triples, and
-    `text=False` for latent prompts that are not known.
+    CLIP embeddings of each such triple's video and reference, `caption(task, latent, sample)`,
+    `failed`, a set of triples, and `text=False` for latent prompts that are not known.
     """
     archive = Archive(folder)
     tasks = [
@@ -54,5 +54,7 @@ def _row(archive: Archive, place: tuple[str, int, int], rng, changes: dict) -> d
     if "embedded" in changes:
         names = ("clip_embedding", "clip_reference_embedding")
         row |= dict(zip(names, map(list, changes["embedded"][place]), strict=True))
+    if "caption" in changes:
+        row |= {"caption": changes["caption"](*place)}
     scores = {"clip_prompt": clip, "lpips": None if clip is None else 1 - clip}
     return row | {"embedding": embedding, "status": "ok"} | scores

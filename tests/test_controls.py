@@ -3,8 +3,19 @@
 import numpy as np
 import pytest
 import small_archive
+from hypothesis import given
+from hypothesis import strategies as st
 
-from squbed_utils.controls import CONTROLS, alignment, motion, prompt_length, random_number
+from squbed_utils.controls import (
+    CONTROLS,
+    alignment,
+    motion,
+    prompt_length,
+    punc_aleatoric,
+    punc_epistemic,
+    random_number,
+    word_overlap,
+)
 
 PROMPTS = {"a": "a dog", "b": "a red ball that  rolls", "c": "two cats asleep"}
 STEP = {"a": 3, "b": 0, "c": 40}
@@ -95,7 +106,56 @@ class TestAlignment:
         assert alignment(archive).to_dict() == {"a": -0.5, "c": -0.5}
 
 
+class TestPunc:
+    CAPTIONS = ("a dog", "A red ball", "a red red dog sleeps", "")
+
+    def make(self, folder, **changes):
+        def caption(task, latent, sample):
+            return self.CAPTIONS[latent]
+
+        return small_archive.make(folder, PROMPTS, n=4, m=2, caption=caption, **changes)
+
+    def test_by_hand(self, tmp_path):
+        archive = self.make(tmp_path)
+        aleatoric, epistemic = punc_aleatoric(archive), punc_epistemic(archive)
+        assert aleatoric["a"] == pytest.approx(1 - (1 + 1 / 3 + 2 / 5 + 0) / 4)
+        assert epistemic["a"] == pytest.approx(1 - (1 + 1 / 2 + 1 + 0) / 4)
+        assert aleatoric["b"] == pytest.approx(1 - (1 / 2 + 1 + 2 / 5 + 0) / 4)
+        assert epistemic["b"] == pytest.approx(1 - (1 / 5 + 3 / 5 + 2 / 5 + 0) / 4)
+        assert aleatoric["c"] == epistemic["c"] == 1
+
+    def test_videos_that_failed_have_no_say(self, tmp_path):
+        failed = {("a", latent, k) for latent in (1, 2, 3) for k in range(2)}
+        archive = self.make(tmp_path, failed=failed)
+        assert punc_aleatoric(archive)["a"] == punc_epistemic(archive)["a"] == 0
+
+    def test_a_task_that_lacks_a_caption_is_left_out(self, tmp_path):
+        def caption(task, latent, sample):
+            return None if (task, latent, sample) == ("b", 2, 1) else "a dog"
+
+        archive = small_archive.make(tmp_path, PROMPTS, caption=caption)
+        assert list(punc_aleatoric(archive).index) == list(punc_epistemic(archive).index)
+        assert list(punc_aleatoric(archive).index) == ["a", "c"]
+
+    def test_without_a_captioner_there_is_none(self, tmp_path):
+        assert punc_aleatoric(small_archive.make(tmp_path, PROMPTS)).empty
+
+
+@given(text=st.text("ab c", max_size=12), reference=st.text("ab c", max_size=12))
+def test_precision_one_way_is_recall_the_other(text, reference):
+    found, back = word_overlap(text, reference), word_overlap(reference, text)
+    assert (found["precision"], found["recall"]) == (back["recall"], back["precision"])
+    left, shared = reference.split(), 0  # one by one
+    for word in text.split():
+        if word in left:
+            left.remove(word)
+            shared += 1
+    assert found["precision"] * len(text.split()) == pytest.approx(shared)
+    assert found["recall"] * len(reference.split()) == pytest.approx(shared)
+
+
 def test_each_control_says_what_it_is():
-    assert {c.component for c in CONTROLS.values()} == {"aleatoric", "epistemic", "total"}
+    components = {component for c in CONTROLS.values() for component in c.functions}
+    assert components == {"aleatoric", "epistemic", "total"}
     assert all(c.label and c.unit and c.source for c in CONTROLS.values())
     assert [name for name, c in CONTROLS.items() if c.reads_videos] == ["motion"]

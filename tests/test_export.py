@@ -247,6 +247,7 @@ def test_an_archive_of_the_first_version_stays_readable():
     table = summarize(archive)
     for column in ("aleatoric", "epistemic", "total", "total_low", "ssim", "clip_reference"):
         np.testing.assert_allclose(table[column], expected[column], rtol=1e-9)
+    assert archive.videos().caption.isna().all()
     assert clip_means(archive) is None and reference_similarity(archive, expected["tasks"]) is None
     video = archive.videos().iloc[0]
     assert video.status == OK

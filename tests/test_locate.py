@@ -96,7 +96,7 @@ def test_what_a_refiner_reads_is_recorded(tiny_profile, tmp_path):
         (roles.CausalLM(chat), {"refiner"}),
     ):
         found = profiles.resolve(dataclasses.replace(profile, refiner=refiner))["checkpoints"]
-        others = {"dataset", "video_model", "text_encoder", "video_encoder", "clip", "lpips"}
+        others = {"dataset", *profiles.ROLES} - {"refiner"}
         assert found.keys() - others == expected
 
 

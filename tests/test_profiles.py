@@ -152,6 +152,17 @@ def test_resolve_records_hashes_versions_and_the_device(tiny_profile):
     assert yaml.safe_load(yaml.safe_dump(resolved)) == resolved
 
 
+def test_the_captioner_may_be_absent_or_a_language_model(write):
+    assert load(write(captioner=None)).captioner is None
+    settings = {"kind": "transformers", "path": "some/model", "frames": 4}
+    assert load(write(captioner=settings)).captioner == roles.Captioner("some/model", frames=4)
+
+
+def test_an_unknown_captioner(write):
+    with pytest.raises(ValueError, match=r"captioner: kind is 'worlds' \(did you mean 'world'\?\)"):
+        load(write(captioner={"kind": "worlds", "path": "x"}))
+
+
 def test_a_changed_weight_changes_the_hash(tiny_profile, tmp_path):
     profile = load(tiny_profile)
     folder = shutil.copytree(profiles.path_of(profile.clip.path), tmp_path / "clip")

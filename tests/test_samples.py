@@ -6,9 +6,11 @@ import pytest
 import tiny
 import yaml
 
-from squbed_utils import samples, video
+from squbed_utils import captioners, samples, video
 from squbed_utils.accuracy import LABELS
+from squbed_utils.profiles import load
 from squbed_utils.samples import Archive, open_archive
+from squbed_utils.world import scenes
 
 
 @pytest.fixture
@@ -28,9 +30,17 @@ def test_tables(archive):
     assert list(latents) == ["task", "latent", "prompt", "embedding", "rejected"]
     assert len(latents) == 4 * tiny.N and len(videos) == 4 * tiny.N * tiny.M
     assert list(videos)[:6] == ["task", "latent", "sample", "seed", "path", "embedding"]
-    assert list(videos)[6:] == [*LABELS, "status", "error"]
+    assert list(videos)[6:] == [*LABELS, "caption", "status", "error"]
     assert videos[list(LABELS)].notna().all(axis=None) and (videos.status == "ok").all()
     assert not videos.duplicated(["task", "latent", "sample"]).any() and videos.seed.is_unique
+
+
+def test_captions_are_those_of_the_stored_videos(archive, tiny_profile):
+    profile, videos = load(tiny_profile), archive.videos()
+    frames = [archive.read_video(path) for path in videos.path]
+    caption = captioners.load(profile.captioner, "cpu", profile.batch_size)
+    assert caption(frames) == list(videos.caption)
+    assert all(scenes.parse(text) for text in videos.caption)
 
 
 def test_the_truth_stands_apart(archive):

@@ -12,6 +12,7 @@ from squbed_utils import _unit, cli, manifest, models, panels, video
 from squbed_utils._files import ROOT
 from squbed_utils.accuracy import LABELS
 from squbed_utils.collect import collect
+from squbed_utils.profiles import MEASURING
 from squbed_utils.samples import Archive, open_archive
 from squbed_utils.score import score
 from squbed_utils.summary import NO_INTERVAL, NO_LATENT_PROMPTS, as_text, summarize
@@ -123,7 +124,7 @@ def test_with_latent_prompts_all_is_there(complete):
 
 
 def test_the_profile_that_is_recorded_is_what_bears_on_the_numbers(scored):
-    assert set(scored.profile["checkpoints"]) == {"text_encoder", "video_encoder", "clip", "lpips"}
+    assert set(scored.profile["checkpoints"]) == set(MEASURING)
     assert not {"video_model", "refiner", "dataset", "n", "m"} & set(scored.profile)
 
 

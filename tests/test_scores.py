@@ -21,7 +21,8 @@ def components(table, estimator):
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    return small_archive.make(tmp_path_factory.mktemp("small"), PROMPTS, frames=flashing)
+    given = {"frames": flashing, "caption": lambda *place: f"a dog {place[2]}"}
+    return small_archive.make(tmp_path_factory.mktemp("small"), PROMPTS, **given)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,7 @@ class TestRows:
         assert components(table, "motion") == ["epistemic"]
         assert components(table, "random") == ["total"]
         assert components(table, "alignment") == ["total"]
+        assert components(table, "punc") == ["aleatoric", "epistemic"]
 
     @pytest.mark.parametrize("name", ESTIMATORS)
     def test_values_are_those_of_estimate(self, archive, table, name):
@@ -74,7 +76,7 @@ class TestMissing:
         of_estimators = found[found.estimator.isin(ESTIMATORS)]
         assert set(of_estimators.component) == {"epistemic"}
         assert set(ESTIMATORS) - set(of_estimators.estimator) == {"conditional_vendi"}
-        assert set(found.estimator) - set(ESTIMATORS) == set(CONTROLS) - {"motion"}
+        assert set(found.estimator) - set(ESTIMATORS) == set(CONTROLS) - {"motion", "punc"}
 
     def test_unequal_counts_are_made_equal_where_it_matters(self, tmp_path):
         whole = small_archive.make(tmp_path / "whole", PROMPTS, n=4, m=4)

@@ -50,6 +50,11 @@ class TestDocument:
         assert found.max().max() <= 6
         assert found[1:].min().min() >= 4
 
+    def test_reference_band(self):
+        found = numbers(read_table("reference_band"), ["references", "accuracies"])
+        assert found.references.between(4, 6).all()
+        assert (found.accuracies > 2 * found.references).all()
+
     def test_risk_control(self):
         table = read_table("risk_control")
         marginal = table[table.guarantee == "marginal"]
@@ -94,6 +99,11 @@ class TestSimulations:
     def test_null_band(self, simulate):
         found = numbers(simulate["null_band"](400, 500), ["continuous", "ties"])
         assert found[1:].to_numpy().mean() == pytest.approx(5, abs=1.5)
+
+    def test_reference_band(self, simulate):
+        found = numbers(simulate["reference_band"](100, 300), ["references", "accuracies"])
+        assert found.references.mean() == pytest.approx(5, abs=3)
+        assert (found.accuracies > 2 * found.references).all()
 
     def test_risk_control(self, simulate):
         table = simulate["risk_control"](500)

@@ -28,6 +28,7 @@ BUILDERS = {
     "video_encoder": encoders.train_video_encoder,
     "clip": encoders.train_clip,
     "lpips": encoders.train_lpips_backbone,
+    "captioner": encoders.train_recogniser,
 }
 
 
@@ -57,6 +58,7 @@ def write_profile(world: Path, path: Path, **changes: object) -> Path:
     }
     others = ("text_encoder", "video_encoder", "clip", "lpips")
     settings |= {role: {"path": str(world / role)} for role in others}
+    settings["captioner"] = {"kind": "world", "path": str(world / "captioner")}
     path.write_text(yaml.safe_dump(settings | changes))
     return path
 

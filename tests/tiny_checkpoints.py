@@ -8,9 +8,20 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertTokenizerFast,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipImageProcessor,
+    BlipProcessor,
     CLIPImageProcessor,
+    CLIPVisionConfig,
+    GitConfig,
+    GitForCausalLM,
+    GitProcessor,
     LlamaConfig,
     LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
     PreTrainedTokenizerFast,
     VideoMAEConfig,
     VideoMAEImageProcessor,
@@ -132,3 +143,75 @@ FAMILIES = {
     "videoprism": _videoprism,
     "videoprism_vision_model": _videoprism_vision,
 }
+
+
+PICTURES = {"image_size": 32, "patch_size": 16, **SMALL}
+CROP = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+VARIED = {"initializer_range": 1.0}
+"""Weights so wide that what an untrained model says depends on what it sees."""
+
+
+def captioner(kind: str, folder: Path) -> Path:
+    """Save a model that makes text of pictures of 32 pixels a side."""
+    torch.manual_seed(0)
+    folder.mkdir()
+    model, processor = CAPTIONERS[kind](folder)
+    model.generation_config.eos_token_id = None  # it says as much as it may
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _bert_tokenizer(folder):
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    ids = {"vocab_size": len(words), "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+    return BertTokenizerFast(str(folder / "vocab.txt")), ids | {"max_position_embeddings": 32}
+
+
+def _blip(folder):
+    tokenizer, ids = _bert_tokenizer(folder)
+    text = {**SMALL, **ids, **VARIED, "encoder_hidden_size": 16, "sep_token_id": 3}
+    config = BlipConfig(text_config=text, vision_config={**PICTURES, **VARIED}, projection_dim=16)
+    pictures = BlipImageProcessor(size={"height": 32, "width": 32})
+    return BlipForConditionalGeneration(config), BlipProcessor(pictures, tokenizer)
+
+
+def _git(folder):
+    tokenizer, ids = _bert_tokenizer(folder)
+    config = GitConfig(vision_config={**PICTURES, **VARIED}, **SMALL, **ids, **VARIED)
+    return GitForCausalLM(config), GitProcessor(CLIPImageProcessor(**CROP), tokenizer)
+
+
+def _llava(folder):
+    words = ["<pad>", "<unk>", "</s>", "<image>", *WORDS]
+    tokenizer = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = {"pad_token": "<pad>", "unk_token": "<unk>", "eos_token": "</s>"}
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, additional_special_tokens=["<image>"], **special
+    )
+    text = LlamaConfig(vocab_size=len(words), num_key_value_heads=2, **SMALL, **VARIED)
+    text.eos_token_id, text.bos_token_id, text.pad_token_id = 2, None, 0
+    vision = CLIPVisionConfig(**PICTURES, **VARIED)
+    parts = {"vision_config": vision, "text_config": text}
+    config = LlavaConfig(**parts, image_token_index=3, vision_feature_layer=-1, **VARIED)
+    processor = LlavaProcessor(
+        CLIPImageProcessor(**CROP),
+        fast,
+        patch_size=16,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        image_token="<image>",
+        chat_template=LOOKING,
+    )
+    return LlavaForConditionalGeneration(config), processor
+
+
+LOOKING = "{% for m in messages %}{% for part in m['content'] %}"
+LOOKING += "{{ '<image>' if part['type'] == 'image' else part['text'] }} "
+LOOKING += "{% endfor %}{% endfor %}assistant :"
+
+CAPTIONERS = {"blip": _blip, "git": _git, "llava": _llava}

@@ -174,7 +174,7 @@ def recognise(model: ResNetForImageClassification, videos: np.ndarray) -> list[d
         uint8, shape (batch, 9, 32, 32, 3).
     """
     frames = torch.from_numpy(np.asarray(videos)).permute(0, 1, 4, 2, 3).flatten(1, 2)
-    logits = model(frames.float() / 127.5 - 1).logits
+    logits = model(frames.to(model.device).float() / 127.5 - 1).logits
     parts = logits.split([len(values) for values in ATTRIBUTES.values()], dim=1)
     chosen = [part.argmax(1).tolist() for part in parts]
     return [
