@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from squbed_utils import samples, scores
+from squbed_utils import layout, samples, scores
 from squbed_utils.accuracy import LABELS
 from squbed_utils.export import export
 from squbed_utils.loading import load
@@ -43,7 +43,7 @@ def make(folder: Path, tasks: int, n: int, m: int) -> Archive:
     content = archive.inside("videos/clip.mp4").read_bytes()
     archive.inside("videos/clip.mp4").unlink()
     for task in chosen:
-        paths = [samples.video_path(task.id, *divmod(k, m)) for k in range(n * m)]
+        paths = [layout.video_path(task.id, *divmod(k, m)) for k in range(n * m)]
         for path in [task.reference, *paths]:
             archive.inside(path).parent.mkdir(parents=True, exist_ok=True)
             archive.inside(path).write_bytes(content)
@@ -58,11 +58,11 @@ def _rows(
 ) -> list[dict]:
     text, *videos = (_unit(rng, width) for width in (TEXT, *[VIDEO] * m))
     shared = {"task": task, "latent": latent, "prompt": PROMPT, "rejected": []}
-    shared |= {"text_embedding": text, "status": samples.OK, "error": None}
+    shared |= {"text_embedding": text, "status": layout.OK, "error": None}
     shared |= {"clip_reference_embedding": reference}
     return [
         shared
-        | {"sample": k, "seed": k, "path": samples.video_path(task, latent, k), "embedding": video}
+        | {"sample": k, "seed": k, "path": layout.video_path(task, latent, k), "embedding": video}
         | dict.fromkeys(LABELS, rng.random())
         | {"clip_embedding": _unit(rng, CLIP)}
         for k, video in enumerate(videos)

@@ -6,8 +6,9 @@ from pathlib import PurePath
 import pandas as pd
 import yaml
 
+from squbed_utils.layout import FAILED
 from squbed_utils.profiles import ROLES
-from squbed_utils.samples import FAILED, Archive
+from squbed_utils.samples import Archive
 
 UNITS = {
     "ssim": "structural similarity to the reference, mean over frames, -1 to 1",

@@ -21,7 +21,7 @@ def check(options: Namespace) -> None:
 def collect(options: Namespace) -> None:
     from squbed_utils._executors import Executor
     from squbed_utils.collect import collect
-    from squbed_utils.samples import FAILED
+    from squbed_utils.layout import FAILED
 
     slurm = _from_yaml(options.slurm)
     archive = collect(
@@ -87,7 +87,7 @@ def _agreed(question: str) -> bool:
 
 
 def score(options: Namespace) -> None:
-    from squbed_utils.samples import FAILED
+    from squbed_utils.layout import FAILED
     from squbed_utils.score import score
 
     archive = score(

@@ -7,10 +7,11 @@ import numpy as np
 
 from squbed_utils import prompts, video
 from squbed_utils.accuracy import mean_cosine, psnr, ssim
+from squbed_utils.layout import FAILED, OK, reference_path, video_path
 from squbed_utils.models import Models
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Diffusers
-from squbed_utils.samples import FAILED, OK, Archive, reference_path, video_path
+from squbed_utils.samples import Archive
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Task
 from squbed_utils.video import Video

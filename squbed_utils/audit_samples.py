@@ -10,7 +10,8 @@ from squbed_utils._registry import evaluate, lookup
 from squbed_utils.accuracy import HIGHER_IS_BETTER
 from squbed_utils.audit_lines import DOES_NOT, FEWEST_TASKS, HOLDS, UNKNOWN, P, line, main_term
 from squbed_utils.estimators import LEAST_LATENTS
-from squbed_utils.samples import OK, Archive
+from squbed_utils.layout import OK
+from squbed_utils.samples import Archive
 from squbed_utils.summary import LEAST_VIDEOS, TERMS, Embeddings, clip_means, summarize
 
 AGREES = 0.8

@@ -1,22 +1,16 @@
 """A dry run: what a profile needs, what of it is here, and what its run would cost."""
 
-import importlib.util
-import math
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from squbed_utils import _command, _instructions, _spending, datasets, profiles
-from squbed_utils._files import path_of, sha256_of
-from squbed_utils.families import FAMILIES, VEO_KEYS
-from squbed_utils.locate import HUB_ID, MARKERS, locate_file
+from squbed_utils import _check_files, _spending, datasets, profiles
+from squbed_utils._check_files import MISSING, OK, UNKNOWN, Finding, as_bytes
+from squbed_utils._files import path_of
+from squbed_utils.families import VEO_KEYS
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import S3D, Command, Diffusers, OpenAI, Veo, World
-
-OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
+from squbed_utils.roles import Diffusers, OpenAI, Veo
 
 RAW_SHARE = 0.4
 """Size of a lossless video against its raw pixels, above all that was measured (docs/scale.md): of
@@ -25,29 +19,7 @@ six real clips 0.02 to 0.26, of the shapes world 0.37."""
 SCORING_SHARE = 6
 """Memory to decode, align and score a video against its raw pixels, measured."""
 
-WEIGHTS = "*.safetensors"
-
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-PATHS = ("path", "videos", "image_model", "nli_model", "instructions")
-"""Settings that are paths or hub ids."""
-
-
-class Finding(NamedTuple):
-    """One thing that was looked at.
-
-    Attributes
-    ----------
-    what : str
-    state : str
-        ``ok``, ``missing`` or ``unknown``.
-    detail : str
-
-    """
-
-    what: str
-    state: str
-    detail: str
 
 
 def check(profile: str | Path | Profile) -> list[Finding]:
@@ -68,7 +40,8 @@ def check(profile: str | Path | Profile) -> list[Finding]:
         As ``profiles.load``.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    parts = (_samples, _captions, _packages, _keys, _files, _program, _instructions_read, _device)
+    parts = (_samples, _check_files.captions, _check_files.packages, _keys, _check_files.files)
+    parts += (_check_files.program, _check_files.instructions, _device)
     parts += (_memory, _ram, _disk, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
 
@@ -94,32 +67,6 @@ def _videos(profile: Profile) -> int:
     return (_tasks(profile) or 0) * profile.n * profile.m
 
 
-def _captions(profile: Profile) -> Iterator[Finding]:
-    dataset = profile.dataset
-    if isinstance(dataset, World):
-        return
-    if not (path_of(dataset.path).exists() and path_of(dataset.videos).exists()):
-        return  # which `_files` says
-    try:
-        there = datasets.available(dataset)
-    except (FileNotFoundError, ValueError) as error:
-        yield Finding("captions", MISSING, str(error))
-        return
-    if there < dataset.tasks:
-        detail = f"{there} have a clip, dataset.tasks is {dataset.tasks}; get clips, or lower it"
-        yield Finding("captions", MISSING, detail)
-    else:
-        yield Finding("captions", OK, f"at least {there} have a clip")
-
-
-def _packages(profile: Profile) -> Iterator[Finding]:
-    model = profile.video_model
-    if isinstance(model, Diffusers) and FAMILIES[model.family].guardrail and model.guardrail:
-        there = importlib.util.find_spec("cosmos_guardrail") is not None
-        detail = "installed" if there else "pip install cosmos_guardrail, or set guardrail: false"
-        yield Finding("package cosmos_guardrail", OK if there else MISSING, detail)
-
-
 def _keys(profile: Profile) -> Iterator[Finding]:
     wanted = [(profile.refiner.key,)] if isinstance(profile.refiner, OpenAI) else []
     wanted += [VEO_KEYS] if isinstance(profile.video_model, Veo) else []
@@ -127,89 +74,6 @@ def _keys(profile: Profile) -> Iterator[Finding]:
         there = any(os.environ.get(name) for name in names)
         detail = "set" if there else "not set; export it in the shell that starts the run"
         yield Finding(f"key {' or '.join(names)}", OK if there else MISSING, detail)
-
-
-def _files(profile: Profile) -> Iterator[Finding]:
-    for role in ("dataset", *profiles.ROLES):
-        settings = getattr(profile, role)
-        for name in PATHS:
-            if getattr(settings, name, None):
-                marker = _marker(settings, role, name)
-                revision = getattr(settings, "revision", None) if name == "path" else None
-                yield _file(f"{role}.{name}", getattr(settings, name), marker, revision)
-        if isinstance(settings, S3D):
-            yield _hash(f"{role}.sha256", role, settings)
-
-
-def _hash(what: str, role: str, settings: S3D) -> Finding:
-    stated, file = settings.sha256, path_of(settings.path)
-    if stated is not None and not re.fullmatch("[0-9a-fA-F]{64}", stated):
-        detail = f"{stated!r} is no sha256, 64 hexadecimal digits; correct it, or leave it out"
-        return Finding(what, MISSING, detail)
-    if not file.is_file():
-        detail = "not stated" if stated is None else "compared when the file is there"
-        return Finding(what, UNKNOWN, detail)
-    if stated is None:
-        detail = f"not stated; found {sha256_of(file)}, which the archive will record"
-        return Finding(what, UNKNOWN, detail)
-    try:
-        locate_file(settings.path, role, settings.kind, sha256=stated)
-    except ValueError as error:
-        return Finding(what, MISSING, str(error))
-    return Finding(what, OK, "the file's")
-
-
-def _program(profile: Profile) -> Iterator[Finding]:
-    model = profile.video_model
-    if not isinstance(model, Command):
-        return
-    program, *words = model.command
-    there = _command.find_program(model) is not None
-    detail = "found" if there else "neither on the PATH nor in video_model.path"
-    yield Finding(f"program {program}", OK if there else MISSING, detail)
-    for script in (word for word in words if word.endswith(".py") and "{" not in word):
-        there = (path_of(model.path) / script).is_file()
-        detail = "found" if there else f"not in {path_of(model.path)}; install it or correct it"
-        yield Finding(f"script {script}", OK if there else MISSING, detail)
-
-
-def _instructions_read(profile: Profile) -> Iterator[Finding]:
-    folder = getattr(profile.refiner, "instructions", None)
-    if folder and path_of(folder).is_dir():
-        try:
-            _instructions.read(folder)
-        except (FileNotFoundError, ValueError) as error:
-            yield Finding("instructions", MISSING, str(error))
-
-
-def _marker(settings: object, role: str, name: str) -> str | None:
-    """Return what a model's folder must hold; None for a path that is no hub model's."""
-    if name in MARKERS:
-        return MARKERS[name]
-    alone = isinstance(settings, S3D | Command) or getattr(settings, "kind", None) == "alex"
-    return MARKERS[role] if name == "path" and role != "dataset" and not alone else None
-
-
-def _file(what: str, path: str, marker: str | None, revision: str | None) -> Finding:
-    there = path_of(path)
-    if there.exists():
-        if marker and not (there / marker).is_file():
-            return Finding(what, MISSING, f"{there} has no {marker}; correct {what}")
-        if marker and (damage := _damage(there)):
-            return Finding(what, MISSING, damage)
-        return Finding(what, OK, f"{path} ({_bytes(_size(there))})")
-    if marker is None or not HUB_ID.fullmatch(path):
-        return Finding(what, MISSING, f"nothing at {there}; put it there, or correct {what}")
-    from huggingface_hub import try_to_load_from_cache
-
-    if isinstance(try_to_load_from_cache(path, marker, revision=revision), str):
-        return Finding(what, OK, f"{path}, fetched from the hub before")
-    return Finding(what, UNKNOWN, f"{path} will be fetched from the hub by the first run")
-
-
-def _size(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _device(profile: Profile) -> Iterator[Finding]:
@@ -228,10 +92,10 @@ def _memory(profile: Profile) -> Iterator[Finding]:
     if need is None:
         yield Finding("GPU memory", UNKNOWN, how)
     elif there is None:
-        yield Finding("GPU memory", UNKNOWN, f"{_bytes(need)} wanted ({how}); no GPU here")
+        yield Finding("GPU memory", UNKNOWN, f"{as_bytes(need)} wanted ({how}); no GPU here")
     else:
         state = OK if need <= there else MISSING
-        yield Finding("GPU memory", state, f"{_bytes(need)} of {_bytes(there)} here ({how})")
+        yield Finding("GPU memory", state, f"{as_bytes(need)} of {as_bytes(there)} here ({how})")
 
 
 def _memory_needed(profile: Profile) -> tuple[float | None, str]:
@@ -240,32 +104,12 @@ def _memory_needed(profile: Profile) -> tuple[float | None, str]:
     if known.gpu_memory is not None:
         return known.gpu_memory * 1e9, known.source
     folder = path_of(model.path)
-    if not folder.is_dir() or _damage(folder):
+    if not folder.is_dir() or _check_files.damage(folder):
         return None, "no figure in the profile, and no whole weights here to count"
-    parts = [sum(map(_parameters, part.rglob(WEIGHTS))) for part in folder.iterdir()]
+    parts = [_check_files.parameters(part) for part in folder.iterdir()]
     whole = max(parts, default=0) if model.offload else sum(parts)
     kept = "its largest part" if model.offload else "its weights"
     return whole * BYTES[profile.dtype], f"{kept} in {profile.dtype}, activations not counted"
-
-
-def _damage(folder: Path) -> str | None:
-    """Name a folder's first safetensors file whose header cannot be read or does not fit it."""
-    from safetensors import SafetensorError
-
-    for path in sorted(folder.rglob(WEIGHTS)):
-        try:
-            _parameters(path)
-        except (SafetensorError, OSError) as error:
-            return f"{path} is damaged ({error}); put it there again"
-    return None
-
-
-def _parameters(path: Path) -> int:
-    """Count what a safetensors file holds, by its header."""
-    from safetensors import safe_open
-
-    with safe_open(path, "np") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
 
 
 def _memory_there() -> int | None:
@@ -278,8 +122,9 @@ def _memory_there() -> int | None:
 def _ram(profile: Profile) -> Iterator[Finding]:
     need = SCORING_SHARE * _pixels(profile) * profile.batch_size
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    detail = f"{_bytes(need)} a worker to score what it generates at once, {_bytes(there)} here; "
-    yield Finding("memory", OK if need <= there else MISSING, f"{detail}models not counted")
+    detail = f"{as_bytes(need)} a worker to score what it generates at once, "
+    detail += f"{as_bytes(there)} here; models not counted"
+    yield Finding("memory", OK if need <= there else MISSING, detail)
 
 
 def _pixels(profile: Profile) -> int:
@@ -292,7 +137,7 @@ def _disk(profile: Profile) -> Iterator[Finding]:
     need = RAW_SHARE * _pixels(profile) * _videos(profile)
     place = next(p for p in (profiles.SAMPLES, *profiles.SAMPLES.parents) if p.exists())
     free = shutil.disk_usage(place).free
-    detail = f"about {_bytes(need)} for the videos, lossless; {_bytes(free)} are free"
+    detail = f"about {as_bytes(need)} for the videos, lossless; {as_bytes(free)} are free"
     yield Finding("disk", OK if need <= free else MISSING, detail)
 
 
@@ -331,16 +176,3 @@ def _money_of_calls(refiner: OpenAI, calls: int) -> Finding:
     most = _spending.most_for_answers(refiner, calls)
     budget = "none" if refiner.budget is None else f"${refiner.budget:,.2f}"
     return Finding(what, OK, f"{detail}; answers at most ${most:,.2f}, budget {budget}")
-
-
-def _bytes(count: float) -> str:
-    """Write a number of bytes.
-
-    >>> _bytes(1234567)
-    '1.23 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

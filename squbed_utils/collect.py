@@ -19,9 +19,10 @@ from squbed_utils._executors import LOCAL, Executor
 from squbed_utils._filling import is_new, shared, warn_of_versions
 from squbed_utils._work import Job, Unit
 from squbed_utils.categories import Label
+from squbed_utils.layout import video_path
 from squbed_utils.profiles import NOT_SAMPLED, Profile
 from squbed_utils.roles import World
-from squbed_utils.samples import Archive, open_archive, video_path
+from squbed_utils.samples import Archive, open_archive
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Source, Task
 

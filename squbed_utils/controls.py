@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from squbed_utils.samples import OK, Archive
+from squbed_utils.layout import OK
+from squbed_utils.samples import Archive
 from squbed_utils.seeds import seed_of
 
 WORD = re.compile(r"\w+")

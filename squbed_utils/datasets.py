@@ -14,8 +14,9 @@ from squbed_utils import _clips, panda70m, tasks, vidgen1m
 from squbed_utils._clips import Caption, Unusable
 from squbed_utils._files import path_of, replacing
 from squbed_utils.categories import CATEGORIES, UNCLEAR, Label, fill_evenly, label_all
+from squbed_utils.layout import reference_path
 from squbed_utils.roles import Dataset, Panda70M, VidGen1M, World
-from squbed_utils.samples import Archive, reference_path
+from squbed_utils.samples import Archive
 from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import Source, Task
 

@@ -8,8 +8,9 @@ import pandas as pd
 from squbed_utils import vmf
 from squbed_utils.calibration import lowest
 from squbed_utils.figures_frames import SHOWN, Example
+from squbed_utils.layout import OK
 from squbed_utils.panels import kept_of
-from squbed_utils.samples import OK, Archive
+from squbed_utils.samples import Archive
 from squbed_utils.video import resize_area
 
 LONGEST_SIDE = 256

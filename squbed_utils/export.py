@@ -31,7 +31,8 @@ from tqdm import tqdm
 from squbed_utils import _card
 from squbed_utils._croissant import croissant
 from squbed_utils._files import PARTIAL, read_sums, sha256_of, write_sums
-from squbed_utils.samples import OK, SUMS, Archive, open_archive, reference_path
+from squbed_utils.layout import OK, SUMS, reference_path
+from squbed_utils.samples import Archive, open_archive
 from squbed_utils.summary import summarize
 
 FORMATS = HF, WEBDATASET = "hf", "webdataset"

@@ -17,8 +17,9 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from squbed_utils._files import parse_sums, read_sums, replacing, sha256_of
+from squbed_utils.layout import CHECKSUMS
 from squbed_utils.profiles import SAMPLES
-from squbed_utils.samples import CHECKSUMS, Archive
+from squbed_utils.samples import Archive
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 

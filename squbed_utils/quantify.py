@@ -16,8 +16,9 @@ from squbed_utils._files import replacing
 from squbed_utils._filling import held, is_new
 from squbed_utils.collect import fill
 from squbed_utils.estimators import ESTIMATORS, LEAST_LATENTS
+from squbed_utils.layout import FAILED, OK, QUANTIFIED
 from squbed_utils.profiles import Profile
-from squbed_utils.samples import FAILED, OK, QUANTIFIED, Archive, open_archive
+from squbed_utils.samples import Archive, open_archive
 from squbed_utils.summary import LEAST_VIDEOS, summarize, value_text
 from squbed_utils.tasks import Task
 from squbed_utils.world import scenes

@@ -1,27 +1,4 @@
-"""The samples archive: all that a run drew, embedded and scored, as plain files in one folder.
-
-::
-
-    profile.yaml                     what was run: settings, versions, checkpoint hashes
-    tasks.parquet                    a row a task
-    manifest.parquet                 where the videos come from, if they were made elsewhere
-    truth.parquet                    what is really uncertain, where that is known
-    labels.json                      caption -> category, where tasks are sampled from a dataset
-    dataset.json                     and how: counts, what was left out and why, each task's clip
-    references/<task>.mp4            the reference videos
-    shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
-    shards/<task>/<latent>.sha256    SHA-256 of it, its videos and its reference, as `sha256sum
-                                     --check` reads it in this folder
-    videos/<task>/<latent>_<sample>.mp4
-    spending.json                    what paid models have cost, if there are any
-    answers/<sha256>.json            what a model behind an API answered, by what it was asked
-
-An archive that ``score`` made of existing videos has a manifest, which says how many latent
-prompts and videos there are; in any other the profile's n and m do. One that ``quantify`` made
-holds one task without a reference. Every file is whole or absent, and none holds a date; equal
-runs give equal bytes. Only ``runs/``, the log of what was made when, and ``.claims/``, who makes
-what at this moment, are no part of the result.
-"""
+"""The samples archive: all that a run drew, embedded and scored, as plain files in one folder."""
 
 import json
 import os
@@ -39,54 +16,23 @@ import yaml
 from squbed_utils import video
 from squbed_utils._files import read_sums, replacing, sha256_of, write_sums
 from squbed_utils.accuracy import LABELS
-from squbed_utils.tasks import SAFE_ID, Task
+from squbed_utils.layout import (
+    CHECKSUMS,
+    OK,
+    QUANTIFIED,
+    SCHEMA,
+    SHARD,
+    SUMS,
+    read_table,
+    reference_path,
+    safe,
+    stored_error,
+    write_table,
+)
+from squbed_utils.tasks import Task
 from squbed_utils.video import Video
 
-OK, FAILED = "ok", "failed"
-
-SCHEMA = 2
-"""Version of this layout, in ``profile.yaml``; an archive without one is of version 1, which has no
-CLIP embeddings and is read like any other."""
-
-QUANTIFIED = "quantify"
-"""The dataset of a task that ``quantify`` was asked for."""
-
 SHARD_NAME = re.compile(r"[0-9]+\.parquet")
-CHECKSUMS = ".sha256"
-
-SUMS = "SHA256SUMS"
-"""In an archive that was exported: the sums of its files."""
-
-LONGEST_ERROR = 500
-"""Characters of a failed video's error that are stored."""
-
-FOLDERS = re.compile(r"""(?<![\w:/.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'"]+[/\\])+""")
-"""The folders of an absolute path within a text."""
-
-SHARD = pa.schema(
-    [
-        ("task", pa.string()),
-        ("latent", pa.int32()),
-        ("prompt", pa.string()),
-        ("rejected", pa.list_(pa.string())),
-        ("text_embedding", pa.list_(pa.float32())),
-        ("sample", pa.int32()),
-        ("seed", pa.int64()),
-        ("path", pa.string()),
-        ("embedding", pa.list_(pa.float32())),
-        *((name, pa.float64()) for name in LABELS),
-        ("clip_embedding", pa.list_(pa.float32())),
-        ("clip_reference_embedding", pa.list_(pa.float32())),
-        ("caption", pa.string()),
-        ("status", pa.string()),
-        ("error", pa.string()),
-    ]
-)
-"""Columns of a shard; embeddings and accuracies are null where the video failed, all but CLIP of
-the video and to the prompt where there is no reference, prompt and text embedding where the latent
-prompt is not known, the seed where the video was made elsewhere, and the caption where the profile
-has no captioner. CLIP embeddings are means over the aligned frames, each of unit length."""
-
 LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
 EMBEDDED = ["latent", "text_embedding", "embedding", "status"]
 VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
@@ -168,7 +114,7 @@ class Archive:
 
         And vagueness_rank (1 = least vague) where a manifest ranks the tasks.
         """
-        return _read(self.folder / "tasks.parquet").to_pandas()
+        return read_table(self.folder / "tasks.parquet").to_pandas()
 
     def truth(self) -> pd.DataFrame | None:
         """Return a row a task of what is really uncertain; None where it is not known.
@@ -176,7 +122,7 @@ class Archive:
         No estimator may see it.
         """
         path = self.folder / "truth.parquet"
-        return _read(path).to_pandas() if path.is_file() else None
+        return read_table(path).to_pandas() if path.is_file() else None
 
     def report(self) -> dict | None:
         """Return how tasks were sampled from their dataset; None where they were not sampled."""
@@ -191,7 +137,7 @@ class Archive:
     def manifest(self) -> pd.DataFrame | None:
         """Return where the videos come from, a row a video; None if they were generated here."""
         path = self.folder / "manifest.parquet"
-        return _read(path).to_pandas() if path.is_file() else None
+        return read_table(path).to_pandas() if path.is_file() else None
 
     @cached_property
     def units(self) -> dict[tuple[str, int], int]:
@@ -327,7 +273,7 @@ class Archive:
         ValueError
             If the shard is damaged.
         """
-        return _read(self.shard(task, latent), columns).to_pylist()
+        return read_table(self.shard(task, latent), columns).to_pylist()
 
     def errors(self, task: str, latent: int) -> list[str]:
         """Return the errors of a finished latent prompt's failed videos."""
@@ -339,7 +285,7 @@ class Archive:
 
         Errors are stored without the folders of this machine.
         """
-        rows = [row | {"error": _reason(row.get("error"))} for row in rows]
+        rows = [row | {"error": stored_error(row.get("error"))} for row in rows]
         shard = self.shard(task, latent)
         with replacing(shard) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), partial, compression="zstd")
@@ -379,10 +325,10 @@ class Archive:
         table = pa.Table.from_pylist(rows)
         ranked = any(t.vagueness_rank is not None for t in tasks)
         table = table if ranked else table.drop_columns("vagueness_rank")
-        _write(self.folder / "tasks.parquet", table)
+        write_table(self.folder / "tasks.parquet", table)
         if truth is not None:
             table = pa.Table.from_pandas(truth, preserve_index=False).replace_schema_metadata()
-            _write(self.folder / "truth.parquet", table)
+            write_table(self.folder / "truth.parquet", table)
 
     def write_report(self, report: dict) -> None:
         """Write how tasks were sampled from their dataset."""
@@ -393,7 +339,7 @@ class Archive:
     def write_manifest(self, manifest: pd.DataFrame) -> None:
         """Write where the videos come from."""
         table = pa.Table.from_pandas(manifest, preserve_index=False).replace_schema_metadata()
-        _write(self.folder / "manifest.parquet", table)
+        write_table(self.folder / "manifest.parquet", table)
 
     def write_profile(self, resolved: dict) -> None:
         """Write the resolved profile, which makes the folder an archive."""
@@ -418,7 +364,7 @@ class Archive:
     @cached_property
     def _rows(self) -> pd.DataFrame:
         """All shards, in the order of tasks, latent prompts and samples."""
-        shards = [_read(self.shard(task, latent)) for task, latent in self.units]
+        shards = [read_table(self.shard(task, latent)) for task, latent in self.units]
         empty = SHARD.empty_table()  # has all columns, which those of version 1 have not
         return pa.concat_tables([empty, *shards], promote_options="default").to_pandas()
 
@@ -434,44 +380,3 @@ def _begun_by(archive: Archive) -> str:
     sizes = " ".join(f"--{name} {archive.profile[name]}" for name in ("n", "m", "seed"))
     place = shlex.quote(str(archive.folder))
     return f"squbed quantify {shlex.quote(first.prompt)} {named} {sizes} --output {place}"
-
-
-def safe(task: str) -> str:
-    """Return a task id; refuse one that is not a plain file name."""
-    if not SAFE_ID.fullmatch(task):
-        raise ValueError(f"task id {task!r} cannot name a file; expected letters, digits, . _ -")
-    return task
-
-
-def reference_path(task: str) -> str:
-    """Return where a task's reference video lies within an archive."""
-    return f"references/{safe(task)}.mp4"
-
-
-def video_path(task: str, latent: int, sample: int) -> str:
-    """Return where a video lies within an archive."""
-    return f"videos/{safe(task)}/{latent:d}_{sample:d}.mp4"
-
-
-def _reason(error: str | None) -> str | None:
-    """Return an error as it is stored: not long, and the same on every machine.
-
-    >>> _reason("ValueError: video /home/me/clips/x.mp4 is empty; see https://a.org/b/c")
-    'ValueError: video x.mp4 is empty; see https://a.org/b/c'
-    """
-    return None if error is None else FOLDERS.sub("", error)[:LONGEST_ERROR]
-
-
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
-    try:
-        with pq.ParquetFile(path) as file:  # half the time of read_table, which looks for more
-            return file.read(columns=columns)
-    except pa.ArrowException as error:
-        raise ValueError(
-            f"table {path} cannot be read ({error}); delete it and run `squbed collect` again"
-        ) from error
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")

@@ -11,15 +11,9 @@ from squbed_utils import manifest as manifests
 from squbed_utils import profiles, video
 from squbed_utils._files import replacing
 from squbed_utils._filling import held, is_new, warn_of_versions
+from squbed_utils.layout import FAILED, OK, reference_path, video_path
 from squbed_utils.profiles import MEASURING, Profile
-from squbed_utils.samples import (
-    FAILED,
-    OK,
-    Archive,
-    open_archive,
-    reference_path,
-    video_path,
-)
+from squbed_utils.samples import Archive, open_archive
 from squbed_utils.tasks import Task
 
 RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")

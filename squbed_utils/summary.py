@@ -13,7 +13,8 @@ from squbed_utils.estimators import (
     estimate,
     pooled_pca,
 )
-from squbed_utils.samples import FAILED, OK, Archive
+from squbed_utils.layout import FAILED, OK
+from squbed_utils.samples import Archive
 
 TERMS = ("aleatoric", "epistemic", "total")
 LEAST_VIDEOS = 2

@@ -8,8 +8,9 @@ from squbed_utils import video
 from squbed_utils._files import sha256_of
 from squbed_utils._schema import build
 from squbed_utils.collect import collect
+from squbed_utils.layout import CHECKSUMS, OK, reference_path
 from squbed_utils.profiles import Profile
-from squbed_utils.samples import CHECKSUMS, OK, Archive, reference_path
+from squbed_utils.samples import Archive
 
 MISSING, DAMAGED = "missing", "damaged"
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from squbed_utils.samples import Archive, video_path
+from squbed_utils.layout import video_path
+from squbed_utils.samples import Archive
 from squbed_utils.tasks import Task
 from squbed_utils.video import Video
 

@@ -18,8 +18,9 @@ from squbed_utils import _claims, _work, profiles, video
 from squbed_utils._executors import LOCAL, Executor
 from squbed_utils._filling import shared
 from squbed_utils.collect import fill
+from squbed_utils.layout import video_path
 from squbed_utils.profiles import Profile
-from squbed_utils.samples import Archive, video_path
+from squbed_utils.samples import Archive
 from squbed_utils.tasks import Task
 
 LATENTS, VIDEOS = 4, 2

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from squbed_utils import tasks
+from squbed_utils.layout import video_path
 from squbed_utils.roles import World
-from squbed_utils.samples import Archive, video_path
+from squbed_utils.samples import Archive
 from squbed_utils.seeds import seed_of
 from squbed_utils.video import Video
 from squbed_utils.world import render, scenes

@@ -20,7 +20,8 @@ import squbed_utils
 from squbed_utils import cli
 from squbed_utils.collect import collect
 from squbed_utils.export import FORMATS, export, verify_sums
-from squbed_utils.samples import OK, SUMS, Archive, open_archive
+from squbed_utils.layout import OK, SUMS
+from squbed_utils.samples import Archive, open_archive
 from squbed_utils.summary import clip_means, reference_similarity, summarize
 
 FROZEN = Path(__file__).parent / "data" / "archive"

@@ -9,7 +9,7 @@ import synthetic
 from matplotlib.text import Text
 from scipy import stats
 
-from squbed_utils import figures, leaderboard, leaderboard_text, samples
+from squbed_utils import figures, layout, leaderboard, leaderboard_text
 from squbed_utils.calibration import kendall
 from squbed_utils.leaderboard import compare, rejection_curves
 from squbed_utils.leaderboard_rows import mean_accuracy, rows_of
@@ -387,7 +387,7 @@ def strip(archive, folder):
     (folder / "truth.parquet").unlink()
     bare = Archive(folder)
     for task, latent in archive.units:
-        rows = samples._read(bare.shard(task, latent)).to_pylist()
+        rows = layout.read_table(bare.shard(task, latent)).to_pylist()
         gone = dict.fromkeys(["ssim", "psnr", "lpips", "clip_reference", "prompt"])
         bare.write_shard(task, latent, [r | gone | {"text_embedding": None} for r in rows])
     return folder

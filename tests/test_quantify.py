@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tiny
 
-from squbed_utils import _answer_html, _unit, cli, figures, panels, profiles, quantify
+from squbed_utils import _answer_html, _unit, cli, figures, layout, panels, profiles, quantify
 from squbed_utils.quantify import Answer
 from squbed_utils.samples import Archive, open_archive
 from squbed_utils.summary import summarize
@@ -172,11 +172,9 @@ def test_save_writes_png_and_html(answer):
 
 
 def test_a_failed_video_is_left_out(answer, tiny_profile, tmp_path):
-    from squbed_utils import samples
-
     folder = shutil.copytree(answer.archive.folder, tmp_path / "copy")
     archive, task = Archive(folder), answer.summary.task
-    rows = samples._read(archive.shard(task, 0)).to_pylist()
+    rows = layout.read_table(archive.shard(task, 0)).to_pylist()
     for row in rows:
         row |= {"path": None, "embedding": None, "clip_prompt": None, "status": "failed"}
     archive.write_shard(task, 0, rows)

@@ -6,7 +6,7 @@ import pytest
 import tiny
 import yaml
 
-from squbed_utils import captioners, samples, video
+from squbed_utils import captioners, layout, video
 from squbed_utils.accuracy import LABELS
 from squbed_utils.profiles import load
 from squbed_utils.samples import Archive, open_archive
@@ -75,7 +75,7 @@ def test_profile_says_what_was_run(archive):
 def test_failed_videos_are_rows_without_numbers(copy):
     archive = Archive(copy)
     shard = archive.shard("never-0-sign", 1)
-    rows = samples._read(shard).to_pylist()
+    rows = layout.read_table(shard).to_pylist()
     broken = {"path": None, "embedding": None, "status": "failed", "error": "RuntimeError: x"}
     rows[0] |= broken | dict.fromkeys(LABELS)
     archive.write_shard("never-0-sign", 1, rows)
@@ -118,7 +118,7 @@ def test_what_counts_as_finished(copy, damage):
     archive = Archive(copy)
     shard, clip = archive.shard("never-0-sign", 1), copy / "videos/never-0-sign/1_2.mp4"
     assert archive.finished("never-0-sign", 1)
-    rows = samples._read(shard).to_pylist()
+    rows = layout.read_table(shard).to_pylist()
     match damage:
         case "no shard":
             shard.unlink()
@@ -157,7 +157,7 @@ def test_a_table_holds_no_date_and_an_interrupted_write_nothing(copy, monkeypatc
     archive = Archive(copy)
     shard = archive.shard("never-0-sign", 1)
     before = shard.read_bytes()
-    archive.write_shard("never-0-sign", 1, samples._read(shard).to_pylist())
+    archive.write_shard("never-0-sign", 1, layout.read_table(shard).to_pylist())
     assert shard.read_bytes() == before
 
     def stop(*arguments):

@@ -5,7 +5,7 @@ import pytest
 import tiny
 import yaml
 
-from squbed_utils import samples
+from squbed_utils import layout
 from squbed_utils.accuracy import LABELS
 from squbed_utils.estimators import estimate, pooled_pca
 from squbed_utils.samples import Archive, open_archive
@@ -25,7 +25,7 @@ def copy(tiny_archive, tmp_path):
 def fail(folder, task, latent, count):
     """Mark the first videos of a latent prompt as failed."""
     archive = Archive(folder)
-    rows = samples._read(archive.shard(task, latent)).to_pylist()
+    rows = layout.read_table(archive.shard(task, latent)).to_pylist()
     for row in rows[:count]:
         row |= {"embedding": None, "path": None, "status": "failed", "error": "x"}
         row |= dict.fromkeys(LABELS)
