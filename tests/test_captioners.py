@@ -64,6 +64,9 @@ class TestTransformers:
         assert len(set(found)) > 1
         assert all(0 < len(text.split()) <= 6 for text in found)
 
+    def test_half_precision(self, folders, drawn, kind):
+        assert load(folders[kind], dtype="bfloat16", max_new_tokens=6)(drawn[:1])[0]
+
     def test_missing_weights_are_refused(self, folders, tmp_path, kind):
         for file in folders[kind].iterdir():
             (tmp_path / file.name).write_bytes(file.read_bytes())

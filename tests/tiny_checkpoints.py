@@ -23,6 +23,11 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
     VideoMAEConfig,
     VideoMAEImageProcessor,
     VideoMAEModel,
@@ -152,8 +157,8 @@ VARIED = {"initializer_range": 1.0}
 
 
 def captioner(kind: str, folder: Path) -> Path:
-    """Save a model that makes text of pictures of 32 pixels a side."""
-    torch.manual_seed(0)
+    """Save a model that makes text of pictures, none of which leaves it speechless."""
+    torch.manual_seed(1)
     folder.mkdir()
     model, processor = CAPTIONERS[kind](folder)
     model.generation_config.eos_token_id = None  # it says as much as it may
@@ -183,17 +188,22 @@ def _git(folder):
     return GitForCausalLM(config), GitProcessor(CLIPImageProcessor(**CROP), tokenizer)
 
 
-def _llava(folder):
-    words = ["<pad>", "<unk>", "</s>", "<image>", *WORDS]
+def _looking_tokenizer(*marks):
+    """Return a tokenizer of a few words and the marks of pictures, which are numbered from 3."""
+    words = ["<pad>", "<unk>", "</s>", *marks, *WORDS]
     tokenizer = Tokenizer(
         models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
     )
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     special = {"pad_token": "<pad>", "unk_token": "<unk>", "eos_token": "</s>"}
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, additional_special_tokens=["<image>"], **special
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, additional_special_tokens=list(marks), **special
     )
-    text = LlamaConfig(vocab_size=len(words), num_key_value_heads=2, **SMALL, **VARIED)
+
+
+def _llava(folder):
+    fast = _looking_tokenizer("<image>")
+    text = LlamaConfig(vocab_size=len(fast), num_key_value_heads=2, **SMALL, **VARIED)
     text.eos_token_id, text.bos_token_id, text.pad_token_id = 2, None, 0
     vision = CLIPVisionConfig(**PICTURES, **VARIED)
     parts = {"vision_config": vision, "text_config": text}
@@ -210,8 +220,28 @@ def _llava(folder):
     return LlavaForConditionalGeneration(config), processor
 
 
+def _qwen(folder):
+    marks = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+    fast = _looking_tokenizer(*marks)
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e4}
+    text = {"vocab_size": len(fast), "num_key_value_heads": 2, "rope_parameters": rope}
+    text |= {"bos_token_id": None, "eos_token_id": 2, "pad_token_id": 0, **SMALL, **VARIED}
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, **VARIED}
+    vision |= {"out_hidden_size": 16, "fullatt_block_indexes": [0], "window_size": 56}
+    ids = {"image_token_id": 3, "video_token_id": 4}
+    ids |= {"vision_start_token_id": 5, "vision_end_token_id": 6}
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids)
+    processor = Qwen2_5_VLProcessor(
+        Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=56 * 56),
+        fast,
+        Qwen2VLVideoProcessor(),
+        chat_template=LOOKING.replace("<image>", f"{marks[2]} {marks[0]} {marks[3]}"),
+    )
+    return Qwen2_5_VLForConditionalGeneration(config), processor
+
+
 LOOKING = "{% for m in messages %}{% for part in m['content'] %}"
 LOOKING += "{{ '<image>' if part['type'] == 'image' else part['text'] }} "
 LOOKING += "{% endfor %}{% endfor %}assistant :"
 
-CAPTIONERS = {"blip": _blip, "git": _git, "llava": _llava}
+CAPTIONERS = {"blip": _blip, "git": _git, "llava": _llava, "qwen2.5-vl": _qwen}
