@@ -139,7 +139,7 @@ def ordered_pairs(ranks: np.ndarray) -> np.ndarray:
     return total
 
 
-def reference_band(reps: int = 2000, permutations: int = 1000) -> pd.DataFrame:
+def reference_band(reps: int = 5000, permutations: int = 1000) -> pd.DataFrame:
     """Return how often tau leaves the null band where scatter alone ties it to the accuracy.
 
     The videos of a task have a mean embedding of some length, in a direction that has nothing to do

@@ -181,9 +181,12 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
         description="Embed and score existing videos into a samples archive that every notebook "
         "reads, and print each task's uncertainty. The manifest is a CSV file with the columns "
         "task, prompt, latent, sample, video, reference, and if wanted latent_prompt, category, "
-        "vagueness_rank; paths are relative to it. An interrupted run goes on where it stopped.",
+        "vagueness_rank; paths are relative to it. In its place, the folder of an archive has its "
+        "videos measured again, as by other encoders. An interrupted run goes on where it stopped.",
     )
-    command.add_argument("manifest", type=Path, metavar="MANIFEST", help="a CSV, a row a video")
+    command.add_argument(
+        "manifest", type=Path, metavar="MANIFEST", help="a CSV, a row a video; or an archive"
+    )
     _add_profile(command)
     command.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="the archive that is made"

@@ -15,6 +15,8 @@ from squbed_utils import video
 from squbed_utils._clips import SMALLEST
 from squbed_utils._schema import suggestion
 from squbed_utils.estimators import LEAST_LATENTS
+from squbed_utils.layout import OK
+from squbed_utils.samples import Archive
 from squbed_utils.tasks import SAFE_ID
 
 REQUIRED = ("task", "prompt", "latent", "sample", "video", "reference")
@@ -62,6 +64,40 @@ def read(path: Path | str) -> pd.DataFrame:
         shown += [f"and {more} more"] * bool(more)
         raise ValueError(f"manifest {path} has mistakes: {'; '.join(shown)}")
     return _table(rows)
+
+
+def of_archive(archive: Archive) -> pd.DataFrame:
+    """Return the manifest of an archive's own videos, as `read`; paths are within its folder.
+
+    Videos that failed are left out.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one.
+
+    Raises
+    ------
+    ValueError
+        If a task has no reference, or every video failed.
+    """
+    tasks, videos = archive.tasks(), archive.videos()
+    bare = tasks.task[tasks.reference.isna()]
+    if not bare.empty:
+        raise ValueError(
+            f"task {bare.iloc[0]} of {archive.folder} has no reference, which scoring needs; name "
+            "one in a manifest, a CSV file"
+        )
+    latents = archive.latents().rename(columns={"prompt": "latent_prompt"})
+    videos = videos[videos.status == OK].rename(columns={"path": "video"})
+    if videos.empty:
+        raise ValueError(f"all videos of {archive.folder} failed; there is nothing to score")
+    table = videos[["task", "latent", "sample", "video"]].merge(
+        latents[["task", "latent", "latent_prompt"]], on=["task", "latent"]
+    )
+    table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
+    table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
+    return table[[*REQUIRED, *OPTIONAL]]
 
 
 def _read_rows(path: Path) -> list[tuple[int, Row]]:

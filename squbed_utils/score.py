@@ -36,7 +36,8 @@ def score(
     Parameters
     ----------
     manifest : path
-        As ``manifest.read``.
+        A CSV file as ``manifest.read`` takes it; or the folder of an archive, whose videos are
+        measured again, by this profile's models, and whose truth is taken over.
     profile : str, path or Profile
         Its encoders, CLIP and LPIPS are used; its other models need not be there. Those of the
         shapes world run on any video, but know shapes alone: of others their numbers mean little.
@@ -56,19 +57,19 @@ def score(
     FileNotFoundError
         If the manifest, the profile or a model is missing.
     ValueError
-        If the manifest has mistakes, all of which are named; or the folder holds an archive of
-        another manifest or profile or something else, or another run is filling it.
+        If the manifest has mistakes, all of which are named; the archive in its place is not
+        finished or lacks references; or the folder holds an archive of another manifest or profile
+        or something else, or another run is filling it.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    table = manifests.read(manifest)
+    table, truth, sources = _read(Path(manifest))
     resolved = profiles.resolve(profile, MEASURING)
     resolved = {key: resolved[key] for key in RECORDED}
     archive = Archive(output)
-    sources = Path(manifest).parent
     with held(archive):
         _refuse_collected(archive, table)
         if is_new(archive, resolved):
-            _begin(archive, resolved, table, sources)
+            _begin(archive, resolved, table, truth, sources)
         todo = [
             unit for unit in archive.units if not archive.finished(*unit, retry_failed=retry_failed)
         ]
@@ -76,6 +77,14 @@ def score(
             warn_of_versions(archive)
             _score_all(profile, archive, table, sources, todo)
     return open_archive(archive.folder)
+
+
+def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Path]:
+    """Return the manifest, the truth of its tasks if it is known, and where its paths start."""
+    if not source.is_dir():
+        return manifests.read(source), None, source.parent
+    archive = open_archive(source)
+    return manifests.of_archive(archive), archive.truth(), source
 
 
 def _refuse_collected(archive: Archive, table: pd.DataFrame) -> None:
@@ -94,11 +103,17 @@ def _rows_of(table: pd.DataFrame) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _begin(archive: Archive, resolved: dict, table: pd.DataFrame, sources: Path) -> None:
+def _begin(
+    archive: Archive,
+    resolved: dict,
+    table: pd.DataFrame,
+    truth: pd.DataFrame | None,
+    sources: Path,
+) -> None:
     firsts = table.drop_duplicates("task")
     for row in firsts.itertuples():
         _copy(sources / row.reference, archive.inside(reference_path(row.task)))
-    archive.write_tasks([_task(row) for row in firsts.itertuples()], None)
+    archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
     archive.write_manifest(table)
     archive.write_profile(resolved)
 

@@ -1,5 +1,6 @@
 """Bringing one's own videos: what goes in comes out scored, and every mistake is named."""
 
+import dataclasses
 import math
 import shutil
 
@@ -8,11 +9,11 @@ import pandas as pd
 import pytest
 import tiny
 
-from squbed_utils import _unit, cli, manifest, models, panels, video
+from squbed_utils import _unit, cli, datasets, manifest, models, panels, video
 from squbed_utils._files import ROOT
 from squbed_utils.accuracy import LABELS
 from squbed_utils.collect import collect
-from squbed_utils.profiles import MEASURING
+from squbed_utils.profiles import MEASURING, load
 from squbed_utils.samples import Archive, open_archive
 from squbed_utils.score import score
 from squbed_utils.summary import NO_INTERVAL, NO_LATENT_PROMPTS, as_text, summarize
@@ -191,6 +192,56 @@ def test_a_collected_archive_is_refused_and_a_scored_one_is_not_collected(
     with pytest.raises(ValueError, match="holds videos that were generated there; choose another"):
         score(without_prompts(clips), profile=tiny_profile, output=tiny_archive)
     assert len(collect(tiny_profile, output=scored.folder).tasks()) == 2
+
+
+class TestOfAnArchive:
+    """An archive's videos, measured again."""
+
+    def test_the_same_models_find_the_same(self, tiny_archive, tiny_profile, tmp_path, measured):
+        original = open_archive(tiny_archive)
+        archive = score(tiny_archive, profile=tiny_profile, output=tmp_path / "again")
+        expected, found = summarize(original, truth=True), summarize(archive, truth=True)
+        for column in ("aleatoric", "epistemic", "total", *LABELS, "true_entropy"):
+            np.testing.assert_allclose(found[column], expected[column], rtol=1e-3, atol=1e-4)
+        pd.testing.assert_frame_equal(archive.truth(), original.truth())
+        assert list(archive.videos().caption) == list(original.videos().caption)
+        assert list(archive.latents().prompt) == list(original.latents().prompt)
+        for path in original.videos().path:
+            assert archive.inside(path).read_bytes() == original.inside(path).read_bytes()
+        count = len(measured)
+        assert count == len(original.videos())
+        score(tiny_archive, profile=tiny_profile, output=archive.folder)
+        assert len(measured) == count
+
+    def test_without_a_captioner(self, tiny_archive, tiny_profile, tmp_path):
+        profile = dataclasses.replace(load(tiny_profile), captioner=None)
+        archive = score(tiny_archive, profile=profile, output=tmp_path / "again")
+        assert archive.videos().caption.isna().all()
+
+    def test_failed_videos_are_left_out(self, tiny_archive, tiny_profile, tmp_path):
+        source = Archive(shutil.copytree(tiny_archive, tmp_path / "copy"))
+        rows = source.rows("never-0-sign", 1)
+        empty = {"embedding": None, "status": "failed", "error": "no", "path": None}
+        source.write_shard("never-0-sign", 1, [rows[0] | empty, *rows[1:]])
+        found = score(source.folder, profile=tiny_profile, output=tmp_path / "again").videos()
+        assert len(found) == 35 and (found.status == "ok").all()
+
+    def test_without_a_reference(self, tiny_archive, tiny_profile, tmp_path):
+        source = Archive(shutil.copytree(tiny_archive, tmp_path / "copy"))
+        first, *others = datasets.read(
+            load(tiny_profile).dataset, label=None, cache=None, asked=""
+        ).tasks
+        source.write_tasks([dataclasses.replace(first, reference=None), *others], None)
+        with pytest.raises(ValueError, match=f"task {first.id} of .* has no reference, which sco"):
+            score(source.folder, profile=tiny_profile, output=tmp_path / "again")
+
+    def test_in_its_own_folder(self, tiny_archive, tiny_profile):
+        with pytest.raises(ValueError, match="holds videos that were generated there; choose anot"):
+            score(tiny_archive, profile=tiny_profile, output=tiny_archive)
+
+    def test_a_folder_that_is_none(self, tiny_profile, tmp_path):
+        with pytest.raises(FileNotFoundError, match="no samples archive in .*no profile.yaml in"):
+            score(tmp_path, profile=tiny_profile, output=tmp_path / "again")
 
 
 def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tmp_path, measured):
