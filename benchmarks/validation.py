@@ -17,7 +17,8 @@ from squbed_utils import vmf
 from squbed_utils.calibration import kendall
 from squbed_utils.decision import ACCEPTED, GUARANTEES, MARGINAL, control_risk, shortfall
 from squbed_utils.estimators import estimate
-from squbed_utils.resampling import permuted_taus, rereferenced_taus
+from squbed_utils.ranking import bootstrap_interval
+from squbed_utils.resampling import permuted_taus, rereferenced_taus, task_counts, weighted_taus
 from squbed_utils.seeds import seed_of
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "validation.md"
@@ -196,6 +197,30 @@ def risk_control(draws: int = 500) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def difference_coverage(reps: int = 2000, resamples: int = 1000) -> pd.DataFrame:
+    """Return how often the 95 % interval of the difference of two taus holds it.
+
+    Two scores follow the accuracy equally well, so that the true difference is 0; of their noise
+    they have a share in common.
+    """
+    rows = []
+    for n in (10, 20, 40, 150):
+        row = {"tasks": n}
+        for r, own in ((0.5, 0.5), (0.9, 0.3), (0.95, 0.5)):
+            rng = np.random.default_rng(seed_of("difference", n, r, own))
+            held = []
+            for _ in range(reps):
+                y, common = rng.normal(size=(2, n))
+                noise = np.sqrt(1 - own) * common + np.sqrt(own) * rng.normal(size=(2, n))
+                scores = -(r * y + np.sqrt(1 - r**2) * noise)
+                one, other = weighted_taus(scores, y, task_counts(n, resamples, rng))
+                low, high = bootstrap_interval(one - other, 0.95)
+                held.append(low <= 0 <= high)
+            row[f"r {r:g}, {own:.0%} own noise".replace("%", " %")] = percent(np.mean(held))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def draw_tasks(world: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw uncertainties and shortfalls of n tasks."""
     u, noise = rng.normal(size=(2, n))
@@ -232,8 +257,8 @@ def entropy_bias(reps: int = 2000) -> pd.DataFrame:
 SIMULATIONS = {
     f.__name__: f
     for f in (
-        *(tau_coverage, jackknife_coverage, null_band, reference_band, risk_control),
-        entropy_bias,
+        *(tau_coverage, difference_coverage, jackknife_coverage, null_band, reference_band),
+        *(risk_control, entropy_bias),
     )
 }
 

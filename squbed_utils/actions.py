@@ -150,5 +150,10 @@ def _require_terms(table: pd.DataFrame) -> None:
     if table.empty:
         raise ValueError("there are no tasks to suggest an action for; expected at least one")
     for name in ("aleatoric", "epistemic", "total"):
+        if table[name].isna().all():
+            raise ValueError(
+                f"no task has a value of {name}; choose an estimator that gives all three, such as "
+                "squbed"
+            )
         values = table[name].to_numpy(dtype=float)
         require(np.isfinite(values), values, name, "a number: leave that task out (with_parts)")

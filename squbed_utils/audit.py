@@ -2,7 +2,7 @@
 
 A verdict rests on an interval or a p-value: "holds" and "does not hold" where these decide, "cannot
 be told" where the tasks are too few for either. Uncertainty: higher = less certain; accuracy:
-higher = better; so a good tau is negative.
+higher = better; so a good tau is negative. One that is seen to be above -0.1 does not hold.
 """
 
 import numpy as np
@@ -16,6 +16,7 @@ from squbed_utils.audit_lines import (
     FEWEST_TASKS,
     HOLDS,
     LINE_COLUMNS,
+    NEGLIGIBLE,
     RESAMPLES,
     UNKNOWN,
     P,
@@ -177,7 +178,7 @@ def subsets(curves: pd.DataFrame) -> list[dict]:
     curves : DataFrame
         As `panels.subset_curves`; empty where components are missing.
     """
-    bar = f"band below 0 at every size from {FEWEST_TASKS}"
+    bar = f"band below 0 at every size from {FEWEST_TASKS}; not if one is above -{NEGLIGIBLE}"
     if curves.empty:
         detail = "the tasks are few, or a component is missing or the same for many tasks"
         question = "Do the panels of Figure 5 hold at every size?"
@@ -188,7 +189,8 @@ def subsets(curves: pd.DataFrame) -> list[dict]:
         shown = {"detail": f"no subset has {FEWEST_TASKS} tasks"}
         if len(large):
             below = (large.hi < 0).mean()
-            verdict = HOLDS if below == 1 else DOES_NOT if below == 0 else UNKNOWN
+            above = (large.lo > -NEGLIGIBLE).any()
+            verdict = HOLDS if below == 1 else DOES_NOT if above else UNKNOWN
             detail = f"tau from {large.tau.min():.2f} to {large.tau.max():.2f} over "
             detail += f"{len(large)} sizes; the share of sizes is given"
             shown = {"value": below, "verdict": verdict, "detail": detail}

@@ -2,10 +2,12 @@
 
 import pandas as pd
 
+from squbed_utils.resampling import FEWEST_TASKS
+
 HOLDS, DOES_NOT, UNKNOWN = "holds", "does not hold", "cannot be told"
 
-FEWEST_TASKS = 8
-"""Below this no interval over tasks says anything."""
+NEGLIGIBLE = 0.1
+"""Size of a tau that is of no use: where tau is seen to be above minus this, it does not hold."""
 
 P, CONFIDENCE = 0.05, 0.95
 RESAMPLES, PERMUTATIONS = 2000, 1000
@@ -22,6 +24,11 @@ def line(theme: str, question: str, bar: str, **found: object) -> dict:
 def found(value: float, low: float, high: float, verdict: str, detail: str) -> dict:
     """Return what an interval found, for `line`."""
     return {"value": value, "low": low, "high": high, "verdict": verdict, "detail": detail}
+
+
+def negative(low: float, high: float) -> str:
+    """Say whether a tau is negative, by its interval."""
+    return HOLDS if high < 0 else DOES_NOT if low > -NEGLIGIBLE else UNKNOWN
 
 
 def main_term(table: pd.DataFrame) -> str:

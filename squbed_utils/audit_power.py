@@ -5,8 +5,10 @@ import pandas as pd
 from scipy.stats import kendalltau, norm
 
 from squbed_utils import panels
-from squbed_utils.audit_lines import DOES_NOT, HOLDS, P, line
+from squbed_utils.audit_lines import CONFIDENCE, DOES_NOT, HOLDS, PERMUTATIONS, P, line
 from squbed_utils.ranking import holm
+from squbed_utils.resampling import permuted_taus
+from squbed_utils.seeds import seed_of
 
 NO_PANELS = "the tasks are few, or have the same uncertainty or accuracy"
 
@@ -33,6 +35,15 @@ def tasks_needed(tau: float, *, power: float = 0.8, alpha: float = P) -> float:
     ratio = 9 * tau**2 / (2 * (norm.ppf(1 - alpha / 2) + norm.ppf(power)) ** 2)
     b = -(ratio + 2)  # ratio n^2 - (ratio + 2) n - 5 >= 0
     return float(max(4, np.ceil((-b + np.sqrt(b**2 + 20 * ratio)) / (2 * ratio))))
+
+
+def null_end(n: int) -> float:
+    """Return where the middle 95 % of tau ends if nothing is there, by its null variance.
+
+    >>> round(null_end(150), 3)
+    0.108
+    """
+    return float(norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))))
 
 
 def powers(statistics: pd.DataFrame) -> list[dict]:
@@ -62,8 +73,9 @@ def published(figure: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        panel, n, tau, pvalue, needed (tasks for 80 % power at that tau), verdict, loo_low and
-        loo_high (the least and greatest tau with one task left out).
+        panel, n, tau, low, high (95 % bootstrap interval), pvalue, null_low, null_high (the middle
+        95 % of taus with permuted accuracies), needed (tasks for 80 % power at that tau), verdict,
+        loo_low and loo_high (the least and greatest tau with one task left out).
     """
     points = panels.published(figure)
     rows = []
@@ -74,7 +86,12 @@ def published(figure: int) -> pd.DataFrame:
         taus = [kendalltau(x[k], y[k]).statistic for k in keep] if len(x) > 3 else [stats.tau]
         needed = tasks_needed(stats.tau)
         verdict = HOLDS if stats.n >= needed else DOES_NOT
-        row = {"panel": stats.panel, "n": stats.n, "tau": stats.tau, "pvalue": stats.pvalue}
+        row = {"panel": stats.panel, "n": stats.n, "tau": stats.tau}
+        row |= {"low": stats.low, "high": stats.high, "pvalue": stats.pvalue}
+        rng = np.random.default_rng(seed_of("published", figure, stats.panel))
+        null = permuted_taus(x[None], y, PERMUTATIONS, rng)[0]
+        ends = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        row |= dict(zip(("null_low", "null_high"), ends, strict=True))
         row |= {"needed": needed, "verdict": verdict}
         rows.append(row | {"loo_low": min(taus), "loo_high": max(taus)})
     return pd.DataFrame(rows).assign(figure=figure)

@@ -9,6 +9,7 @@ from squbed_utils.audit_lines import (
     DOES_NOT,
     FEWEST_TASKS,
     HOLDS,
+    NEGLIGIBLE,
     PERMUTATIONS,
     RESAMPLES,
     UNKNOWN,
@@ -17,8 +18,9 @@ from squbed_utils.audit_lines import (
     lack,
     line,
     main_term,
+    negative,
 )
-from squbed_utils.audit_power import tasks_needed
+from squbed_utils.audit_power import null_end
 from squbed_utils.ranking import bootstrap_interval
 from squbed_utils.resampling import (
     concordance,
@@ -58,10 +60,10 @@ def survivals(
     term = main_term(table)
     if why := lack(table, varying=(term, "accuracy")):
         return [line("survival", f"Does tau of {term} survive?", "negative", detail=why)]
-    enough = len(table) >= tasks_needed(kendalltau(table[term], table.accuracy).statistic)
     lines = []
     for name, values in forms.items():
-        asked = "survival", f"tau of {term} with {name}", "negative, interval below 0"
+        bar = f"interval below 0; not if it is above -{NEGLIGIBLE}"
+        asked = "survival", f"tau of {term} with {name}", bar
         if values.nunique() < 2:
             lines.append(line(*asked, detail=f"{name} is the same for every task"))
             continue
@@ -70,30 +72,39 @@ def survivals(
         low, high = bootstrap_interval(
             resampled_taus(table[[term]].to_numpy().T, values.to_numpy(), counts)[0], CONFIDENCE
         )
-        verdict = HOLDS if high < 0 else DOES_NOT if enough else UNKNOWN
-        ends = found(tau, low, high, verdict, FORM_NOTES.get(name, ""))
+        ends = found(tau, low, high, negative(low, high), FORM_NOTES.get(name, ""))
         lines.append(line(*asked, **ends, pvalue=p))
-    lines.append(_against_chance(table, term, rng, enough))
+    lines.append(_against_chance(table, term, rng))
     if similarity is not None:
-        lines.append(_against_references(table, term, similarity, rng, enough))
-    return [*lines, *_given(table, rng, enough)]
+        lines.append(_against_references(table, term, similarity, rng))
+    return [*lines, *_given(table, rng)]
 
 
-def _against_chance(table: pd.DataFrame, term: str, rng: np.random.Generator, enough: bool) -> dict:
+def _by_null(tau: float, p: float, high: float) -> str:
+    """Say whether a tau is negative, by its p-value and the upper end of its null band.
+
+    What it has beyond the null is at least tau less that end; where this is negligible, or tau is
+    above the band, it does not hold.
+    """
+    if tau < 0 and p < P:
+        return HOLDS
+    return DOES_NOT if tau - high > -NEGLIGIBLE else UNKNOWN
+
+
+def _against_chance(table: pd.DataFrame, term: str, rng: np.random.Generator) -> dict:
     scores = table[[term]].to_numpy().T
     null = permuted_taus(scores, table.accuracy.to_numpy(), PERMUTATIONS, rng)[0]
     tau = kendalltau(table[term], table.accuracy).statistic
     low, high = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     p = (1 + (np.abs(null) >= abs(tau)).sum()) / (1 + PERMUTATIONS)
     detail = f"{CONFIDENCE:.0%} of permuted accuracies give {low:.2f} to {high:.2f}"
-    verdict = HOLDS if p < P and tau < 0 else DOES_NOT if enough else UNKNOWN
-    shown = {"value": tau, "pvalue": p, "verdict": verdict, "detail": detail}
+    shown = {"value": tau, "pvalue": p, "verdict": _by_null(tau, p, high), "detail": detail}
     question = f"tau of {term} against permuted accuracies"
     return line("survival", question, f"negative, p below {P}", **shown)
 
 
 def _against_references(
-    table: pd.DataFrame, term: str, similarity: np.ndarray, rng: np.random.Generator, enough: bool
+    table: pd.DataFrame, term: str, similarity: np.ndarray, rng: np.random.Generator
 ) -> dict:
     """Compare tau with what it is where every task gets another's reference, by the same CLIP."""
     scores = table[[term]].to_numpy().T
@@ -103,13 +114,12 @@ def _against_references(
     p = (1 + (null <= tau).sum()) / (1 + PERMUTATIONS)
     detail = f"{CONFIDENCE:.0%} of permuted references give {low:.2f} to {high:.2f}: what videos "
     detail += "that scatter lose with any reference"
-    verdict = HOLDS if p < P and tau < 0 else DOES_NOT if enough else UNKNOWN
-    shown = {"value": tau, "pvalue": p, "verdict": verdict, "detail": detail}
+    shown = {"value": tau, "pvalue": p, "verdict": _by_null(tau, p, high), "detail": detail}
     question = f"tau of {term} against permuted references"
     return line("survival", question, f"below, one-sided p below {P}", **shown)
 
 
-def _given(table: pd.DataFrame, rng: np.random.Generator, enough: bool) -> list[dict]:
+def _given(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
     """Return partial taus: of each term given the prompt, and of each component given the other."""
     known = {"prompt length": table.prompt.str.split().map(len)}
     known |= {f"category {c}": (table.category == c) for c in table.category.unique()[1:]}
@@ -125,8 +135,7 @@ def _given(table: pd.DataFrame, rng: np.random.Generator, enough: bool) -> list[
         shown = {"detail": f"{left} degrees of freedom are left; {FEWEST_TASKS} are needed"}
         if left >= FEWEST_TASKS:
             tau, p = partial_tau(table[term], table.accuracy, covariates, rng)
-            verdict = HOLDS if tau < 0 and p < P else DOES_NOT if enough else UNKNOWN
-            shown = {"value": tau, "pvalue": p, "verdict": verdict}
+            shown = {"value": tau, "pvalue": p, "verdict": _by_null(tau, p, null_end(left))}
         lines.append(line("survival", question, f"negative, p below {P}", **shown))
     return lines
 

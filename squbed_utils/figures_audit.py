@@ -46,7 +46,7 @@ def plot_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.axvline(paper, color=VERMILLION, lw=0.8, ls="--")
     ax.annotate("the sum", (paper, 0.02), (2, 0), textcoords="offset points", color=VERMILLION)
     ax.axhline(0, color=GREY, lw=0.6)
-    ax.set(xlim=(0, 1), ylim=(-1, 0.25))
+    ax.set(xlim=(0, 1), ylim=(-1, max(0.25, 1.1 * sweep.high.max())))
     return ax
 
 
@@ -146,7 +146,8 @@ def plot_lines(lines: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.axvline(0, color=GREY, lw=0.6)
     names = shown.question.str.removeprefix("tau of ")
     ax.set_yticks(range(len(shown)), names)
-    ax.set(xlabel="Kendall's τ (lines: 95% interval)", xlim=(-1, 0.5))
+    most = 1.1 * shown[["value", "high"]].max(axis=None)
+    ax.set(xlabel="Kendall's τ (lines: 95% interval)", xlim=(-1, max(0.5, most)))
     ax.set_ylim(len(shown) - 0.5, -0.5)
     return ax
 

@@ -23,13 +23,27 @@ from squbed_utils.ranking import (
     prediction_rejection_ratio,
     rejection_curve,
 )
-from squbed_utils.resampling import permuted_taus, rereferenced_taus, resampled_taus, task_counts
+from squbed_utils.resampling import (
+    FEWEST_TASKS,
+    drawn_in,
+    permuted_taus,
+    rereferenced_taus,
+    task_counts,
+    weighted_taus,
+)
 from squbed_utils.seeds import seed_of
 
 BASELINE = "squbed"
 """What every other estimator is compared with, component by component."""
 
 N_RESAMPLES, N_PERMUTATIONS = 2000, 1000
+
+RESAMPLES_A_ROW = 100
+"""Resamples for each row, at least: a bootstrap p-value cannot be less than 2 / (resamples + 1),
+which Holm's correction multiplies by the number of rows."""
+
+INTERVALS = ["low", "high", "difference_low", "difference_high", "difference_pvalue"]
+INTERVALS += ["difference_holm"]
 
 
 def compare(
@@ -38,7 +52,7 @@ def compare(
     similarity: np.ndarray | None = None,
     threshold: float | None = None,
     confidence: float = 0.95,
-    n_resamples: int = N_RESAMPLES,
+    n_resamples: int | None = None,
     n_permutations: int = N_PERMUTATIONS,
 ) -> pd.DataFrame:
     """Return the leaderboard: how well each row ranks the tasks by accuracy.
@@ -53,8 +67,10 @@ def compare(
         Of accuracy, for the AUROC; by default the median over tasks.
     confidence : float
         Of intervals and null bands, between 0 and 1.
-    n_resamples, n_permutations : int
-        Of tasks, for the intervals; of references or accuracies, for the null bands.
+    n_resamples : int, optional
+        Of tasks, for the intervals; by default as `resamples_for`.
+    n_permutations : int
+        Of references or accuracies, for the null bands.
 
     Returns
     -------
@@ -66,30 +82,40 @@ def compare(
         difference_low, difference_high, difference_pvalue, difference_holm (corrected over all
         differences), missing where there is no other to compare with; auroc, prr
         (prediction-rejection ratio; higher = better), aurc (lower = better); accuracy (the
-        metric), threshold, n, confidence.
+        metric), threshold, n, confidence. With fewer than 8 tasks intervals, and what is said of
+        differences but their size, are missing: so few say nothing of others.
 
     Raises
     ------
     ValueError
         If an option is out of range, or no task is below the threshold or none above it.
     """
+    n_resamples = resamples_for(rows) if n_resamples is None else n_resamples
     _refuse_options(confidence, n_resamples, n_permutations)
     y = rows.accuracy.to_numpy()
-    threshold = float(np.median(y)) if threshold is None else threshold
+    threshold = _middle(y) if threshold is None else threshold
     tests = [kendalltau(x, y) for x in rows.scores]
     tau = np.array([test.statistic for test in tests])
     pvalue = np.array([test.pvalue for test in tests])
-    taus = resampled_taus(rows.scores, y, task_counts(y.size, n_resamples, _rng("resamples")))
+    plain = weighted_taus(rows.scores, y, task_counts(y.size, n_resamples, _rng("resamples")))
+    taus = drawn_in(plain, rows.scores, y)
     dealt = permuted_taus if similarity is None else rereferenced_taus
     what = y if similarity is None else similarity
     null = dealt(rows.scores, what, n_permutations, _rng("permutations"))
     table = rows.labels.assign(tau=tau, **_intervals(taus, confidence), pvalue=pvalue)
     table = table.assign(holm=holm(pvalue), **_intervals(null, confidence, "null_"))
     table["permuted"] = "accuracies" if similarity is None else "references"
-    table = table.join(differences(rows.labels, tau, taus, confidence=confidence))
+    table = table.join(differences(rows.labels, tau, plain, confidence=confidence))
     table = table.join(pd.DataFrame([_sorting(x, y, threshold) for x in rows.scores]))
+    if y.size < FEWEST_TASKS:
+        table[INTERVALS] = np.nan
     shared = {"accuracy": rows.accuracy.name, "threshold": threshold, "n": y.size}
     return table.assign(**shared, confidence=confidence)
+
+
+def resamples_for(rows: Rows) -> int:
+    """Return how many resamples leave Holm's correction over all rows room below 5 %."""
+    return max(N_RESAMPLES, RESAMPLES_A_ROW * len(rows.scores))
 
 
 def differences(
@@ -104,7 +130,7 @@ def differences(
     values : ndarray, shape (k,)
         What is compared.
     replicates : ndarray, shape (k, n_resamples)
-        The same in each resample.
+        The same in each resample, not drawn in.
     confidence : float
 
     Returns
@@ -161,6 +187,12 @@ def rejection_curves(rows: Rows) -> pd.DataFrame:
     ]
     table = pd.concat(curves, ignore_index=True).assign(accuracy=rows.accuracy.name)
     return table[["estimator", "component", "rejected", "kept_accuracy", "prr", "accuracy"]]
+
+
+def _middle(y: np.ndarray) -> float:
+    """Return the median; where no value is below it, the least that has one below it."""
+    median = float(np.median(y))
+    return median if y.min() < median else float(y[y > median].min(initial=np.inf))
 
 
 def _sorting(x: np.ndarray, y: np.ndarray, threshold: float) -> dict[str, float]:

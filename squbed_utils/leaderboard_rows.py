@@ -15,6 +15,9 @@ from squbed_utils.panels import (
 from squbed_utils.samples import Archive
 from squbed_utils.summary import task_accuracies
 
+ITSELF = {"clip_prompt": "alignment"}
+"""Accuracy -> the control that is nothing but that accuracy, negated."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -72,7 +75,7 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
     """Line up scores and accuracies.
 
     Missing data: tasks without an accuracy are left out of every row, and a row that does not
-    have every other task, or is constant, is left out; each is warned of.
+    have every other task, is constant, or is the accuracy itself, is left out; each is warned of.
 
     Parameters
     ----------
@@ -101,6 +104,9 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
     _refuse_few(accuracy)
     _warn(set(scores.task) - set(tasks), f"tasks left out for want of {accuracy.name}")
     _refuse_not_finite(scores)
+    itself = scores.estimator == ITSELF.get(accuracy.name)
+    _warn(set(scores.estimator[itself]), f"rows left out: they are {accuracy.name} itself")
+    scores = scores[~itself]
     keys = ["estimator", "component"]
     order = scores[keys].drop_duplicates()
     wide = scores.pivot(index=keys, columns="task", values="value").reindex(columns=tasks)

@@ -80,7 +80,8 @@ def as_latex(table: pd.DataFrame) -> str:
     """
     first = table.iloc[0]
     shown = pd.DataFrame({"estimator": table.estimator, "component": table.component})
-    shown["tau"] = [f"${_plain(r.tau)}$ {_math(r.low, r.high)}" for r in table.itertuples()]
+    taus = (f"${_plain(r.tau)}$ {_math(r.low, r.high)}" for r in table.itertuples())
+    shown["tau"] = [text.strip() for text in taus]
     shown["holm"] = table.holm.map(_math_p)
     shown["null"] = [_math(r.null_low, r.null_high) for r in table.itertuples()]
     shown["difference"] = [_math_difference(r) for r in table.itertuples()]
@@ -113,8 +114,8 @@ def _verdict_on(rows: pd.DataFrame, component: str) -> str:
     if own.empty:
         return f"{component}: S-QUBED has no row here; nothing is compared with it."
     row = own.iloc[0]
-    inside = row.null_low <= row.tau <= row.null_high
-    band = f"{'inside' if inside else 'outside'} the null band"
+    where = "below" if row.tau < row.null_low else "above" if row.tau > row.null_high else "inside"
+    band = f"{where} the null band"
     text = f"{component}: S-QUBED has tau {_number(row.tau)}{_interval(row)}, {band}"
     text += f" of permuted {row.permuted} (Holm p {_p(row.holm)})."
     better = rows[rows.difference < 0].sort_values("tau")
@@ -125,6 +126,11 @@ def _beaten(better: pd.DataFrame, others: int, value: str, sense: str) -> str:
     if better.empty:
         return f"No other ({others}) has a {sense} one."
     best = better.iloc[0]
+    if pd.isna(best.difference_holm):
+        return (
+            f"{len(better)} of {others} others have a {sense} one, the best {best.estimator}, "
+            f"{_number(best[value])}; the tasks are too few to say more."
+        )
     corrected = int((better.difference_holm < ALPHA).sum())
     held = "survives" if best.difference_holm < ALPHA else "does not survive"
     by = f"[{_number(best.difference_low)}, {_number(best.difference_high)}]"
@@ -137,6 +143,8 @@ def _beaten(better: pd.DataFrame, others: int, value: str, sense: str) -> str:
 
 
 def _interval(row: pd.Series) -> str:
+    if pd.isna(row.low):
+        return ""
     return f" [{_number(row.low)}, {_number(row.high)}]"
 
 
@@ -153,6 +161,8 @@ def _p(value: float) -> str:
 
 
 def _math(low: float, high: float) -> str:
+    if pd.isna(low):
+        return ""
     return f"$[{_plain(low)}, {_plain(high)}]$"
 
 
@@ -165,4 +175,5 @@ def _math_p(value: float) -> str:
 def _math_difference(row: object) -> str:
     if pd.isna(row.difference):
         return "--"
-    return f"${_plain(row.difference)}$ {_math(row.difference_low, row.difference_high)}"
+    ends = _math(row.difference_low, row.difference_high)
+    return f"${_plain(row.difference)}$ {ends}".strip()

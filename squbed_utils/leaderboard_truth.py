@@ -5,10 +5,10 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from squbed_utils.findings import truths_of
-from squbed_utils.leaderboard import N_RESAMPLES, differences
+from squbed_utils.leaderboard import INTERVALS, differences, resamples_for
 from squbed_utils.leaderboard_rows import Rows
 from squbed_utils.ranking import bootstrap_interval
-from squbed_utils.resampling import resampled_taus, task_counts
+from squbed_utils.resampling import FEWEST_TASKS, drawn_in, task_counts, weighted_taus
 from squbed_utils.seeds import seed_of
 
 OWN = {"aleatoric": "true entropy", "epistemic": "coverage"}
@@ -16,7 +16,7 @@ OWN = {"aleatoric": "true entropy", "epistemic": "coverage"}
 
 
 def against_truth(
-    rows: Rows, truth: pd.DataFrame, *, confidence: float = 0.95, n_resamples: int = N_RESAMPLES
+    rows: Rows, truth: pd.DataFrame, *, confidence: float = 0.95, n_resamples: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Hold every estimator's aleatoric and epistemic term against both truths.
 
@@ -33,7 +33,8 @@ def against_truth(
         As `Archive.truth`: task, true_entropy, coverage.
     confidence : float
         Of the bootstrap intervals over tasks.
-    n_resamples : int
+    n_resamples : int, optional
+        By default as `leaderboard.resamples_for`.
 
     Returns
     -------
@@ -43,7 +44,8 @@ def against_truth(
     scores : DataFrame
         A row for each estimator that has both terms: estimator, signal, leakage (the two means),
         score (D, from -2 to 1; higher = better), low, high, and the columns of
-        `leaderboard.differences` (positive = better than S-QUBED); confidence.
+        `leaderboard.differences` (positive = better than S-QUBED); confidence. With fewer than 8
+        tasks what is said of intervals and differences is missing, as in `leaderboard.compare`.
 
     Raises
     ------
@@ -51,13 +53,14 @@ def against_truth(
         If the truth lacks a column or a task, or is the same for all tasks.
     """
     truths = _truths_of(rows, truth)
-    counts = _counts(rows.accuracy.size, n_resamples)
+    counts = _counts(rows.accuracy.size, n_resamples or resamples_for(rows))
     taus, replicates = [], {}
     for row, label in enumerate(rows.labels.itertuples()):
         for name, known in truths.items() if label.component in OWN else ():
-            (found,) = resampled_taus(rows.scores[row, None], known, counts)
-            replicates[label.estimator, label.component, name] = found
-            low, high = bootstrap_interval(found[1:], confidence)
+            score = rows.scores[row, None]
+            plain = weighted_taus(score, known, counts)
+            replicates[label.estimator, label.component, name] = found = plain[0]
+            low, high = bootstrap_interval(drawn_in(plain, score, known)[0, 1:], confidence)
             taus.append(
                 {"estimator": label.estimator, "component": label.component, "truth": name}
                 | {"kind": "signal" if OWN[label.component] == name else "leakage"}
@@ -65,7 +68,11 @@ def against_truth(
                 | {"pvalue": kendalltau(rows.scores[row], known).pvalue}
                 | {"n": known.size, "confidence": confidence}
             )
-    return pd.DataFrame(taus), _scores(replicates, confidence)
+    tables = pd.DataFrame(taus), _scores(replicates, confidence)
+    if rows.accuracy.size < FEWEST_TASKS:
+        for table in tables:
+            table[table.columns.intersection(INTERVALS)] = np.nan
+    return tables
 
 
 def _truths_of(rows: Rows, truth: pd.DataFrame) -> dict[str, np.ndarray]:

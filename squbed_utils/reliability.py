@@ -77,6 +77,8 @@ def cross_validated(
     """
     require_generator(rng)
     x, y = _pair(uncertainty, accuracy)
+    if x.size < 2:
+        raise ValueError("there is one task; expected more, to fit on some and to judge by others")
     if not 2 <= folds <= x.size:
         raise ValueError(f"folds is {folds}; expected 2 to {x.size}, the number of tasks")
     fold = rng.permutation(np.arange(x.size) % folds)

@@ -8,6 +8,9 @@ from scipy.stats import rankdata
 
 from squbed_utils._checks import require_generator
 
+FEWEST_TASKS = 8
+"""Below this no interval over tasks says anything."""
+
 FEW = 10
 """Tasks below which the jackknife says too little about the spread of tau."""
 
@@ -69,7 +72,15 @@ def resampled_taus(scores: np.ndarray, accuracy: np.ndarray, counts: np.ndarray)
     array([[-1.]])
 
     """
-    taus, n = weighted_taus(scores, accuracy, counts), accuracy.size
+    return drawn_in(weighted_taus(scores, accuracy, counts), scores, accuracy)
+
+
+def drawn_in(taus: np.ndarray, scores: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Return resampled taus, as `weighted_taus`, spread as between samples: see `resampled_taus`.
+
+    Not for differences of rows, each of which is drawn in by a factor of its own.
+    """
+    taus, n = taus.copy(), accuracy.size
     if n < FEW:
         return taus
     tau = weighted_taus(scores, accuracy, np.ones((1, n), np.float32))

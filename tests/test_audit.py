@@ -101,9 +101,24 @@ def test_survivals_say_what_holds_and_what_does_not(rng):
     forms = pd.DataFrame({"mean": table.accuracy, "noise": rng.normal(size=120)})
     lines = {line["question"]: line for line in audit_survival.survivals(table, forms, rng)}
     assert lines["tau of total with mean"]["verdict"] == HOLDS
-    assert lines["tau of total with noise"]["verdict"] == DOES_NOT
+    assert lines["tau of total with noise"]["verdict"] == UNKNOWN
     assert lines["tau of total against permuted accuracies"]["pvalue"] < 0.01
     assert lines["tau of epistemic given aleatoric"]["verdict"] == HOLDS
+
+
+def test_a_useless_score_does_not_hold_once_there_are_tasks(rng):
+    table = make_table(rng, 1500).assign(accuracy=rng.normal(size=1500))
+    forms = pd.DataFrame({"mean": table.accuracy, "wrong way": table.total + rng.normal(size=1500)})
+    similarity = np.add.outer(table.accuracy.to_numpy(), np.zeros(1500))
+    lines = {
+        line["question"]: line["verdict"]
+        for line in audit_survival.survivals(table, forms, rng, similarity)
+    }
+    assert set(lines.values()) == {DOES_NOT} and len(lines) == 7
+    few = audit_survival.survivals(table[:20], forms[:20], rng, similarity[:20, :20])
+    found = {line["question"]: line["verdict"] for line in few}
+    assert found["tau of total with mean"] != HOLDS
+    assert found["tau of total with wrong way"] == DOES_NOT
 
 
 def test_few_tasks_cannot_be_told_and_never_fail(rng):
@@ -140,7 +155,7 @@ def test_small_samples_name_a_changed_order_and_wide_intervals(rng):
 def test_subset_curves_are_judged_over_all_sizes():
     sizes = {"size": [5, 10, 20, 40], "tau": -0.5, "lo": -0.9}
     holds = pd.DataFrame(sizes | {"panel": "a", "hi": [0.5, -0.1, -0.2, -0.3]})
-    never = pd.DataFrame(sizes | {"panel": "b", "hi": 0.1})
+    never = pd.DataFrame(sizes | {"panel": "b", "hi": 0.1, "lo": [-0.9, -0.3, -0.2, -0.05]})
     some = pd.DataFrame(sizes | {"panel": "c", "hi": [0.5, 0.1, -0.1, -0.1]})
     lines = audit.subsets(pd.concat([holds, never, some]))
     assert verdicts(lines) == [HOLDS, DOES_NOT, UNKNOWN]
@@ -160,6 +175,9 @@ def test_published_points_are_audited_as_far_as_they_allow():
     assert len(found) == 10
     assert found.verdict["Panda-70M"] == HOLDS and found.verdict["SSIM"] == DOES_NOT
     assert (found.holm >= found.pvalue).all()
+    assert (found.low <= found.tau).all() and (found.tau <= found.high).all()
+    assert (found.null_low < 0).all() and (found.null_high > 0).all()
+    assert found.tau["Panda-70M"] < found.null_low["Panda-70M"]
     assert (found.loo_low <= found.tau).all() and (found.tau <= found.loo_high).all()
 
 

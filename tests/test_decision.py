@@ -280,6 +280,7 @@ class TestReliability:
             (lambda: expected_accuracy([1, np.nan], [1, 2]), "uncertainty at index"),
             (lambda: expected_accuracy([1], [1], at=[np.inf]), "uncertainty at index"),
             (lambda: cross_validated([1, 2], [1, 2], rng=rng()), "folds is 5; expected 2 to 2"),
+            (lambda: cross_validated([1], [1], rng=rng()), "there is one task; expected more, to"),
             (lambda: reliability([1, 2], [1, 2], bins=2), "expected 1 to 1 bins of 2 tasks"),
             (
                 lambda: reliability([1, 2], [1, 2], bins=1, confidence=1),
@@ -358,6 +359,9 @@ class TestSuggest:
         summary = summary_of([1, np.nan], [1, 2])
         with pytest.raises(ValueError, match=r"aleatoric at index \(1,\) is nan; .*with_parts"):
             suggest(summary, latents_of(summary), control(1.0))
+        lacking = summary_of([np.nan, np.nan], [1, 2])
+        with pytest.raises(ValueError, match="no task has a value of aleatoric; choose an estim"):
+            suggest(lacking, latents_of(lacking), control(1.0))
         with pytest.raises(ValueError, match="there are no tasks to suggest an action for"):
             suggest(summary[:0], latents_of(summary), control(1.0))
 

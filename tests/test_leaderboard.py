@@ -11,7 +11,7 @@ from scipy import stats
 
 from squbed_utils import figures, layout, leaderboard, leaderboard_text
 from squbed_utils.calibration import kendall
-from squbed_utils.leaderboard import compare, rejection_curves
+from squbed_utils.leaderboard import INTERVALS, compare, rejection_curves, resamples_for
 from squbed_utils.leaderboard_rows import mean_accuracy, rows_of
 from squbed_utils.leaderboard_truth import against_truth
 from squbed_utils.notebooks import NotebookError, run_all
@@ -251,6 +251,53 @@ class TestTruth:
             against_truth(rows, truth().assign(coverage="rare"))
 
 
+class TestFewTasks:
+    """So few that they say nothing of others: what is seen is said, and no more."""
+
+    def test_nothing_is_said_of_intervals_and_differences(self):
+        table = compare(rows_of(scores(7), accuracy(7)), **FEW)
+        assert table[INTERVALS].isna().all(axis=None)
+        seen = ["tau", "pvalue", "holm", "null_low", "null_high", "auroc", "prr", "aurc"]
+        assert np.isfinite(table[seen]).all(axis=None)
+        text = leaderboard_text.verdict(table)
+        assert "the tasks are too few to say more" in text and "nan" not in text
+        assert "nan" not in leaderboard_text.as_latex(table)
+        assert len(figures.figure_leaderboard(table).axes) == 3
+
+    def test_nor_of_the_truth(self):
+        taus, found = against_truth(rows_of(told_apart(7), accuracy(7)), truth(7))
+        assert found[["low", "high", "difference_holm"]].isna().all(axis=None)
+        assert taus[["low", "high"]].isna().all(axis=None)
+        assert np.isfinite(taus.tau).all() and np.isfinite(found.score).all()
+        assert "nan" not in leaderboard_text.truth_verdict(found)
+        assert len(figures.figure_signals(taus, found).axes) == 3
+
+    def test_eight_are_enough(self):
+        table = compare(rows_of(scores(8), accuracy(8)), **FEW)
+        assert np.isfinite(table[["low", "high"]]).all(axis=None)
+
+
+def test_the_default_threshold_parts_tied_accuracies():
+    tied = accuracy().where(accuracy() > accuracy().quantile(0.8), -9.0)
+    table = compare(rows_of(scores(), tied), **FEW)
+    assert table.threshold[0] == tied[tied > -9].min() and np.isfinite(table.auroc).all()
+
+
+def test_holm_has_room_below_five_percent_with_many_rows():
+    many = rows_of(scores(**{"squbed": 1.0} | {f"e{i}": 0.1 for i in range(30)}), accuracy())
+    assert resamples_for(many) == 9300
+    table = compare(many, n_permutations=10)
+    assert (table.difference_holm[3:] < 0.05).any()
+
+
+def test_an_accuracy_is_not_compared_with_itself():
+    y = accuracy().rename("clip_prompt")
+    table = scores(squbed=1.0, alignment=0.0)
+    with pytest.warns(UserWarning, match="1 rows left out: they are clip_prompt itself: alignment"):
+        assert set(rows_of(table, y).labels.estimator) == {"squbed"}
+    assert set(rows_of(table, accuracy()).labels.estimator) == {"squbed", "alignment"}
+
+
 class TestText:
     def test_who_beats_squbed(self):
         table = compare(rows_of(scores(), accuracy()), n_permutations=50)
@@ -259,7 +306,9 @@ class TestText:
         for line in lines:
             assert "1 of 2 others have a lower one, 1 of them after Holm's correction" in line
             assert "Best: better, −0.9" in line and "which survives Holm (p = 0.0" in line
-        assert "outside the null band of permuted accuracies (Holm p" in lines[0]
+        assert "below the null band of permuted accuracies (Holm p" in lines[0]
+        wrong_way = table.assign(tau=0.9)
+        assert "above the null band" in leaderboard_text.verdict(wrong_way)
 
     def test_not_beaten_and_not_surviving(self):
         table = compare(rows_of(scores(squbed=0.1, worse=5.0), accuracy()), **FEW)
@@ -358,11 +407,11 @@ def test_an_archive_from_end_to_end(archive):
     assert own.tau["total"] < own.null_low["total"]
 
 
-@pytest.mark.filterwarnings("ignore:.*rows left out. they are the same for every task")
+@pytest.mark.filterwarnings("ignore:.*rows left out. they are")
 def test_without_truth_latent_prompts_or_references(archive, tmp_path):
     bare = open_archive(strip(archive, tmp_path / "bare"))
     table = compare(rows_of(score_tasks(bare), mean_accuracy(bare)), **FEW)
-    assert set(table.accuracy) == {"clip_prompt"}
+    assert set(table.accuracy) == {"clip_prompt"} and "alignment" not in set(table.estimator)
     assert set(table[table.estimator == "squbed"].component) == {"epistemic"}
     with pytest.raises(ValueError, match="no task of .* has the accuracy 'ssim'"):
         mean_accuracy(bare, "ssim")

@@ -40,6 +40,10 @@ class TestDocument:
         assert found.min().min() >= 93
         assert found.max().max() <= 97
 
+    def test_intervals_of_a_difference(self):
+        table = read_table("difference_coverage")
+        assert numbers(table, list(table)[1:]).min().min() >= 94.5
+
     def test_intervals_of_a_task(self):
         found = numbers(read_table("jackknife_coverage"), ["aleatoric", "epistemic", "total"])
         assert found.min().min() >= 93
@@ -90,6 +94,10 @@ class TestSimulations:
         found = numbers(table, list(table)[1:])
         assert found.to_numpy().mean() == pytest.approx(95.2, abs=1.5)
         assert found.min().min() >= 87
+
+    def test_intervals_of_a_difference(self, simulate):
+        table = simulate["difference_coverage"](200, 500)
+        assert numbers(table, list(table)[1:]).min().min() >= 91
 
     def test_intervals_of_a_task(self, simulate):
         table = simulate["jackknife_coverage"](200)
