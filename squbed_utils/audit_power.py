@@ -5,7 +5,15 @@ import pandas as pd
 from scipy.stats import kendalltau, norm
 
 from squbed_utils import panels
-from squbed_utils.audit_lines import CONFIDENCE, DOES_NOT, HOLDS, PERMUTATIONS, P, line
+from squbed_utils.audit_lines import (
+    CONFIDENCE,
+    DOES_NOT,
+    FEWEST_TASKS,
+    HOLDS,
+    PERMUTATIONS,
+    P,
+    line,
+)
 from squbed_utils.ranking import holm
 from squbed_utils.resampling import permuted_taus
 from squbed_utils.seeds import seed_of
@@ -73,9 +81,10 @@ def published(figure: int) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        panel, n, tau, low, high (95 % bootstrap interval), pvalue, null_low, null_high (the middle
-        95 % of taus with permuted accuracies), needed (tasks for 80 % power at that tau), verdict,
-        loo_low and loo_high (the least and greatest tau with one task left out).
+        panel, n, tau, low, high (95 % bootstrap interval; missing with fewer than 8 tasks), pvalue,
+        null_low, null_high (the middle 95 % of taus with permuted accuracies), needed (tasks for
+        80 % power at that tau), verdict, loo_low and loo_high (the least and greatest tau with one
+        task left out).
     """
     points = panels.published(figure)
     rows = []
@@ -87,7 +96,8 @@ def published(figure: int) -> pd.DataFrame:
         needed = tasks_needed(stats.tau)
         verdict = HOLDS if stats.n >= needed else DOES_NOT
         row = {"panel": stats.panel, "n": stats.n, "tau": stats.tau}
-        row |= {"low": stats.low, "high": stats.high, "pvalue": stats.pvalue}
+        ends = (stats.low, stats.high) if stats.n >= FEWEST_TASKS else (np.nan, np.nan)
+        row |= dict(zip(("low", "high"), ends, strict=True)) | {"pvalue": stats.pvalue}
         rng = np.random.default_rng(seed_of("published", figure, stats.panel))
         null = permuted_taus(x[None], y, PERMUTATIONS, rng)[0]
         ends = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -364,7 +365,8 @@ class Archive:
     @cached_property
     def _rows(self) -> pd.DataFrame:
         """All shards, in the order of tasks, latent prompts and samples."""
-        shards = [read_table(self.shard(task, latent)) for task, latent in self.units]
+        with ThreadPoolExecutor() as pool:
+            shards = list(pool.map(lambda unit: read_table(self.shard(*unit)), self.units))
         empty = SHARD.empty_table()  # has all columns, which those of version 1 have not
         return pa.concat_tables([empty, *shards], promote_options="default").to_pandas()
 

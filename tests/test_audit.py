@@ -175,7 +175,9 @@ def test_published_points_are_audited_as_far_as_they_allow():
     assert len(found) == 10
     assert found.verdict["Panda-70M"] == HOLDS and found.verdict["SSIM"] == DOES_NOT
     assert (found.holm >= found.pvalue).all()
-    assert (found.low <= found.tau).all() and (found.tau <= found.high).all()
+    many = found[found.n >= 8]
+    assert (many.low <= many.tau).all() and (many.tau <= many.high).all()
+    assert found[["low", "high"]].notna().all(axis=1).tolist() == (found.n >= 8).tolist()
     assert (found.null_low < 0).all() and (found.null_high > 0).all()
     assert found.tau["Panda-70M"] < found.null_low["Panda-70M"]
     assert (found.loo_low <= found.tau).all() and (found.tau <= found.loo_high).all()
