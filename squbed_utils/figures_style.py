@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -141,6 +142,10 @@ def save(
     }
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # laid out once, so that both files agree
+    for part in fig.subfigs:  # the layout's last bits depend on where objects lie in memory
+        part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
+    for ax in fig.axes:
+        ax.set_position(np.round(ax.get_position(original=True).bounds, 6))
     paths = []
     for kind in kinds:
         paths.append(Path(folder) / f"{name}.{kind}")
