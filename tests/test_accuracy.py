@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchvision.models import squeezenet1_1
 
 from squbed_utils import accuracy
@@ -37,6 +37,17 @@ def test_ssim_is_its_definition(most):
     expected = both[:, 5:-5, 5:-5].mean()
     found = accuracy.ssim(x.astype(np.uint8), y.astype(np.uint8))
     assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (11, 40), (150, 130)])
+def test_ssim_is_skimages_mean_over_frames(size):
+    x, y = noise(shape=(3, *size, 3)), changed(noise(shape=(3, *size, 3)), 20)
+    wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    each = [
+        structural_similarity(a, b, channel_axis=-1, data_range=255, **wang)
+        for a, b in zip(x, y, strict=True)
+    ]
+    assert accuracy.ssim(x, y) == pytest.approx(np.mean(each), rel=1e-12)
 
 
 def test_ssim_of_flat_frames_by_hand():
