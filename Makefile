@@ -13,11 +13,13 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: help figures test test-slow lab lint clean
+.PHONY: help figures reproduce reference test test-slow lab lint clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what the targets do
 	@echo "make figures    every figure, from nothing (PROFILE=$(PROFILE) WORKERS=$(WORKERS))"
+	@echo "make reproduce  compare the tables in $(FIGURES)/ with those of the reference run"
+	@echo "make reference  draw the reference run's figures again, into figures/reference/"
 	@echo "make test       the fast tests (under 4 minutes)"
 	@echo "make test-slow  the slow tests"
 	@echo "make lab        the notebooks in JupyterLab"
@@ -51,6 +53,13 @@ $(DEVELOP): requirements.lock pyproject.toml | $(VENV)/bin/python
 figures: $(READY)
 	$(BIN)/squbed collect --profile $(PROFILE) --workers $(WORKERS)
 	$(BIN)/squbed figures --profile $(PROFILE) --output $(FIGURES)
+
+reproduce: $(READY)
+	$(BIN)/squbed reproduce --figures $(FIGURES)
+
+reference: $(READY)
+	$(BIN)/squbed collect --profile world --workers $(WORKERS)
+	$(BIN)/squbed figures --profile world --output figures/reference
 
 # Two processes of one thread each; nothing is fetched from a model hub.
 test test-slow: export OMP_NUM_THREADS = 1

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from pathlib import Path
 
 
 def check(options: Namespace) -> None:
@@ -124,10 +125,19 @@ def quantify(options: Namespace) -> None:
         print(path)
 
 
-def figures(options: Namespace) -> None:
+def figures(options: Namespace) -> int:
     from squbed_utils import home
     from squbed_utils.notebooks import run_all
+    from squbed_utils.reproduce import PROFILE, REFERENCE
 
+    changed = options.samples or options.only or options.ranking or options.parameter
+    compared = options.profile == PROFILE and not changed
+    compared &= options.output.resolve() != REFERENCE
+    if options.strict and not compared:
+        raise ValueError(
+            f"--strict compares whole runs of the profile {PROFILE}; leave out --samples, --only, "
+            "--ranking and --parameter, or --strict"
+        )
     samples = options.samples
     if home.is_url(samples):
         samples = home.fetch(samples)
@@ -144,6 +154,24 @@ def figures(options: Namespace) -> None:
         only=options.only,
         parameters=parameters,
     )
+    return _reproduced(options.output, REFERENCE, strict=options.strict) if compared else 0
+
+
+def reproduce(options: Namespace) -> int:
+    return _reproduced(options.figures, options.reference, strict=options.strict)
+
+
+def _reproduced(figures: Path, reference: Path, *, strict: bool) -> int:
+    """Print the report; return the exit code."""
+    from squbed_utils.cli import DIFFERS
+    from squbed_utils.reproduce import compare
+
+    tables = compare(figures, reference)
+    differing = [table for table in tables if table.difference]
+    for table in tables:
+        print(table)
+    print(f"{len(tables) - len(differing)} of {len(tables)} tables are those of {reference}")
+    return DIFFERS if strict and differing else 0
 
 
 def estimate(options: Namespace) -> None:

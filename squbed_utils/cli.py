@@ -8,8 +8,9 @@ from pathlib import Path
 
 import squbed_utils
 from squbed_utils import _commands
+from squbed_utils._files import ROOT
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR, DIFFERS, INTERRUPTED = 2, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,11 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 2 after a user's mistake; 130 after Ctrl-C.
+        0; 2 after a user's mistake; 3 where ``--strict`` finds a table that is not the reference
+        run's; 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except KeyboardInterrupt:
         print("\nsqubed: interrupted; run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_score(commands)
     _add_quantify(commands)
     _add_figures(commands)
+    _add_reproduce(commands)
     _add_estimate(commands)
     _add_export(commands)
     _add_train_world(commands)
@@ -228,7 +231,8 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
         commands,
         _commands.figures,
         help="run the notebooks that draw the figures",
-        description="Run the notebooks on a finished archive, in order.",
+        description="Run the notebooks on a finished archive, in order. At the end the tables of "
+        "the profile `world` are compared with those of the reference run.",
     )
     _add_profile(command)
     command.add_argument(
@@ -264,6 +268,40 @@ def _add_figures(commands: argparse._SubParsersAction) -> None:
         default=[],
         metavar=("NAME", "VALUE"),
         help="a parameter of a notebook, its value as in YAML; may be repeated",
+    )
+    _add_strict(command)
+
+
+def _add_reproduce(commands: argparse._SubParsersAction) -> None:
+    command = _add_command(
+        commands,
+        _commands.reproduce,
+        help="compare the tables of a run with those of the reference run",
+        description="Say of each table of figures/reference/ whether the run reproduced it, or "
+        "what differs and by how much.",
+    )
+    command.add_argument(
+        "--figures",
+        type=Path,
+        default=Path("figures"),
+        metavar="DIR",
+        help="where the run's figures are (default: %(default)s)",
+    )
+    command.add_argument(
+        "--reference",
+        type=Path,
+        default=ROOT / "figures" / "reference",
+        metavar="DIR",
+        help="the other run (default: figures/reference in the repository)",
+    )
+    _add_strict(command)
+
+
+def _add_strict(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--strict",
+        action="store_true",
+        help="end with exit code 3 if a table is not the reference run's",
     )
 
 

@@ -11,11 +11,14 @@ from squbed_utils._files import ROOT
 REFERENCE = ROOT / "figures" / "reference"
 """Figures and tables of the reference run, renewed on purpose by ``make reference``."""
 
+PROFILE = "world"
+"""What the reference run ran."""
+
 TOLERANCE = 1e-4
 """Relative: other processors round sums otherwise, and the last digits that are written follow."""
 
-NOISE = 1e-9
-"""Numbers this near to each other are equal; a difference of equal sums is zero up to rounding."""
+NOISE = 1e-12
+"""Smaller numbers are zero but for rounding, as the difference of equal sums is."""
 
 
 @dataclass(frozen=True)
@@ -92,4 +95,5 @@ def _distance(value: str, wanted: str) -> float:
         return math.inf
     if not (math.isfinite(a) and math.isfinite(b)):
         return math.inf
-    return 0.0 if abs(a - b) <= NOISE * min(1, 0) else abs(a - b) / max(abs(a), abs(b))
+    size = max(abs(a), abs(b))
+    return 0.0 if size < NOISE else abs(a - b) / size
