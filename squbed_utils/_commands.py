@@ -74,9 +74,9 @@ def verify(options: Namespace) -> None:
 
 def _from_yaml(pairs: list[tuple[str, str]]) -> dict[str, object]:
     """Read the values that were given beside names."""
-    import yaml
+    from squbed_utils import _yaml
 
-    return {name: yaml.safe_load(value) for name, value in pairs}
+    return {name: _yaml.parse(value, f"the value of {name}") for name, value in pairs}
 
 
 def _agreed(question: str) -> bool:
