@@ -14,15 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 SUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
-LEFT = ("~", ".swp", ".swo", ".bak", ".orig", ".tmp", ".crdownload")
+PARTIAL = ".partial"
+"""Ending of a file that is being written; after a crash such files may be deleted."""
+
+LEFT = (PARTIAL, "~", ".swp", ".swo", ".bak", ".orig", ".tmp", ".crdownload")
 LEFT_WHOLE = {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "__pycache__", "__MACOSX"}
 LEFT_WHOLE |= {"@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 
 MOST_SUMS = 2**27
 """Bytes of a list of checksums."""
-
-PARTIAL = ".partial"
-"""Ending of a file that is being written; after a crash such files may be deleted."""
 
 
 def path_of(path: Path | str) -> Path:

@@ -7,7 +7,6 @@ import typing
 from collections.abc import Mapping
 from types import UnionType
 
-
 LONGEST_TEXT = 10_000
 """Characters of a setting."""
 

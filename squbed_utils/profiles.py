@@ -10,7 +10,7 @@ from pathlib import Path
 
 from squbed_utils import _yaml, estimators, families, locate
 from squbed_utils._files import ROOT, left_by_a_tool, path_of, sha256_of
-from squbed_utils._schema import build, known, least, suggestion
+from squbed_utils._schema import build, check_field, known, least, suggestion
 from squbed_utils.roles import (
     S3D,
     CaptionModel,
@@ -199,6 +199,31 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
         settings["video_encoder"]["sha256"] = sha256_of(models["video_encoder"])  # stated or not
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
+
+
+def check_recorded(settings: Mapping, where: str) -> None:
+    """Refuse what an archive records of its profile, if it could not have been written.
+
+    Raises
+    ------
+    ValueError
+        Naming the entry.
+    """
+    plain = [f.name for f in dataclasses.fields(Profile) if f.name not in ("dataset", *ROLES)]
+    for name in settings:
+        if name in plain and name != "estimates":
+            check_field(Profile, name, settings[name], f"{where}: {name}")
+        elif name in ("dataset", "checkpoints", "versions", *ROLES):
+            value = {} if settings[name] is None and name == "captioner" else settings[name]
+            if not isinstance(value, dict):
+                raise ValueError(f"{where}: {name} is {_short(value)}; expected keys and values")
+            told = ("kind", "path", "model") if name in ("dataset", *ROLES) else value
+            odd = [key for key in told if not isinstance(value.get(key, ""), str)]
+            if odd:
+                expected = f"{_short(value[odd[0]])}; expected text"
+                raise ValueError(f"{where}: {name}: {odd[0]} is {expected}")
+    if settings.get("lpips", {}).get("kind", "alex") not in ("unlearned", "alex"):
+        raise ValueError(f"{where}: lpips: kind is unknown; known: unlearned, alex")
 
 
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
