@@ -60,7 +60,7 @@ def verify(options: Namespace) -> None:
     problems = verify(options.folder)
     for problem in problems:
         print(f"{problem.state:8} {problem.path}")
-    if problems and options.repair:
+    if options.repair and any(problem.state != UNKNOWN for problem in problems):
         repair(
             options.folder,
             problems,

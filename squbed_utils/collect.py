@@ -112,7 +112,9 @@ def _is_complete(archive: Archive, profile: Profile) -> bool:
 
     Looks at settings alone, so that a finished archive opens where its models and GPU are absent.
     """
-    if archive.open or not (archive.folder / "profile.yaml").exists() or not _has_tables(archive):
+    if archive.open or not (archive.folder / "profile.yaml").exists():
+        return False
+    if not _has_tables(archive, profile):
         return False
     paths = archive.tasks().reference.dropna()
     whole = all(archive.finished(*unit) for unit in archive.units)
@@ -122,12 +124,13 @@ def _is_complete(archive: Archive, profile: Profile) -> bool:
     return whole and not is_new(archive, archive.profile | settings)
 
 
-def _has_tables(archive: Archive) -> bool:
+def _has_tables(archive: Archive, profile: Profile) -> bool:
     """Say whether the tables of tasks and truth can be read, and are as they were sealed."""
     tables = ("tasks.parquet", "truth.parquet")
     try:
         archive.tasks()
-        archive.truth()
+        if archive.truth() is None and isinstance(profile.dataset, World):
+            return False
     except FileNotFoundError:
         return False
     except ValueError as error:
@@ -151,7 +154,7 @@ def _once(confirm: Confirm | None) -> Confirm:
 def _begin(archive: Archive, profile: Profile, resolved: dict, confirm: Confirm) -> Source:
     """Write what comes before the videos, as far as it is not there."""
     new = is_new(archive, resolved)
-    if new or not _has_tables(archive):
+    if new or not _has_tables(archive, profile):
         if not isinstance(profile.dataset, World):  # whose captions are labelled first
             _confirm_cost(profile, archive, confirm, **_whole(profile))
         source = _read_source(archive, profile, resolved)

@@ -336,6 +336,8 @@ def check_values(table: pa.Table, path: Path) -> None:
         where, values = f"table {path}: column {name}", table[name].combine_chunks()
         if name == "embedding":
             _refuse_rows(pc.and_(good, pc.is_null(values)), where, "is missing")
+            stray = pc.and_not(pc.is_valid(values), good)
+            _refuse_rows(stray, where, "is there, but the video failed")
         if name == "text_embedding":
             unlike = pc.xor(pc.is_null(values), pc.is_null(table["prompt"]))
             _refuse_rows(unlike, where, "is there without a prompt, or missing with one")

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
@@ -144,7 +143,12 @@ class Archive:
         if not len(table):
             raise ValueError(f"table {path} has no rows; expected one a task")
         check_ids(table["task"].to_pylist(), path)
-        return table.to_pandas()
+        found = table.to_pandas()
+        for task, reference in zip(found.task, found.reference, strict=True):
+            if reference and reference != reference_path(task):
+                shown = f"{reference[:120]!r}; expected {reference_path(task)!r}"
+                raise ValueError(f"table {path}: the reference of task {task} is {shown}")
+        return found
 
     def truth(self) -> pd.DataFrame | None:
         """Return a row a task of what is really uncertain; None where it is not known.
@@ -179,6 +183,10 @@ class Archive:
         """Return where the videos come from, a row a video; None if they were generated here."""
         path = self.folder / "manifest.parquet"
         if not path.exists():
+            if (self.folder / "profile.yaml").exists() and "n" not in self.profile:
+                raise FileNotFoundError(
+                    f"there is no {path}, which says what videos there are; run `squbed score`"
+                )
             return None
         table = read_table(path)
         check_columns(table, MANIFEST, path)
@@ -521,25 +529,41 @@ class Archive:
     @cached_property
     def _rows(self) -> pd.DataFrame:
         """All shards, in the order of tasks, latent prompts and samples."""
-        with ThreadPoolExecutor() as pool:
-            shards = list(pool.map(lambda unit: self.check_values(*unit), self.units))
-        for name in ("embedding", "text_embedding"):
-            self._refuse_widths(shards, name)
-        return pa.concat_tables(shards).to_pandas()
+        if misfit := self.misfit():
+            raise ValueError(f"table {self.shard(*misfit[0])}: {misfit[1]}")
+        return self._unchecked
 
-    def _refuse_widths(self, shards: list[pa.Table], name: str) -> None:
-        """Refuse embeddings of more than one width."""
-        widths = {}
-        for unit, shard in zip(self.units, shards, strict=True):
-            width = pc.max(pc.list_value_length(shard[name])).as_py()
-            if width is not None:
-                widths.setdefault(width, unit)
-        if len(widths) > 1:
-            (a, first), (b, other) = list(widths.items())[:2]
-            raise ValueError(
-                f"table {self.shard(*other)}: column {name} has vectors of {b} numbers, and "
-                f"{self.shard(*first)} of {a}; expected one encoder's"
-            )
+    @cached_property
+    def _unchecked(self) -> pd.DataFrame:
+        with ThreadPoolExecutor() as pool:
+            shards = pool.map(lambda unit: self.check_values(*unit), self.units)
+            return pa.concat_tables(shards).to_pandas()
+
+    def misfit(self) -> tuple[tuple[str, int], str] | None:
+        """Return a shard that does not go with the others, and what is wrong with it.
+
+        Embeddings are of one width, and what one video of a task has of scores and latent prompts,
+        all have.
+        """
+        rows = self._unchecked
+        for name in ("embedding", "text_embedding"):
+            widths = rows[name].dropna().map(len)
+            odd = widths.index[widths != widths.mode().max()]
+            if len(odd):
+                row = rows.loc[odd[0]]
+                others = f"{widths[odd[0]]} numbers, and others of {widths.mode().max()}"
+                return (row.task, row.latent), f"column {name} has vectors of {others}"
+        good = rows[rows.status == OK]
+        for name in (*LABELS, "prompt"):
+            known = good[name].notna()
+            odd = good[known.groupby(good.task).transform("any") & ~known]
+            if len(odd):
+                row, some = odd.iloc[0], "is missing, and others of the task have one"
+                return (
+                    row.task,
+                    row.latent,
+                ), f"column {name}: that of sample {row['sample']} {some}"
+        return None
 
 
 class _Settings(dict):

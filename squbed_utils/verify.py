@@ -81,6 +81,9 @@ def verify(folder: Path | str) -> list[Problem]:
     if problems and problems[-1].path == "manifest.parquet":
         return list(dict.fromkeys(problems))
     problems += [problem for unit in archive.units for problem in _of_unit(archive, unit)]
+    if not any(problem.unit for problem in problems) and (misfit := archive.misfit()):
+        (task, latent), _ = misfit
+        problems.append(Problem(f"shards/{task}/{latent}.parquet", DAMAGED, (task, latent)))
     for path in archive.tasks().reference.dropna():
         if not video.is_whole(archive.inside(path)):
             problems.append(Problem(path, _state(archive, path), None))
