@@ -250,13 +250,13 @@ def check_columns(table: pa.Table, columns: Iterable[Column], path: Path) -> Non
         empty = types.is_null(values.type) and not column.full
         if not empty and not KINDS[column.kind](values.type):
             raise ValueError(f"{where} is of type {values.type}; expected {column.kind}")
-        if column.full:
+        if column.full and values.null_count:
             _refuse_rows(pc.is_null(values), where, "is missing")
         if types.is_floating(values.type):
             _refuse_rows(pc.is_inf(values), where, "is infinite")
             if column.full:
                 _refuse_rows(pc.is_nan(values), where, "is not a number")
-        if column.kind == "text" and not empty:
+        if column.kind == "text" and values.nbytes > LONGEST_TEXT:
             long = pc.greater(pc.utf8_length(values), LONGEST_TEXT)
             _refuse_rows(long, where, f"has more than {LONGEST_TEXT:,} characters")
 
@@ -286,15 +286,13 @@ def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[
         sample than the file's place says.
     """
     check_columns(table, ROWS, path)
-    names = table.column_names
-    empty = pa.nulls(len(table))
-    try:
-        table = pa.table(
-            [(table[f.name] if f.name in names else empty).cast(f.type) for f in SHARD],
-            schema=SHARD,
-        ).combine_chunks()
-    except pa.ArrowException as error:
-        raise ValueError(f"table {path} cannot be read ({error})") from error
+    if not table.schema.equals(SHARD):
+        names, empty = table.column_names, pa.nulls(len(table))
+        try:
+            columns = [table[name] if name in names else empty for name in SHARD.names]
+            table = pa.table(columns, names=SHARD.names).cast(SHARD)
+        except pa.ArrowException as error:
+            raise ValueError(f"table {path} cannot be read ({error})") from error
     rows = table.select(["task", "latent", "sample", "status", "path"]).to_pylist()
     for number, row in enumerate(rows, 1):
         for name, expected in (("task", task), ("latent", latent)):
