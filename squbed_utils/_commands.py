@@ -53,31 +53,47 @@ def status(options: Namespace) -> None:
 
 
 def verify(options: Namespace) -> None:
-    from squbed_utils.verify import repair, verify
+    from squbed_utils.samples import Archive
+    from squbed_utils.verify import UNKNOWN, repair, seal, verify
 
+    if options.seal:
+        seal(options.folder)
     problems = verify(options.folder)
     for problem in problems:
         print(f"{problem.state:8} {problem.path}")
-    if problems and options.repair:
+    if options.repair and any(problem.state != UNKNOWN for problem in problems):
         repair(
             options.folder,
             problems,
             confirm=lambda question: options.yes or _agreed(question),
         )
         problems = verify(options.folder)
-    if problems:
+    unknown = [problem.path for problem in problems if problem.state == UNKNOWN]
+    if len(problems) > len(unknown):
         raise ValueError(
             f"{len(problems)} files of {options.folder} are missing or damaged; run `squbed verify "
             "--repair` to make them again"
         )
-    print(f"{options.folder}: every file is as it was written")
+    if unknown:
+        raise ValueError(
+            f"{options.folder} holds {unknown[0]}, which is of no latent prompt of it; move it away"
+        )
+    archive = Archive(options.folder)
+    if archive.sealed:
+        print(f"{options.folder}: every file is as it was written")
+        return
+    why = "its last run has not ended" if archive.open else "`squbed verify --seal` adds them"
+    print(
+        f"{options.folder}: every file that has a checksum is as it was written; the archive is "
+        f"not sealed, so its profile and tables have none: {why}"
+    )
 
 
 def _from_yaml(pairs: list[tuple[str, str]]) -> dict[str, object]:
     """Read the values that were given beside names."""
-    import yaml
+    from squbed_utils import _yaml
 
-    return {name: yaml.safe_load(value) for name, value in pairs}
+    return {name: _yaml.parse(value, f"the value of {name}") for name, value in pairs}
 
 
 def _agreed(question: str) -> bool:

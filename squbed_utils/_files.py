@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,10 +17,44 @@ SUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 PARTIAL = ".partial"
 """Ending of a file that is being written; after a crash such files may be deleted."""
 
+LEFT = (PARTIAL, "~", ".swp", ".swo", ".bak", ".orig", ".tmp", ".crdownload")
+LEFT_WHOLE = {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "__pycache__", "__MACOSX"}
+LEFT_WHOLE |= {"@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
+
+MOST_SUMS = 2**27
+"""Bytes of a list of checksums."""
+
 
 def path_of(path: Path | str) -> Path:
     """Return a profile's path as an absolute one."""
     return ROOT / Path(path).expanduser()
+
+
+def left_by_a_tool(name: str) -> bool:
+    """Say whether a name is one that editors and file managers leave; such files are not read.
+
+    >>> [left_by_a_tool(name) for name in (".DS_Store", "._0.parquet", "a.csv~", "0.parquet")]
+    [True, True, True, False]
+    """
+    return name.startswith((".", "~$", "#")) or name.endswith(LEFT) or name in LEFT_WHOLE
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Return the bytes of a regular file of at most `most` bytes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is a folder, a pipe or a device, or larger.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{path} is a folder, a pipe or a device; expected a file")
+    if found.st_size > most:
+        raise ValueError(f"{path} has {found.st_size:,} bytes; expected at most {most:,}")
+    return path.read_bytes()
 
 
 def sha256_of(path: Path) -> str:
@@ -42,7 +77,7 @@ def read_sums(path: Path) -> dict[str, str]:
     ValueError
         If the file holds anything else.
     """
-    return parse_sums(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    return parse_sums(read_bytes(path, MOST_SUMS).decode(errors="replace"), str(path))
 
 
 def parse_sums(text: str, where: str) -> dict[str, str]:

@@ -10,13 +10,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from squbed_utils import _claims, _run_log, _spending, profiles
-from squbed_utils._files import PARTIAL
+from squbed_utils._files import PARTIAL, left_by_a_tool, sha256_of
+from squbed_utils.layout import SEAL
 from squbed_utils.samples import Archive
 
 LOCK = ".lock"
 CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet"}
 CONTENTS |= {"labels.json", "dataset.json", "answers", _spending.ACCOUNT, _spending.LOCK}
-CONTENTS |= {_claims.FOLDER, _run_log.FOLDER}
+CONTENTS |= {SEAL, _claims.FOLDER, _run_log.FOLDER}
 CONTENTS |= {"references", "shards", "videos", "contact_sheet.png", "contact_sheet.html"}
 """All that an archive's folder holds."""
 
@@ -122,10 +123,18 @@ def is_new(archive: Archive, resolved: dict) -> bool:
             f"{archive.folder} was made by another profile: {'; '.join(found)}. "
             "Undo the change, choose another --output, or delete that folder"
         )
+    if archive.changed(["profile.yaml"]):
+        raise ValueError(
+            f"{archive.folder / 'profile.yaml'} is not as it was when the archive was sealed; put "
+            "it back as it was"
+        )
     kept = {key: resolved[key] for key in ("estimator", "pca")}
     if any(archive.profile[key] != value for key, value in kept.items()):
+        sums = archive.sealed
         archive.write_profile(archive.profile | kept)
         archive.__dict__.pop("profile")
+        if sums:
+            archive.write_seal(sums | {"profile.yaml": sha256_of(archive.folder / "profile.yaml")})
     return False
 
 
@@ -145,7 +154,7 @@ def _refuse_foreign(folder: Path) -> None:
     if not folder.is_dir():
         return
     found = sorted(p.name for p in folder.iterdir())
-    foreign = [name for name in found if name not in CONTENTS and not name.endswith(PARTIAL)]
+    foreign = [name for name in found if name not in CONTENTS and not left_by_a_tool(name)]
     if foreign:
         raise ValueError(
             f"{folder} holds {foreign[0]!r}, which is no part of an archive; "

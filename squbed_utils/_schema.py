@@ -7,10 +7,13 @@ import typing
 from collections.abc import Mapping
 from types import UnionType
 
+LONGEST_TEXT = 10_000
+"""Characters of a setting."""
 
-def least(least: float, **default: object) -> object:
-    """Declare a dataclass's field whose value must be at least a number."""
-    return dataclasses.field(metadata={"least": least}, **default)
+
+def least(least: float, *, most: float = math.inf, **default: object) -> object:
+    """Declare a dataclass's field whose value must be at least a number, and at most another."""
+    return dataclasses.field(metadata={"least": least, "most": most}, **default)
 
 
 def known(*known: str, **default: object) -> object:
@@ -24,7 +27,7 @@ def build(cls: type, values: object, where: str) -> object:
     Parameters
     ----------
     cls : type
-        A dataclass; a field's metadata may hold `least` (a number) or `known` (choices).
+        A dataclass; a field's metadata may hold `least` and `most` (numbers) or `known` (choices).
     values : object
         What the YAML holds in this place; anything but a mapping is refused.
     where : str
@@ -36,12 +39,13 @@ def build(cls: type, values: object, where: str) -> object:
         If a key is unknown or missing, or a value is of the wrong type or out of range.
     """
     if not isinstance(values, dict):
-        raise ValueError(f"{where} is {values!r}; expected keys and values")
+        raise ValueError(f"{where} is {_shown(values)}; expected keys and values")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     for key in values:
         if key not in fields:
-            hint = suggestion(str(key), list(fields))
-            raise ValueError(f"{where}: unknown key {key!r}{hint}; known: {', '.join(fields)}")
+            hint = suggestion(str(key)[:100], list(fields))
+            known = ", ".join(fields)
+            raise ValueError(f"{where}: unknown key {_shown(key)}{hint}; known: {known}")
     missing = [f.name for f in fields.values() if f.name not in values and not _has_default(f)]
     if missing:
         raise ValueError(f"{where}: missing {', '.join(missing)}; add it or extend a profile")
@@ -49,6 +53,12 @@ def build(cls: type, values: object, where: str) -> object:
     return cls(
         **{k: _convert(hints[k], v, f"{where}: {k}", fields[k].metadata) for k, v in values.items()}
     )
+
+
+def check_field(cls: type, name: str, value: object, where: str) -> None:
+    """Hold one value against a dataclass's field, as `build` does."""
+    (field,) = (f for f in dataclasses.fields(cls) if f.name == name)
+    _convert(typing.get_type_hints(cls)[name], value, where, field.metadata)
 
 
 def _has_default(f: dataclasses.Field) -> bool:
@@ -67,12 +77,33 @@ def _convert(hint: type, value: object, where: str, rule: Mapping) -> object:
         value = float(value)
     if type(value) not in accepted:
         names = " or ".join("null" if a is type(None) else a.__name__ for a in accepted)
-        raise ValueError(f"{where} is {value!r}; expected {names}")
-    if "least" in rule and value is not None and not rule["least"] <= value < math.inf:
-        raise ValueError(f"{where} is {value!r}; expected at least {rule['least']}, and finite")
+        raise ValueError(f"{where} is {_shown(value)}; expected {names}")
+    if "least" in rule and value is not None:
+        if not rule["least"] <= value <= rule["most"] or value == math.inf:
+            bound = f"at most {rule['most']}" if rule["most"] < value < math.inf else "finite"
+            expected = f"at least {rule['least']}, and {bound}"
+            raise ValueError(f"{where} is {value!r}; expected {expected}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value!r}; expected a finite number")
     if "known" in rule and value not in rule["known"]:
-        raise ValueError(f"{where} is {value!r}; known: {', '.join(rule['known'])}")
+        raise ValueError(f"{where} is {_shown(value)}; known: {', '.join(rule['known'])}")
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ValueError(f"{where} has {len(value):,} characters; expected at most {LONGEST_TEXT}")
+    for key, each in _entries(value):  # of free lists and mappings
+        _convert(type(each), each, f"{where}: {key}", {})
     return value
+
+
+def _entries(value: object) -> list[tuple[object, object]]:
+    """Return what a list or a mapping holds, by place or key; of anything else nothing."""
+    if isinstance(value, dict):
+        return list(value.items())
+    return list(enumerate(value, 1)) if isinstance(value, list) else []
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _of_kind(classes: tuple[type, ...], value: object, where: str) -> type:
@@ -81,8 +112,9 @@ def _of_kind(classes: tuple[type, ...], value: object, where: str) -> type:
     if not isinstance(value, dict) or "kind" not in value:
         return classes[0]
     if not isinstance(value["kind"], str) or value["kind"] not in kinds:
-        hint = suggestion(str(value["kind"]), list(kinds))
-        raise ValueError(f"{where}: kind is {value['kind']!r}{hint}; known: {', '.join(kinds)}")
+        hint = suggestion(str(value["kind"])[:100], list(kinds))
+        named = f"{where}: kind is {_shown(value['kind'])}{hint}"
+        raise ValueError(f"{named}; known: {', '.join(kinds)}")
     return kinds[value["kind"]]
 
 

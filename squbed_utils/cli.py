@@ -166,12 +166,17 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
         commands,
         _commands.verify,
         help="compare every file of an archive with its checksum",
-        description="List the shards and videos that are missing or damaged; the exit code is 2 "
-        "if there are any.",
+        description="List the files that are missing, damaged or unknown; the exit code is 2 if "
+        "there are any.",
     )
     command.add_argument("folder", type=Path, metavar="FOLDER", help="a samples archive")
     command.add_argument(
         "--repair", action="store_true", help="remove what is damaged, and collect it again"
+    )
+    command.add_argument(
+        "--seal",
+        action="store_true",
+        help="write the checksums that an archive of an earlier version lacks",
     )
     _add_yes(command)
 

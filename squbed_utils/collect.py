@@ -112,15 +112,31 @@ def _is_complete(archive: Archive, profile: Profile) -> bool:
 
     Looks at settings alone, so that a finished archive opens where its models and GPU are absent.
     """
-    try:
-        paths = archive.tasks().reference.dropna()
-        whole = all(archive.finished(*unit) for unit in archive.units)
-        whole = whole and all(archive.inside(path).is_file() for path in paths)
-    except FileNotFoundError:
+    if archive.open or not (archive.folder / "profile.yaml").exists():
         return False
+    if not _has_tables(archive, profile):
+        return False
+    paths = archive.tasks().reference.dropna()
+    whole = all(archive.finished(*unit) for unit in archive.units)
+    whole = whole and all(archive.inside(path).is_file() for path in paths)
     settings = asdict(profile)
     del settings["device"]
     return whole and not is_new(archive, archive.profile | settings)
+
+
+def _has_tables(archive: Archive, profile: Profile) -> bool:
+    """Say whether the tables of tasks and truth can be read, and are as they were sealed."""
+    tables = ("tasks.parquet", "truth.parquet")
+    try:
+        archive.tasks()
+        if archive.truth() is None and isinstance(profile.dataset, World):
+            return False
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        tqdm.write(f"{error}; the tables of tasks are written again", file=sys.stderr)
+        return False
+    return not archive.changed(tables)
 
 
 def _once(confirm: Confirm | None) -> Confirm:
@@ -138,7 +154,7 @@ def _once(confirm: Confirm | None) -> Confirm:
 def _begin(archive: Archive, profile: Profile, resolved: dict, confirm: Confirm) -> Source:
     """Write what comes before the videos, as far as it is not there."""
     new = is_new(archive, resolved)
-    if new:
+    if new or not _has_tables(archive, profile):
         if not isinstance(profile.dataset, World):  # whose captions are labelled first
             _confirm_cost(profile, archive, confirm, **_whole(profile))
         source = _read_source(archive, profile, resolved)
@@ -192,11 +208,15 @@ def fill(
         job = Job(profile, archive.folder.resolve(), todo)
         done = executor.run(job, workers)
         _show_progress(done, len(units) - len(todo), len(units))
+    if archive.open:
+        with locked(archive.folder):
+            archive.seal()
 
 
 def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> None:
     """Remove shards that are no good, or with failures to retry; any other is finished."""
     with locked(archive.folder):
+        archive.unseal()
         for task, latent in todo:
             if not archive.finished(task.id, latent, retry_failed=retry_failed):
                 archive.shard(task.id, latent).unlink(missing_ok=True)

@@ -23,8 +23,8 @@ from squbed_utils.samples import Archive
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 
-SINGLE = re.compile(r"[\w.-]+\.(yaml|parquet|json)|answers/[0-9a-f]+\.json")
-"""Files that no list of checksums names: settings, tables, and what was paid for."""
+SINGLE = re.compile(r"\w[\w-]*\.(yaml|parquet|json|sha256)|answers/[0-9a-f]+\.json")
+"""Files that no list of checksums names: settings, tables, the seal, and what was paid for."""
 
 SUMS = re.compile(r"shards/[^/]+/[0-9]+\.sha256")
 
@@ -187,7 +187,7 @@ class Home:
         for file in sorted(self.folder.glob(f"shards/*/*{CHECKSUMS}")):
             name, digest = file.relative_to(self.folder).as_posix(), sha256_of(file)
             shard = file.with_suffix(".parquet")  # which comes last, and makes it finished
-            if self.there.get(name) != digest and shard.is_file():
+            if SUMS.fullmatch(name) and self.there.get(name) != digest and shard.is_file():
                 sums = read_sums(file)
                 for path in _shards_last(sums):
                     self._put(archive, path, sums[path])

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import yaml
-
-from squbed_utils import estimators, families, locate
-from squbed_utils._files import ROOT, path_of, sha256_of
-from squbed_utils._schema import build, known, least, suggestion
+from squbed_utils import _yaml, estimators, families, locate
+from squbed_utils._files import ROOT, left_by_a_tool, path_of, sha256_of
+from squbed_utils._schema import build, check_field, known, least, suggestion
 from squbed_utils.roles import (
     S3D,
     CaptionModel,
@@ -45,6 +43,9 @@ NOT_SAMPLED += tuple(f"video_model.{key}" for key in ("price", "budget", "timeou
 NOT_SAMPLED += tuple(f"refiner.{key}" for key in ("key", "timeout", "retries", "price", "budget"))
 NOT_SAMPLED += ("refiner.max_calls", "refiner.max_tokens")
 """Entries that may change between two runs on one archive."""
+
+MOST_SAMPLES = 1000
+"""Latent prompts of a task, or videos of a latent prompt."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +80,20 @@ class Profile:
 
     name: str
     dataset: Dataset
-    n: int = least(3)
-    m: int = least(2)
+    n: int = least(3, most=MOST_SAMPLES)
+    m: int = least(2, most=MOST_SAMPLES)
     video_model: VideoModel
     refiner: Refiner
     text_encoder: TextEncoder
     video_encoder: VideoEncoder
     clip: Clip
     lpips: Lpips
-    batch_size: int = least(1)
+    batch_size: int = least(1, most=10_000)
     captioner: CaptionModel | None = None
     estimates: Estimates = Estimates()
-    seed: int = least(0, default=0)
+    seed: int = least(0, most=2**63 - 1, default=0)
     estimator: str = "squbed"
-    pca: int | None = least(2, default=None)
+    pca: int | None = least(2, most=100_000, default=None)
     device: str = known("auto", "cpu", "cuda", "mps", default="auto")
     dtype: str = known("float32", "bfloat16", "float16", default="float32")
 
@@ -124,7 +125,7 @@ def load(name: str | Path) -> Profile:
     """
     settings = _read(find(name), ())
     profile = build(Profile, settings, f"profile {settings.get('name', name)}")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", profile.name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", profile.name):
         raise ValueError(
             f"profile {name}: name is {profile.name!r}; expected letters, digits, dots and dashes"
         )
@@ -139,7 +140,9 @@ def find(name: str | Path) -> Path:
     path = Path(text) if text.endswith((".yaml", ".yml")) else FOLDER / f"{text}.yaml"
     if path.is_file():
         return path
-    names = sorted(p.stem for p in FOLDER.glob("*.yaml"))
+    names = sorted(p.stem for p in FOLDER.glob("*.yaml") if not left_by_a_tool(p.name))
+    if path.exists():
+        raise ValueError(f"profile {path} is a folder, a pipe or a device; expected a file")
     raise FileNotFoundError(
         f"no profile {text!r}{suggestion(text, names)}; known: {', '.join(names)}; or give the "
         "path of a .yaml file"
@@ -198,6 +201,31 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
     return settings | {"checkpoints": checkpoints, "versions": versions}
 
 
+def check_recorded(settings: Mapping, where: str) -> None:
+    """Refuse what an archive records of its profile, if it could not have been written.
+
+    Raises
+    ------
+    ValueError
+        Naming the entry.
+    """
+    plain = [f.name for f in dataclasses.fields(Profile) if f.name not in ("dataset", *ROLES)]
+    for name in settings:
+        if name in plain and name != "estimates":
+            check_field(Profile, name, settings[name], f"{where}: {name}")
+        elif name in ("dataset", "checkpoints", "versions", *ROLES):
+            value = {} if settings[name] is None and name == "captioner" else settings[name]
+            if not isinstance(value, dict):
+                raise ValueError(f"{where}: {name} is {_short(value)}; expected keys and values")
+            told = ("kind", "path", "model") if name in ("dataset", *ROLES) else value
+            odd = [key for key in told if not isinstance(value.get(key, ""), str)]
+            if odd:
+                expected = f"{_short(value[odd[0]])}; expected text"
+                raise ValueError(f"{where}: {name}: {odd[0]} is {expected}")
+    if settings.get("lpips", {}).get("kind", "alex") not in ("unlearned", "alex"):
+        raise ValueError(f"{where}: lpips: kind is unknown; known: unlearned, alex")
+
+
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
     """List in words what two resolved profiles differ in, leaving out what changes no sample.
 
@@ -229,15 +257,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     if path in seen:
         chain = " -> ".join(p.stem for p in (*seen, path))
         raise ValueError(f"profile {path.stem} extends itself: {chain}; break the circle")
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise ValueError(f"profile {path} is not valid YAML: {problem}") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"profile {path} is not UTF-8 ({error}); save it as UTF-8") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"profile {path} holds {settings!r}; expected keys and values")
+    settings = _yaml.read(path, "profile")
     base = settings.pop("extends", None)
     if base is None:
         return settings
@@ -261,14 +281,10 @@ def _merge(base: dict, over: dict) -> dict:
 def _sha256(path: Path) -> str:
     """Hash a file, or a folder's files with their names; not what tools leave there."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    files = [p for p in files if not any(map(_left_by_a_tool, p.relative_to(path).parts))]
+    files = [p for p in files if not any(map(left_by_a_tool, p.relative_to(path).parts))]
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
-
-
-def _left_by_a_tool(name: str) -> bool:
-    return name.startswith(".") or name == "__pycache__"

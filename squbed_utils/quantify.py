@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from squbed_utils import _answer_html, figures, profiles
 from squbed_utils._files import replacing
 from squbed_utils._filling import held, is_new
+from squbed_utils._schema import check_field
 from squbed_utils.collect import fill
-from squbed_utils.estimators import ESTIMATORS, LEAST_LATENTS
+from squbed_utils.estimators import ESTIMATORS
 from squbed_utils.layout import FAILED, OK, QUANTIFIED
 from squbed_utils.profiles import Profile
 from squbed_utils.samples import Archive, open_archive
-from squbed_utils.summary import LEAST_VIDEOS, summarize, value_text
+from squbed_utils.summary import summarize, value_text
 from squbed_utils.tasks import Task
 from squbed_utils.world import scenes
 
@@ -190,9 +191,8 @@ def _require_sayable(prompt: str, profile: Profile) -> None:
 
 def _resized(profile: Profile, **changes: int | None) -> Profile:
     given = {name: value for name, value in changes.items() if value is not None}
-    for name, least in (("n", LEAST_LATENTS), ("m", LEAST_VIDEOS), ("seed", 0)):
-        if given.get(name, least) < least:
-            raise ValueError(f"{name} is {given[name]}; expected at least {least}")
+    for name, value in given.items():
+        check_field(Profile, name, value, name)
     return dataclasses.replace(profile, **given)
 
 

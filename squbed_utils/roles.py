@@ -13,6 +13,12 @@ from squbed_utils._schema import known, least
 
 INSTRUCTIONS = "data/instructions"
 
+MOST_PIXELS, MOST_FRAMES, MOST_TOKENS = 16_384, 10_000, 1_000_000
+"""Of a side, of a video, of an answer."""
+
+LONGEST = 1e6
+"""Seconds that anything is waited for."""
+
 CHECKS = ("none", "grammar", "nli", "model")
 """How a draw is held against its prompt: not, by the shapes world's grammar, by a natural-language
 inference model (`nli_model`), or by the language model itself."""
@@ -26,7 +32,7 @@ class World:
     kind: str = known("world", default="world")
     tasks: list | None = None
     categories: list | None = None
-    per_cell: int | None = least(1, default=None)
+    per_cell: int | None = least(1, most=100_000, default=None)
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,9 @@ class Captioned:
     path: str
     videos: str
     kind: str
-    tasks: int = least(1, default=200)
-    pool: int = least(1, default=2000)  # captions that are labelled, and sampled from
-    seed: int = least(0, default=0)  # of the draw; apart from the run's, which may vary
+    tasks: int = least(1, most=100_000, default=200)
+    pool: int = least(1, most=10_000_000, default=2000)  # captions labelled, and sampled from
+    seed: int = least(0, most=2**63 - 1, default=0)  # of the draw, apart from the run's
 
     def __post_init__(self) -> None:
         """Refuse a pool that cannot give the tasks."""
@@ -73,11 +79,11 @@ class Diffusers:
     """
 
     path: str
-    height: int = least(1)
-    width: int = least(1)
-    frames: int = least(1)
-    fps: float = least(0.1)
-    steps: int = least(1)
+    height: int = least(1, most=MOST_PIXELS)
+    width: int = least(1, most=MOST_PIXELS)
+    frames: int = least(1, most=MOST_FRAMES)
+    fps: float = least(0.1, most=1000)
+    steps: int = least(1, most=10_000)
     kind: str = known("diffusers", default="diffusers")
     family: str = "wan"
     guidance: float | None = least(0, default=None)
@@ -101,14 +107,14 @@ class Command:
 
     path: str
     command: list
-    height: int = least(1)
-    width: int = least(1)
-    frames: int = least(1)
-    fps: float = least(0.1)
-    steps: int = least(1)
+    height: int = least(1, most=MOST_PIXELS)
+    width: int = least(1, most=MOST_PIXELS)
+    frames: int = least(1, most=MOST_FRAMES)
+    fps: float = least(0.1, most=1000)
+    steps: int = least(1, most=10_000)
     kind: str = known("command")
     guidance: float | None = least(0, default=None)
-    timeout: float = least(0.1, default=3600)  # seconds
+    timeout: float = least(0.1, most=LONGEST, default=3600)  # seconds
 
 
 @dataclass(frozen=True)
@@ -116,16 +122,16 @@ class Veo:
     """A paid model behind google-genai, which polls until the video is there."""
 
     model: str
-    height: int = least(1)
-    width: int = least(1)
-    seconds: int = least(1)
-    fps: float = least(0.1)
+    height: int = least(1, most=MOST_PIXELS)
+    width: int = least(1, most=MOST_PIXELS)
+    seconds: int = least(1, most=3600)
+    fps: float = least(0.1, most=1000)
     price: float = least(0)  # US dollars a second of video, as the vendor lists it
     budget: float = least(0)  # US dollars, after which the run stops
     kind: str = known("veo")
     base_url: str | None = None
-    timeout: float = least(0.1, default=900)  # seconds for one video
-    poll: float = least(0.01, default=10)  # seconds between two questions
+    timeout: float = least(0.1, most=LONGEST, default=900)  # seconds for one video
+    poll: float = least(0.01, most=LONGEST, default=10)  # seconds between two questions
 
     @property
     def frames(self) -> int:
@@ -142,7 +148,7 @@ class CausalLM:
     template: str = "{prompt} =>"
     check: str = known(*CHECKS, default="grammar")
     nli_model: str | None = None
-    max_new_tokens: int = least(1, default=24)
+    max_new_tokens: int = least(1, most=MOST_TOKENS, default=24)
     temperature: float = least(0.01, default=1.0)
     revision: str | None = None
 
@@ -164,7 +170,7 @@ class Chat:
     check: str = known(*CHECKS, default="model")
     nli_model: str | None = None
     draws: str = known("independent", "list", default="independent")
-    max_new_tokens: int = least(1, default=256)
+    max_new_tokens: int = least(1, most=MOST_TOKENS, default=256)
     temperature: float = least(0.01, default=1.0)
     dtype: str = known("float32", "bfloat16", "float16", default="float32")
     revision: str | None = None
@@ -196,9 +202,9 @@ class OpenAI:
     price: float | None = least(0, default=None)
     budget: float | None = least(0, default=None)
     max_calls: int | None = least(0, default=None)
-    max_tokens: int = least(1, default=4096)  # of one answer, with what the model thinks before it
-    timeout: float = least(1, default=120)
-    retries: int = least(0, default=5)
+    max_tokens: int = least(1, most=MOST_TOKENS, default=4096)  # with what it thinks first
+    timeout: float = least(1, most=LONGEST, default=120)
+    retries: int = least(0, most=1000, default=5)
 
     def __post_init__(self) -> None:
         """Refuse a check or budget that needs what is not there, and an address with a key."""
@@ -245,8 +251,8 @@ class S3D:
     path: str
     kind: str = known("torchvision-s3d", "milnce-s3d")
     sha256: str | None = None
-    frames: int = least(8, default=32)
-    size: int = least(32, default=224)
+    frames: int = least(8, most=MOST_FRAMES, default=32)
+    size: int = least(32, most=MOST_PIXELS, default=224)
 
     def __post_init__(self) -> None:
         """Refuse sizes that the network cannot halve."""
@@ -287,9 +293,9 @@ class Captioner:
 
     path: str
     kind: str = known("transformers", default="transformers")
-    frames: int = least(1, default=8)
+    frames: int = least(1, most=MOST_FRAMES, default=8)
     instruction: str = "These are frames of one video. Describe the video in one sentence."
-    max_new_tokens: int = least(1, default=64)
+    max_new_tokens: int = least(1, most=MOST_TOKENS, default=64)
     dtype: str = known("float32", "bfloat16", "float16", default="float32")
     revision: str | None = None
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -14,16 +15,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from squbed_utils import video
-from squbed_utils._files import read_sums, replacing, sha256_of, write_sums
+from squbed_utils import _yaml, profiles, video
+from squbed_utils._files import left_by_a_tool, read_sums, replacing, sha256_of, write_sums
 from squbed_utils.accuracy import LABELS
 from squbed_utils.layout import (
     CHECKSUMS,
+    MANIFEST,
     OK,
     QUANTIFIED,
     SCHEMA,
+    SEAL,
     SHARD,
     SUMS,
+    TABLES,
+    TASKS,
+    TRUTH,
+    as_shard,
+    check_columns,
+    check_ids,
+    check_values,
     read_table,
     reference_path,
     safe,
@@ -62,11 +72,21 @@ def open_archive(folder: Path | str) -> "Archive":
     archive = Archive(folder)
     archive.require()
     units = archive.units
+    if changed := archive.changed(TABLES):
+        raise ValueError(
+            f"{archive.folder / changed[0]} is not as it was when the archive was sealed; put it "
+            f"back as it was; `squbed verify {archive.folder}` names all that differs"
+        )
     there = sum(archive.shard(task, latent).is_file() for task, latent in units)
     if there < len(units):
         raise ValueError(
             f"archive {archive.folder} holds {there} of {len(units)} latent prompts; run "
             f"`{_begun_by(archive)}` to finish it"
+        )
+    if unknown := archive.unknown():
+        raise ValueError(
+            f"{archive.folder / unknown[0]} is of no task and latent prompt of the archive; put "
+            "profile.yaml and tasks.parquet back as they were, or move that file away"
         )
     return archive
 
@@ -96,14 +116,16 @@ class Archive:
     def profile(self) -> dict:
         """The resolved profile: settings, checkpoints (sha256) and versions."""
         self.require()
-        found = yaml.safe_load((self.folder / "profile.yaml").read_text(encoding="utf-8"))
+        path = self.folder / "profile.yaml"
+        found = _yaml.read(path, "profile")
         schema = found.pop("schema", 1)
-        if schema not in range(1, SCHEMA + 1):
+        if type(schema) is not int or schema not in range(1, SCHEMA + 1):
             raise ValueError(
                 f"archive {self.folder} has schema {schema!r}, and this version reads 1 to "
                 f"{SCHEMA}; install the version of squbed-notebooks that wrote it, or a newer one"
             )
-        return found
+        profiles.check_recorded(found, f"profile {path}")
+        return _Settings(found, path)
 
     @property
     def exported(self) -> bool:
@@ -115,7 +137,18 @@ class Archive:
 
         And vagueness_rank (1 = least vague) where a manifest ranks the tasks.
         """
-        return read_table(self.folder / "tasks.parquet").to_pandas()
+        path = self.folder / "tasks.parquet"
+        table = read_table(path)
+        check_columns(table, TASKS, path)
+        if not len(table):
+            raise ValueError(f"table {path} has no rows; expected one a task")
+        check_ids(table["task"].to_pylist(), path)
+        found = table.to_pandas()
+        for task, reference in zip(found.task, found.reference, strict=True):
+            if reference and reference != reference_path(task):
+                shown = f"{reference[:120]!r}; expected {reference_path(task)!r}"
+                raise ValueError(f"table {path}: the reference of task {task} is {shown}")
+        return found
 
     def truth(self) -> pd.DataFrame | None:
         """Return a row a task of what is really uncertain; None where it is not known.
@@ -123,7 +156,15 @@ class Archive:
         No estimator may see it.
         """
         path = self.folder / "truth.parquet"
-        return read_table(path).to_pandas() if path.is_file() else None
+        if not path.exists():
+            return None
+        table = read_table(path)
+        check_columns(table, TRUTH, path)
+        ids = table["task"].to_pylist()
+        check_ids(ids, path)
+        if unknown := [task for task in self.tasks().task if task not in set(ids)]:
+            raise ValueError(f"table {path} lacks the task {unknown[0]!r} of tasks.parquet")
+        return table.to_pandas()
 
     def report(self) -> dict | None:
         """Return how tasks were sampled from their dataset; None where they were not sampled."""
@@ -131,24 +172,46 @@ class Archive:
         if not path.is_file():
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error}); put it back as it was") from error
+        if not isinstance(found, dict) or not isinstance(found.get("clips"), dict):
+            raise ValueError(f"{path} does not say each task's clip; put it back as it was")
+        return found
 
     def manifest(self) -> pd.DataFrame | None:
         """Return where the videos come from, a row a video; None if they were generated here."""
         path = self.folder / "manifest.parquet"
-        return read_table(path).to_pandas() if path.is_file() else None
+        if not path.exists():
+            if (self.folder / "profile.yaml").exists() and "n" not in self.profile:
+                raise FileNotFoundError(
+                    f"there is no {path}, which says what videos there are; run `squbed score`"
+                )
+            return None
+        table = read_table(path)
+        check_columns(table, MANIFEST, path)
+        found = table.to_pandas()
+        if found.empty or found[["latent", "sample"]].min(axis=None) < 0:
+            raise ValueError(f"table {path} has no rows, or numbers below 0; put it back")
+        if found.duplicated(["task", "latent", "sample"]).any():
+            raise ValueError(f"table {path} has a sample twice; put it back as it was")
+        if set(found.task) != set(self.tasks().task):
+            raise ValueError(f"table {path} is of other tasks than tasks.parquet; put both back")
+        return found
 
     @cached_property
     def units(self) -> dict[tuple[str, int], int]:
         """All that the archive should hold: (task, latent) -> number of videos."""
+        return {unit: len(samples) for unit, samples in self._samples.items()}
+
+    @cached_property
+    def _samples(self) -> dict[tuple[str, int], list[int]]:
         manifest = self.manifest()
         if manifest is None:
-            n, m = self.profile["n"], self.profile["m"]
-            return {(task, latent): m for task in self.tasks().task for latent in range(n)}
-        sizes = manifest.groupby(["task", "latent"], sort=False).size()
-        return {(task, int(latent)): int(size) for (task, latent), size in sizes.items()}
+            n, samples = self.profile["n"], list(range(self.profile["m"]))
+            return {(task, latent): samples for task in self.tasks().task for latent in range(n)}
+        groups = manifest.groupby(["task", "latent"], sort=False)["sample"]
+        return {(task, int(z)): of.astype(int).tolist() for (task, z), of in groups}
 
     def latents(self) -> pd.DataFrame:
         """Return a row a latent prompt: task, latent, prompt, embedding, rejected.
@@ -252,8 +315,7 @@ class Archive:
             rows = self.rows(task, latent, ["status", "path"])
         except (FileNotFoundError, ValueError):
             return False
-        failed = [row for row in rows if row["status"] != OK]
-        if len(rows) != self.units[task, latent] or (failed and retry_failed):
+        if retry_failed and any(row["status"] != OK for row in rows):
             return False
         files = (self.inside(row["path"]) for row in rows if row["status"] == OK)
         return all(file.is_file() and file.stat().st_size for file in files)
@@ -272,9 +334,40 @@ class Archive:
         FileNotFoundError
             If it is not finished.
         ValueError
-            If the shard is damaged.
+            If the shard is damaged, is not what its checksum says, or is of another place.
         """
-        return read_table(self.shard(task, latent), columns).to_pylist()
+        table = self._shard_table(task, latent)
+        return (table.select(columns) if columns else table).to_pylist()
+
+    def _shard_table(self, task: str, latent: int) -> pa.Table:
+        path, sums = self.shard(task, latent), self.checksums(task, latent)
+        name = f"shards/{task}/{latent}.parquet"
+        if sums is not None and name not in sums:
+            listed = path.with_suffix(CHECKSUMS)
+            raise ValueError(f"{listed} does not name {name}; run `squbed verify --repair`")
+        table = read_table(path, digest=sums and sums[name])
+        return as_shard(table, path, task, latent, self._samples[task, latent])
+
+    def check_values(self, task: str, latent: int) -> pa.Table:
+        """Return a latent prompt's shard, if its numbers can be estimated from.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As `rows`; or if an embedding is missing, zero or not finite, or a score is.
+        """
+        table = self._shard_table(task, latent)
+        check_values(table, self.shard(task, latent))
+        return table
+
+    def unknown(self) -> list[str]:
+        """Return the files among the shards that are of no latent prompt of the archive."""
+        folder, units = self.folder / "shards", self.units
+        found = [file for file in folder.rglob("*") if not file.is_dir()]
+        names = {file.relative_to(self.folder).as_posix() for file in found}
+        kinds = (".parquet", CHECKSUMS)
+        names -= {f"shards/{task}/{latent}{kind}" for task, latent in units for kind in kinds}
+        return sorted(n for n in names if not any(map(left_by_a_tool, n.split("/"))))
 
     def errors(self, task: str, latent: int) -> list[str]:
         """Return the errors of a finished latent prompt's failed videos."""
@@ -286,17 +379,26 @@ class Archive:
 
         Errors are stored without the folders of this machine.
         """
+        self.unseal()
         rows = [row | {"error": stored_error(row.get("error"))} for row in rows]
         shard = self.shard(task, latent)
         with replacing(shard) as partial:
             pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), partial, compression="zstd")
-            paths = [row["path"] for row in rows if row["status"] == OK]
-            if self.inside(reference_path(task)).is_file():
-                paths.append(reference_path(task))
-            sums = {path: sha256_of(self.inside(path)) for path in paths}
-            sums[f"shards/{task}/{latent}.parquet"] = sha256_of(partial)
-            with replacing(shard.with_suffix(CHECKSUMS)) as partial_sums:
-                write_sums(partial_sums, sums)
+            self._write_checksums(task, latent, rows, sha256_of(partial))
+
+    def write_checksums(self, task: str, latent: int) -> None:
+        """Write the checksums of a latent prompt that has none."""
+        rows = self.rows(task, latent, ["path", "status"])
+        self._write_checksums(task, latent, rows, sha256_of(self.shard(task, latent)))
+
+    def _write_checksums(self, task: str, latent: int, rows: list[dict], digest: str) -> None:
+        paths = [row["path"] for row in rows if row["status"] == OK]
+        if self.inside(reference_path(task)).is_file():
+            paths.append(reference_path(task))
+        sums = {path: sha256_of(self.inside(path)) for path in paths}
+        sums[f"shards/{task}/{latent}.parquet"] = digest
+        with replacing(self.shard(task, latent).with_suffix(CHECKSUMS)) as partial:
+            write_sums(partial, sums)
 
     def checksums(self, task: str, latent: int) -> dict[str, str] | None:
         """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths.
@@ -309,15 +411,74 @@ class Archive:
             If the file cannot be read.
         """
         file = self.shard(task, latent).with_suffix(CHECKSUMS)
-        if not file.is_file():
+        name = f"shards/{task}/{latent}{CHECKSUMS}"
+        if not file.exists() and name not in self.sealed:
             return None
+        if self.changed([name]):
+            raise ValueError(
+                f"{file} is missing, or not as it was when the archive was sealed; run `squbed "
+                "verify --repair`"
+            )
         try:
             return read_sums(file)
         except ValueError as error:
             raise ValueError(f"{error}; run `squbed verify --repair`") from error
 
+    @cached_property
+    def sealed(self) -> dict[str, str]:
+        """The SHA-256 of tables, references and lists of sums; nothing where there is no seal.
+
+        An export is sealed by the list of all its files.
+
+        Raises
+        ------
+        ValueError
+            If the seal cannot be read.
+        """
+        path = self.folder / (SUMS if self.exported else SEAL)
+        return read_sums(path) if path.exists() and not self.open else {}
+
+    @property
+    def open(self) -> bool:
+        """Whether a run has begun to fill the archive that has not come to its end."""
+        path = self.folder / SEAL
+        return not self.exported and path.is_file() and not path.stat().st_size
+
+    def changed(self, names: Iterable[str]) -> list[str]:
+        """Return those of some files that are missing, or not as they were sealed."""
+        there = {name: self.inside(name) for name in names if name in self.sealed}
+        return [
+            name
+            for name, file in there.items()
+            if not file.is_file() or sha256_of(file) != self.sealed[name]
+        ]
+
+    def seal(self) -> None:
+        """Write the seal, unless a latent prompt is not finished or has no checksums."""
+        lists = [f"shards/{task}/{latent}{CHECKSUMS}" for task, latent in self.units]
+        shards = [self.shard(*unit) for unit in self.units]
+        if not all(path.is_file() for path in [*map(self.inside, lists), *shards]):
+            return
+        names = [*TABLES, *map(reference_path, self.tasks().task)]
+        names = [name for name in names if self.inside(name).is_file()]
+        self.write_seal({name: sha256_of(self.inside(name)) for name in [*names, *lists]})
+
+    def write_seal(self, sums: dict[str, str]) -> None:
+        """Write the seal."""
+        with replacing(self.folder / SEAL) as partial:
+            write_sums(partial, sums)
+        self.__dict__.pop("sealed", None)
+
+    def unseal(self) -> None:
+        """Leave the seal empty, as every change to the archive does, until a run ends."""
+        if not self.open:
+            with replacing(self.folder / SEAL) as partial:
+                partial.touch()
+        self.__dict__.pop("sealed", None)
+
     def write_tasks(self, tasks: list[Task], truth: pd.DataFrame | None) -> None:
         """Write the tables of tasks and of their truth."""
+        self.unseal()
         rows = [
             {"task": t.id, "dataset": t.dataset, "category": t.category, "prompt": t.prompt}
             | {"reference": t.reference, "vagueness_rank": t.vagueness_rank}
@@ -333,17 +494,20 @@ class Archive:
 
     def write_report(self, report: dict) -> None:
         """Write how tasks were sampled from their dataset."""
+        self.unseal()
         with replacing(self.folder / "dataset.json") as partial:
             text = json.dumps(report, ensure_ascii=False, indent=1)
             partial.write_text(text + "\n", encoding="utf-8")
 
     def write_manifest(self, manifest: pd.DataFrame) -> None:
         """Write where the videos come from."""
+        self.unseal()
         table = pa.Table.from_pandas(manifest, preserve_index=False).replace_schema_metadata()
         write_table(self.folder / "manifest.parquet", table)
 
     def write_profile(self, resolved: dict) -> None:
         """Write the resolved profile, which makes the folder an archive."""
+        self.unseal()
         with replacing(self.folder / "profile.yaml") as partial:
             text = yaml.safe_dump({"schema": SCHEMA} | resolved, sort_keys=False)
             partial.write_text(text, encoding="utf-8")
@@ -365,10 +529,52 @@ class Archive:
     @cached_property
     def _rows(self) -> pd.DataFrame:
         """All shards, in the order of tasks, latent prompts and samples."""
+        if misfit := self.misfit():
+            raise ValueError(f"table {self.shard(*misfit[0])}: {misfit[1]}")
+        return self._unchecked
+
+    @cached_property
+    def _unchecked(self) -> pd.DataFrame:
         with ThreadPoolExecutor() as pool:
-            shards = list(pool.map(lambda unit: read_table(self.shard(*unit)), self.units))
-        empty = SHARD.empty_table()  # has all columns, which those of version 1 have not
-        return pa.concat_tables([empty, *shards], promote_options="default").to_pandas()
+            shards = pool.map(lambda unit: self.check_values(*unit), self.units)
+            return pa.concat_tables(shards).to_pandas()
+
+    def misfit(self) -> tuple[tuple[str, int], str] | None:
+        """Return a shard that does not go with the others, and what is wrong with it.
+
+        Embeddings are of one width, and what one video of a task has of scores and latent prompts,
+        all have.
+        """
+        rows = self._unchecked
+        for name in ("embedding", "text_embedding"):
+            widths = rows[name].dropna().map(len)
+            odd = widths.index[widths != widths.mode().max()]
+            if len(odd):
+                row = rows.loc[odd[0]]
+                others = f"{widths[odd[0]]} numbers, and others of {widths.mode().max()}"
+                return (row.task, row.latent), f"column {name} has vectors of {others}"
+        good = rows[rows.status == OK]
+        for name in (*LABELS, "prompt"):
+            known = good[name].notna()
+            odd = good[known.groupby(good.task).transform("any") & ~known]
+            if len(odd):
+                row, some = odd.iloc[0], "is missing, and others of the task have one"
+                return (
+                    row.task,
+                    row.latent,
+                ), f"column {name}: that of sample {row['sample']} {some}"
+        return None
+
+
+class _Settings(dict):
+    """A profile as an archive records it; an absent entry is named with its file."""
+
+    def __init__(self, settings: dict, path: Path) -> None:
+        super().__init__(settings)
+        self.path = path
+
+    def __missing__(self, key: str) -> None:
+        raise ValueError(f"profile {self.path} lacks {key}; put it back as it was")
 
 
 def _begun_by(archive: Archive) -> str:

@@ -67,15 +67,18 @@ def score(
     resolved = {key: resolved[key] for key in RECORDED}
     archive = Archive(output)
     with held(archive):
-        _refuse_collected(archive, table)
-        if is_new(archive, resolved):
+        told = _refuse_collected(archive, table)
+        if is_new(archive, resolved) or not told:
             _begin(archive, resolved, table, truth, sources)
         todo = [
             unit for unit in archive.units if not archive.finished(*unit, retry_failed=retry_failed)
         ]
         if todo:
             warn_of_versions(archive)
+            archive.unseal()
             _score_all(profile, archive, table, sources, todo)
+        if archive.open:
+            archive.seal()
     return open_archive(archive.folder)
 
 
@@ -87,16 +90,25 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Path]:
     return manifests.of_archive(archive), archive.truth(), source
 
 
-def _refuse_collected(archive: Archive, table: pd.DataFrame) -> None:
-    """Refuse an archive of generated videos, or of other ones than these."""
+def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
+    """Refuse an archive of generated videos, or of other ones than these.
+
+    Says whether its tables are there and whole; those that are not are written again.
+    """
     if not (archive.folder / "profile.yaml").is_file():
-        return
-    before = archive.manifest()
+        return False
     remedy = "choose another --output, or delete that folder"
-    if before is None:
+    if "video_model" in archive.profile:
         raise ValueError(f"{archive.folder} holds videos that were generated there; {remedy}")
-    if _rows_of(before) != _rows_of(table):
+    try:
+        before = archive.manifest()
+        whole = before is not None and not archive.changed(["tasks.parquet", "manifest.parquet"])
+    except (FileNotFoundError, ValueError) as error:
+        tqdm.write(f"{error}; its tables are written again", file=sys.stderr)
+        return False
+    if whole and _rows_of(before) != _rows_of(table):
         raise ValueError(f"{archive.folder} was made of another manifest; {remedy}")
+    return whole
 
 
 def _rows_of(table: pd.DataFrame) -> list[dict]:

@@ -1,18 +1,22 @@
 """Whether every file of an archive is as it was written; what is not is made again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from squbed_utils import video
 from squbed_utils._files import sha256_of
+from squbed_utils._filling import held
 from squbed_utils._schema import build
 from squbed_utils.collect import collect
-from squbed_utils.layout import CHECKSUMS, OK, reference_path
+from squbed_utils.layout import CHECKSUMS, OK, SEAL, reference_path
 from squbed_utils.profiles import Profile
 from squbed_utils.samples import Archive
 
-MISSING, DAMAGED = "missing", "damaged"
+MISSING, DAMAGED, UNKNOWN = "missing", "damaged", "unknown"
+
+LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
+"""Tables that no run makes again."""
 
 RESOLVED = ("checkpoints", "versions")
 """Entries of an archive's profile that a profile has not."""
@@ -26,9 +30,10 @@ class Problem(NamedTuple):
     path : str
         Within the archive.
     state : str
-        ``missing`` or ``damaged``.
+        ``missing``, ``damaged``, which for a table is also changed, or ``unknown``: a shard of
+        no latent prompt of the archive.
     unit : tuple of (str, int) or None
-        The task and latent prompt that the file is of; None for a reference video.
+        The task and latent prompt that the file is of; None for a table or a reference video.
 
     """
 
@@ -38,15 +43,17 @@ class Problem(NamedTuple):
 
 
 def verify(folder: Path | str) -> list[Problem]:
-    """Compare every shard, video and reference with its checksum.
+    """Compare an archive with its checksums, and with what it should hold.
 
-    Where an archive has no checksums, as one of an earlier version, shards are read and videos
-    are decoded instead, which misses slight damage.
+    That is a shard and its videos for every latent prompt, by its tables and its profile, the
+    references, and where it is sealed each of its tables as it was then. Where a shard has no
+    checksums, as in an archive of an earlier version, it is read and its videos are decoded
+    instead, which misses slight damage.
 
     Parameters
     ----------
     folder : path
-        An archive, finished or not; what is not finished is no problem.
+        An archive; of one that is not finished, what has still to be made is missing.
 
     Returns
     -------
@@ -57,14 +64,65 @@ def verify(folder: Path | str) -> list[Problem]:
     ------
     FileNotFoundError
         If the folder is missing or is not an archive.
+    ValueError
+        If its profile or its seal cannot be read.
     """
     archive = Archive(folder)
     archive.require()
-    problems = [problem for unit in archive.units for problem in _of_unit(archive, unit)]
+    _ = archive.profile  # which must be readable, for nothing is known without it
+    of_units = ("shards/", "videos/", "references/")
+    single = [name for name in archive.sealed if not name.startswith(of_units)]
+    problems = [Problem(name, _state(archive, name), None) for name in archive.changed(single)]
+    problems += _of_table(archive, "tasks.parquet", archive.tasks)
+    if problems and problems[-1].path == "tasks.parquet":
+        return list(dict.fromkeys(problems))  # without which nothing says what else there should be
+    problems += _of_table(archive, "truth.parquet", archive.truth)
+    problems += _of_table(archive, "manifest.parquet", archive.manifest)
+    if problems and problems[-1].path == "manifest.parquet":
+        return list(dict.fromkeys(problems))
+    problems += [problem for unit in archive.units for problem in _of_unit(archive, unit)]
+    if not any(problem.unit for problem in problems) and (misfit := archive.misfit()):
+        (task, latent), _ = misfit
+        problems.append(Problem(f"shards/{task}/{latent}.parquet", DAMAGED, (task, latent)))
     for path in archive.tasks().reference.dropna():
         if not video.is_whole(archive.inside(path)):
             problems.append(Problem(path, _state(archive, path), None))
+    problems += [Problem(path, UNKNOWN, None) for path in archive.unknown()]
     return list(dict.fromkeys(problems))
+
+
+def _of_table(archive: Archive, name: str, read: Callable[[], object]) -> Iterator[Problem]:
+    try:
+        read()
+    except (FileNotFoundError, ValueError):
+        yield Problem(name, _state(archive, name), None)
+
+
+def seal(folder: Path | str) -> bool:
+    """Write the checksums that an archive has not, as one of an earlier version; say if any.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing or is not an archive.
+    ValueError
+        If a run is filling it, or anything in it is missing, damaged or unknown.
+    """
+    archive = Archive(folder)
+    archive.require()
+    if archive.sealed:
+        return False
+    with held(archive):
+        if problems := verify(folder):
+            raise ValueError(
+                f"{archive.folder} is not whole, {problems[0].path} is {problems[0].state}; only "
+                "what is whole is sealed"
+            )
+        for unit in archive.units:
+            if archive.checksums(*unit) is None:
+                archive.write_checksums(*unit)
+        archive.seal()
+    return True
 
 
 def repair(folder: Path | str, problems: list[Problem], **options: object) -> Archive:
@@ -92,11 +150,27 @@ def repair(folder: Path | str, problems: list[Problem], **options: object) -> Ar
     """
     archive = Archive(folder)
     profile = _profile(archive)
+    _refuse_lost(archive, problems)
+    problems = [problem for problem in problems if problem.state != UNKNOWN]
+    archive.unseal()
     for path, _, unit in problems:
         archive.inside(path).unlink(missing_ok=True)
         if unit is not None:  # its shard and checksums are written again with it
             archive.shard(*unit).unlink(missing_ok=True)
     return collect(profile, output=archive.folder, **options)
+
+
+def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
+    """Refuse to delete what cannot be made again."""
+    if archive.exported:
+        raise ValueError(f"{archive.folder} is an exported dataset; download it again")
+    lost = [problem.path for problem in problems if problem.path in LOST]
+    if lost:
+        raise ValueError(
+            f"{archive.folder / lost[0]} is not as it was written and cannot be made again; put it "
+            f"back as it was. If the change is meant, delete {archive.folder / SEAL} and run "
+            "`squbed verify --seal`"
+        )
 
 
 def _profile(archive: Archive) -> Profile:
@@ -112,37 +186,31 @@ def _profile(archive: Archive) -> Profile:
 
 
 def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:
-    """Look at the files of a latent prompt; at none, if it was never finished."""
-    shard = f"shards/{unit[0]}/{unit[1]}.parquet"
-    checksums = f"shards/{unit[0]}/{unit[1]}{CHECKSUMS}"
+    """Look at the files of a latent prompt."""
+    shard, checksums = (f"shards/{unit[0]}/{unit[1]}{kind}" for kind in (".parquet", CHECKSUMS))
+    if not archive.inside(shard).is_file():
+        yield Problem(shard, MISSING, unit)
+        return
     try:
         sums = archive.checksums(*unit)
     except ValueError:
-        yield Problem(checksums, DAMAGED, unit)
+        yield Problem(checksums, _state(archive, checksums), unit)
         return
-    if sums is None:
-        yield from _without_checksums(archive, unit, shard)
-        return
-    if not archive.inside(shard).is_file():
-        return
-    for path, expected in sums.items():
+    for path, expected in (sums or {}).items():
         file = archive.inside(path)
         if not file.is_file() or sha256_of(file) != expected:
-            shared = path == reference_path(unit[0])
-            yield Problem(path, _state(archive, path), None if shared else unit)
-
-
-def _without_checksums(archive: Archive, unit: tuple[str, int], shard: str) -> Iterator[Problem]:
+            common = path == reference_path(unit[0])
+            yield Problem(path, _state(archive, path), None if common else unit)
     try:
-        rows = archive.rows(*unit)
-    except FileNotFoundError:
-        return
+        rows = archive.check_values(*unit).select(["path", "status"]).to_pylist()
     except ValueError:
         yield Problem(shard, DAMAGED, unit)
         return
     for row in rows:
-        if row["status"] == OK and not video.is_whole(archive.inside(row["path"])):
-            yield Problem(row["path"], _state(archive, row["path"]), unit)
+        path = row["path"]
+        if row["status"] == OK and path not in (sums or {}):
+            if not video.is_whole(archive.inside(path)):
+                yield Problem(path, _state(archive, path), unit)
 
 
 def _state(archive: Archive, path: str) -> str:

@@ -83,7 +83,7 @@ def interrupt(profile, folder, sent, *more, after=2):
 
 
 def test_the_archive_has_every_file_and_no_other(tiny_archive):
-    expected = {".lock", "profile.yaml", "tasks.parquet", "truth.parquet"}
+    expected = {".lock", "profile.yaml", "tasks.parquet", "truth.parquet", "archive.sha256"}
     for task in tiny.TASKS:
         expected.add(f"references/{task}.mp4")
         for latent in range(tiny.N):
@@ -271,6 +271,7 @@ def test_the_estimator_may_change(tiny_profile, copy, tmp_path, made):
 
 
 def test_other_versions_are_told_of_when_something_is_left_to_do(tiny_profile, copy, capsys):
+    (copy / "archive.sha256").unlink()
     profile = yaml.safe_load((copy / "profile.yaml").read_text())
     profile["versions"]["torch"] = "1.0"
     (copy / "profile.yaml").write_text(yaml.safe_dump(profile))
@@ -300,6 +301,7 @@ def test_a_finished_archive_opens_where_models_and_device_are_absent(
     tiny_profile, copy, tmp_path, made
 ):
     gone = {"path": str(tmp_path / "gone"), "kind": "unlearned"}
+    (copy / "archive.sha256").unlink()
     profile = yaml.safe_load((copy / "profile.yaml").read_text())
     profile["lpips"] |= gone
     (copy / "profile.yaml").write_text(yaml.safe_dump(profile))

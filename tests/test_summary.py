@@ -64,7 +64,8 @@ def test_truth_only_when_asked_for(archive):
 
 
 def test_no_truth_to_add(copy):
-    (copy / "truth.parquet").unlink()
+    for name in ("truth.parquet", "archive.sha256"):
+        (copy / name).unlink()
     with pytest.raises(ValueError, match="has no truth.parquet; leave truth=False"):
         summarize(open_archive(copy), truth=True)
 
@@ -102,6 +103,7 @@ def test_unknown_estimator(archive):
 
 
 def test_pca_of_the_profile_is_pooled_over_tasks(copy):
+    (copy / "archive.sha256").unlink()
     profile = yaml.safe_load((copy / "profile.yaml").read_text())
     (copy / "profile.yaml").write_text(yaml.safe_dump(profile | {"pca": 5}))
     archive = open_archive(copy)
