@@ -170,6 +170,13 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--repair", action="store_true", help="remove what is damaged, and collect it again"
     )
+    command.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="what repairs: a profile in data/profiles/, or a .yaml file, the same as the "
+        "archive's; nothing that an archive itself names is run (default: the one in "
+        "data/profiles/ of the archive's name)",
+    )
     _add_yes(command)
 
 
