@@ -69,7 +69,7 @@ def export(
     format : str
         One of `FORMATS`.
     shard_mb : float
-        Of ``webdataset``, above 0 and finite: the size (10^6 bytes) at which the next tar file is begun.
+        Of ``webdataset``, above 0: the size (10^6 bytes) at which the next tar file is begun.
 
     Returns
     -------
@@ -222,11 +222,11 @@ def _refuse_home(file: Path) -> None:
 
 
 def without_folders(value: object) -> object:
-    """Return settings without what tells of the machine: paths out of here keep their last part.
+    r"""Return settings without what tells of the machine: paths out of here keep their last part.
 
     >>> without_folders({"path": "/home/me/models/wan", "base_url": "http://10.0.0.1/v1", "n": 6})
     {'path': 'wan', 'base_url': None, 'n': 6}
-    >>> without_folders(["../me/wan", "~/run.py", "--to=/home/me/x", "D:\\me\\wan", "data/world"])
+    >>> without_folders(["../me/wan", "~/run.py", "--to=/home/me/x", r"D:\me\wan", "data/world"])
     ['wan', 'run.py', '--to=x', 'wan', 'data/world']
     """
     if isinstance(value, dict):

@@ -100,12 +100,12 @@ def video_path(task: str, latent: int, sample: int) -> str:
 
 
 def stored_error(error: str | None) -> str | None:
-    """Return an error as it is stored: not long, and the same on every machine.
+    r"""Return an error as it is stored: not long, and the same on every machine.
 
     >>> stored_error("ValueError: video /home/me/clips/x.mp4 is empty; see https://a.org/b/c")
     'ValueError: video x.mp4 is empty; see https://a.org/b/c'
-    >>> stored_error(r"no 'C:\\Users\\Jo Doe\\x.mp4', ~/a/y.mp4, ../up/z.mp4 or file:///tmp/a b/w.mp4")
-    "no 'x.mp4', y.mp4, z.mp4 or w.mp4"
+    >>> stored_error(r"no 'C:\Users\Jo Doe\x.mp4', ~/a/y.mp4 or file:///tmp/a b/z.mp4")
+    "no 'x.mp4', y.mp4 or z.mp4"
     """
     return None if error is None else FOLDERS.sub("", error)[:LONGEST_ERROR]
 

@@ -187,10 +187,11 @@ class Chat:
 class OpenAI:
     """A language model behind OpenAI's API or a compatible server (`base_url`).
 
-    The key is read from the environment variable `key`, whose name ends in _KEY or _TOKEN. `temperature` null: not sent. The seed is
-    sent to compatible servers alone. `price` is in US dollars per million tokens, the highest that
-    the vendor lists for the model (that of its answers); null: not stated, 0: free. `budget` (US
-    dollars, which needs a price) and `max_calls` stop the run; null: no limit.
+    The key is read from the environment variable `key`, whose name ends in _KEY or _TOKEN.
+    `temperature` null: not sent. The seed is sent to compatible servers alone. `price` is in US
+    dollars per million tokens, the highest that the vendor lists for the model (that of its
+    answers); null: not stated, 0: free. `budget` (US dollars, which needs a price) and `max_calls`
+    stop the run; null: no limit.
     """
 
     model: str

@@ -141,8 +141,9 @@ def _asks_for_profile(archive: Archive, why: str) -> str:
         if settings.get(key) is not None
     ]
     shows = f". It names {', '.join(named)}" if named else ""
+    name = archive.profile.get("name")
     return (
-        f"{archive.folder} says it is of the profile {archive.profile.get('name')!r}, {why}{shows}. "
+        f"{archive.folder} says that it is of the profile {name!r}, {why}{shows}. "
         "Nothing that an archive names is run or sent: check it, write it into a profile of your "
         f"own, and run `squbed verify {shlex.quote(str(archive.folder))} --repair --profile FILE`"
     )

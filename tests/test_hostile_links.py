@@ -2,16 +2,13 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import small_archive
 
-from squbed_utils import _claims, _filling, _run_log, _spending, cli
-from squbed_utils._openai import load_openai
+from squbed_utils import _claims, _filling, _run_log, _spending, cli, collect, profiles
 from squbed_utils._notebook_run import digest_archive
-from squbed_utils.roles import OpenAI
 from squbed_utils.samples import Archive
 
 SECRET = "what no archive may read, copy or write"
@@ -107,9 +104,7 @@ def pay(archive):
 
 
 def ask(archive):
-    load_openai(
-        OpenAI("m", "openai", base_url="http://127.0.0.1:9"), Archive(archive).inside("answers")
-    )
+    collect._label_by(profiles.load("wan2.1-1.3b"), archive)(["a cat"])
 
 
 export, status, verify, estimate = map(command, ("export", "status", "verify", "estimate"))
@@ -158,10 +153,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("plant", "run", "message"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
 )
-def test_a_link_or_a_pipe_is_named_and_not_followed(
-    archive, monkeypatch, capsys, plant, run, message
-):
-    monkeypatch.setenv("OPENAI_API_KEY", "any")
+def test_it_is_named_and_not_followed(archive, capsys, plant, run, message):
     plant(archive)
     outside = archive.parent / "outside"
     before = {path: path.stat().st_mtime_ns for path in outside.rglob("*")}
