@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -151,7 +152,8 @@ def _paid(
         _spending.reserve(folder, costs, limits)
     unpaid = {}
     try:
-        completion = client.chat.completions.parse(response_format=form, **request)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of odd usages
+            completion = client.chat.completions.parse(response_format=form, **request)
         used = getattr(completion.usage, "total_tokens", None)
         if type(used) is int and 0 < used <= tokens:
             unpaid = {_spending.REFINER: price * (tokens - used)}
