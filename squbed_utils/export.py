@@ -250,17 +250,20 @@ def _write_parquet(path: Path, table: pd.DataFrame) -> None:
 def _write_tars(archive: Archive, rows: pd.DataFrame, folder: Path, limit: int) -> None:
     """Write the videos to tar files of about a size, in order."""
     tar, number = None, 0
-    for row in tqdm(rows.itertuples(index=False), "videos", total=len(rows), unit="video"):
-        if tar is None or tar.offset > limit:
-            if tar is not None:
-                tar.close()
-            tar = tarfile.open(folder / f"videos-{number:05d}.tar", "w", format=tarfile.PAX_FORMAT)
-            number += 1
-        for name, content in _members(archive, row):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    tar.close()
+    try:
+        for row in tqdm(rows.itertuples(index=False), "videos", total=len(rows), unit="video"):
+            if tar is None or tar.offset > limit:
+                if tar is not None:
+                    tar.close()
+                path = folder / f"videos-{number:05d}.tar"
+                tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)
+                number += 1
+            for name, content in _members(archive, row):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    finally:
+        tar.close()
 
 
 def _members(archive: Archive, row: tuple) -> Iterator[tuple[str, bytes]]:

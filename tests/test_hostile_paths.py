@@ -1,6 +1,7 @@
 """Paths, names, commands and keys that an archive names; and paths that an export could tell."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 import small_archive
 import yaml
 
-from squbed_utils import cli, export, home, profiles, verify, video
+from squbed_utils import _claims, cli, export, home, profiles, verify, video
 from squbed_utils._files import inside
-from squbed_utils.layout import OK, SUMS
+from squbed_utils.layout import OK, SHARD, SUMS
 from squbed_utils.samples import Archive, open_archive
 from squbed_utils.tasks import Task
 
@@ -23,9 +24,9 @@ OUT = "leads out of the archive"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Folder of an archive with one task of three latent prompts and two videos each."""
+    """Folder of an archive with one task of three latent prompts and three videos each."""
     folder = tmp_path_factory.mktemp("whole") / "archive"
-    archive = small_archive.make(folder, {"a": "a cat"}, m=2, frames=lambda *_: BLACK)
+    archive = small_archive.make(folder, {"a": "a cat"}, m=3, frames=lambda *_: BLACK)
     archive.write_tasks([Task("a", "d", "c", "a cat", "references/a.mp4")], None)
     archive.write_video("references/a.mp4", video.Video(BLACK, 8))
     return folder
@@ -58,7 +59,8 @@ PATHS = [
 def test_a_path_of_a_shard_leads_into_the_archive(archive, path, capsys):
     rows = Archive(archive).rows("a", 0)
     rows[0]["path"] = path
-    pq.write_table(pa.Table.from_pylist(rows), archive / "shards" / "a" / "0.parquet")
+    table = pa.Table.from_pylist(rows, schema=SHARD)
+    pq.write_table(table, archive / "shards" / "a" / "0.parquet")
     (archive / "shards" / "a" / "0.sha256").unlink()
     line = ["score", str(archive), "--profile", "world", "--output", str(archive.parent / "out")]
     assert cli.main(line) == cli.USER_ERROR
@@ -81,12 +83,10 @@ def test_a_checksum_is_of_a_file_of_the_export(archive):
     assert export.verify_sums(archive) == paths
 
 
-def test_a_claim_is_of_a_worker(archive, capsys):
+def test_a_claim_is_of_a_worker(archive):
     (archive / ".claims").mkdir()
     (archive / ".claims" / "unit-a.0").write_text("x/../../../private.mp4")
     with pytest.raises(ValueError, match=OUT):
-        from squbed_utils import _claims
-
         _claims.clear(archive)
 
 
@@ -113,15 +113,18 @@ def test_a_log_that_ends_before_it_begins(archive, capsys):
 def claim(archive, **settings):
     """Let an archive say that it is of a profile, and lack a video."""
     profile = profiles.load(settings.pop("like", "world"))
-    resolved = json.loads(json.dumps(profile, default=vars)) | {"m": 2, "n": 3, "device": "cpu"}
+    resolved = json.loads(json.dumps(profile, default=vars)) | {"m": 3, "n": 3, "device": "cpu"}
     resolved |= {"checkpoints": {}, "versions": {}} | settings
     Archive(archive).write_profile(resolved)
     (archive / "videos" / "a" / "0_0.mp4").unlink()
 
 
+FIELDS = ["{prompt}", "{seed}", "{output}"]
+
+
 def run_it(mark):
     sizes = {"height": 32, "width": 32, "frames": 9, "fps": 8.0, "steps": 1}
-    return {"kind": "command", "path": "/", "command": ["touch", str(mark)]} | sizes
+    return {"kind": "command", "path": "/", "command": ["touch", str(mark), *FIELDS]} | sizes
 
 
 @pytest.fixture
@@ -133,7 +136,7 @@ def unpaid(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "shown"),
     [
-        ({"video_model": run_it("run")}, r"video_model.command \"\['touch', 'run'\]\""),
+        ({"video_model": run_it("run")}, "video_model.command \"['touch', 'run', '{prompt}'"),
         (
             {"refiner": {"kind": "openai", "base_url": "http://evil", "key": "HF_TOKEN"}},
             "refiner.base_url 'http://evil', refiner.key 'HF_TOKEN'",
@@ -155,7 +158,7 @@ def test_what_an_archive_names_is_shown_and_not_run(
     claim(archive, **settings)
     assert cli.main(["verify", str(archive), "--repair", "--yes"]) == cli.USER_ERROR
     error = capsys.readouterr().err
-    assert pytest.raises and shown.replace("\\", "") in error.replace("\\", "")
+    assert shown in error
     assert f"run `squbed verify {archive} --repair --profile FILE`" in error
     assert not Path("run").exists() and not (archive / "videos" / "a" / "0_0.mp4").exists()
 
@@ -173,13 +176,15 @@ def test_a_profile_that_the_user_names_repairs_if_it_is_the_archives(
 ):
     mine = tmp_path / "mine.yaml"
     model = run_it("run") | {"kind": "command"}
-    settings = {"extends": "world", "name": "mine", "n": 3, "m": 2, "video_model": model}
+    settings = {"extends": "world", "name": "mine", "n": 3, "m": 3, "video_model": model}
     mine.write_text(yaml.safe_dump(settings))
     claim(archive, name="mine", video_model=model | {"guidance": None, "timeout": 3600.0})
     problems = verify.verify(archive)
     verify.repair(archive, problems, profile=mine)
-    assert [profile.video_model.command for profile in collected] == [["touch", "run"]]
-    mine.write_text(yaml.safe_dump(settings | {"video_model": model | {"command": ["other"]}}))
+    assert [profile.video_model.command for profile in collected] == [["touch", "run", *FIELDS]]
+    mine.write_text(
+        yaml.safe_dump(settings | {"video_model": model | {"command": ["other", *FIELDS]}})
+    )
     with pytest.raises(ValueError, match=r"video_model.command is \['touch', .* here.* --profile"):
         verify.repair(archive, problems, profile=mine)
     assert len(collected) == 1
@@ -191,27 +196,21 @@ def test_a_profile_of_this_package_needs_not_be_named(archive, collected):
     assert collected == [profiles.load("world")]
 
 
-@pytest.mark.parametrize("field", ["name", "n", "seed"])
-def test_a_command_that_is_to_be_copied_is_quoted(archive, field, capsys):
+@pytest.mark.parametrize("field", ["name", "seed"])
+def test_a_command_that_is_to_be_copied_is_quoted(archive, field):
     (archive / "shards" / "a" / "0.parquet").unlink()
     tasks = Archive(archive).tasks().assign(dataset="quantify", prompt="a cat'; rm -rf ~ #")
     pq.write_table(pa.Table.from_pandas(tasks), archive / "tasks.parquet")
-    settings = (
-        Archive(archive).profile | {"seed": 0} | ({field: "x; rm -rf ~"} if field != "n" else {})
-    )
+    settings = Archive(archive).profile | {"seed": 0} | {field: "x; rm -rf ~"}
     Archive(archive).write_profile(settings)
     with pytest.raises(ValueError, match="run `squbed quantify ") as caught:
         open_archive(archive)
-    line = str(caught.value).split("`")[1]
-    import shlex
-
-    words = shlex.split(line)
-    assert words[:3] == ["squbed", "quantify", "a cat'; rm -rf ~ #"]
-    assert field == "n" or "x; rm -rf ~" in words
+    words = shlex.split(str(caught.value).split("`")[1])
+    assert words[:3] == ["squbed", "quantify", "a cat'; rm -rf ~ #"] and "x; rm -rf ~" in words
 
 
 @pytest.mark.parametrize(
-    "name", ["shards/../1.sha256", "shards\\..\\..\\x/1.sha256"], ids=["up", "up by another system"]
+    "name", ["shards/../1.sha256", "shards/..\\..\\x/1.sha256"], ids=["up", "up by another system"]
 )
 def test_a_name_in_a_store_lies_in_the_archive(tmp_path, monkeypatch, name):
     fsspec = pytest.importorskip("fsspec")
@@ -252,7 +251,7 @@ def test_an_export_tells_of_no_machine(archive, layout, tmp_path):
     changes = {"path": places[1], "revision": None}
     claimed = {"name": "small", "estimator": "squbed", "pca": None, "text_encoder": changes}
     claimed |= {"clip": {"path": places[2]}, "lpips": {"path": places[3]}}
-    claimed |= {"n": 3, "m": 2, "video_model": model | {"path": places[0]}}
+    claimed |= {"n": 3, "m": 3, "video_model": model | {"path": places[0]}}
     samples = Archive(archive)
     samples.write_profile(claimed)
     samples.write_report({"clips": {"a": places[0]}, "pool": {"food": 1}})
@@ -260,10 +259,7 @@ def test_an_export_tells_of_no_machine(archive, layout, tmp_path):
         rows = samples.rows("a", latent)
         lost = {"status": "failed", "embedding": None, "path": None}
         rows[1] |= lost | {"error": "; ".join(error)}
-        pq.write_table(
-            pa.Table.from_pylist(rows, schema=pq.read_schema(samples.shard("a", latent))),
-            samples.shard("a", latent),
-        )
+        pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), samples.shard("a", latent))
     out = export.export(archive, tmp_path / "out", format=layout)
     text = every_text(out)
     for trace in (b"jane", str(tmp_path).encode(), str(Path.home()).encode() + b"/"):
