@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from squbed_utils._files import inside
+
 FOLDER = ".claims"
 LOCK = "lock"
 WORKER, UNIT = "worker-", "unit-"
@@ -42,7 +44,7 @@ class Worker:
     def __init__(self, folder: Path, lease: float | None = None) -> None:
         host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())
         self.name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.folder = folder / FOLDER
+        self.folder = inside(folder, FOLDER)
         self.lease = LEASE if lease is None else lease
         self._own = self.folder / f"{WORKER}{self.name}"
         self._seen: dict[str, tuple[int, float]] = {}
@@ -50,10 +52,10 @@ class Worker:
         self._file = None
 
     def __enter__(self) -> "Worker":
-        """Announce the worker, and clear what dead ones left."""
+        """Clear what dead workers left, and announce this one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._announce()
         clear(self.folder.parent)
+        self._announce()
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
         return self
@@ -88,7 +90,7 @@ class Worker:
                 path.unlink()
 
     def _path(self, task: str, latent: int) -> Path:
-        return self.folder / f"{UNIT}{task}.{latent}"
+        return inside(self.folder, f"{UNIT}{task}.{latent}")
 
     def _create(self, path: Path) -> bool:
         try:
@@ -101,7 +103,7 @@ class Worker:
     def _abandoned(self, path: Path) -> bool:
         """Say whether a claim's worker is dead; one that is being written is judged by itself."""
         owner = _read(path)
-        sign = self.folder / f"{WORKER}{owner}" if owner else path
+        sign = inside(self.folder, f"{WORKER}{owner}") if owner else path
         if owner and is_dead_here(sign):
             return True
         return self._silent(sign)
@@ -153,44 +155,49 @@ def is_dead_here(path: Path) -> bool:
 
 def living(folder: Path) -> list[str]:
     """Name the workers on an archive that are not known to be dead."""
-    files = sorted((folder / FOLDER).glob(f"{WORKER}*"))
+    files = _left_in(folder, WORKER)
     return [file.name.removeprefix(WORKER) for file in files if not is_dead_here(file)]
 
 
 def claimed(folder: Path) -> dict[str, str]:
     """Return the units that living workers make: ``task.latent`` -> worker."""
     alive = set(living(folder))
-    files = sorted((folder / FOLDER).glob(f"{UNIT}*"))
-    owners = {file.name.removeprefix(UNIT): _read(file) for file in files}
+    owners = {file.name.removeprefix(UNIT): _read(file) for file in _left_in(folder, UNIT)}
     return {unit: owner for unit, owner in owners.items() if owner in alive}
 
 
 def clear(folder: Path) -> None:
     """Remove what workers that are known to be dead have left."""
     with locked(folder):
-        for file in (folder / FOLDER).glob(f"{WORKER}*"):
+        for file in _left_in(folder, WORKER):
             if is_dead_here(file):
                 file.unlink(missing_ok=True)
-        for file in (folder / FOLDER).glob(f"{UNIT}*"):
+        for file in _left_in(folder, UNIT):
             owner = _read(file)
-            if owner and not (folder / FOLDER / f"{WORKER}{owner}").exists():
+            if owner and not inside(file.parent, f"{WORKER}{owner}").exists():
                 file.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Let one process at a time change what others may rely on."""
-    path = folder / FOLDER / LOCK
+    path = inside(folder, f"{FOLDER}/{LOCK}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
+def _left_in(folder: Path, kind: str) -> list[Path]:
+    """Return the files of workers, or of units, in an archive's folder."""
+    claims = inside(folder, FOLDER)
+    return [inside(claims, file.name) for file in sorted(claims.glob(f"{kind}*"))]
+
+
 def _read(path: Path) -> str:
     """Return whose claim it is; nothing if it is gone, or not yet written."""
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except FileNotFoundError:
         return ""
 

@@ -65,6 +65,7 @@ def verify(options: Namespace) -> None:
         repair(
             options.folder,
             problems,
+            profile=options.profile,
             confirm=lambda question: options.yes or _agreed(question),
         )
         problems = verify(options.folder)

@@ -7,7 +7,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 ROOT = Path(__file__).resolve().parent.parent
 """The repository; paths in profiles are relative to it."""
@@ -55,6 +55,34 @@ def read_bytes(path: Path, most: int) -> bytes:
     if found.st_size > most:
         raise ValueError(f"{path} has {found.st_size:,} bytes; expected at most {most:,}")
     return path.read_bytes()
+
+
+def inside(folder: Path, path: str) -> Path:
+    """Return the absolute path of a file or folder of an archive, whether it is there or not.
+
+    An archive holds plain files and folders; the archive's own folder alone may be a link.
+
+    Raises
+    ------
+    ValueError
+        If the path leads out of the archive, or comes upon a link, a pipe, a socket or a device.
+    """
+    named = PureWindowsPath(path)  # knows the separators, drives and roots of every system
+    if named.anchor or ".." in named.parts or "\0" in path:
+        raise ValueError(f"path {path!r} leads out of the archive {folder}")
+    whole = folder.resolve()
+    for part in Path(path).parts:
+        whole /= part
+        with suppress(FileNotFoundError, NotADirectoryError):
+            mode = whole.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                raise ValueError(
+                    f"{whole} is a symbolic link, and none is followed in an archive; put what it "
+                    "stands for there, or delete it"
+                )
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise ValueError(f"{whole} is a pipe, socket or device and no file; delete it")
+    return whole
 
 
 def sha256_of(path: Path) -> str:

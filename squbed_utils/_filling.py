@@ -4,14 +4,16 @@ import fcntl
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 from tqdm import tqdm
 
 from squbed_utils import _claims, _run_log, _spending, profiles
-from squbed_utils._files import PARTIAL, left_by_a_tool, sha256_of
+from squbed_utils._files import PARTIAL, inside, left_by_a_tool, sha256_of
 from squbed_utils.layout import SEAL
+from squbed_utils.profiles import Profile
 from squbed_utils.samples import Archive
 
 LOCK = ".lock"
@@ -72,7 +74,7 @@ def _locked(folder: Path, how: int) -> Iterator[None]:
     _refuse_foreign(folder)
     with _named(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a")
+        file = inside(folder, LOCK).open("a")
     with file:
         try:
             fcntl.flock(file, how | fcntl.LOCK_NB)
@@ -115,7 +117,7 @@ def is_new(archive: Archive, resolved: dict) -> bool:
     ValueError
         Naming all that differs.
     """
-    if not (archive.folder / "profile.yaml").is_file():
+    if not archive.inside("profile.yaml").is_file():
         return True
     found = profiles.differences(archive.profile, resolved)
     if found:
@@ -136,6 +138,20 @@ def is_new(archive: Archive, resolved: dict) -> bool:
         if sums:
             archive.write_seal(sums | {"profile.yaml": sha256_of(archive.folder / "profile.yaml")})
     return False
+
+
+def settings_over(archive: Archive, profile: Profile) -> dict:
+    """Return an archive's resolved profile with a profile's settings in their place.
+
+    To be compared where the models and the device that `profiles.resolve` looks at may be absent.
+    """
+    there = archive.profile
+    settings = asdict(profile)
+    del settings["device"]
+    encoder, recorded = settings["video_encoder"], there.get("video_encoder")
+    if encoder.get("sha256", "") is None and isinstance(recorded, dict):
+        encoder["sha256"] = recorded.get("sha256")  # not stated, and recorded by `resolve`
+    return there | settings
 
 
 def warn_of_versions(archive: Archive) -> None:

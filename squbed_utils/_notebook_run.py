@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from squbed_utils._files import path_of, replacing, sha256_of
+from squbed_utils._files import inside, path_of, replacing, sha256_of
 from squbed_utils.profiles import FOLDER, ROOT
 from squbed_utils.samples import open_archive
 
@@ -207,6 +207,7 @@ def digest_archive(folder: Path) -> str:
         if path.name.startswith("."):
             continue
         name = path.relative_to(folder).as_posix()
+        inside(folder, name)
         seen = path.stat().st_size if path.suffix == ".mp4" else sha256_of(path)
         digest.update(f"{name}\0{seen}\0".encode())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -16,9 +17,9 @@ from openai import (
 )
 from pydantic import BaseModel, ConfigDict
 
-from squbed_utils import _spending, roles
+from squbed_utils import _http, _spending, roles
 from squbed_utils._errors import Stop
-from squbed_utils._files import replacing
+from squbed_utils._files import inside, replacing
 from squbed_utils.categories import CATEGORIES
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -26,6 +27,9 @@ ATTEMPTS = 3
 """How often a question is asked that gets no readable answer."""
 
 LONGEST_ERROR = 300
+
+LARGEST = 10_000_000
+"""Bytes of an answer at most; a thousand times what `max_tokens` comes to."""
 
 
 class Form(BaseModel):
@@ -91,7 +95,11 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable,
     counted = answers and (settings.price != 0 or settings.max_calls is not None)
     account = answers.parent if counted else None
     client = OpenAI(
-        api_key=key, base_url=url, timeout=settings.timeout, max_retries=settings.retries
+        api_key=key,
+        base_url=url,
+        timeout=settings.timeout,
+        max_retries=settings.retries,
+        http_client=_http.client(settings.timeout, LARGEST),
     )
 
     def question(name: str, text: str, seed: int) -> tuple[dict, dict, Path | None]:
@@ -101,7 +109,7 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable,
         if settings.base_url:
             request["seed"] = seed % 2**31
         asked = request | {"url": url, "form": FORMS[name].model_json_schema(), "draw": seed}
-        return request, asked, answers / f"{_sha256(asked)}.json" if answers else None
+        return request, asked, inside(answers, f"{_sha256(asked)}.json") if answers else None
 
     def answer(name: str, text: str, seed: int) -> str:
         request, asked, kept = question(name, text, seed)
@@ -129,22 +137,26 @@ def _paid(
     """Ask once; the most that it can cost is booked before, and what it did cost after.
 
     A token is at least a byte, so a question has no more tokens than bytes. What gets an error for
-    an answer is not paid; where it is not known what was used, the most counts.
+    an answer is not paid; where it is not known what was used, or the server says what cannot be,
+    the most counts.
     """
     limit = {"max_tokens" if settings.base_url else "max_completion_tokens": settings.max_tokens}
     request = request | limit
     size = len(json.dumps([request, form.model_json_schema()], ensure_ascii=False).encode())
     price = (settings.price or 0) / 1e6
-    most = price * (size + settings.max_tokens)
+    tokens = size + settings.max_tokens
+    most = price * tokens
     costs = {_spending.CALLS: 1, _spending.REFINER: most}
     if folder:
         limits = {_spending.CALLS: settings.max_calls, _spending.REFINER: settings.budget}
         _spending.reserve(folder, costs, limits)
     unpaid = {}
     try:
-        completion = client.chat.completions.parse(response_format=form, **request)
-        if completion.usage:
-            unpaid = {_spending.REFINER: most - price * completion.usage.total_tokens}
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of odd usages
+            completion = client.chat.completions.parse(response_format=form, **request)
+        used = getattr(completion.usage, "total_tokens", None)
+        if type(used) is int and 0 < used <= tokens:
+            unpaid = {_spending.REFINER: price * (tokens - used)}
     except APIStatusError:
         unpaid = costs
         raise
@@ -164,7 +176,7 @@ def _ask(
             return scrub(_answer_of(paid()))
         except ContentFilterFinishReasonError:
             return ""
-        except (OpenAIError, ValueError, TypeError, AttributeError) as error:
+        except (OpenAIError, ValueError, TypeError, AttributeError, RecursionError) as error:
             problem = _in_words(error, settings, scrub)
             if isinstance(error, APIError):
                 break
@@ -178,6 +190,11 @@ def _in_words(error: Exception, settings: roles.OpenAI, scrub: Callable[[str], s
     """Say what went wrong; the client has tried again already where that can help."""
     if isinstance(error, APIStatusError) and error.status_code in (401, 403):
         return f"it refuses the key (status {error.status_code})"
+    if isinstance(error, APIStatusError) and error.status_code < 400:
+        return (
+            f"it sends elsewhere (status {error.status_code}), where the key does not follow; give "
+            "the address itself as refiner.base_url"
+        )
     if isinstance(error, LengthFinishReasonError):
         return f"its answer is longer than refiner.max_tokens, {settings.max_tokens}; raise that"
     if isinstance(error, OpenAIError):

@@ -3,11 +3,15 @@
 import os
 from collections.abc import Iterator
 
-from squbed_utils import _pools, _work
+from squbed_utils import _http, _pools, _work
 from squbed_utils._work import BEGUN, DIED, DONE, ENDED, STOPPED, Job
 
 STARTED_HERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 """Of a cluster for one run on this machine alone, which nothing else reaches."""
+
+
+LONGEST_WAIT = 60.0
+"""Seconds for a cluster to answer; by itself Ray waits for minutes, and ends the process."""
 
 
 def run(job: Job, workers: int | None, address: str | None) -> Iterator[_work.Unit]:
@@ -59,10 +63,15 @@ def _connect(address: str | None, workers: int) -> object:
             "the executor ray needs the package ray; run `pip install squbed-notebooks[ray]`, or "
             "leave --executor out"
         ) from error
-    here = {"num_cpus": workers + 1, "include_dashboard": False} if address is None else {}
+    here = {"num_cpus": workers + 1, "include_dashboard": False}
+    quiet = {"log_to_driver": False, "logging_level": "error"}
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **here)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        if address is None:
+            ray.init(address="local", **quiet, **here)
+        else:
+            late = ConnectionError(f"no answer after {LONGEST_WAIT:g} s")
+            _http.within(LONGEST_WAIT, lambda: ray.init(address=address, **quiet), late)
+    except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
         raise RuntimeError(
             f"no cluster of Ray at {address!r} ({error}); correct --address, or leave it out to "
             "start one here"

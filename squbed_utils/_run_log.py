@@ -5,11 +5,17 @@ and no result is read from here.
 """
 
 import json
+import math
 import os
 import time
 from pathlib import Path
 
+from squbed_utils._files import inside
+
 FOLDER = "runs"
+
+NUMBERS = {"start": ("time", "gpus"), "done": ("time", "seconds")}
+"""Event -> the numbers that it has; any other has the time."""
 
 
 class RunLog:
@@ -26,7 +32,7 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, worker: str, *, device: str, gpus: float) -> None:
-        self.path = folder / FOLDER / f"{worker}.jsonl"
+        self.path = inside(folder, f"{FOLDER}/{worker}.jsonl")
         self.path.parent.mkdir(exist_ok=True)
         self.write("start", device=device, gpus=gpus)
 
@@ -42,14 +48,29 @@ class RunLog:
 
 def read(folder: Path) -> dict[str, list[dict]]:
     """Return the events of each worker, in order; a line that a full disk cut short is left out."""
-    return {path.stem: _read(path) for path in sorted((folder / FOLDER).glob("*.jsonl"))}
+    logs = sorted(inside(folder, FOLDER).glob("*.jsonl"))
+    return {path.stem: _read(inside(folder, f"{FOLDER}/{path.name}")) for path in logs}
 
 
 def _read(path: Path) -> list[dict]:
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
-            events.append(json.loads(line))
-        except ValueError:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if not _is_event(event):
+            raise ValueError(
+                f"{path}, line {number} is no event of a run; delete the file, from which no "
+                "result is read"
+            )
+        events.append(event)
     return events
+
+
+def _is_event(event: object) -> bool:
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return False
+    values = [event.get(name) for name in NUMBERS.get(event["event"], ("time",))]
+    return all(type(v) in (int, float) and 0 <= v < math.inf for v in values)

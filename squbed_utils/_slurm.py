@@ -1,5 +1,6 @@
 """Workers as an array of SLURM's jobs, sent by submitit."""
 
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ def _executor(job: Job, options: dict) -> object:
             "the executor slurm needs the package submitit; run `pip install "
             "squbed-notebooks[slurm]`, or leave --executor out"
         ) from error
-    logs = Path(f"{job.folder}.slurm")
+    logs = Path(f"{job.folder}.slurm", secrets.token_hex(4))  # new: what lies there is unpickled
     try:
         executor = submitit.AutoExecutor(folder=logs, cluster=options.pop(CLUSTER, "slurm"))
         gpus = 0 if _work.device(job) == "cpu" else 1

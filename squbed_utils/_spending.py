@@ -2,13 +2,14 @@
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from squbed_utils._errors import Stop
-from squbed_utils._files import replacing
+from squbed_utils._files import inside, replacing
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import OpenAI, Veo, VideoModel
 
@@ -119,16 +120,19 @@ def spent(folder: Path, entry: str = VIDEOS) -> float:
 
 
 def _read(folder: Path) -> dict[str, float]:
-    path = Path(folder, ACCOUNT)
+    path = inside(folder, ACCOUNT)
     if not path.is_file():
         return dict.fromkeys(LIMITS, 0.0)
     try:
         account = json.loads(path.read_text(encoding="utf-8"))
-        return {
+        account = {
             entry: float(account[entry] if entry == VIDEOS else account.get(entry, 0))
             for entry in LIMITS
         }
-    except (ValueError, KeyError, TypeError) as error:
+        if not all(0 <= value < math.inf for value in account.values()):
+            raise ValueError("what is spent is a finite number, 0 or more")
+        return account
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f'{path} cannot be read ({error}); write {{"{VIDEOS}": N}} into it, with what the '
             f'vendor of the videos has billed for this archive, and likewise "{REFINER}" and '
@@ -176,13 +180,13 @@ def _amount(entry: str, amount: float) -> str:
 
 def _write(folder: Path, account: dict, costs: Mapping[str, float], sign: int) -> None:
     account = {e: round(value + sign * costs.get(e, 0), 9) for e, value in account.items()}
-    with replacing(Path(folder, ACCOUNT)) as partial:
+    with replacing(inside(folder, ACCOUNT)) as partial:
         partial.write_text(json.dumps(account) + "\n", encoding="utf-8")
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Let one worker at a time use the account."""
-    with Path(folder, LOCK).open("a") as file:
+    with inside(folder, LOCK).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

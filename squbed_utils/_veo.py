@@ -10,7 +10,7 @@ from google import genai
 from google.genai import types
 from google.genai.errors import APIError
 
-from squbed_utils import _spending, video
+from squbed_utils import _http, _spending, video
 from squbed_utils._errors import Stop
 from squbed_utils.families import VEO_KEYS
 from squbed_utils.roles import Veo
@@ -24,6 +24,9 @@ FATAL = (401, 403, 404)
 
 UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout)
 """Errors before the service has seen the request: starting a video twice would be paid twice."""
+
+LARGEST, LONGEST_ERROR = 2**30, 300
+"""Bytes of an answer, with its video, and characters of a service's error that are told."""
 
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 8, 1.0, 60.0
 """Tries of one request, and the seconds between them: doubled each time, up to the longest."""
@@ -47,7 +50,11 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
     if folder is None:
         raise RuntimeError(f"{model.model} is paid; run it with `squbed collect`, which asks first")
     # Of the endpoints that google-genai knows, those for enterprises make videos.
-    options = types.HttpOptions(base_url=model.base_url, timeout=round(model.timeout * 1000))
+    options = types.HttpOptions(
+        base_url=model.base_url,
+        timeout=round(model.timeout * 1000),
+        httpx_client=_http.client(model.timeout, LARGEST),
+    )
     client = genai.Client(enterprise=True, api_key=key, http_options=options)
     price = _spending.cost(model, 1)
 
@@ -82,7 +89,7 @@ class _Refused(Exception):
 
 
 def _without(key: str, error: Exception) -> str:
-    return (str(error) or type(error).__name__).replace(key, "***")
+    return (str(error) or type(error).__name__).replace(key, "***")[:LONGEST_ERROR]
 
 
 def _start(

@@ -178,6 +178,13 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="write the checksums that an archive of an earlier version lacks",
     )
+    command.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="what repairs: a profile in data/profiles/, or a .yaml file, the same as the "
+        "archive's; nothing that an archive itself names is run (default: the one in "
+        "data/profiles/ of the archive's name)",
+    )
     _add_yes(command)
 
 

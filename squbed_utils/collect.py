@@ -7,7 +7,6 @@ its own seeds alone, so order, interruptions and the number of workers change no
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from tqdm import tqdm
 from squbed_utils import _spending, datasets, home, profiles
 from squbed_utils._claims import locked
 from squbed_utils._executors import LOCAL, Executor
-from squbed_utils._filling import is_new, shared, warn_of_versions
+from squbed_utils._files import inside
+from squbed_utils._filling import is_new, settings_over, shared, warn_of_versions
 from squbed_utils._work import Job, Unit
 from squbed_utils.categories import Label
 from squbed_utils.layout import video_path
@@ -119,9 +119,7 @@ def _is_complete(archive: Archive, profile: Profile) -> bool:
     paths = archive.tasks().reference.dropna()
     whole = all(archive.finished(*unit) for unit in archive.units)
     whole = whole and all(archive.inside(path).is_file() for path in paths)
-    settings = asdict(profile)
-    del settings["device"]
-    return whole and not is_new(archive, archive.profile | settings)
+    return whole and not is_new(archive, settings_over(archive, profile))
 
 
 def _has_tables(archive: Archive, profile: Profile) -> bool:
@@ -265,7 +263,7 @@ def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
     source = datasets.read(
         profile.dataset,
         label=_label_by(profile, archive.folder),
-        cache=archive.folder / "labels.json",
+        cache=archive.inside("labels.json"),
         asked=f"{asked:016x}",
     )
     if source.report is not None:
@@ -285,7 +283,7 @@ def _label_by(profile: Profile, folder: Path) -> Label:
         from squbed_utils import language_models
 
         device = profiles.device_of(profile.device)
-        answers = folder / "answers"
+        answers = inside(folder, "answers")
         return language_models.load(profile.refiner, device, n=profile.n, answers=answers)
 
     return label

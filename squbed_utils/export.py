@@ -16,11 +16,12 @@ of the above but the archive.
 
 import io
 import json
+import math
 import os
 import shutil
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pandas as pd
@@ -30,8 +31,8 @@ from tqdm import tqdm
 
 from squbed_utils import _card
 from squbed_utils._croissant import croissant
-from squbed_utils._files import PARTIAL, read_sums, sha256_of, write_sums
-from squbed_utils.layout import OK, SUMS, reference_path
+from squbed_utils._files import PARTIAL, inside, read_sums, sha256_of, write_sums
+from squbed_utils.layout import FOLDERS, OK, SUMS, reference_path, stored_error
 from squbed_utils.samples import Archive, open_archive
 from squbed_utils.summary import summarize
 
@@ -79,12 +80,13 @@ def export(
     ------
     FileNotFoundError, ValueError
         If there is no finished archive, no video in it, the output has files in it or lies within
-        the archive, the format is unknown or the size is not above 0.
+        the archive, the format is unknown, the size is not above 0, or a link or a special file is
+        in the archive.
     """
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
-    if not shard_mb > 0:
-        raise ValueError(f"shard_mb is {shard_mb}; expected a size above 0")
+    if not 0 < shard_mb < math.inf:
+        raise ValueError(f"shard_mb is {shard_mb}; expected a size above 0, and finite")
     archive, output = open_archive(folder), Path(output)
     _refuse_output(archive, output)
     partial = output.with_name(f".{output.name}{PARTIAL}")
@@ -100,6 +102,7 @@ def export(
         _write_parquet(partial / "metadata.parquet", rows)
         _write_parquet(partial / "summary.parquet", summary)
         about = _card.describe(archive, rows, format)
+        about["profile"] = without_folders(archive.profile)
         (partial / CARD).write_text(_card.readme(about), encoding="utf-8")
         machine = croissant(about, rows, sha256_of(partial / "metadata.parquet"))
         text = json.dumps(machine, indent=1, ensure_ascii=False)
@@ -167,8 +170,9 @@ def verify_sums(folder: Path | str) -> list[str]:
 
 
 def _is(folder: Path, name: str, digest: str) -> bool:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    try:
+        path = inside(folder, name)
+    except ValueError:
         return False
     return path.is_file() and sha256_of(path) == digest
 
@@ -183,36 +187,59 @@ def _refuse_output(archive: Archive, output: Path) -> None:
 def _copy(archive: Archive, folder: Path) -> None:
     """Copy what is published of the archive, without what a crash or a tool left there.
 
-    Its settings and its manifest do not say in which folders models and videos lay.
+    Its settings, manifest, report and errors do not say in which folders models and videos lay.
     """
-    there = [archive.folder / name for name in PUBLISHED if (archive.folder / name).exists()]
-    for source in there:
+    for source in map(archive.inside, PUBLISHED):
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
         for file in tqdm(files, source.name, unit="file", disable=len(files) < 1000):
-            if file.is_file() and not file.name.startswith("."):
-                target = folder / file.relative_to(archive.folder)
+            name = file.relative_to(archive.folder.resolve()).as_posix()
+            if archive.inside(name).is_file() and not file.name.startswith("."):
+                _refuse_home(file)
+                target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
     copy = Archive(folder)
     copy.write_profile(without_folders(archive.profile))
-    manifest = archive.manifest()
-    if manifest is not None:
-        copy.write_manifest(manifest.map(without_folders))
+    if (report := archive.report()) is not None:
+        copy.write_report(without_folders(report))
+    if (manifest := archive.manifest()) is not None:
+        places = {name: manifest[name].map(without_folders) for name in ("video", "reference")}
+        copy.write_manifest(manifest.assign(**places))
+    failed = archive.videos().dropna(subset="error")
+    failed = failed[failed.error != failed.error.map(stored_error)]
+    for task, latent in dict.fromkeys(zip(failed.task, failed.latent, strict=True)):
+        copy.write_shard(task, latent, archive.rows(task, latent))
+
+
+def _refuse_home(file: Path) -> None:
+    """Refuse a video that holds the path of the user's home, as some tools write into metadata."""
+    home = str(Path.home())
+    if file.suffix == ".mp4" and len(home) > 1 and f"{home}/".encode() in file.read_bytes():
+        raise ValueError(
+            f"{file} holds a path in {home}, perhaps in its metadata, which `ffmpeg -i IN "
+            "-map_metadata -1 -c copy OUT` leaves out; do that and score it again"
+        )
 
 
 def without_folders(value: object) -> object:
-    """Return settings without what tells of the machine: absolute paths keep their last part.
+    r"""Return settings without what tells of the machine: paths out of here keep their last part.
 
     >>> without_folders({"path": "/home/me/models/wan", "base_url": "http://10.0.0.1/v1", "n": 6})
     {'path': 'wan', 'base_url': None, 'n': 6}
+    >>> without_folders(["../me/wan", "~/run.py", "--to=/home/me/x", r"D:\me\wan", "data/world"])
+    ['wan', 'run.py', '--to=x', 'wan', 'data/world']
     """
     if isinstance(value, dict):
         kept = {k: without_folders(v) for k, v in value.items()}
         return kept | ({"base_url": None} if "base_url" in kept else {})
     if isinstance(value, list):
         return [without_folders(v) for v in value]
-    absolute = isinstance(value, str) and PurePath(value).is_absolute()
-    return PurePath(value).name if absolute else value
+    if not isinstance(value, str):
+        return value
+    path = PureWindowsPath(value)  # which knows the separators of every system
+    if path.root or value.startswith("~") or ".." in path.parts:
+        return path.name
+    return FOLDERS.sub("", value)
 
 
 def _write_parquet(path: Path, table: pd.DataFrame) -> None:
@@ -223,17 +250,20 @@ def _write_parquet(path: Path, table: pd.DataFrame) -> None:
 def _write_tars(archive: Archive, rows: pd.DataFrame, folder: Path, limit: int) -> None:
     """Write the videos to tar files of about a size, in order."""
     tar, number = None, 0
-    for row in tqdm(rows.itertuples(index=False), "videos", total=len(rows), unit="video"):
-        if tar is None or tar.offset > limit:
-            if tar is not None:
-                tar.close()
-            tar = tarfile.open(folder / f"videos-{number:05d}.tar", "w", format=tarfile.PAX_FORMAT)
-            number += 1
-        for name, content in _members(archive, row):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    tar.close()
+    try:
+        for row in tqdm(rows.itertuples(index=False), "videos", total=len(rows), unit="video"):
+            if tar is None or tar.offset > limit:
+                if tar is not None:
+                    tar.close()
+                path = folder / f"videos-{number:05d}.tar"
+                tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)
+                number += 1
+            for name, content in _members(archive, row):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    finally:
+        tar.close()
 
 
 def _members(archive: Archive, row: tuple) -> Iterator[tuple[str, bytes]]:
@@ -244,7 +274,9 @@ def _members(archive: Archive, row: tuple) -> Iterator[tuple[str, bytes]]:
     embedding = io.BytesIO()
     np.save(embedding, row.video_embedding, allow_pickle=False)
     yield f"{key}.json", json.dumps(plain, ensure_ascii=False, allow_nan=False).encode()
-    yield f"{key}.mp4", archive.inside(row.file_name).read_bytes()
+    file = archive.inside(row.file_name)
+    _refuse_home(file)
+    yield f"{key}.mp4", file.read_bytes()
     yield f"{key}.npy", embedding.getvalue()
 
 

@@ -16,10 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from squbed_utils._files import parse_sums, read_sums, replacing, sha256_of
+from squbed_utils._files import inside, parse_sums, read_sums, replacing, sha256_of
 from squbed_utils.layout import CHECKSUMS
 from squbed_utils.profiles import SAMPLES
-from squbed_utils.samples import Archive
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 
@@ -137,7 +136,7 @@ class Home:
         """Fetch what is home and not here; return what is damaged or missing there."""
         names, damaged = self.names(), []
         for name in names:
-            if SINGLE.fullmatch(name) and not (self.folder / name).exists():
+            if SINGLE.fullmatch(name) and not inside(self.folder, name).exists():
                 self._fetch(name)
         units = [name for name in names if SUMS.fullmatch(name)]
         for name in tqdm(units, "fetching", unit="latent prompt", disable=len(units) < 20):
@@ -152,7 +151,7 @@ class Home:
             sums = parse_sums(listed.decode(errors="replace"), f"{self.url}/{name}")
         except ValueError:
             return [name]
-        if not (self.folder / name).is_file():  # else it is here, perhaps made again since
+        if not inside(self.folder, name).is_file():  # else it is here, perhaps made again since
             wrong = [path for path in _shards_last(sums) if not self._fetch(path, sums[path])]
             if wrong:
                 return wrong
@@ -162,7 +161,7 @@ class Home:
 
     def _fetch(self, name: str, digest: str | None = None) -> bool:
         """Fetch a file, unless it is here; say whether it is there and what it should be."""
-        target = Archive(self.folder).inside(name)
+        target = inside(self.folder, name)
         if digest and target.is_file() and sha256_of(target) == digest:
             return True
         try:
@@ -183,26 +182,26 @@ class Home:
         OSError
             If it cannot be reached.
         """
-        archive = Archive(self.folder)
         for file in sorted(self.folder.glob(f"shards/*/*{CHECKSUMS}")):
-            name, digest = file.relative_to(self.folder).as_posix(), sha256_of(file)
+            name = file.relative_to(self.folder).as_posix()
+            digest = sha256_of(inside(self.folder, name))
             shard = file.with_suffix(".parquet")  # which comes last, and makes it finished
             if SUMS.fullmatch(name) and self.there.get(name) != digest and shard.is_file():
                 sums = read_sums(file)
                 for path in _shards_last(sums):
-                    self._put(archive, path, sums[path])
-                self._put(archive, name, digest)
+                    self._put(path, sums[path])
+                self._put(name, digest)
         for file in sorted([*self.folder.glob("*"), *self.folder.glob("answers/*")]):
             name = file.relative_to(self.folder).as_posix()
             if SINGLE.fullmatch(name):
-                self._put(archive, name, sha256_of(file))
+                self._put(name, sha256_of(inside(self.folder, name)))
 
-    def _put(self, archive: Archive, name: str, digest: str) -> None:
+    def _put(self, name: str, digest: str) -> None:
         if self.there.get(name) != digest:
             with self._reached():
                 parent = f"{self.root}/{name}".rpartition("/")[0]
                 self.files.makedirs(parent, exist_ok=True)
-                self.files.put_file(str(archive.inside(name)), f"{self.root}/{name}")
+                self.files.put_file(str(inside(self.folder, name)), f"{self.root}/{name}")
             self.there[name] = digest
 
     @contextmanager

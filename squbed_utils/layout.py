@@ -66,8 +66,12 @@ SUMS = "SHA256SUMS"
 LONGEST_ERROR = 500
 """Characters of a failed video's error that are stored."""
 
-FOLDERS = re.compile(r"""(?<![\w:/.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'"]+[/\\])+""")
-"""The folders of an absolute path within a text."""
+FOLDERS = re.compile(
+    r"""(?<![\w:/\\.~-])(?:file:(?://)?|~[\w.-]*|\.\.|[A-Za-z]:)?[/\\]+"""
+    r"""(?:[^\s/\\:'"]+(?:(?<![,;])[ ][^\s/\\:'"]+){0,3}[/\\]+)+"""
+)
+"""The folders of a path within a text that is absolute, in a home or above here; a folder's name
+has up to four words."""
 
 SHARD = pa.schema(
     [
@@ -170,10 +174,12 @@ def video_path(task: str, latent: int, sample: int) -> str:
 
 
 def stored_error(error: str | None) -> str | None:
-    """Return an error as it is stored: not long, and the same on every machine.
+    r"""Return an error as it is stored: not long, and the same on every machine.
 
     >>> stored_error("ValueError: video /home/me/clips/x.mp4 is empty; see https://a.org/b/c")
     'ValueError: video x.mp4 is empty; see https://a.org/b/c'
+    >>> stored_error(r"no 'C:\Users\Jo Doe\x.mp4', ~/a/y.mp4 or file:///tmp/a b/z.mp4")
+    "no 'x.mp4', y.mp4 or z.mp4"
     """
     return None if error is None else FOLDERS.sub("", error)[:LONGEST_ERROR]
 

@@ -15,6 +15,7 @@ import numpy as np
 from transformers.utils import logging
 
 from squbed_utils import captioners, encoders, language_models, video_models
+from squbed_utils._files import inside
 from squbed_utils.profiles import Profile, device_of
 from squbed_utils.video import Video
 
@@ -92,7 +93,7 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     """
     device = device_of(profile.device)
     frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
-    answers = folder / "answers" if folder else None
+    answers = inside(folder, "answers") if folder else None
     language = language_models.load(profile.refiner, device, n=profile.n, answers=answers)
     return dataclasses.replace(
         _load_measuring(profile, device, profile.batch_size, frame_batch),

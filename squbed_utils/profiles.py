@@ -48,6 +48,12 @@ MOST_SAMPLES = 1000
 """Latent prompts of a task, or videos of a latent prompt."""
 
 
+A_KEY = re.compile(
+    r"\b(sk-(?=[\w-]*\d)[\w-]{20,}|AIza[\w-]{30,}|(hf|gh[oprsu]|gsk)_\w{30,}|AKIA[A-Z0-9]{16})"
+)
+"""What the keys of services look like."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """Everything that a run depends on.
@@ -124,6 +130,12 @@ def load(name: str | Path) -> Profile:
 
     """
     settings = _read(find(name), ())
+    for entry, value in settings.items():
+        if A_KEY.search(str(value)):
+            raise ValueError(
+                f"profile {name}: {entry} holds what looks like a key, which would be archived; "
+                "take it out, and set an environment variable"
+            )
     profile = build(Profile, settings, f"profile {settings.get('name', name)}")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", profile.name):
         raise ValueError(
@@ -134,17 +146,21 @@ def load(name: str | Path) -> Profile:
     return profile
 
 
+def names() -> list[str]:
+    """Return the names of the profiles that come with this package."""
+    return sorted(p.stem for p in FOLDER.glob("*.yaml") if not left_by_a_tool(p.name))
+
+
 def find(name: str | Path) -> Path:
     """Return the file of a profile; refuse an unknown name and list the known ones."""
     text = str(name)
     path = Path(text) if text.endswith((".yaml", ".yml")) else FOLDER / f"{text}.yaml"
     if path.is_file():
         return path
-    names = sorted(p.stem for p in FOLDER.glob("*.yaml") if not left_by_a_tool(p.name))
     if path.exists():
         raise ValueError(f"profile {path} is a folder, a pipe or a device; expected a file")
     raise FileNotFoundError(
-        f"no profile {text!r}{suggestion(text, names)}; known: {', '.join(names)}; or give the "
+        f"no profile {text!r}{suggestion(text, names())}; known: {', '.join(names())}; or give the "
         "path of a .yaml file"
     )
 

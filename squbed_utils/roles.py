@@ -5,6 +5,7 @@ the first of the union is taken where it says nothing. A model's ``path`` is a f
 relative to the repository) or a hub id, ``organisation/name``.
 """
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -22,6 +23,10 @@ LONGEST = 1e6
 CHECKS = ("none", "grammar", "nli", "model")
 """How a draw is held against its prompt: not, by the shapes world's grammar, by a natural-language
 inference model (`nli_model`), or by the language model itself."""
+
+
+VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)")
+"""An environment variable that may hold a key; a model's own scripts get none of these."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,10 @@ class Veo:
     timeout: float = least(0.1, most=LONGEST, default=900)  # seconds for one video
     poll: float = least(0.01, most=LONGEST, default=10)  # seconds between two questions
 
+    def __post_init__(self) -> None:
+        """Refuse an address with a key."""
+        _refuse_address(self.base_url, "video_model.base_url")
+
     @property
     def frames(self) -> int:
         """Frames of one video, as far as is known before it is made."""
@@ -184,10 +193,11 @@ class Chat:
 class OpenAI:
     """A language model behind OpenAI's API or a compatible server (`base_url`).
 
-    The key is read from the environment variable `key`. `temperature` null: not sent. The seed is
-    sent to compatible servers alone. `price` is in US dollars per million tokens, the highest that
-    the vendor lists for the model (that of its answers); null: not stated, 0: free. `budget` (US
-    dollars, which needs a price) and `max_calls` stop the run; null: no limit.
+    The key is read from the environment variable `key`, whose name ends in _KEY or _TOKEN.
+    `temperature` null: not sent. The seed is sent to compatible servers alone. `price` is in US
+    dollars per million tokens, the highest that the vendor lists for the model (that of its
+    answers); null: not stated, 0: free. `budget` (US dollars, which needs a price) and `max_calls`
+    stop the run; null: no limit.
     """
 
     model: str
@@ -214,12 +224,13 @@ class OpenAI:
                 f"refiner.budget is {self.budget:g} dollars, but refiner.price is not stated; add "
                 "it, or limit refiner.max_calls instead"
             )
-        address = urlsplit(self.base_url or "")
-        if address.username is not None or address.query:
+        if not VARIABLE.fullmatch(self.key):  # not shown: it may be the key itself
             raise ValueError(
-                "refiner.base_url holds a user or a query, which may hold a key and would be "
-                f"archived; put the key into the environment variable {self.key}"
+                "refiner.key does not name an environment variable in capitals that ends in _KEY "
+                "or _TOKEN, such as OPENAI_API_KEY; a key itself stands in no profile, which would "
+                "be archived: put it into such a variable"
             )
+        _refuse_address(self.base_url, "refiner.base_url")
 
 
 @dataclass(frozen=True)
@@ -316,6 +327,24 @@ class Estimates:
     seconds: float | None = least(0, default=None)  # GPU seconds a video
     gpu_memory: float | None = least(0, default=None)  # GB
     gpus: float = least(0.01, default=1.0)  # that one worker takes; 0.5: two share one
+
+
+def _refuse_address(url: str | None, name: str) -> None:
+    """Refuse an address that is none of the web, or that holds a key."""
+    if url is None:
+        return
+    try:
+        address = urlsplit(url)
+        there = address.scheme in ("http", "https") and address.hostname
+    except ValueError:
+        there = False
+    if not there:
+        raise ValueError(f"{name} is no address that starts with http:// or https://; correct it")
+    if address.username is not None or address.query:
+        raise ValueError(
+            f"{name} holds a user or a query, which may hold a key and would be archived; put the "
+            "key into an environment variable"
+        )
 
 
 def _refuse_unnamed_nli(refiner: CausalLM | Chat | OpenAI) -> None:

@@ -16,7 +16,14 @@ import pyarrow.parquet as pq
 import yaml
 
 from squbed_utils import _yaml, profiles, video
-from squbed_utils._files import left_by_a_tool, read_sums, replacing, sha256_of, write_sums
+from squbed_utils._files import (
+    inside,
+    left_by_a_tool,
+    read_sums,
+    replacing,
+    sha256_of,
+    write_sums,
+)
 from squbed_utils.accuracy import LABELS
 from squbed_utils.layout import (
     CHECKSUMS,
@@ -105,18 +112,18 @@ class Archive:
 
     def require(self) -> None:
         """Raise FileNotFoundError if the folder does not hold an archive."""
-        if not (self.folder / "profile.yaml").is_file():
+        if not self.inside("profile.yaml").is_file():
             what = "no profile.yaml in it" if self.folder.is_dir() else "no such folder"
             raise FileNotFoundError(
                 f"no samples archive in {self.folder} ({what}); run "
-                f"`squbed collect --profile {self.folder.name}` or correct the path"
+                f"`squbed collect --profile {shlex.quote(self.folder.name)}` or correct the path"
             )
 
     @cached_property
     def profile(self) -> dict:
         """The resolved profile: settings, checkpoints (sha256) and versions."""
         self.require()
-        path = self.folder / "profile.yaml"
+        path = self.inside("profile.yaml")
         found = _yaml.read(path, "profile")
         schema = found.pop("schema", 1)
         if type(schema) is not int or schema not in range(1, SCHEMA + 1):
@@ -130,14 +137,14 @@ class Archive:
     @property
     def exported(self) -> bool:
         """Whether this is a published copy, which is read and not filled."""
-        return (self.folder / SUMS).is_file()
+        return self.inside(SUMS).is_file()
 
     def tasks(self) -> pd.DataFrame:
         """Return a row a task: task, dataset, category, prompt, reference.
 
         And vagueness_rank (1 = least vague) where a manifest ranks the tasks.
         """
-        path = self.folder / "tasks.parquet"
+        path = self.inside("tasks.parquet")
         table = read_table(path)
         check_columns(table, TASKS, path)
         if not len(table):
@@ -155,7 +162,7 @@ class Archive:
 
         No estimator may see it.
         """
-        path = self.folder / "truth.parquet"
+        path = self.inside("truth.parquet")
         if not path.exists():
             return None
         table = read_table(path)
@@ -168,7 +175,7 @@ class Archive:
 
     def report(self) -> dict | None:
         """Return how tasks were sampled from their dataset; None where they were not sampled."""
-        path = self.folder / "dataset.json"
+        path = self.inside("dataset.json")
         if not path.is_file():
             return None
         try:
@@ -181,9 +188,9 @@ class Archive:
 
     def manifest(self) -> pd.DataFrame | None:
         """Return where the videos come from, a row a video; None if they were generated here."""
-        path = self.folder / "manifest.parquet"
+        path = self.inside("manifest.parquet")
         if not path.exists():
-            if (self.folder / "profile.yaml").exists() and "n" not in self.profile:
+            if self.inside("profile.yaml").exists() and "n" not in self.profile:
                 raise FileNotFoundError(
                     f"there is no {path}, which says what videos there are; run `squbed score`"
                 )
@@ -291,11 +298,8 @@ class Archive:
         return self.read_video(reference_path(task))
 
     def inside(self, path: str) -> Path:
-        """Return the absolute path of a file in the archive; refuse one that lies outside."""
-        whole = (self.folder / path).resolve()
-        if not whole.is_relative_to(self.folder.resolve()):
-            raise ValueError(f"path {path!r} leads out of the archive {self.folder}")
-        return whole
+        """Return the absolute path of a file in the archive, as ``_files.inside``."""
+        return inside(self.folder, path)
 
     def shard(self, task: str, latent: int) -> Path:
         """Return where the shard of a latent prompt lies."""
@@ -487,15 +491,15 @@ class Archive:
         table = pa.Table.from_pylist(rows)
         ranked = any(t.vagueness_rank is not None for t in tasks)
         table = table if ranked else table.drop_columns("vagueness_rank")
-        write_table(self.folder / "tasks.parquet", table)
+        write_table(self.inside("tasks.parquet"), table)
         if truth is not None:
             table = pa.Table.from_pandas(truth, preserve_index=False).replace_schema_metadata()
-            write_table(self.folder / "truth.parquet", table)
+            write_table(self.inside("truth.parquet"), table)
 
     def write_report(self, report: dict) -> None:
         """Write how tasks were sampled from their dataset."""
         self.unseal()
-        with replacing(self.folder / "dataset.json") as partial:
+        with replacing(self.inside("dataset.json")) as partial:
             text = json.dumps(report, ensure_ascii=False, indent=1)
             partial.write_text(text + "\n", encoding="utf-8")
 
@@ -503,12 +507,12 @@ class Archive:
         """Write where the videos come from."""
         self.unseal()
         table = pa.Table.from_pandas(manifest, preserve_index=False).replace_schema_metadata()
-        write_table(self.folder / "manifest.parquet", table)
+        write_table(self.inside("manifest.parquet"), table)
 
     def write_profile(self, resolved: dict) -> None:
         """Write the resolved profile, which makes the folder an archive."""
         self.unseal()
-        with replacing(self.folder / "profile.yaml") as partial:
+        with replacing(self.inside("profile.yaml")) as partial:
             text = yaml.safe_dump({"schema": SCHEMA} | resolved, sort_keys=False)
             partial.write_text(text, encoding="utf-8")
 
@@ -582,9 +586,10 @@ def _begun_by(archive: Archive) -> str:
     if archive.manifest() is not None:
         return "squbed score"
     first = archive.tasks().iloc[0]
-    named = f"--profile {archive.profile['name']}"
+    named = f"--profile {shlex.quote(str(archive.profile['name']))}"
     if first.dataset != QUANTIFIED:
         return f"squbed collect {named}"
-    sizes = " ".join(f"--{name} {archive.profile[name]}" for name in ("n", "m", "seed"))
+    sizes = {name: shlex.quote(str(archive.profile[name])) for name in ("n", "m", "seed")}
+    sizes = " ".join(f"--{name} {value}" for name, value in sizes.items())
     place = shlex.quote(str(archive.folder))
     return f"squbed quantify {shlex.quote(first.prompt)} {named} {sizes} --output {place}"

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +19,9 @@ from squbed_utils.tasks import Task
 
 RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
 """What of a profile bears on videos that it did not generate."""
+
+Find = Callable[[str], Path]
+"""A manifest's path -> where it is: beside a CSV file, or within an archive."""
 
 
 def score(
@@ -62,32 +66,35 @@ def score(
         or something else, or another run is filling it.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    table, truth, sources = _read(Path(manifest))
+    table, truth, find = _read(Path(manifest))
     resolved = profiles.resolve(profile, MEASURING)
     resolved = {key: resolved[key] for key in RECORDED}
     archive = Archive(output)
     with held(archive):
         told = _refuse_collected(archive, table)
         if is_new(archive, resolved) or not told:
-            _begin(archive, resolved, table, truth, sources)
+            _begin(archive, resolved, table, truth, find)
         todo = [
             unit for unit in archive.units if not archive.finished(*unit, retry_failed=retry_failed)
         ]
         if todo:
             warn_of_versions(archive)
             archive.unseal()
-            _score_all(profile, archive, table, sources, todo)
+            _score_all(profile, archive, table, find, todo)
         if archive.open:
             archive.seal()
     return open_archive(archive.folder)
 
 
-def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Path]:
-    """Return the manifest, the truth of its tasks if it is known, and where its paths start."""
+def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
+    """Return the manifest, the truth of its tasks if it is known, and what finds its files."""
     if not source.is_dir():
-        return manifests.read(source), None, source.parent
+        return manifests.read(source), None, lambda path: source.parent / path
     archive = open_archive(source)
-    return manifests.of_archive(archive), archive.truth(), source
+    table = manifests.of_archive(archive)
+    for path in (*table.video, *table.reference.unique()):
+        archive.inside(path)  # refused before any is copied
+    return table, archive.truth(), archive.inside
 
 
 def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
@@ -95,7 +102,7 @@ def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
 
     Says whether its tables are there and whole; those that are not are written again.
     """
-    if not (archive.folder / "profile.yaml").is_file():
+    if not archive.inside("profile.yaml").is_file():
         return False
     remedy = "choose another --output, or delete that folder"
     if "video_model" in archive.profile:
@@ -120,11 +127,11 @@ def _begin(
     resolved: dict,
     table: pd.DataFrame,
     truth: pd.DataFrame | None,
-    sources: Path,
+    find: Find,
 ) -> None:
     firsts = table.drop_duplicates("task")
     for row in firsts.itertuples():
-        _copy(sources / row.reference, archive.inside(reference_path(row.task)))
+        _copy(find(row.reference), archive.inside(reference_path(row.task)))
     archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
     archive.write_manifest(table)
     archive.write_profile(resolved)
@@ -144,7 +151,7 @@ def _score_all(
     profile: Profile,
     archive: Archive,
     table: pd.DataFrame,
-    sources: Path,
+    find: Find,
     todo: list[tuple[str, int]],
 ) -> None:
     """Score what is left, on one thread, as ``collect`` does."""
@@ -164,7 +171,7 @@ def _score_all(
             for unit in todo:
                 rows = []
                 for row in groups[unit].itertuples():
-                    rows.append(_score_one(bench, row, sources))
+                    rows.append(_score_one(bench, row, find))
                     bar.update()
                 archive.write_shard(*unit, _with_text(bench, rows))
     finally:
@@ -178,7 +185,7 @@ def _with_text(bench: object, rows: list[dict]) -> list[dict]:
     return [row | {"rejected": [], "text_embedding": embedding} for row in rows]
 
 
-def _score_one(bench: object, row: tuple, sources: Path) -> dict:
+def _score_one(bench: object, row: tuple, find: Find) -> dict:
     """Copy and measure one video; say why if it cannot be."""
     from squbed_utils import _unit
 
@@ -186,8 +193,9 @@ def _score_one(bench: object, row: tuple, sources: Path) -> dict:
     found |= {"prompt": row.latent_prompt}
     path = video_path(row.task, row.latent, row.sample)
     try:
-        measured = _unit.measure(bench, _task(row), [video.read(sources / row.video)])[0]
+        source = find(row.video)
+        measured = _unit.measure(bench, _task(row), [video.read(source)])[0]
     except (ValueError, OSError) as error:
         return found | {"status": FAILED, "error": str(error)}
-    _copy(sources / row.video, bench.archive.inside(path))
+    _copy(source, bench.archive.inside(path))
     return found | measured | {"path": path, "status": OK}

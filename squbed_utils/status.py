@@ -110,7 +110,8 @@ def _rate(events: dict[str, list[dict]], workers: set[str]) -> float | None:
     if not done:
         return None
     end = time.time() if workers else done[-1]
-    begun = min(e["time"] for log in at_work.values() for e in log if e["event"] == "begin")
+    begins = (e["time"] for log in at_work.values() for e in log if e["event"] == "begin")
+    begun = min(begins, default=done[0])
     start = max(begun, end - RECENT)
     recent = sum(at >= start for at in done)
     return recent / (end - start) * 3600 if end > start and recent else None

@@ -1,13 +1,13 @@
 """Whether every file of an archive is as it was written; what is not is made again."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from squbed_utils import video
+from squbed_utils import profiles, video
 from squbed_utils._files import sha256_of
-from squbed_utils._filling import held
-from squbed_utils._schema import build
+from squbed_utils._filling import held, settings_over
 from squbed_utils.collect import collect
 from squbed_utils.layout import CHECKSUMS, OK, SEAL, reference_path
 from squbed_utils.profiles import Profile
@@ -18,8 +18,8 @@ MISSING, DAMAGED, UNKNOWN = "missing", "damaged", "unknown"
 LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
 """Tables that no run makes again."""
 
-RESOLVED = ("checkpoints", "versions")
-"""Entries of an archive's profile that a profile has not."""
+LONGEST_SHOWN = 300
+"""Characters of a command or an address that an error shows."""
 
 
 class Problem(NamedTuple):
@@ -125,14 +125,25 @@ def seal(folder: Path | str) -> bool:
     return True
 
 
-def repair(folder: Path | str, problems: list[Problem], **options: object) -> Archive:
+def repair(
+    folder: Path | str,
+    problems: list[Problem],
+    *,
+    profile: str | Path | Profile | None = None,
+    **options: object,
+) -> Archive:
     """Remove what is damaged, and collect it again.
+
+    Models, programs, addresses and keys are those of a profile here, never the archive's own: that
+    is data, and may come from anyone. It only has to be the same.
 
     Parameters
     ----------
     folder : path
     problems : list of Problem
         As `verify` found them.
+    profile : str, path or Profile, optional
+        As ``collect.collect`` takes it; by default this package's own of the archive's name.
     **options
         Of ``collect.collect``.
 
@@ -144,12 +155,14 @@ def repair(folder: Path | str, problems: list[Problem], **options: object) -> Ar
     Raises
     ------
     ValueError
-        If `collect` did not make the archive; the message says what makes its files again.
+        If `collect` did not make the archive; the message says what makes its files again. If the
+        archive's profile is another, or none is given and the package has no such profile: the
+        message shows what commands, addresses and keys the archive names.
     FileNotFoundError, ValueError, RuntimeError, OSError
         As ``collect.collect``.
     """
     archive = Archive(folder)
-    profile = _profile(archive)
+    profile = _profile(archive, profile)
     _refuse_lost(archive, problems)
     problems = [problem for problem in problems if problem.state != UNKNOWN]
     archive.unseal()
@@ -173,16 +186,40 @@ def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
         )
 
 
-def _profile(archive: Archive) -> Profile:
-    """Return the profile that an archive was collected with."""
+def _profile(archive: Archive, named: str | Path | Profile | None) -> Profile:
+    """Return the profile to collect with, which the user or this package wrote."""
     if "dataset" not in archive.profile:
         made = "score" if archive.manifest() is not None else "quantify"
         raise ValueError(
             f"{archive.folder} was made by `squbed {made}`; delete the files that are named and "
             "run that command again"
         )
-    settings = {k: v for k, v in archive.profile.items() if k not in RESOLVED}
-    return build(Profile, settings, f"profile of {archive.folder}")
+    name = archive.profile.get("name")
+    if named is None and name not in profiles.names():
+        raise ValueError(_asks_for_profile(archive, "which this package does not have"))
+    profile = named if isinstance(named, Profile) else profiles.load(named or name)
+    found = profiles.differences(archive.profile, settings_over(archive, profile))
+    if found:
+        raise ValueError(_asks_for_profile(archive, f"but {'; '.join(found)}"))
+    return profile
+
+
+def _asks_for_profile(archive: Archive, why: str) -> str:
+    """Say what of an archive's profile runs code or unlocks a service, and how to agree to it."""
+    named = [
+        f"{role}.{key} {str(settings[key])[:LONGEST_SHOWN]!r}"
+        for role, settings in archive.profile.items()
+        if isinstance(settings, dict)
+        for key in ("command", "base_url", "key")
+        if settings.get(key) is not None
+    ]
+    shows = f". It names {', '.join(named)}" if named else ""
+    name = archive.profile.get("name")
+    return (
+        f"{archive.folder} says that it is of the profile {name!r}, {why}{shows}. "
+        "Nothing that an archive names is run or sent: check it, write it into a profile of your "
+        f"own, and run `squbed verify {shlex.quote(str(archive.folder))} --repair --profile FILE`"
+    )
 
 
 def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:

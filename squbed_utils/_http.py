@@ -1,0 +1,71 @@
+"""Requests to servers that are not trusted: their answers come whole, in time and in size."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+import httpx2
+
+
+def client(seconds: float, largest: int) -> httpx2.Client:
+    """Return a client that follows no redirect, so that a key goes to no other host.
+
+    Parameters
+    ----------
+    seconds : float
+        Of a whole request; httpx's own limit is of one read, which a slow server never passes.
+    largest : int
+        Bytes of an answer.
+    """
+    return httpx2.Client(transport=Bounded(seconds, largest), follow_redirects=False)
+
+
+class Bounded(httpx2.HTTPTransport):
+    """Answers that are not whole after some seconds, or larger than some bytes, are errors."""
+
+    def __init__(self, seconds: float, largest: int) -> None:
+        super().__init__()
+        self.seconds, self.largest = seconds, largest
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Ask, in a thread that is left behind when the time is over."""
+        request.headers["accept-encoding"] = "identity"  # what is packed has no size yet
+        end = time.monotonic() + self.seconds
+        late = httpx2.ReadTimeout(f"no whole answer after {self.seconds:g} s", request=request)
+        return within(self.seconds, lambda: self._whole(request, end), late)
+
+    def _whole(self, request: httpx2.Request, end: float) -> httpx2.Response:
+        response = super().handle_request(request)
+        body, packed = bytearray(), response.headers.get("content-encoding", "identity")
+        try:
+            for part in response.stream:
+                body += part
+                if len(body) > self.largest or packed != "identity":
+                    what = f"{packed} coded" if packed != "identity" else "too large"
+                    raise httpx2.DecodingError(f"an answer that is {what}", request=request)
+                if time.monotonic() > end:
+                    break  # nobody waits any more
+        finally:
+            response.close()
+        return httpx2.Response(response.status_code, headers=response.headers, content=bytes(body))
+
+
+def within(seconds: float, ask: Callable[[], object], late: Exception) -> object:
+    """Return what `ask` returns or raise what it raises; raise `late` if that takes too long."""
+    answers = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answers.put((ask(), None))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            answers.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        answer, error = answers.get(timeout=seconds)
+    except queue.Empty:
+        raise late from None
+    if error is not None:
+        raise error
+    return answer
