@@ -174,7 +174,7 @@ def _score_one(bench: object, row: tuple, sources: Path) -> dict:
     found |= {"prompt": row.latent_prompt}
     path = video_path(row.task, row.latent, row.sample)
     try:
-        measured = _unit.measure(bench, _task(row), [video.read(sources / row.video)])[0]
+        measured = _unit.measure(bench, _task(row), [video.scan(sources / row.video)])[0]
     except (ValueError, OSError) as error:
         return found | {"status": FAILED, "error": str(error)}
     _copy(sources / row.video, bench.archive.inside(path))
