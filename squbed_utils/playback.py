@@ -183,7 +183,9 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator[tuple]:
             with av.open(file, options=OPTIONS, metadata_errors="replace") as container:
                 yield container, _film(container, name)
     except av.FFmpegError as error:
-        raise ValueError(f"{name} cannot be read ({error}); expected a video file") from error
+        raise ValueError(
+            f"{name} cannot be read ({error.strerror}); expected a video file, such as H.264 in mp4"
+        ) from error
 
 
 def _bytes_of(source: Path | BinaryIO) -> int:
@@ -231,6 +233,8 @@ def _pictures(
                 count += 1
                 yield _Picture(frame, stream.sample_aspect_ratio)
     except av.FFmpegError as error:
+        if not count:
+            raise
         raise ValueError(
             f"{name} is damaged or cut short after {count} frames ({error.strerror}); {REMEDY}"
         ) from error
@@ -263,16 +267,23 @@ class _Picture:
 
     def pixels(self) -> np.ndarray:
         """Return uint8 (H, W, 3)."""
-        scaled = {}
-        if self._width != self.frame.width:
-            scaled = {"width": self._width, "interpolation": "BICUBIC"}  # as ffmpeg scales
-        if self._alpha:
-            pixels = _on_black(self.frame.to_ndarray(format="rgba", **scaled))
-        elif self.frame.format.name == "gbrp" and not scaled:
+        if self.frame.format.name == "gbrp" and self._width == self.frame.width:
             pixels = self.frame.to_ndarray()  # as archives hold it: no slow conversion
+        elif self._alpha:
+            pixels = _on_black(_filtered(self.frame, self._width, "rgba"))
         else:
-            pixels = self.frame.to_ndarray(format="rgb24", **scaled)
+            pixels = _filtered(self.frame, self._width, "rgb24")
         return pixels if self._matrix is None else _turn(pixels, self._matrix)
+
+
+def _filtered(frame: av.VideoFrame, width: int, kind: str) -> np.ndarray:
+    """Convert by ffmpeg's own filter, which takes chroma from where a player does."""
+    graph = av.filter.Graph()
+    size = {"width": frame.width, "height": frame.height, "format": frame.format}
+    nodes = graph.add_buffer(**size, time_base=frame.time_base), graph.add("scale", f"{width}:ih")
+    graph.link_nodes(*nodes, graph.add("format", kind), graph.add("buffersink")).configure()
+    graph.push(frame)
+    return graph.pull().to_ndarray()
 
 
 def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
@@ -318,8 +329,10 @@ def _timeline(name: str, stamps: list[tuple], stream: av.VideoStream) -> tuple[n
     """
     stated = stream.average_rate or stream.guessed_rate or Fraction(0)
     pts, order = [stamp for stamp, _ in stamps], np.arange(len(stamps))
-    gaps = np.diff(pts) if None not in pts else np.zeros(0, int)
-    if not (gaps > 0).any():  # one picture, or no time stamps
+    if None in pts:  # as in a bare stream, whose codec alone knows the rate
+        return order, _checked_rate(name, stream.guessed_rate or stated)
+    gaps = np.diff(pts)
+    if not (gaps > 0).any():
         return order, _checked_rate(name, stated)
     usual = int(np.median(gaps[gaps > 0]))
     times = np.append(0, np.cumsum(np.where(gaps < 0, usual, gaps)))  # where stamps start anew
@@ -353,7 +366,7 @@ def _on_grid(times: np.ndarray, rate: Fraction, tick: Fraction) -> tuple[np.ndar
     if np.abs(exact - steps).max() > rate * tick + 1e-3 or not (gaps > 0).all():
         return steps, Fraction(0)
     step = int(np.gcd.reduce(gaps))
-    common = np.quantile(gaps // step, 0.1) == 1  # else it is so fine that any stamp lies on it
+    common = np.quantile(gaps // step, 0.1) <= 5  # else it is so fine that any stamp lies on it
     return steps // step, rate / step if common else Fraction(0)
 
 
@@ -375,12 +388,13 @@ class _Reach:
     ) -> None:
         self._container, self._stream, self._bytes = container, stream, size
         self._ends, self._film = {}, []
-        self.hidden = False
+        self._silent = self.hidden = False
 
     def add(self, packet: av.Packet) -> None:
         """Note where a packet ends."""
         if packet.pts is None:
             return
+        self._silent |= not packet.duration  # of how long it lasts
         end = (packet.pts + (packet.duration or 0)) * packet.time_base
         self._ends[packet.stream_index] = max(self._ends.get(packet.stream_index, end), end)
         if packet.stream_index == self._stream.index:
@@ -402,7 +416,7 @@ class _Reach:
             declared, end = container.duration / av.time_base, max(self._ends.values())
         gaps = np.diff(sorted(pts for pts, _, _ in self._film)) * float(stream.time_base)
         longest = max(gaps, default=0)  # which the last frame may last too, and not say so
-        if declared - end > max(longest - 0.5 / fps, 0.5 / fps):
+        if declared - end > max(longest - 0.5 / fps, 0.5 / fps) + self._silent / fps:
             raise ValueError(
                 f"{name} is cut short: it lasts {float(declared):.2f} s by its header, and its "
                 f"frames end at {float(end):.2f} s; {REMEDY}"
