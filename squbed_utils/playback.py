@@ -231,7 +231,7 @@ def _pictures(
                 reach.add(packet)
             for frame in packet.decode() if packet.stream.index == stream.index else ():
                 count += 1
-                yield _Picture(frame, stream.sample_aspect_ratio)
+                yield _Picture(frame, stream.sample_aspect_ratio, name)
     except av.FFmpegError as error:
         if not count:
             raise
@@ -243,10 +243,10 @@ def _pictures(
 class _Picture:
     """A decoded frame, and how a player shows it."""
 
-    def __init__(self, frame: av.VideoFrame, aspect: Fraction | None) -> None:
+    def __init__(self, frame: av.VideoFrame, aspect: Fraction | None, name: str) -> None:
         self.frame = frame
         self._width = round(frame.width * (aspect or 1))
-        self._matrix = _display_matrix(frame)
+        self._matrix = _display_matrix(frame, name)
         self._alpha = any(part.is_alpha for part in frame.format.components)
 
     @property
@@ -286,12 +286,14 @@ def _filtered(frame: av.VideoFrame, width: int, kind: str) -> np.ndarray:
     return graph.pull().to_ndarray()
 
 
-def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+def _display_matrix(frame: av.VideoFrame, name: str) -> np.ndarray | None:
     """Return the 2 x 2 part that turns and mirrors, rows for x and y; None if it does nothing."""
     data = frame.side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return None
     matrix = np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2] / 2**16
+    if np.abs(matrix).min(axis=1).max() > 0.01 * np.abs(matrix).max():
+        raise ValueError(f"{name} is shown at an angle other than 90, 180 or 270 degrees; turn it")
     return None if np.array_equal(matrix, np.eye(2)) else matrix
 
 
@@ -428,7 +430,7 @@ class _Reach:
         steps = [size for size in TS_PACKETS if not (np.diff(places) % size).any()]
         cut = bool(steps) and (self._bytes - places[0]) % steps[0] != 0
         if None not in dts and len(pts) > 1:
-            rate = np.diff(dts)
-            cut |= (rate == rate[0]).all() and np.diff(sorted(pts)).max() > 1.5 * rate[0]
+            gaps = np.diff(dts)  # even, while what is shown has a gap: what belongs there is gone
+            cut |= np.ptp(gaps) <= 1 and np.diff(sorted(pts)).max() > 1.5 * gaps[0]
         if cut:
             raise ValueError(f"{name} is cut short: it ends within a packet or a group; {REMEDY}")

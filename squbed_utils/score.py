@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
@@ -140,6 +141,7 @@ def _score_all(
 
     from squbed_utils import _unit, models
 
+    noticed: dict[str, list[str]] = defaultdict(list)
     groups = dict(list(table.groupby(["task", "latent"], sort=False)))
     left = sum(len(groups[unit]) for unit in todo)
     threads = torch.get_num_threads()
@@ -152,11 +154,13 @@ def _score_all(
             for unit in todo:
                 rows = []
                 for row in groups[unit].itertuples():
-                    rows.append(_score_one(bench, row, sources))
+                    rows.append(_score_one(bench, row, sources, noticed))
                     bar.update()
                 archive.write_shard(*unit, _with_text(bench, rows))
     finally:
         torch.set_num_threads(threads)
+    for note, names in noticed.items():
+        print(f"{note}: {len(names)} of {left} videos, such as {names[0]}", file=sys.stderr)
 
 
 def _with_text(bench: object, rows: list[dict]) -> list[dict]:
@@ -166,7 +170,7 @@ def _with_text(bench: object, rows: list[dict]) -> list[dict]:
     return [row | {"rejected": [], "text_embedding": embedding} for row in rows]
 
 
-def _score_one(bench: object, row: tuple, sources: Path) -> dict:
+def _score_one(bench: object, row: tuple, sources: Path, noticed: dict[str, list[str]]) -> dict:
     """Copy and measure one video; say why if it cannot be."""
     from squbed_utils import _unit
 
@@ -174,7 +178,10 @@ def _score_one(bench: object, row: tuple, sources: Path) -> dict:
     found |= {"prompt": row.latent_prompt}
     path = video_path(row.task, row.latent, row.sample)
     try:
-        measured = _unit.measure(bench, _task(row), [video.scan(sources / row.video)])[0]
+        clip = video.scan(sources / row.video)
+        for note in clip.notes:
+            noticed[note].append(row.video)
+        measured = _unit.measure(bench, _task(row), [clip])[0]
     except (ValueError, OSError) as error:
         return found | {"status": FAILED, "error": str(error)}
     _copy(sources / row.video, bench.archive.inside(path))

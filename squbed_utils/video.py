@@ -17,7 +17,10 @@ LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "t
 """Exact pixels, and the same bytes every time: one thread, no date."""
 
 PREVIEW = {"codec": "libx264", "pix_fmt": "yuv420p", "options": {"crf": "18", "threads": "1"}}
-"""Lossy, but what every browser plays."""
+"""Lossy, but what every browser plays, in the right colours: H.264 of RGB it shows in wrong ones."""
+
+BT601, LIMITED = 6, 1
+"""FFmpeg's numbers of the colours that a preview is converted to; untagged, a player guesses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,6 +260,9 @@ def _encode(path: Path, video: Video, encoding: dict) -> None:
         stream = container.add_stream(encoding["codec"], rate, options=encoding["options"])
         stream.pix_fmt = encoding["pix_fmt"]
         stream.height, stream.width = video.frames.shape[1:3]
+        if encoding is PREVIEW:
+            stream.colorspace = stream.color_primaries = stream.color_trc = BT601
+            stream.color_range = LIMITED
         for frame in video.frames:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(picture))
