@@ -17,7 +17,7 @@ LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "t
 """Exact pixels, and the same bytes every time: one thread, no date."""
 
 PREVIEW = {"codec": "libx264", "pix_fmt": "yuv420p", "options": {"crf": "18", "threads": "1"}}
-"""Lossy, but what every browser plays, in the right colours: H.264 of RGB it shows in wrong ones."""
+"""Lossy, but what browsers play in the right colours, as they do not `LOSSLESS`."""
 
 BT601, LIMITED = 6, 1
 """FFmpeg's numbers of the colours that a preview is converted to; untagged, a player guesses."""

@@ -102,8 +102,22 @@ def patched(path: Path, box: bytes, offset: int, value: bytes) -> Path:
     return path
 
 
+def cover_first(path: Path) -> Path:
+    """Move an mp4's cover before its streams, as taggers write it; its header is at the end."""
+    data = path.read_bytes()
+    moov = data.index(b"moov") - 4
+    boxes, place = [], moov + 8
+    while place < len(data):
+        size = int.from_bytes(data[place : place + 4], "big")
+        boxes.append(data[place : place + size])
+        place += size
+    boxes.sort(key=lambda box: [b"mvhd", b"udta", b"trak"].index(box[4:8]))
+    path.write_bytes(data[: moov + 8] + b"".join(boxes))
+    return path
+
+
 def remuxed(path: Path, target: Path, *, start: float) -> Path:
-    """Copy packets from the keyframe before a time, so that an edit list hides what is before it."""
+    """Copy packets as they are, so that an edit list hides what comes before a time."""
     with av.open(str(path)) as source, av.open(str(target), "w") as out:
         stream = source.streams.video[0]
         copy = out.add_stream_from_template(stream)
