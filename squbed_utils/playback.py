@@ -141,8 +141,9 @@ def play(source: Path | BinaryIO, name: str, *, hold: int) -> Playback:
         If it is not a video, cut short, damaged, too large, or changes its size.
     """
     frames, stamps, damaged, size, notes = [], [], [], None, set()
+    total = source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
     with _opened(source, name) as (container, stream):
-        reach = _Reach(container, stream, _bytes_of(source))
+        reach = _Reach(container, stream, total)
         for picture in _pictures(container, stream, name, reach):
             stamps.append((picture.frame.pts, picture.frame.duration))
             if picture.frame.is_corrupt:
@@ -150,9 +151,7 @@ def play(source: Path | BinaryIO, name: str, *, hold: int) -> Playback:
             size = size or picture.size
             _check_picture(name, len(stamps), picture.size, size)
             notes.update(picture.notes)
-            if math.prod(size) * 3 * len(stamps) > hold:
-                frames, hold = [], 0
-            else:
+            if math.prod(size) * 3 * len(stamps) <= hold:
                 frames.append(picture.pixels())
         if not stamps:
             raise ValueError(f"{name} is cut short: its video stream has no frames; {REMEDY}")
@@ -169,8 +168,10 @@ def play(source: Path | BinaryIO, name: str, *, hold: int) -> Playback:
             notes.add("frames that an edit list hides")
     if not np.array_equal(shown, np.arange(len(stamps))):
         notes.add("variable frame rate")
-        frames = [frames[i] for i in shown] if frames else frames
-    held = np.stack(frames) if frames else StoredFrames(source, name, shown, size)
+    if math.prod(size) * 3 * max(len(stamps), len(shown)) <= hold:
+        held = np.stack([frames[i] for i in shown])
+    else:
+        held = StoredFrames(source, name, shown, size)
     return Playback(held, fps, tuple(sorted(notes)))
 
 
@@ -186,10 +187,6 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator[tuple]:
         raise ValueError(
             f"{name} cannot be read ({error.strerror}); expected a video file, such as H.264 in mp4"
         ) from error
-
-
-def _bytes_of(source: Path | BinaryIO) -> int:
-    return source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
 
 
 def _film(container: av.container.InputContainer, name: str) -> av.VideoStream:
@@ -247,13 +244,14 @@ class _Picture:
         self.frame = frame
         self._width = round(frame.width * (aspect or 1))
         self._matrix = _display_matrix(frame, name)
-        self._alpha = any(part.is_alpha for part in frame.format.components)
+        form = frame.format
+        self._alpha = form.has_palette or any(part.is_alpha for part in form.components)
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width as shown."""
         size = self.frame.height, self._width
-        return size if self._matrix is None else _turn(np.empty(size), self._matrix).shape
+        return size if self._matrix is None else _turn(np.empty(size, bool), self._matrix).shape
 
     @property
     def notes(self) -> Iterator[str]:
@@ -262,8 +260,6 @@ class _Picture:
             yield "pixels that are not square"
         if self._matrix is not None:
             yield "turned or mirrored"
-        if self._alpha:
-            yield "transparency"
 
     def pixels(self) -> np.ndarray:
         """Return uint8 (H, W, 3)."""
@@ -331,6 +327,8 @@ def _timeline(name: str, stamps: list[tuple], stream: av.VideoStream) -> tuple[n
     """
     stated = stream.average_rate or stream.guessed_rate or Fraction(0)
     pts, order = [stamp for stamp, _ in stamps], np.arange(len(stamps))
+    if len(pts) == 1:
+        return order, float(min(stated or 1, MOST_RATE))
     if None in pts:  # as in a bare stream, whose codec alone knows the rate
         return order, _checked_rate(name, stream.guessed_rate or stated)
     gaps = np.diff(pts)
@@ -427,8 +425,9 @@ class _Reach:
     def _check_transport_stream(self, name: str) -> None:
         """Look for what a cut leaves: part of a packet, or a picture without those before it."""
         pts, dts, places = zip(*self._film, strict=True)
+        places = [place for place in places if place is not None]
         steps = [size for size in TS_PACKETS if not (np.diff(places) % size).any()]
-        cut = bool(steps) and (self._bytes - places[0]) % steps[0] != 0
+        cut = bool(steps and places) and (self._bytes - places[0]) % steps[0] != 0
         if None not in dts and len(pts) > 1:
             gaps = np.diff(dts)  # even, while what is shown has a gap: what belongs there is gone
             cut |= np.ptp(gaps) <= 1 and np.diff(sorted(pts)).max() > 1.5 * gaps[0]
