@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from squbed_utils.video import Video, read, resize_area
+from squbed_utils.video import Video, resize_area, scan
 
 LONGEST_SIDE, MOST_FRAMES = 128, 16
 """Of a preview: pixels, and frames, evenly spaced."""
@@ -53,7 +53,7 @@ def fragment(answer: object) -> str:
 def _line(answer: object, row: tuple) -> str:
     number = row.latent + 1
     images = "".join(
-        _image(read(answer.archive.inside(path)), f"video {i} of latent prompt {number}")
+        _image(scan(answer.archive.inside(path)), f"video {i} of latent prompt {number}")
         for i, path in enumerate(row.paths, 1)
     )
     videos = images or "no video"

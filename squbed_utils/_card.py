@@ -94,7 +94,7 @@ FILES = {
     "hf": {
         "metadata.parquet": "a row a video: prompts, seed, embeddings, accuracies",
         "summary.parquet": "a row a task: uncertainties with intervals, mean accuracies",
-        "videos/, references/": "mp4, lossless (RGB H.264)",
+        "videos/, references/": "mp4, lossless (RGB H.264; browsers mistake its colours)",
         "profile.yaml, tasks.parquet, shards/, ...": "the archive, as `squbed_utils.load` opens it",
         "croissant.json, SHA256SUMS": "metadata for machines; checksums",
     },

@@ -58,7 +58,7 @@ def check(data: bytes) -> None:
     if not data:
         raise Unusable("empty video")
     try:
-        frames = video.decode(io.BytesIO(data), "clip").frames
+        frames = video.decode(io.BytesIO(data), "clip", hold=0).frames
     except ValueError as error:
         raise Unusable("video that cannot be decoded") from error
     if min(frames.shape[1:3]) < SMALLEST:

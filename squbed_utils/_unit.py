@@ -121,7 +121,7 @@ def _measure_stored(
     In a batch another video stands in for a failed one, so that the rest keep their places.
     """
     stored = [
-        None if error else video.read(bench.archive.inside(path))
+        None if error else video.scan(bench.archive.inside(path))
         for path, error in zip(paths, errors, strict=True)
     ]
     stand_in = next((v for v in stored if v is not None), None)
@@ -220,4 +220,4 @@ def _split(stacked: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> l
     return np.split(stacked, np.cumsum([len(v) for v, _ in pairs])[:-1])
 
 
-_reference = lru_cache(maxsize=1)(video.read)
+_reference = lru_cache(maxsize=1)(video.scan)

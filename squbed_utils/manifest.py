@@ -215,7 +215,7 @@ def _wrong_references(rows: list[tuple[int, Row]], folder: Path) -> Iterator[tup
         first.setdefault(row["reference"].strip(), line)
     for reference, line in tqdm(first.items(), desc="references", leave=False, file=sys.stderr):
         try:
-            height, width = video.read(folder / reference).frames.shape[1:3]
+            height, width = video.scan(folder / reference, hold=0).frames.shape[1:3]
         except (ValueError, OSError) as error:
             yield line, f"reference: {error}"
             continue

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,6 +160,7 @@ def _score_all(
 
     from squbed_utils import _unit, models
 
+    noticed: dict[str, list[str]] = defaultdict(list)
     groups = dict(list(table.groupby(["task", "latent"], sort=False)))
     left = sum(len(groups[unit]) for unit in todo)
     threads = torch.get_num_threads()
@@ -171,11 +173,13 @@ def _score_all(
             for unit in todo:
                 rows = []
                 for row in groups[unit].itertuples():
-                    rows.append(_score_one(bench, row, find))
+                    rows.append(_score_one(bench, row, find, noticed))
                     bar.update()
                 archive.write_shard(*unit, _with_text(bench, rows))
     finally:
         torch.set_num_threads(threads)
+    for note, names in noticed.items():
+        print(f"{note}: {len(names)} of {left} videos, such as {names[0]}", file=sys.stderr)
 
 
 def _with_text(bench: object, rows: list[dict]) -> list[dict]:
@@ -185,7 +189,7 @@ def _with_text(bench: object, rows: list[dict]) -> list[dict]:
     return [row | {"rejected": [], "text_embedding": embedding} for row in rows]
 
 
-def _score_one(bench: object, row: tuple, find: Find) -> dict:
+def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[str]]) -> dict:
     """Copy and measure one video; say why if it cannot be."""
     from squbed_utils import _unit
 
@@ -194,7 +198,10 @@ def _score_one(bench: object, row: tuple, find: Find) -> dict:
     path = video_path(row.task, row.latent, row.sample)
     try:
         source = find(row.video)
-        measured = _unit.measure(bench, _task(row), [video.read(source)])[0]
+        clip = video.scan(source)
+        for note in clip.notes:
+            noticed[note].append(row.video)
+        measured = _unit.measure(bench, _task(row), [clip])[0]
     except (ValueError, OSError) as error:
         return found | {"status": FAILED, "error": str(error)}
     _copy(source, bench.archive.inside(path))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,29 +10,37 @@ import av
 import numpy as np
 from scipy.sparse import csr_array
 
+from squbed_utils import playback
 from squbed_utils._files import replacing
 
 LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "threads": "1"}}
 """Exact pixels, and the same bytes every time: one thread, no date."""
 
 PREVIEW = {"codec": "libx264", "pix_fmt": "yuv420p", "options": {"crf": "18", "threads": "1"}}
-"""Lossy, but what every browser plays."""
+"""Lossy, but what browsers play in the right colours, as they do not `LOSSLESS`."""
+
+BT601, LIMITED = 6, 1
+"""FFmpeg's numbers of the colours that a preview is converted to; untagged, a player guesses."""
 
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """A video in memory.
+    """A video at a constant rate: frame i is on screen from i / fps to (i + 1) / fps seconds.
 
     Attributes
     ----------
     frames : numpy.ndarray
-        uint8, shape (T, H, W, 3), RGB.
+        uint8, shape (T, H, W, 3), RGB; or a `playback.StoredFrames`, which is read as such an array
+        and decodes what is asked for.
     fps : float
         Frames a second, > 0.
+    notes : tuple of str
+        What is not plain about the file that it comes from.
     """
 
-    frames: np.ndarray
+    frames: "np.ndarray | playback.StoredFrames"
     fps: float
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is not a video."""
@@ -88,73 +97,54 @@ def write_preview(path: Path | str, frames: np.ndarray, fps: float) -> None:
 
 
 def read(path: Path | str) -> Video:
-    """Read a video file.
+    """Read what a player shows of a video file: `playback.play` says what that is.
 
     Parameters
     ----------
     path : path
-        Any container and codec that FFmpeg reads; its first video stream is decoded.
+        Any container and codec that FFmpeg reads.
 
     Returns
     -------
     Video
+        Its frames are an array.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is empty, not a video, or cut short.
+        If the file is empty, not a video, cut short, damaged or too large.
     """
+    video = scan(path)
+    return Video(np.asarray(video.frames), video.fps, video.notes)
+
+
+def scan(path: Path | str, *, hold: int = playback.SMALL) -> Video:
+    """As `read`, but frames of more than `hold` bytes are not held: they are decoded when used."""
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"no video {path}; check the path, or generate it again")
+    if not path.is_file():
+        raise ValueError(f"video {path} is a folder, a pipe or a device; expected a file")
     if path.stat().st_size == 0:
         raise ValueError(f"video {path} is empty (0 bytes); delete it and generate it again")
-    return decode(str(path), f"video {path}")
+    return decode(path, f"video {path}", hold=hold)
 
 
 def is_whole(path: Path) -> bool:
     """Say whether a video is there and can be decoded to its end."""
     try:
-        read(path)
+        scan(path, hold=0)
     except (FileNotFoundError, ValueError):
         return False
     return True
 
 
-def decode(file: str | BinaryIO, name: str) -> Video:
-    """Decode the first video stream of a file.
-
-    Parameters
-    ----------
-    file : str or binary file
-        A path, or an open file that can seek.
-    name : str
-        What an error calls it.
-
-    Returns
-    -------
-    Video
-
-    Raises
-    ------
-    ValueError
-        If it is not a video, or cut short.
-    """
-    try:
-        with av.open(file) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "NONE"  # starting threads takes longer than a short video
-            fps, expected = float(stream.average_rate or stream.guessed_rate or 0), stream.frames
-            frames = [_pixels(frame) for frame in container.decode(stream)]
-    except (av.FFmpegError, IndexError) as error:
-        raise ValueError(f"{name} cannot be read ({error}); expected a video file") from error
-    if not frames or len(frames) < expected:
-        raise ValueError(
-            f"{name} is cut short: {len(frames)} of {expected} frames; generate it again"
-        )
-    return Video(np.stack(frames), fps)
+def decode(source: Path | BinaryIO, name: str, *, hold: int) -> Video:
+    """Decode a path, or an open file that can seek; errors call it by the name."""
+    shown = playback.play(source, name, hold=hold)
+    return Video(shown.frames, shown.fps, shown.notes)
 
 
 def align(video: Video, reference: Video) -> tuple[np.ndarray, np.ndarray]:
@@ -182,10 +172,21 @@ def align(video: Video, reference: Video) -> tuple[np.ndarray, np.ndarray]:
     duration = min(len(v.frames) / v.fps for v in (video, reference))
     count = max(1, int(np.floor(duration * rate + 1e-6)))
     times = np.arange(count) / rate
-    frames, target = (v.frames[_nearest(times, v)] for v in (video, reference))
-    frames = crop_to_aspect(frames, *target.shape[1:3])
-    smaller = min(frames.shape[1:3], target.shape[1:3], key=np.prod)
-    return resize_area(frames, *smaller), resize_area(target, *smaller)
+    target = reference.frames.shape[1:3]
+    cropped = _window(*video.frames.shape[1:3], *target)
+    smaller = min(cropped, target, key=np.prod)
+    return _fitted(video, times, target, smaller), _fitted(reference, times, target, smaller)
+
+
+def _fitted(video: Video, times: np.ndarray, aspect: tuple, size: tuple) -> np.ndarray:
+    """Return the frames at some times, cropped and reduced; stored ones are held one at a time."""
+    places = _nearest(times, video)
+    if isinstance(video.frames, np.ndarray):
+        return resize_area(crop_to_aspect(video.frames[places], *aspect), *size)
+    out = playback.empty("a comparison", (len(places), *size, 3))
+    for i, frame in enumerate(video.frames.each(places)):
+        out[i] = resize_area(crop_to_aspect(frame[None], *aspect), *size)[0]
+    return out
 
 
 def crop_to_aspect(frames: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -199,12 +200,16 @@ def crop_to_aspect(frames: np.ndarray, height: int, width: int) -> np.ndarray:
         Only their ratio counts.
     """
     h, w = frames.shape[1:3]
-    if w * height > h * width:
-        new_h, new_w = h, max(1, round(h * width / height))
-    else:
-        new_h, new_w = max(1, round(w * height / width)), w
+    new_h, new_w = _window(h, w, height, width)
     top, left = (h - new_h) // 2, (w - new_w) // 2
     return frames[:, top : top + new_h, left : left + new_w]
+
+
+def _window(h: int, w: int, height: int, width: int) -> tuple[int, int]:
+    """Return the largest size within h, w with the aspect ratio height : width."""
+    if w * height > h * width:
+        return h, max(1, round(h * width / height))
+    return max(1, round(w * height / width)), w
 
 
 def resize_area(frames: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -234,16 +239,12 @@ def resize_area(frames: np.ndarray, height: int, width: int) -> np.ndarray:
     return out
 
 
-def _pixels(frame: av.VideoFrame) -> np.ndarray:
-    """Return uint8 (H, W, 3); planes of RGB, as archives hold, need no slow conversion."""
-    return frame.to_ndarray() if frame.format.name == "gbrp" else frame.to_ndarray(format="rgb24")
-
-
 def _nearest(times: np.ndarray, video: Video) -> np.ndarray:
     """Index of the frame whose time stamp i / fps is nearest to each time."""
     return np.minimum(np.floor(times * video.fps + 0.5 + 1e-6).astype(int), len(video.frames) - 1)
 
 
+@lru_cache(maxsize=8)
 def _area_weights(old: int, new: int) -> csr_array:
     """Weights (new, old): what fraction of each new interval each old one covers."""
     edges = np.linspace(0, old, new + 1)
@@ -259,6 +260,9 @@ def _encode(path: Path, video: Video, encoding: dict) -> None:
         stream = container.add_stream(encoding["codec"], rate, options=encoding["options"])
         stream.pix_fmt = encoding["pix_fmt"]
         stream.height, stream.width = video.frames.shape[1:3]
+        if encoding is PREVIEW:
+            stream.colorspace = stream.color_primaries = stream.color_trc = BT601
+            stream.color_range = LIMITED
         for frame in video.frames:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(picture))
