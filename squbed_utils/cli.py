@@ -8,6 +8,7 @@ from pathlib import Path
 
 import squbed_utils
 from squbed_utils import _commands
+from squbed_utils._text import visible
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 2 after a user's mistake; 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without the letters of a prompt
+            stream.reconfigure(errors="backslashreplace")
     try:
         options.run(options)
     except KeyboardInterrupt:
@@ -36,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if options.traceback:
             raise
-        print(f"squbed: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"squbed: {visible(' '.join(str(error).split()))}", file=sys.stderr)
         return USER_ERROR
     return 0
 

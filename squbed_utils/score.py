@@ -81,6 +81,7 @@ def score(
 
 def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Path]:
     """Return the manifest, the truth of its tasks if it is known, and where its paths start."""
+    source = source.expanduser()
     if not source.is_dir():
         return manifests.read(source), None, source.parent
     archive = open_archive(source)
@@ -112,7 +113,8 @@ def _begin(
 ) -> None:
     firsts = table.drop_duplicates("task")
     for row in firsts.itertuples():
-        _copy(sources / row.reference, archive.inside(reference_path(row.task)))
+        source = manifests.locate(row.reference, sources)
+        _copy(source, archive.inside(reference_path(row.task)))
     archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
     archive.write_manifest(table)
     archive.write_profile(resolved)
@@ -174,8 +176,9 @@ def _score_one(bench: object, row: tuple, sources: Path) -> dict:
     found |= {"prompt": row.latent_prompt}
     path = video_path(row.task, row.latent, row.sample)
     try:
-        measured = _unit.measure(bench, _task(row), [video.read(sources / row.video)])[0]
+        source = manifests.locate(row.video, sources)
+        measured = _unit.measure(bench, _task(row), [video.read(source)])[0]
     except (ValueError, OSError) as error:
         return found | {"status": FAILED, "error": str(error)}
-    _copy(sources / row.video, bench.archive.inside(path))
+    _copy(source, bench.archive.inside(path))
     return found | measured | {"path": path, "status": OK}

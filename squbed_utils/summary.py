@@ -14,6 +14,7 @@ from squbed_utils.estimators import (
     pooled_pca,
 )
 from squbed_utils.layout import FAILED, OK
+from squbed_utils._text import visible
 from squbed_utils.samples import Archive
 
 TERMS = ("aleatoric", "epistemic", "total")
@@ -133,7 +134,7 @@ def as_text(table: pd.DataFrame) -> str:
         An absent value is a dash.
     """
     shown = table[["task"]].assign(**{term: _with_intervals(table, term) for term in TERMS})
-    shown = shown.join(table[["clip_reference", "failed", "prompt"]])
+    shown = shown.join(table[["clip_reference", "failed"]]).assign(prompt=table.prompt.map(visible))
     lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
     if table.total.isna().any():
         lines.append(f"({ABSENT}) {NO_LATENT_PROMPTS}")
