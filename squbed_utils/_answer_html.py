@@ -50,7 +50,8 @@ def fragment(answer: object) -> str:
     )
     lines = "".join(_line(answer, row) for row in answer.latents().itertuples())
     return (
-        f'<div class="squbed tex2jax_ignore mathjax_ignore"><style>{STYLE}</style><h1 dir="auto">“{escape(answer.prompt)}”</h1>'
+        f'<div class="squbed tex2jax_ignore mathjax_ignore"><style>{STYLE}</style>'
+        f'<h1 dir="auto">“{escape(answer.prompt)}”</h1>'
         f'<table>{terms}</table><p class="note">{escape(answer.note())}</p>'
         f"<table>{lines}</table></div>"
     )
@@ -63,9 +64,8 @@ def _line(answer: object, row: tuple) -> str:
         for i, path in enumerate(row.paths, 1)
     )
     videos = images or "no video"
-    return (
-        f'<tr><td>z{number}</td><td class="prompt" dir="auto">{escape(row.prompt)}</td><td>{videos}</td></tr>'
-    )
+    prompt = f'<td class="prompt" dir="auto">{escape(row.prompt)}</td>'
+    return f"<tr><td>z{number}</td>{prompt}<td>{videos}</td></tr>"
 
 
 def _image(video: Video, description: str) -> str:

@@ -76,7 +76,10 @@ def _from_yaml(pairs: list[tuple[str, str]]) -> dict[str, object]:
     """Read the values that were given beside names."""
     import yaml
 
-    return {name: yaml.safe_load(value) for name, value in pairs}
+    try:
+        return {name: yaml.safe_load(value) for name, value in pairs}
+    except yaml.YAMLError as error:
+        raise ValueError(f"a value of {[*dict(pairs)]} is no YAML: {error}") from error
 
 
 def _agreed(question: str) -> bool:
@@ -126,16 +129,14 @@ def quantify(options: Namespace) -> None:
 
 def figures(options: Namespace) -> None:
     from squbed_utils import home
-    from squbed_utils.notebooks import run_all
+    from squbed_utils.notebooks import parse, run_all
 
     samples = options.samples
     if home.is_url(samples):
         samples = home.fetch(samples)
-    parameters = _from_yaml(options.parameter)
+    parameters = parse(options.parameter)
     if options.ranking:
-        if not options.ranking.is_file():
-            raise FileNotFoundError(f"no ranking {options.ranking}; expected a CSV of task, rank")
-        parameters["ranking"] = str(options.ranking.absolute())
+        parameters["ranking"] = str(options.ranking.expanduser().absolute())
     run_all(
         options.profile,
         samples=samples,
@@ -157,6 +158,7 @@ def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> Non
     """Print a row a task; who is left out, and why, is one line on stderr."""
     import warnings
 
+    from squbed_utils._tables import for_spreadsheets
     from squbed_utils.summary import as_text, summarize
 
     with warnings.catch_warnings(record=True) as caught:
@@ -164,6 +166,8 @@ def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> Non
         table = summarize(archive, estimator=estimator)
     for warning in caught:
         print(f"squbed: {warning.message}", file=sys.stderr)
+    if csv:
+        table = for_spreadsheets(table)
     print(table.to_csv(index=False) if csv else as_text(table) + "\n", end="")
 
 

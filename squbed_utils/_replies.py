@@ -61,9 +61,9 @@ def bare(text: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
-    """Return the texts that a reply lists, one a line or as JSON; one text is a list of one.
+    r"""Return the texts that a reply lists, one a line or as JSON; one text is a list of one.
 
-    >>> lines_of('Here are two:\\n1. "a cat"\\n2) **a dog**'), lines_of('["a cat", "a dog"]')
+    >>> lines_of('Here are two:\n1. "a cat"\n2) **a dog**'), lines_of('["a cat", "a dog"]')
     (['a cat', 'a dog'], ['a cat', 'a dog'])
     """
     text = bare(text)

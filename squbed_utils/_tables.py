@@ -98,7 +98,8 @@ def stream(
     encoding = _encoding(path, what, required, largest=math.inf if lenient else LARGEST)
     limit, line = csv.field_size_limit(longest), 1
     try:
-        with path.open(encoding=encoding, errors="replace" if lenient else None, newline="") as file:
+        errors = "replace" if lenient else "strict"
+        with path.open(encoding=encoding, errors=errors, newline="") as file:
             how = {"delimiter": _separator(file, required), "skipinitialspace": not lenient}
             reader = csv.DictReader(file, strict=not lenient, **how)
             header = [name.strip() for name in reader.fieldnames or ()]

@@ -162,7 +162,7 @@ def _tell(missing: set[str], told: set[str] = set()) -> None:  # noqa: B006 - on
 
 
 def wrapped(text: str, letters: int, *, lines: int = 12) -> str:
-    """Break a text into lines of so many letters, of which wide ones count for two.
+    r"""Break a text into lines of so many letters, of which wide ones count for two.
 
     >>> wrapped("a red star", 6), wrapped("一只红色的猫", 6)
     ('a red\nstar', '一只红\n色的猫')

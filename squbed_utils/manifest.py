@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from squbed_utils import _tables, video
 from squbed_utils._clips import SMALLEST
+from squbed_utils._tables import Row
 from squbed_utils.estimators import LEAST_LATENTS
 from squbed_utils.layout import OK
-from squbed_utils._tables import Row
 from squbed_utils.samples import Archive
 from squbed_utils.tasks import SAFE_ID
 
@@ -30,10 +30,11 @@ def read(path: Path | str) -> pd.DataFrame:
     Parameters
     ----------
     path : path
-        A CSV file, as ``_tables.read`` takes it, with a row a video: task (letters, digits, dots, dashes and
-        underscores), prompt, latent and sample (whole numbers from 0), video and reference (paths,
-        absolute or relative to the manifest); if wanted latent_prompt (of all latents of a task,
-        then at least three, or of none), category, vagueness_rank (a number, 1 = least vague).
+        A CSV file, as ``_tables.read`` takes it, with a row a video: task (letters, digits, dots,
+        dashes and underscores), prompt, latent and sample (whole numbers from 0), video and
+        reference (paths, absolute, from ``~``, or relative to the manifest); if wanted
+        latent_prompt (of all latents of a task, then at least three, or of none), category,
+        vagueness_rank (a number, 1 = least vague).
 
     Returns
     -------

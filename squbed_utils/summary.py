@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from squbed_utils._text import visible
 from squbed_utils.accuracy import LABELS
 from squbed_utils.estimators import (
     LEAST_LATENTS,
@@ -14,7 +15,6 @@ from squbed_utils.estimators import (
     pooled_pca,
 )
 from squbed_utils.layout import FAILED, OK
-from squbed_utils._text import visible
 from squbed_utils.samples import Archive
 
 TERMS = ("aleatoric", "epistemic", "total")

@@ -81,7 +81,7 @@ def test_an_empty_prompt():
 
 
 def test_errors_of_the_table(table, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no task table .*gone.csv; expected a CSV file with"):
+    with pytest.raises(FileNotFoundError, match="no task table .*gone.csv; expected a CSV"):
         tasks.read_world(tmp_path / "gone.csv")
     with pytest.raises(ValueError, match="lacks the column prompt; lacks the column subject"):
         tasks.read_world(written(table.drop(columns=["subject", "prompt"]), tmp_path))
