@@ -1,11 +1,12 @@
 """The card of a published dataset."""
 
+import re
 from pathlib import PurePath
 
 import pandas as pd
 import yaml
 
-from squbed_utils._text import as_markdown
+from squbed_utils._text import as_markdown, visible
 from squbed_utils.layout import FAILED
 from squbed_utils.profiles import ROLES
 from squbed_utils.samples import Archive
