@@ -24,7 +24,12 @@ CASES = [
     ("the first line of Excel", "ranking", "sep=;\n" + PLAIN.replace(",", ";"), RANKS),
     ("UTF-16", "ranking", PLAIN.encode("utf-16"), RANKS),
     ("UTF-16 without its mark", "ranking", PLAIN.encode("utf-16-le"), "line 1: holds a NUL char"),
-    ("Latin-1", "ranking", (PLAIN + "é,4").encode("latin-1"), "line 5: not UTF-8; save it as UTF-8"),
+    (
+        "Latin-1",
+        "ranking",
+        (PLAIN + "é,4").encode("latin-1"),
+        "line 5: not UTF-8; save it as UTF-8",
+    ),
     ("a NUL", "ranking", PLAIN + "b\0,4", "line 5: holds a NUL character"),
     ("spaces in the header", "ranking", PLAIN.replace("task,rank", " task , rank"), RANKS),
     ("a column twice", "ranking", "task,rank,rank\nb,1,2", "line 1: has the column rank twice"),

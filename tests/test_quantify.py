@@ -171,6 +171,31 @@ def test_save_writes_png_and_html(answer):
     assert not (answer.archive.folder / "contact_sheet.pdf").exists()
 
 
+@pytest.mark.parametrize("broken", ["png", "html"])
+def test_an_output_that_fails_costs_no_other(answer, monkeypatch, capsys, broken):
+    def fail(*args, **options):
+        raise RuntimeError("no\nroom \x1b")
+
+    place = (figures, "save") if broken == "png" else (_answer_html, "page")
+    monkeypatch.setattr(*place, fail)
+    (written,) = answer.save()
+    assert {written.suffix[1:], broken} == {"png", "html"}
+    err = capsys.readouterr().err
+    expected = rf"squbed: \S*contact_sheet.{broken} was not written: RuntimeError: no room \\x1b\n"
+    assert re.fullmatch(expected, err)
+
+
+def test_a_terminal_without_the_letters_shows_their_codes(answer, tiny_profile, monkeypatch):
+    import io
+
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    line = ["quantify", PROMPT, "--profile", str(tiny_profile), "--m", "2", "--output"]
+    assert cli.main([*line, str(answer.archive.folder)]) == 0
+    out.flush()
+    assert b"\\u201c" in out.buffer.getvalue()
+
+
 def test_a_failed_video_is_left_out(answer, tiny_profile, tmp_path):
     folder = shutil.copytree(answer.archive.folder, tmp_path / "copy")
     archive, task = Archive(folder), answer.summary.task
