@@ -199,6 +199,10 @@ def quantify(
 def _require_sayable(prompt: str, profile: Profile) -> None:
     if not prompt:
         raise ValueError(f"the prompt is empty; give one, such as {EXAMPLE!r}")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the prompt {prompt!r} is not UTF-8; give it in UTF-8") from error
     if profile.refiner.check != "grammar":
         return
     try:

@@ -1,4 +1,4 @@
-"""Prompts and model answers as strangers write them: shown as they are, and read for what they say."""
+"""Prompts and model answers of strangers: shown as they are written, read for what they say."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -147,8 +147,8 @@ SHOWN = [
 @pytest.mark.parametrize(("text", "shown"), SHOWN)
 def test_texts_are_drawn_as_they_are_written(text, shown):
     terms = pd.DataFrame({"term": ["total"], "text": ["1 nats"], "meaning": ["sum"]})
-    frames = [np.zeros((8, 8, 3), np.uint8)]
-    latents = pd.DataFrame({"latent": [0], "prompt": [text], "frames": [frames]})
+    frames, prompts = [[np.zeros((8, 8, 3), np.uint8)]], pd.Series([text], dtype=object)
+    latents = pd.DataFrame({"latent": [0], "prompt": prompts, "frames": frames})
     fig = figures.figure_answer(text, terms, latents, note=text)
     fig.draw_without_rendering()
     written = [t.get_text() for t in fig.findobj(Text)]
@@ -172,7 +172,7 @@ def test_what_no_font_has_is_a_box_and_one_line(monkeypatch, capsys):
     figures_style._characters.cache_clear()
     terms = pd.DataFrame({"term": ["total"], "text": ["1 nats"], "meaning": ["猫 猫"]})
     latents = pd.DataFrame({"latent": [0, 1], "prompt": ["一只红色的猫", "é"], "frames": [[], []]})
-    fig = figures.figure_answer("猫\ufe0f", terms, latents)
+    fig = figures.figure_answer("猫", terms, latents)
     figures_style._characters.cache_clear()
     assert {"“□”", "z1: □□□□□□", "z2: é"} <= {t.get_text() for t in fig.findobj(Text)}
     err = capsys.readouterr().err

@@ -118,6 +118,7 @@ def test_the_default_folder_follows_prompt_and_sizes(tiny_profile):
         ({"m": 1}, "m is 1; expected at least 2"),
         ({"seed": -1}, "seed is -1; expected at least 0"),
         ({"prompt": " \n"}, "the prompt is empty; give one, such as 'a small red circle"),
+        ({"prompt": "a \udcff"}, r"the prompt 'a \\udcff' is not UTF-8; give it in UTF-8"),
     ],
 )
 def test_what_is_refused_before_anything_runs(tiny_profile, tmp_path, options, message):
