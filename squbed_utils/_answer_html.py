@@ -1,12 +1,13 @@
 """An answer for one prompt as HTML that needs no other file."""
 
 import base64
+import html
 import io
-from html import escape
 
 import numpy as np
 from PIL import Image
 
+from squbed_utils._text import visible
 from squbed_utils.video import Video, resize_area, scan
 
 LONGEST_SIDE, MOST_FRAMES = 128, 16
@@ -22,6 +23,11 @@ STYLE = """
 .squbed img { width: 96px; margin: 0 3px 3px 0; border: 1px solid #ccc; }
 .squbed img.small { image-rendering: pixelated; }
 """
+
+
+def escape(text: str) -> str:
+    """Return a text as HTML that shows it as it is written."""
+    return html.escape(visible(text))
 
 
 def page(answer: object) -> str:
@@ -44,7 +50,8 @@ def fragment(answer: object) -> str:
     )
     lines = "".join(_line(answer, row) for row in answer.latents().itertuples())
     return (
-        f'<div class="squbed"><style>{STYLE}</style><h1>“{escape(answer.prompt)}”</h1>'
+        f'<div class="squbed tex2jax_ignore mathjax_ignore"><style>{STYLE}</style>'
+        f'<h1 dir="auto">“{escape(answer.prompt)}”</h1>'
         f'<table>{terms}</table><p class="note">{escape(answer.note())}</p>'
         f"<table>{lines}</table></div>"
     )
@@ -57,9 +64,8 @@ def _line(answer: object, row: tuple) -> str:
         for i, path in enumerate(row.paths, 1)
     )
     videos = images or "no video"
-    return (
-        f'<tr><td>z{number}</td><td class="prompt">{escape(row.prompt)}</td><td>{videos}</td></tr>'
-    )
+    prompt = f'<td class="prompt" dir="auto">{escape(row.prompt)}</td>'
+    return f"<tr><td>z{number}</td>{prompt}<td>{videos}</td></tr>"
 
 
 def _image(video: Video, description: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import PurePath
 import pandas as pd
 import yaml
 
+from squbed_utils._text import as_markdown, visible
 from squbed_utils.layout import FAILED
 from squbed_utils.profiles import ROLES
 from squbed_utils.samples import Archive
@@ -122,7 +123,7 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
     counts = rows.groupby("category").agg(tasks=("task", "nunique"), videos=("task", "size"))
     truth = archive.truth() is not None
     return {
-        "name": f"{profile['name']}-uncertainty",
+        "name": f"{visible(str(profile['name']))}-uncertainty",
         "layout": layout,
         "videos": len(rows),
         "tasks": len(tasks),
@@ -141,16 +142,19 @@ def readme(about: dict) -> str:
     profile = about["profile"]
     files = FILES[about["layout"]]
     return CARD.format(
-        **{k: about[k] for k in ("name", "videos", "tasks", "failed", "references", "truth")},
+        **{k: about[k] for k in ("videos", "tasks", "failed", "references", "truth")},
+        name=as_markdown(about["name"]),
         front=_front(about),
-        categories=_table((c.Index, c.tasks, c.videos) for c in about["counts"].itertuples()),
+        categories=_table(
+            (as_markdown(c.Index), c.tasks, c.videos) for c in about["counts"].itertuples()
+        ),
         files=_table((f"`{name}`", what) for name, what in files.items()),
         models=_table(_models(profile)),
-        seed=profile.get("seed", "unknown"),
-        versions=", ".join(f"{k} {v}" for k, v in profile.get("versions", {}).items()),
+        seed=as_markdown(profile.get("seed", "unknown")),
+        versions=as_markdown(", ".join(f"{k} {v}" for k, v in profile.get("versions", {}).items())),
         estimator=profile["estimator"],
         accuracies="\n".join(f"- `{name}`: {UNITS[name]}" for name in about["accuracies"]),
-        datasets=about["datasets"],
+        datasets=as_markdown(about["datasets"]),
         reading=READING[about["layout"]],
     )
 
@@ -187,8 +191,14 @@ def _models(profile: dict) -> list[tuple[str, str, str]]:
             name = PurePath(model.get("path") or model.get("model") or model["kind"])
             name = name.name if name.is_absolute() else name
             digest = profile.get("checkpoints", {}).get(role, "-")
-            found.append((role, f"`{name}`", re.sub(r"^(.{12}).+", r"\1...", digest)))
+            digest = re.sub(r"^(.{12}).+", r"\1...", digest)
+            found.append((role, _as_code(name), as_markdown(digest)))
     return found
+
+
+def _as_code(name: object) -> str:
+    """Return a name as Markdown's code, or escaped where it would end that."""
+    return f"`{name}`" if re.fullmatch(r"[\w./:@+ -]+", str(name)) else as_markdown(name)
 
 
 def _table(rows: object) -> str:

@@ -144,7 +144,7 @@ def quantify(options: Namespace) -> None:
 
 def figures(options: Namespace) -> int:
     from squbed_utils import home
-    from squbed_utils.notebooks import run_all
+    from squbed_utils.notebooks import parse, run_all
     from squbed_utils.reproduce import PROFILE, REFERENCE
 
     changed = options.samples or options.only or options.ranking or options.parameter
@@ -158,11 +158,9 @@ def figures(options: Namespace) -> int:
     samples = options.samples
     if home.is_url(samples):
         samples = home.fetch(samples)
-    parameters = _from_yaml(options.parameter)
+    parameters = parse(options.parameter)
     if options.ranking:
-        if not options.ranking.is_file():
-            raise FileNotFoundError(f"no ranking {options.ranking}; expected a CSV of task, rank")
-        parameters["ranking"] = str(options.ranking.absolute())
+        parameters["ranking"] = str(options.ranking.expanduser().absolute())
     run_all(
         options.profile,
         samples=samples,
@@ -202,6 +200,7 @@ def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> Non
     """Print a row a task; who is left out, and why, is one line on stderr."""
     import warnings
 
+    from squbed_utils._tables import for_spreadsheets
     from squbed_utils.summary import as_text, summarize
 
     with warnings.catch_warnings(record=True) as caught:
@@ -209,6 +208,8 @@ def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> Non
         table = summarize(archive, estimator=estimator)
     for warning in caught:
         print(f"squbed: {warning.message}", file=sys.stderr)
+    if csv:
+        table = for_spreadsheets(table)
     print(table.to_csv(index=False) if csv else as_text(table) + "\n", end="")
 
 

@@ -10,14 +10,13 @@ from typing import Literal
 from openai import (
     APIError,
     APIStatusError,
-    ContentFilterFinishReasonError,
     LengthFinishReasonError,
     OpenAI,
     OpenAIError,
 )
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from squbed_utils import _http, _spending, roles
+from squbed_utils import _http, _replies, _spending, roles
 from squbed_utils._errors import Stop
 from squbed_utils._files import inside, replacing
 from squbed_utils.categories import CATEGORIES
@@ -63,7 +62,7 @@ class Category(Form):
 
 
 FORMS = {"refine": Text, "refine_list": Items, "entails": YesOrNo, "category": Category}
-"""Instruction -> form of its answer."""
+"""Instruction -> form of its answer, of which a server may be told that does not keep to it."""
 
 
 def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable, Callable]:
@@ -120,7 +119,10 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable,
         def paid() -> object:
             return _paid(client, settings, request, FORMS[name], account)
 
-        said = _ask(paid, client, settings, lambda text: text.replace(key, "[key]"))
+        def read(completion: object) -> str:
+            return _answer_of(completion, Items if FORMS[name] is Items else Text)
+
+        said = _ask(paid, read, client, settings, lambda text: text.replace(key, "[key]"))
         return said if kept is None else _keep(kept, asked, said)
 
     def forget(name: str, text: str, seed: int) -> None:
@@ -151,9 +153,11 @@ def _paid(
         limits = {_spending.CALLS: settings.max_calls, _spending.REFINER: settings.budget}
         _spending.reserve(folder, costs, limits)
     unpaid = {}
+    schema = {"name": form.__name__, "schema": form.model_json_schema(), "strict": True}
+    request["response_format"] = {"type": "json_schema", "json_schema": schema}
     try:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of odd usages
-            completion = client.chat.completions.parse(response_format=form, **request)
+            completion = client.chat.completions.create(**request)
         used = getattr(completion.usage, "total_tokens", None)
         if type(used) is int and 0 < used <= tokens:
             unpaid = {_spending.REFINER: price * (tokens - used)}
@@ -167,15 +171,17 @@ def _paid(
 
 
 def _ask(
-    paid: Callable, client: OpenAI, settings: roles.OpenAI, scrub: Callable[[str], str]
+    paid: Callable,
+    read: Callable[[object], str],
+    client: OpenAI,
+    settings: roles.OpenAI,
+    scrub: Callable[[str], str],
 ) -> str:
     """Ask until there is a readable answer; no error carries the key or the client's own error."""
     problem = ""
     for _ in range(ATTEMPTS):
         try:
-            return scrub(_answer_of(paid()))
-        except ContentFilterFinishReasonError:
-            return ""
+            return scrub(read(paid()))
         except (OpenAIError, ValueError, TypeError, AttributeError, RecursionError) as error:
             problem = _in_words(error, settings, scrub)
             if isinstance(error, APIError):
@@ -202,17 +208,22 @@ def _in_words(error: Exception, settings: roles.OpenAI, scrub: Callable[[str], s
     return f"its answer is not of the form asked for ({type(error).__name__})"
 
 
-def _answer_of(completion: object) -> str:
-    """Return a parsed answer as text: a list with one item a line, a refusal as nothing."""
+def _answer_of(completion: object, form: type[Text] | type[Items]) -> str:
+    """Return an answer as text: a list with one item a line, a refusal as nothing."""
     if not completion.choices:
         raise ValueError("no choices")
-    message = completion.choices[0].message
-    if message.refusal:
+    choice = completion.choices[0]
+    if choice.finish_reason == "length":
+        raise LengthFinishReasonError(completion=completion)
+    if choice.message.refusal or choice.finish_reason == "content_filter":
         return ""
-    if message.parsed is None:
-        raise ValueError("no content")
-    said = message.parsed.answer
-    return said if isinstance(said, str) else "\n".join(" ".join(item.split()) for item in said)
+    try:
+        said = form.model_validate_json(choice.message.content).answer
+    except ValidationError:  # thoughts before it, or a fence around it
+        said = form.model_validate_json(_replies.bare(choice.message.content)).answer
+    items = [said] if isinstance(said, str) else said
+    items = [_replies.without_thoughts(item) for item in items]
+    return items[0] if isinstance(said, str) else "\n".join(" ".join(i.split()) for i in items)
 
 
 def _sha256(asked: dict) -> str:

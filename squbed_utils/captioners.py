@@ -14,7 +14,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from squbed_utils import roles
+from squbed_utils import _replies, roles
 from squbed_utils._batches import in_batches
 from squbed_utils._weights import refuse_incomplete
 from squbed_utils.encoders import spread
@@ -117,7 +117,7 @@ def _load_transformers(settings: roles.Captioner, device: str) -> Caption:
         tokens = model.generate(
             **inputs, do_sample=False, num_beams=1, max_new_tokens=settings.max_new_tokens
         )
-        text = processor.batch_decode(tokens[:, said_before:], skip_special_tokens=True)[0]
+        text = _replies.decoded(processor.tokenizer, tokens[0, said_before:])
         return " ".join(text.split())
 
     return lambda videos: [say(video) for video in videos]

@@ -9,6 +9,7 @@ from pathlib import Path
 import squbed_utils
 from squbed_utils import _commands
 from squbed_utils._files import ROOT
+from squbed_utils._text import visible
 
 USER_ERROR, DIFFERS, INTERRUPTED = 2, 3, 130
 
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run's; 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal without the letters of a prompt
+            stream.reconfigure(errors="backslashreplace")
     try:
         return options.run(options) or 0
     except KeyboardInterrupt:
@@ -38,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if options.traceback:
             raise
-        print(f"squbed: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"squbed: {visible(' '.join(str(error).split()))}", file=sys.stderr)
         return USER_ERROR
     return 0
 

@@ -1,14 +1,12 @@
 """The contact sheet of one prompt's answer: its numbers, its latent prompts, their videos."""
 
-from textwrap import fill
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from squbed_utils.figures_frames import plot_frames, stretched
-from squbed_utils.figures_style import DOUBLE, GREY, SMALLEST, require_columns, styled
+from squbed_utils.figures_style import DOUBLE, GREY, SMALLEST, require_columns, styled, wrapped
 
 TEXT_WIDTH, LETTERS, LINE = 1.9, 36, 0.115
 """Inches for a latent prompt's text, letters to a line, and inches a line."""
@@ -48,7 +46,7 @@ def figure_answer(
     require_columns(terms, ("term", "text", "meaning"), "the table of terms")
     require_columns(latents, ("latent", "prompt", "frames"), "the table of latent prompts")
     room = DOUBLE - TEXT_WIDTH - 2 * MARGIN
-    texts = [fill(f"z{row.latent + 1}: {row.prompt}", LETTERS) for row in latents.itertuples()]
+    texts = [wrapped(f"z{row.latent + 1}: {row.prompt}", LETTERS) for row in latents.itertuples()]
     heights = [
         max(_frame_height(frames, room), LINE * len(text.splitlines())) + GAP
         for frames, text in zip(latents.frames, texts, strict=True)
@@ -67,13 +65,13 @@ def figure_answer(
 
 def _head_lines(prompt: str, terms: pd.DataFrame, note: str) -> list[tuple[float, list]]:
     """Return lines of the head: inches, and pairs of text and style with their left edges."""
-    title = fill(f"“{prompt}”", 80)
+    title = wrapped(f"“{prompt}”", 80)
     lines = [(0.17 * len(title.splitlines()) + 0.03, [(0, title, TITLE)])]
     lines += [
         (0.14, [(0, t.term, BOLD), (0.7, t.text, {}), (2.1, t.meaning, FAINT)])
         for t in terms.itertuples()
     ]
-    text = fill(note, 135)
+    text = wrapped(note, 135)
     return [*lines, (LINE * len(text.splitlines()) + 0.1, [(0, text, {"fontsize": SMALLEST})])]
 
 

@@ -1,7 +1,5 @@
 """Figures 1 and 2: a hallucination, and the method walked through on one prompt."""
 
-import textwrap
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -19,6 +17,7 @@ from squbed_utils.figures_style import (
     new_figure,
     require_columns,
     styled,
+    wrapped,
 )
 
 POSITION_COLUMNS = ("group", "value", "label", "value_label")
@@ -181,7 +180,7 @@ def _draw_latents(part: SubFigure, example: Example, latents: pd.DataFrame) -> N
     for line, row in enumerate(latents.itertuples()):
         text = part.add_subplot(grid[line, 0])
         text.set_axis_off()
-        words = textwrap.fill(f"z{row.latent + 1}: {row.prompt}", LATENT_LETTERS)
+        words = wrapped(f"z{row.latent + 1}: {row.prompt}", LATENT_LETTERS)
         text.text(0, 0.5, words, va="center", fontsize=SMALLEST, transform=text.transAxes)
         axes = [part.add_subplot(grid[line, 1 + k]) for k in range(columns)]
         for ax, video in zip(axes, by_latent[row.latent], strict=False):

@@ -1,6 +1,5 @@
 """Videos on paper: strips of frames, rows of examples, contact sheets."""
 
-import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
-from squbed_utils.figures_style import DOUBLE, GREY, SMALLEST, new_axes, styled
+from squbed_utils.figures_style import DOUBLE, GREY, SMALLEST, new_axes, styled, wrapped
 
 SHOWN = 3
 """Frames of a video that are shown: the first, the middle and the last."""
@@ -128,9 +127,9 @@ def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
 
 def write_text(ax: Axes, label: str, prompt: str, values: str) -> None:
     """Write an example's text into empty axes: label, prompt, values."""
-    text = textwrap.fill(f"“{prompt}”", LETTERS)
+    text = wrapped(f"“{prompt}”", LETTERS)
     if values:
-        text = f"{text}\n{textwrap.fill(values, LETTERS)}"
+        text = f"{text}\n{wrapped(values, LETTERS)}"
     place = {"xy": (0, 1), "xycoords": "axes fraction", "va": "top", "fontsize": SMALLEST}
     place |= {"textcoords": "offset points", "linespacing": 1.1}
     ax.annotate(label, xytext=(0, 0), fontweight="bold", **place)

@@ -1,7 +1,12 @@
 """How every figure looks, and the one way to save it."""
 
+import dataclasses
 import functools
-from collections.abc import Callable, Collection
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,8 +14,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, fontManager, get_font
+from matplotlib.text import Text
 
 from squbed_utils._files import replacing
+from squbed_utils._text import visible
 
 SINGLE, DOUBLE = 3.25, 6.75
 """Widths of one and of two columns of a paper, in inches."""
@@ -18,8 +26,19 @@ SINGLE, DOUBLE = 3.25, 6.75
 SMALLEST = 6.5
 """Points; no text is smaller at a paper's column width."""
 
+FONT = "DejaVu Sans"
+FALLBACKS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "Source Han Sans"),
+    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC"),
+    *("Hiragino Sans", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Thai"),
+    *("Noto Sans Devanagari", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Symbola"),
+    *("Arial Unicode MS", "FreeSans", "Unifont"),
+)
+"""Fonts for what `FONT` lacks, of which the installed ones are used."""
+
 STYLE = {
-    "font.family": "DejaVu Sans",
+    "font.family": [FONT, *(f for f in FALLBACKS if f in set(fontManager.get_font_names()))],
+    "text.parse_math": False,
     "font.size": 7,
     "axes.labelsize": 7,
     "axes.titlesize": 7,
@@ -65,17 +84,93 @@ COVERAGE_COLOURS = {"common": SKY, "rare": ORANGE, "never": BLACK}
 LEFT_OUT_MARKERS = {0: "o", 1: "s", 2: "^", 3: "D", 4: "v"}
 
 
+@contextmanager
+def under_style() -> Iterator[None]:
+    """Set the style sheet for a while, whatever the caller has set."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
 def styled(function: Callable) -> Callable:
-    """Run a plotting function under the style sheet, whatever the caller has set."""
+    """Run a plotting function under the style sheet, and draw all text that it is given as it is.
+
+    Nothing is read as mathematics, also on axes that the caller made; what cannot be seen is
+    escaped, and what no installed font has is a box, of which one line tells.
+    """
 
     @functools.wraps(function)
-    def under_style(*args: object, **options: object) -> object:
-        with mpl.rc_context():
-            mpl.rcdefaults()
-            mpl.rcParams.update(STYLE)
-            return function(*args, **options)
+    def draw(*args: object, **options: object) -> Axes | Figure:
+        with under_style():
+            missing: set[str] = set()
+            args = [_drawable(value, missing) for value in args]
+            options = {name: _drawable(value, missing) for name, value in options.items()}
+            drawn = function(*args, **options)
+            for text in drawn.findobj(Text):
+                text.set_parse_math(False)
+            _tell(missing)
+            return drawn
 
-    return under_style
+    return draw
+
+
+def _drawable(value: object, missing: set[str]) -> object:
+    """Return what a plotting function is given with every text in it as it can be drawn."""
+    if isinstance(value, str):
+        return value if value.isascii() and value.isprintable() else _as_drawn(value, missing)
+    if isinstance(value, pd.DataFrame | pd.Series):
+        if isinstance(value, pd.DataFrame):
+            text = value.select_dtypes(["object", "string"])
+            return value.assign(**{c: _drawable(text[c], missing) for c in text})
+        return value.map(lambda cell: _drawable(cell, missing))
+    if isinstance(value, list | tuple):
+        return type(value)(_drawable(item, missing) for item in value)
+    if isinstance(value, dict):
+        return {key: _drawable(item, missing) for key, item in value.items()}
+    if dataclasses.is_dataclass(value):
+        return dataclasses.replace(value, **_drawable(vars(value), missing))
+    return value
+
+
+def _as_drawn(text: str, missing: set[str]) -> str:
+    """Put a box for each character that no font has, and nothing for one without width."""
+    drawn = ""
+    for char in visible(text):
+        there = char.isspace() or ord(char) in _characters()
+        width = unicodedata.category(char) not in ("Cf", "Mn", "Me")
+        drawn += char if there else "□" * width
+        missing |= {char} if width and not there else set()
+    return drawn
+
+
+@functools.cache
+def _characters() -> set[int]:
+    """Return the code points that the fonts of the style sheet have."""
+    fonts = [fontManager.findfont(FontProperties(family=name)) for name in STYLE["font.family"]]
+    return set().union(*(get_font(font).get_charmap() for font in fonts))
+
+
+def _tell(missing: set[str], told: set[str] = set()) -> None:  # noqa: B006 - once a process
+    if missing - told:
+        print(
+            f"squbed: no installed font has {' '.join(sorted(missing)[:20])}: drawn as □ in "
+            "figures; install a font that has it, such as Noto Sans CJK or Noto Emoji",
+            file=sys.stderr,
+        )
+        told |= missing
+
+
+def wrapped(text: str, letters: int, *, lines: int = 12) -> str:
+    r"""Break a text into lines of so many letters, of which wide ones count for two.
+
+    >>> wrapped("a red star", 6), wrapped("一只红色的猫", 6)
+    ('a red\nstar', '一只红\n色的猫')
+    """
+    pad = "\0"  # beside each wide letter while lines are counted
+    wide = (c + pad if unicodedata.east_asian_width(c) in "WF" else c for c in text)
+    how = {"max_lines": lines, "placeholder": " …"}
+    return textwrap.fill("".join(wide), letters, **how).replace(pad, "")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -105,7 +200,6 @@ def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) ->
         raise ValueError(f"{what} has no rows; expected at least one")
 
 
-@styled
 def save(
     fig: Figure, name: str, folder: Path | str, *, kinds: Collection[str] = ("pdf", "png")
 ) -> list[Path]:
@@ -140,15 +234,16 @@ def save(
         "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
         "png": {"Software": None},
     }
-    fig.draw_without_rendering()
-    fig.set_layout_engine("none")  # laid out once, so that both files agree
-    for part in fig.subfigs:  # the layout's last bits depend on where objects lie in memory
-        part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
-    for ax in fig.axes:
-        ax.set_position(np.round(ax.get_position(original=True).bounds, 6))
-    paths = []
-    for kind in kinds:
-        paths.append(Path(folder) / f"{name}.{kind}")
-        with replacing(paths[-1]) as partial:
-            fig.savefig(partial, format=kind, metadata=nothing[kind])
+    with under_style():
+        fig.draw_without_rendering()
+        fig.set_layout_engine("none")  # laid out once, so that both files agree
+        for part in fig.subfigs:  # the layout's last bits depend on where objects lie in memory
+            part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
+        for ax in fig.axes:
+            ax.set_position(np.round(ax.get_position(original=True).bounds, 6))
+        paths = []
+        for kind in kinds:
+            paths.append(Path(folder) / f"{name}.{kind}")
+            with replacing(paths[-1]) as partial:
+                fig.savefig(partial, format=kind, metadata=nothing[kind])
     return paths

@@ -1,7 +1,7 @@
 """The language model of a run: it refines prompts, checks refinements and labels captions."""
 
-import re
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,21 +9,20 @@ from pathlib import Path
 
 import torch
 from sentence_transformers import CrossEncoder
+from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from squbed_utils import _instructions, prompts, roles
+from squbed_utils import _instructions, _replies, prompts, roles
 from squbed_utils._openai import load_openai
 from squbed_utils.categories import CATEGORIES, UNCLEAR
 from squbed_utils.locate import locate
 from squbed_utils.seeds import seed_of
 
-LIST_ATTEMPTS = 3
-"""How often a list is asked for before its latent prompts fail."""
+ATTEMPTS = 3
+"""How often a list, a yes or no, or a category is asked for until there is a clear one."""
 
 PARALLEL = 8
 """Captions that a model behind an API labels at once."""
-
-BULLET = re.compile(r"^(?:\d+[.)]|[-*•])\s+")
 
 Answer = Callable[[str, str, int], str]
 """(instruction, text, seed) -> the model's answer; a list has one item a line."""
@@ -38,7 +37,8 @@ class LanguageModel:
     refine : callable
         (prompt, seed) -> a more specific prompt; if `listed`, the n of a task.
     compatible : callable
-        (refined, original) -> whether the refined prompt entails the original.
+        (refined, original) -> whether the refined prompt entails the original; without a clear
+        answer it does not.
     label : callable
         list of captions -> list of `CATEGORIES`, or `UNCLEAR` where the answer names none.
     listed : bool
@@ -92,12 +92,12 @@ def load(
         return do(name, _instructions.fill(texts[name], values), seed)
 
     def refine(prompt: str, seed: int) -> str:
-        return ask("refine", {"prompt": prompt}, seed)
+        return " ".join(_replies.lines_of(ask("refine", {"prompt": prompt}, seed)))
 
     @lru_cache(maxsize=16)
     def refine_list(prompt: str, seed: int) -> list[str]:
         values = {"prompt": prompt, "n": n}
-        seeds = [seed_of(seed, attempt) for attempt in range(LIST_ATTEMPTS)]
+        seeds = [seed_of(seed, attempt) for attempt in range(ATTEMPTS)]
         try:
             return _listed((ask("refine_list", values, s) for s in seeds), n)
         except ValueError:
@@ -105,13 +105,22 @@ def load(
                 ask("refine_list", values, s, forget)
             raise
 
+    def decide(name: str, values: dict, words: Sequence[str]) -> str:
+        for attempt in range(ATTEMPTS):
+            said = ask(name, values, seed_of(0, attempt) if attempt else 0)
+            found = _replies.choice(said, words)
+            if found or (paid and not said):  # a model that declines is not pressed
+                return found or UNCLEAR
+        if name == "entails":  # an unclear category stands in labels.json
+            about = f"no clear yes or no in {ATTEMPTS} answers about {values['refined']!r}"
+            tqdm.write(f"{about} (the last: {said[:80]!r}); counted as no", file=sys.stderr)
+        return UNCLEAR
+
     def entails(refined: str, original: str) -> bool:
-        said = ask("entails", {"refined": refined, "prompt": original}, 0)
-        return re.match(r"\W*yes\b", said.lower()) is not None
+        return decide("entails", {"refined": refined, "prompt": original}, ("yes", "no")) == "yes"
 
     def category(caption: str) -> str:
-        said = re.findall(r"\w+", ask("category", {"caption": caption}, 0).lower())
-        return next((word for word in said if word in CATEGORIES), UNCLEAR)
+        return decide("category", {"caption": caption}, CATEGORIES)
 
     def label(captions: list[str]) -> list[str]:
         unique = list(dict.fromkeys(captions))
@@ -127,12 +136,11 @@ def load(
 def _listed(answers: Iterable[str], n: int) -> list[str]:
     """Return the first list of n distinct prompts; no answer after it is asked for."""
     for answer in answers:
-        lines = (BULLET.sub("", line.strip()) for line in answer.splitlines())
-        items = {" ".join(line.lower().split()): line for line in lines if line}
+        items = {" ".join(line.lower().split()): line for line in _replies.lines_of(answer)}
         if len(items) == n:
             return list(items.values())
     raise ValueError(
-        f"the language model was asked {LIST_ATTEMPTS} times for {n} distinct prompts and gave "
+        f"the language model was asked {ATTEMPTS} times for {n} distinct prompts and gave "
         f"{len(items)} the last time; run again with --retry-failed to ask a model behind an API "
         "anew, set refiner.draws to independent, or take another model"
     )
@@ -222,8 +230,8 @@ def load_chat(settings: roles.Chat, device: str) -> Answer:
     Returns
     -------
     callable
-        (instruction, text, seed) -> answer. Refinements are sampled, equal for equal seeds; yes or
-        no and categories are the most probable answer.
+        (instruction, text, seed) -> answer, without thoughts. It is sampled, equal for equal
+        seeds; of yes or no and of categories, seed 0 is the most probable answer.
 
     Raises
     ------
@@ -250,13 +258,14 @@ def load_chat(settings: roles.Chat, device: str) -> Answer:
             enable_thinking=False,
             return_dict=True,
         )
-        return sample(encoded["input_ids"], seed, greedy=name in ("entails", "category")).strip()
+        greedy = name in ("entails", "category") and seed == 0
+        return sample(encoded["input_ids"], seed, greedy=greedy).strip()
 
     return answer
 
 
 def _sampler(model: object, tokenizer: object, settings: roles.CausalLM | roles.Chat) -> Callable:
-    """Return a function (token ids, seed) -> the text that continues them."""
+    """Return a function (token ids, seed) -> the text that continues them, without thoughts."""
     padding = tokenizer.pad_token_id
     shared = {"max_new_tokens": settings.max_new_tokens}
     shared["pad_token_id"] = tokenizer.eos_token_id if padding is None else padding
@@ -269,6 +278,6 @@ def _sampler(model: object, tokenizer: object, settings: roles.CausalLM | roles.
         with torch.random.fork_rng(devices=[0] if model.device.type == "cuda" else []):
             torch.manual_seed(seed)
             output = model.generate(inputs, attention_mask=torch.ones_like(inputs), **how)
-        return tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)
+        return _replies.decoded(tokenizer, output[0, len(ids) :])
 
     return sample

@@ -1,8 +1,7 @@
 """Manifests: CSV files that say which videos exist, of which tasks and latent prompts."""
 
-import csv
-import io
 import math
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from squbed_utils import video
+from squbed_utils import _tables, video
 from squbed_utils._clips import SMALLEST
-from squbed_utils._schema import suggestion
+from squbed_utils._tables import Row
 from squbed_utils.estimators import LEAST_LATENTS
 from squbed_utils.layout import OK
 from squbed_utils.samples import Archive
@@ -24,10 +23,6 @@ OPTIONAL = ("latent_prompt", "category", "vagueness_rank")
 OF_A_TASK = ("prompt", "reference", "category", "vagueness_rank")
 """Columns that are the same in all rows of a task."""
 
-MOST_SHOWN = 20
-
-Row = dict[str, str]
-
 
 def read(path: Path | str) -> pd.DataFrame:
     """Read a manifest and check all of it, references included.
@@ -35,10 +30,11 @@ def read(path: Path | str) -> pd.DataFrame:
     Parameters
     ----------
     path : path
-        A CSV file in UTF-8 with a row a video: task (letters, digits, dots, dashes and
-        underscores), prompt, latent and sample (whole numbers from 0), video and reference (paths,
-        absolute or relative to the manifest); if wanted latent_prompt (of all latents of a task,
-        then at least three, or of none), category, vagueness_rank (a number, 1 = least vague).
+        A CSV file, as ``_tables.read`` takes it, with a row a video: task (letters, digits, dots,
+        dashes and underscores), prompt, latent and sample (whole numbers from 0), video and
+        reference (paths, absolute, from ``~``, or relative to the manifest); if wanted
+        latent_prompt (of all latents of a task, then at least three, or of none), category,
+        vagueness_rank (a number, 1 = least vague).
 
     Returns
     -------
@@ -54,16 +50,33 @@ def read(path: Path | str) -> pd.DataFrame:
         If it is not such a file; all that is wrong is named, with line numbers.
     """
     path = Path(path)
-    rows = _read_rows(path)
+    rows = _tables.read(path, "manifest", REQUIRED, OPTIONAL)
     mistakes = [m for line, row in rows for m in _mistakes_in(line, row)]
     if not mistakes:
         mistakes = [*_contradictions(rows), *_wrong_references(rows, path.parent)]
-    if mistakes:
-        shown = [f"line {line}: {what}" for line, what in sorted(mistakes)[:MOST_SHOWN]]
-        more = len(mistakes) - len(shown)
-        shown += [f"and {more} more"] * bool(more)
-        raise ValueError(f"manifest {path} has mistakes: {'; '.join(shown)}")
+    _tables.refuse(f"manifest {path}", mistakes)
     return _table(rows)
+
+
+def locate(name: str, folder: Path) -> Path:
+    """Return where a video or reference of a manifest lies; say plainly why there is none.
+
+    Raises
+    ------
+    ValueError
+        If it is a URL.
+    FileNotFoundError
+        If there is no such file.
+    """
+    if "://" in name:
+        raise ValueError(f"{name} is a URL, which is not fetched; fetch it, and give the file")
+    path = folder / name
+    if name.startswith("~"):
+        path = Path(os.path.expanduser(name))  # an unknown user's stays as it is
+    if not path.is_file():
+        windows = "; write / instead of the backslashes of Windows" if "\\" in name else ""
+        raise FileNotFoundError(f"no video {os.path.abspath(path)}{windows}")
+    return path
 
 
 def of_archive(archive: Archive) -> pd.DataFrame:
@@ -100,49 +113,10 @@ def of_archive(archive: Archive) -> pd.DataFrame:
     return table[[*REQUIRED, *OPTIONAL]]
 
 
-def _read_rows(path: Path) -> list[tuple[int, Row]]:
-    """Return each row with its line; refuse a file or a header that is wrong as a whole."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no manifest {path}; expected a CSV file with a row a video")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(f"manifest {path}, line {line}: not UTF-8; save it as UTF-8") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        _check_header(path, list(reader.fieldnames or []))
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        line = reader.reader.line_num
-        raise ValueError(f"manifest {path}, line {line}: not valid CSV ({error})") from error
-    if not rows:
-        raise ValueError(f"manifest {path} has no rows; expected one a video")
-    return rows
-
-
-def _check_header(path: Path, found: list[str]) -> None:
-    if not found:
-        raise ValueError(f"manifest {path} is empty; expected a header: {', '.join(REQUIRED)}")
-    known = (*REQUIRED, *OPTIONAL)
-    wrong = [f"lacks the column {name}" for name in REQUIRED if name not in found]
-    for name in dict.fromkeys(found):
-        if name not in known:
-            wrong.append(f"has an unknown column {name!r}{suggestion(name, list(known))}")
-        elif found.count(name) > 1:
-            wrong.append(f"has the column {name} twice")
-    if wrong:
-        columns = f"{', '.join(REQUIRED)}, and if wanted {', '.join(OPTIONAL)}"
-        raise ValueError(f"manifest {path}, line 1: {'; '.join(wrong)}; the columns are {columns}")
-
-
 def _mistakes_in(line: int, row: Row) -> Iterator[tuple[int, str]]:
     """Yield what is wrong with a row by itself."""
-    if None in row or None in row.values():
-        yield line, "has another number of fields than the header; quote fields that hold commas"
-        return
     for name in ("prompt", "video", "reference"):
-        if not row[name].strip():
+        if not row[name]:
             yield line, f"{name} is empty"
     if not SAFE_ID.fullmatch(row["task"]):
         yield line, f"task {row['task']!r} cannot name a file; expected letters, digits, . _ -"
@@ -150,15 +124,8 @@ def _mistakes_in(line: int, row: Row) -> Iterator[tuple[int, str]]:
         if not (row[name].isascii() and row[name].isdigit() and len(row[name]) < 10):
             yield line, f"{name} is {row[name]!r}; expected a whole number from 0"
     rank = row.get("vagueness_rank", "")
-    if rank and not _is_finite(rank):
+    if rank and _tables.number(rank) is None:
         yield line, f"vagueness_rank is {rank!r}; expected a number, 1 = least vague"
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def _contradictions(rows: list[tuple[int, Row]]) -> Iterator[tuple[int, str]]:
@@ -183,7 +150,7 @@ def _differing(rows: list[tuple[int, Row]], name: str, group: str) -> Iterator[t
     """Yield rows that give another value than the first row of their group."""
     first: dict[str, tuple[int, str]] = {}
     for line, row in rows:
-        value = row.get(name, "").strip()
+        value = row.get(name, "")
         place = group.format(task=row["task"], latent=int(row["latent"]))
         before, other = first.setdefault(place, (line, value))
         if value != other:
@@ -196,7 +163,7 @@ def _half_known(rows: list[tuple[int, Row]]) -> Iterator[tuple[int, str]]:
     first: dict[str, int] = {}
     for line, row in rows:
         first.setdefault(row["task"], line)
-        prompts[row["task"]][int(row["latent"])] = row.get("latent_prompt", "").strip()
+        prompts[row["task"]][int(row["latent"])] = row.get("latent_prompt", "")
     for task, of in prompts.items():
         known = sum(map(bool, of.values()))
         remedy = "or leave latent_prompt empty throughout the task, for epistemic alone"
@@ -212,10 +179,10 @@ def _wrong_references(rows: list[tuple[int, Row]], folder: Path) -> Iterator[tup
     """Yield references that cannot be used; each file is read once."""
     first: dict[str, int] = {}
     for line, row in rows:
-        first.setdefault(row["reference"].strip(), line)
+        first.setdefault(row["reference"], line)
     for reference, line in tqdm(first.items(), desc="references", leave=False, file=sys.stderr):
         try:
-            height, width = video.scan(folder / reference, hold=0).frames.shape[1:3]
+            height, width = video.scan(locate(reference, folder), hold=0).frames.shape[1:3]
         except (ValueError, OSError) as error:
             yield line, f"reference: {error}"
             continue
@@ -234,7 +201,7 @@ def _table(rows: list[tuple[int, Row]]) -> pd.DataFrame:
 
 
 def _values(row: Row) -> dict[str, object]:
-    values: dict[str, object] = {n: row.get(n, "").strip() for n in (*REQUIRED, *OPTIONAL)}
+    values: dict[str, object] = {n: row.get(n, "") for n in (*REQUIRED, *OPTIONAL)}
     values |= {"latent": int(row["latent"]), "sample": int(row["sample"])}
     values["latent_prompt"] = values["latent_prompt"] or None
     values["vagueness_rank"] = float(values["vagueness_rank"] or "nan")

@@ -1,16 +1,31 @@
 """The one list of notebooks: parameters, inputs, outputs; and the running of them in order."""
 
-from collections.abc import Mapping, Sequence
+import ast
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
+from squbed_utils import _yaml
 from squbed_utils._notebook_run import Notebook, NotebookError, Run, digest_archive, is_file
+from squbed_utils.estimators import ESTIMATORS
+from squbed_utils.panels import METRICS
 from squbed_utils.profiles import SAMPLES, find, load, path_of
 
 __all__ = ["NOTEBOOKS", "Notebook", "NotebookError", "archive_folder", "digest_archive", "run_all"]
 
 COMMON = ("profile", "samples", "output")
+
+RANGES = {
+    **dict.fromkeys(("workers", "per_level"), ("1 or more", lambda value: value >= 1)),
+    **dict.fromkeys(("level", "bound"), ("above 0", lambda value: value > 0)),
+    "fraction": ("above 0, to 1", lambda value: 0 < value <= 1),
+    "accuracy": (f"one of {', '.join(METRICS)}", lambda value: value in ("", *METRICS)),
+    "estimator": ("one that is registered", ESTIMATORS.__contains__),
+    "ranking": ("a file that is there", lambda value: not value or path_of(value).is_file()),
+}
+"""What a parameter's value must be, beside its type, which is that of its default."""
 
 NOTEBOOKS = (
     Notebook(
@@ -68,6 +83,11 @@ NOTEBOOKS = (
 )
 
 
+NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+NAMES |= {list: "a list, as in [1, 2]", dict: "names and values"}
+"""Of the types of parameters."""
+
+
 def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
     """Return the folder of an archive, wherever the caller runs.
 
@@ -122,7 +142,8 @@ def run_all(
     FileNotFoundError
         If an input is missing.
     ValueError
-        If a notebook or a parameter is unknown; before anything runs.
+        If a notebook or a parameter is unknown, or a value is of another type than its default or
+        out of range; before anything runs.
     NotebookError
         If a notebook fails, or does not write what the list says. The others are not run.
     """
@@ -145,6 +166,26 @@ def run_all(
     return written
 
 
+def parse(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """Read parameters as they are typed: a text as it is (001, NA), anything else as YAML.
+
+    Raises
+    ------
+    ValueError
+        If a value is no YAML.
+    """
+    defaults = {}
+    for notebook in NOTEBOOKS:
+        defaults |= _defaults(notebook)
+    values = {}
+    for name, text in pairs:
+        if isinstance(defaults.get(name), str) and not text.startswith(("'", '"')):
+            values[name] = text
+            continue
+        values[name] = _yaml.parse(text, f"the value of {name}")
+    return values
+
+
 def _choose(only: Sequence[str] | None) -> list[Notebook]:
     known = {notebook.name: notebook for notebook in NOTEBOOKS}
     wanted = [name.removesuffix(".ipynb") for name in only] if only else list(known)
@@ -156,11 +197,8 @@ def _choose(only: Sequence[str] | None) -> list[Notebook]:
 
 def _parameters_of(notebook: Notebook, given: Mapping, further: Mapping) -> dict[str, object]:
     """Return the values that a notebook gets, refusing a list that its source does not bear out."""
-    import papermill
-
-    if not notebook.path.is_file():
-        raise FileNotFoundError(f"no notebook {notebook.path}; restore it from the repository")
-    found = set(papermill.inspect_notebook(notebook.path))
+    defaults = _defaults(notebook)
+    found = set(defaults)
     if found != set(notebook.parameters):
         differing = ", ".join(sorted(found ^ set(notebook.parameters)))
         raise ValueError(
@@ -168,7 +206,37 @@ def _parameters_of(notebook: Notebook, given: Mapping, further: Mapping) -> dict
             f"{differing}; name each in both"
         )
     values = {**given, **further}
-    return {name: values[name] for name in notebook.parameters if name in values}
+    values = {name: values[name] for name in notebook.parameters if name in values}
+    for name, value in values.items():
+        _check(name, value, defaults[name])
+    return values
+
+
+def _defaults(notebook: Notebook) -> dict[str, object]:
+    import papermill
+
+    if not notebook.path.is_file():
+        raise FileNotFoundError(f"no notebook {notebook.path}; restore it from the repository")
+    found = papermill.inspect_notebook(notebook.path)
+    return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
+
+
+def _check(name: str, value: object, default: object) -> None:
+    """Refuse a value of another type than its default (None: or a number), or out of range."""
+    expected = "None or a number" if default is None else NAMES[type(default)]
+    right = type(value) is type(default)
+    if isinstance(default, float | None):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        right = number and math.isfinite(value) or value is default
+    elif isinstance(default, list) and right and default:
+        right = all(type(item) is type(default[0]) for item in value)
+        expected += f", each {NAMES[type(default[0])]}"
+    if right and name in RANGES:
+        described, is_allowed = RANGES[name]
+        expected, right = f"{expected}, {described}", is_allowed(value)
+    if not right:
+        shown = path_of(value) if name == "ranking" and isinstance(value, str) else repr(value)
+        raise ValueError(f"parameter {name} is {shown}; expected {expected}")
 
 
 def _refuse_unused(chosen: Sequence[Notebook], parameters: Mapping[str, object]) -> None:

@@ -6,13 +6,13 @@ by its row: with rows and clips counted from 0, clip c of row r lies at
 """
 
 import ast
-import csv
 import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from squbed_utils import _tables
 from squbed_utils._clips import LARGEST, Caption, Unusable, text_of
 from squbed_utils._files import path_of
 from squbed_utils.roles import Panda70M
@@ -53,7 +53,9 @@ def captions(dataset: Panda70M, left_out: Counter) -> Iterator[Caption]:
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder of clips {folder}; correct dataset.videos")
     ids, shard, there = set(), None, set()
-    for number, row in enumerate(_rows(path_of(dataset.path))):
+    table = path_of(dataset.path)
+    rows = _tables.stream(table, "table", REQUIRED, lenient=True, longest=LONGEST_FIELD)
+    for number, (_, row) in enumerate(rows):
         if shard != _shard(number):
             shard = _shard(number)
             there = _files(folder / shard)
@@ -86,24 +88,6 @@ def read_clip(folder: Path, caption: Caption) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Unusable("video that cannot be read") from error
-
-
-def _rows(path: Path) -> Iterator[dict]:
-    csv.field_size_limit(LONGEST_FIELD)
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in REQUIRED if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(
-                f"{path} lacks the columns {', '.join(missing)}; expected a CSV of Panda-70M"
-            )
-        try:
-            yield from reader
-        except csv.Error as error:
-            raise ValueError(
-                f"{path} cannot be read after line {reader.line_num} ({error}); is a quote missing "
-                "there? Fetch the table again"
-            ) from error
 
 
 def _clip_captions(row: dict, ids: set[str]) -> list:

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from squbed_utils import _tables
 from squbed_utils._files import path_of, replacing
+from squbed_utils._schema import suggestion
 from squbed_utils.accuracy import HIGHER_IS_BETTER, label
 from squbed_utils.calibration import kendall, lowest, tau_by_subset
 from squbed_utils.estimators import ESTIMATORS
@@ -106,7 +108,8 @@ def published(figure: int) -> pd.DataFrame:
     ValueError
         If there are no points of that figure.
     """
-    table = pd.read_csv(PUBLISHED)
+    columns = ("figure", "panel", "x_quantity", "y_quantity", "index", "x", "y")
+    table = pd.DataFrame(r for _, r in _tables.read(PUBLISHED, "published points", columns))
     found = table[table.figure == f"Fig{figure}"]
     if found.empty:
         known = ", ".join(sorted(set(table.figure)))
@@ -180,18 +183,11 @@ def ranked_tasks(
     Raises
     ------
     ValueError
-        If the file lacks a column or names an unknown task, or if there is neither a file nor a
-        task known to be on a common subject.
+        If the file lacks a column, a rank is empty or no number, a task is unknown or repeated; or
+        if there is neither a file nor a task known to be on a common subject.
     """
     if ranking:
-        given = pd.read_csv(path_of(ranking))
-        unknown = set(given.get("task", [])) - set(summary.task)
-        if not {"task", "rank"} <= set(given) or unknown:
-            raise ValueError(
-                f"ranking {ranking} has columns {', '.join(given)} and unknown tasks "
-                f"{sorted(unknown)[:3]}; expected task and rank, of tasks in the archive"
-            )
-        return summary.merge(given[["task", "rank"]], on="task")
+        return summary.merge(_read_ranking(path_of(ranking), list(summary.task)), on="task")
     common = summary[summary.coverage == "common"]
     if common.empty and "vagueness_rank" in summary:
         ranked = summary[summary.vagueness_rank.notna()]
@@ -205,6 +201,22 @@ def ranked_tasks(
     ordered = common.assign(turn=turn).sort_values(["left_out", "turn"])
     chosen = ordered.groupby("left_out").head(per_level)
     return chosen.assign(rank=chosen.true_entropy.rank())
+
+
+def _read_ranking(path: Path, tasks: list[str]) -> pd.DataFrame:
+    """Return the ranks of tasks (strings, as the archive names them) of a CSV file."""
+    rows, mistakes, first = _tables.read(path, "ranking", ("task", "rank")), [], {}
+    for line, row in rows:
+        if row["task"] not in tasks:
+            known = f"unknown task {row['task']!r}{suggestion(row['task'], tasks)}"
+            mistakes.append((line, f"{known}; the archive has {', '.join(tasks[:3])}, ..."))
+        if first.setdefault(row["task"], line) != line:
+            mistakes.append((line, f"task {row['task']} is already in line {first[row['task']]}"))
+        if _tables.number(row["rank"]) is None:
+            said = repr(row["rank"]) if row["rank"] else "empty"
+            mistakes.append((line, f"rank is {said}; expected a number, 1 = least vague"))
+    _tables.refuse(f"ranking {path}", mistakes)
+    return pd.DataFrame({"task": r["task"], "rank": float(r["rank"])} for _, r in rows)
 
 
 def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = METRICS[:4]) -> pd.DataFrame:
@@ -364,7 +376,8 @@ def save_tables(folder: Path | str, name: str, **tables: pd.DataFrame) -> None:
     for key, table in tables.items():
         ending = "" if key == "points" else f"_{key}"
         with replacing(Path(folder) / "data" / f"{name}{ending}.csv") as partial:
-            table.to_csv(partial, index=False, float_format="%.10g", lineterminator="\n")
+            plain = _tables.for_spreadsheets(table)
+            plain.to_csv(partial, index=False, float_format="%.10g", lineterminator="\n")
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:

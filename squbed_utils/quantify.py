@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from squbed_utils import _answer_html, figures, profiles
 from squbed_utils._files import replacing
 from squbed_utils._filling import held, is_new
 from squbed_utils._schema import check_field
+from squbed_utils._text import visible
 from squbed_utils.collect import fill
 from squbed_utils.estimators import ESTIMATORS
 from squbed_utils.layout import FAILED, OK, QUANTIFIED
@@ -91,12 +93,33 @@ class Answer:
         )
 
     def save(self) -> list[Path]:
-        """Write ``contact_sheet.png`` and ``.html`` (self-contained) into the archive's folder."""
-        paths = figures.save(self.figure(), SHEET, self.archive.folder, kinds=("png",))
-        paths.append(self.archive.folder / f"{SHEET}.html")
-        with replacing(paths[-1]) as partial:
-            partial.write_text(_answer_html.page(self), encoding="utf-8")
+        """Write ``contact_sheet.png`` and ``.html`` (self-contained) into the archive's folder.
+
+        One that cannot be written is a line on stderr, and does not cost the other.
+
+        Returns
+        -------
+        list of Path
+            What was written.
+        """
+        paths = []
+        for kind, write in (("png", self._write_png), ("html", self._write_html)):
+            path = self.archive.folder / f"{SHEET}.{kind}"
+            try:
+                write(path)
+            except Exception as error:  # noqa: BLE001 - whatever a library fails with
+                reason = visible(" ".join(f"{type(error).__name__}: {error}".split()))
+                print(f"squbed: {path} was not written: {reason[:300]}", file=sys.stderr)
+            else:
+                paths.append(path)
         return paths
+
+    def _write_png(self, path: Path) -> None:
+        figures.save(self.figure(), path.stem, path.parent, kinds=("png",))
+
+    def _write_html(self, path: Path) -> None:
+        with replacing(path) as partial:
+            partial.write_text(_answer_html.page(self), encoding="utf-8", errors="replace")
 
     def _middle(self, path: str) -> np.ndarray:
         frames = self.archive.read_video(path)
@@ -111,7 +134,7 @@ class Answer:
         lines += [f"  {t.term:9}  {t.text}  ({t.meaning})" for t in self.terms().itertuples()]
         lines += [self.note()]
         lines += [f"  z{row.latent + 1}  {row.prompt}" for row in self.latents().itertuples()]
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
 
 def quantify(
@@ -177,6 +200,10 @@ def quantify(
 def _require_sayable(prompt: str, profile: Profile) -> None:
     if not prompt:
         raise ValueError(f"the prompt is empty; give one, such as {EXAMPLE!r}")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the prompt {prompt!r} is not UTF-8; give it in UTF-8") from error
     if profile.refiner.check != "grammar":
         return
     try:

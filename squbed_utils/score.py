@@ -89,8 +89,9 @@ def score(
 
 def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
     """Return the manifest, the truth of its tasks if it is known, and what finds its files."""
+    source = source.expanduser()
     if not source.is_dir():
-        return manifests.read(source), None, lambda path: source.parent / path
+        return manifests.read(source), None, lambda path: manifests.locate(path, source.parent)
     archive = open_archive(source)
     table = manifests.of_archive(archive)
     for path in (*table.video, *table.reference.unique()):

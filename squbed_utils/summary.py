@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from squbed_utils._text import visible
 from squbed_utils.accuracy import LABELS
 from squbed_utils.estimators import (
     LEAST_LATENTS,
@@ -133,7 +134,7 @@ def as_text(table: pd.DataFrame) -> str:
         An absent value is a dash.
     """
     shown = table[["task"]].assign(**{term: _with_intervals(table, term) for term in TERMS})
-    shown = shown.join(table[["clip_reference", "failed", "prompt"]])
+    shown = shown.join(table[["clip_reference", "failed"]]).assign(prompt=table.prompt.map(visible))
     lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
     if table.total.isna().any():
         lines.append(f"({ABSENT}) {NO_LATENT_PROMPTS}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from squbed_utils import video
+from squbed_utils import _tables, video
 from squbed_utils._files import path_of
 from squbed_utils.roles import World
 from squbed_utils.world import render, scenes
@@ -193,22 +193,19 @@ def _chosen(values: pd.Series, wanted: list, what: str) -> pd.Series:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise FileNotFoundError(f"no task table {path}; correct the path of the profile's dataset")
     columns = (*TASK_COLUMNS, *REFERENCE_COLUMNS, *TRUTH_COLUMNS)
     kinds = {"left_out": int, "true_entropy": float, "vagueness_rank": int, "reference_seed": int}
-    text = {column: str for column in columns if column not in kinds}
-    table = pd.read_csv(path, dtype=text, keep_default_na=False)
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise ValueError(f"task table {path} lacks the columns {', '.join(missing)}; add them")
-    if table.empty:
-        raise ValueError(f"task table {path} has no rows; expected one a task")
-    twice = table.task[table.task.duplicated()]
-    if len(twice):
-        raise ValueError(f"task table {path} has task {twice.iloc[0]!r} twice; ids must differ")
-    odd = sorted(set(table.coverage) - set(COVERAGES))
-    if odd:
-        known = ", ".join(COVERAGES)
-        raise ValueError(f"task table {path} has coverage {odd[0]!r}; known: {known}")
-    return table.astype(kinds)
+    rows, mistakes, first = _tables.read(path, "task table", columns), [], {}
+    for line, row in rows:
+        if first.setdefault(row["task"], line) != line:
+            mistakes.append((line, f"task {row['task']} is already in line {first[row['task']]}"))
+        if row["coverage"] not in COVERAGES:
+            known = ", ".join(COVERAGES)
+            mistakes.append((line, f"coverage is {row['coverage']!r}; known: {known}"))
+        for name, kind in kinds.items():
+            whole = row[name].isascii() and row[name].isdigit()
+            if not (whole if kind is int else _tables.number(row[name]) is not None):
+                expected = "a whole number from 0" if kind is int else "a number"
+                mistakes.append((line, f"{name} is {row[name]!r}; expected {expected}"))
+    _tables.refuse(f"task table {path}", mistakes)
+    return pd.DataFrame([row for _, row in rows]).astype(kinds)

@@ -48,9 +48,10 @@ def test_chat_leaves_the_global_seed_alone(folder):
     assert (torch.rand(3) == expected).all()
 
 
-def test_the_most_probable_answer_needs_no_seed(folder):
+def test_the_first_yes_or_no_is_the_most_probable_and_the_next_is_sampled(folder):
     answer = language_models.load_chat(roles.Chat(str(folder), "chat", max_new_tokens=6), "cpu")
-    assert answer("entails", "a red circle", 1) == answer("entails", "a red circle", 2)
+    assert answer("entails", "a red circle", 0) == answer("category", "a red circle", 0)
+    assert answer("entails", "a red circle", 1) != answer("entails", "a red circle", 2)
     assert answer("refine", "a red circle", 1) != answer("refine", "a red circle", 2)
 
 
@@ -66,9 +67,10 @@ def test_a_yes_is_needed(folder, monkeypatch, said, compatible):
 
 @pytest.mark.parametrize(
     ("said", "category"),
-    [("Animals.", "animals"), ("it is food", "food"), ("", "unclear"), ("peoples", "unclear")],
+    [("Animals.", "animals"), ("it is food", "food"), ("", "unclear"), ("peoples", "unclear")]
+    + [("food or games", "unclear"), ("not food", "unclear")],
 )
-def test_a_category_is_the_first_that_is_named(folder, monkeypatch, said, category):
+def test_a_category_is_one_that_is_named_alone(folder, monkeypatch, said, category):
     monkeypatch.setattr(language_models, "load_chat", lambda *_: lambda name, text, seed: said)
     assert load(folder).label(["a", "b"]) == [category] * 2
 

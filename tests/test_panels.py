@@ -116,7 +116,7 @@ def test_a_ranking_can_be_given(tmp_path):
     ranked = panels.ranked_tasks(without_truth(), ranking=path)
     assert dict(zip(ranked.task, ranked["rank"], strict=True)) == {"t0": 2, "t3": 1}
     path.write_text("task,rank\nt99,1\n")
-    with pytest.raises(ValueError, match=r"unknown tasks \['t99'\]; expected task and rank"):
+    with pytest.raises(ValueError, match=r"line 2: unknown task 't99'.*; the archive has t0, t1"):
         panels.ranked_tasks(without_truth(), ranking=path)
     with pytest.raises(ValueError, match="on a common subject; give `ranking`"):
         panels.ranked_tasks(without_truth())

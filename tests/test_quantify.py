@@ -118,6 +118,7 @@ def test_the_default_folder_follows_prompt_and_sizes(tiny_profile):
         ({"m": 1}, "m is 1; expected at least 2"),
         ({"seed": -1}, "seed is -1; expected at least 0"),
         ({"prompt": " \n"}, "the prompt is empty; give one, such as 'a small red circle"),
+        ({"prompt": "a \udcff"}, r"the prompt 'a \\udcff' is not UTF-8; give it in UTF-8"),
     ],
 )
 def test_what_is_refused_before_anything_runs(tiny_profile, tmp_path, options, message):
@@ -169,6 +170,31 @@ def test_save_writes_png_and_html(answer):
     assert png.read_bytes()[:4] == b"\x89PNG" and "<html" in page.read_text(encoding="utf-8")
     assert {path.parent for path in (png, page)} == {answer.archive.folder}
     assert not (answer.archive.folder / "contact_sheet.pdf").exists()
+
+
+@pytest.mark.parametrize("broken", ["png", "html"])
+def test_an_output_that_fails_costs_no_other(answer, monkeypatch, capsys, broken):
+    def fail(*args, **options):
+        raise RuntimeError("no\nroom \x1b")
+
+    place = (figures, "save") if broken == "png" else (_answer_html, "page")
+    monkeypatch.setattr(*place, fail)
+    (written,) = answer.save()
+    assert {written.suffix[1:], broken} == {"png", "html"}
+    err = capsys.readouterr().err
+    expected = rf"squbed: \S*contact_sheet.{broken} was not written: RuntimeError: no room \\x1b\n"
+    assert re.fullmatch(expected, err)
+
+
+def test_a_terminal_without_the_letters_shows_their_codes(answer, tiny_profile, monkeypatch):
+    import io
+
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    line = ["quantify", PROMPT, "--profile", str(tiny_profile), "--m", "2", "--output"]
+    assert cli.main([*line, str(answer.archive.folder)]) == 0
+    out.flush()
+    assert b"\\u201c" in out.buffer.getvalue()
 
 
 def test_a_failed_video_is_left_out(answer, tiny_profile, tmp_path):

@@ -335,7 +335,7 @@ def test_one_latent_prompt_to_a_latent(clips):
     ("content", "message"),
     [
         (b"", "is empty; expected a header: task, prompt"),
-        (HEADER.encode(), "has no rows; expected one a video"),
+        (HEADER.encode(), "has no rows; expected one at least"),
         (b"task,prompt,latent\na,b,0", "line 1: lacks the column sample; lacks the column video"),
         (f"{HEADER},latent_promt\n{ROW},x".encode(), r"'latent_promt' \(did you mean 'latent_pr"),
         (f"{HEADER},task\n{ROW},a".encode(), "line 1: has the column task twice"),

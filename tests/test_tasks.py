@@ -81,15 +81,15 @@ def test_an_empty_prompt():
 
 
 def test_errors_of_the_table(table, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no task table .*gone.csv; correct the path"):
+    with pytest.raises(FileNotFoundError, match="no task table .*gone.csv; expected a CSV"):
         tasks.read_world(tmp_path / "gone.csv")
-    with pytest.raises(ValueError, match="lacks the columns prompt, subject; add them"):
+    with pytest.raises(ValueError, match="lacks the column prompt; lacks the column subject"):
         tasks.read_world(written(table.drop(columns=["subject", "prompt"]), tmp_path))
     with pytest.raises(ValueError, match="has no rows"):
         tasks.read_world(written(table[:0], tmp_path))
-    with pytest.raises(ValueError, match="has task 'common-0-round' twice"):
+    with pytest.raises(ValueError, match="line 4: task common-0-round is already in line 2"):
         tasks.read_world(written(table.iloc[[0, 1, 0]], tmp_path))
-    with pytest.raises(ValueError, match="coverage 'often'; known: common, rare, never"):
+    with pytest.raises(ValueError, match="line 2: coverage is 'often'; known: common, rare, never"):
         tasks.read_world(written(table.assign(coverage="often"), tmp_path))
 
 

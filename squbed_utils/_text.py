@@ -1,0 +1,38 @@
+"""Text that others wrote, shown as it is written: never as control, markup or mathematics."""
+
+import re
+import unicodedata
+
+JOINERS = "\u200c\u200d"
+"""Invisible, but part of how some scripts and emoji are written."""
+
+HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|&~$])")
+
+
+def visible(text: str) -> str:
+    r"""Return a text with an escape for each character that acts and is not seen.
+
+    Those are control characters but for line end and tab, half surrogates, and what turns the
+    direction of writing or has no width.
+
+    >>> visible("a\x1b[31m \u202eb\n")
+    'a\\x1b[31m \\u202eb\n'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in HIDDEN else c for c in text)
+
+
+def _escaped(char: str) -> str:
+    kept = char in "\n\t" or char in JOINERS
+    return char if kept else char.encode("unicode_escape", "surrogatepass").decode()
+
+
+def as_markdown(text: object) -> str:
+    r"""Return a text that Markdown shows as it is, on one line, in a table too.
+
+    >>> as_markdown("<b> | a_b")
+    '\\<b\\> \\| a\\_b'
+    """
+    return MARKDOWN.sub(r"\\\1", " ".join(visible(str(text)).split()))
