@@ -168,8 +168,8 @@ def walk(
     latents : DataFrame
         latent, prompt ("not known" where it is not), entropy h(V|z_i) in nats, unit.
     terms : DataFrame
-        term, value, low, high, unit: h(Z|l), the mean of h(V|z_i), and their sum; those that are
-        absent are left out.
+        term, value, low, high, remark, unit: h(Z|l), the mean of h(V|z_i), and their sum; those
+        that are absent are left out.
     """
     videos = _videos(archive, task.task)
     videos = videos.groupby("latent").filter(lambda rows: len(rows) >= 2)
@@ -181,7 +181,8 @@ def walk(
     ]
     names = {"aleatoric": "h(Z|l), aleatoric", "epistemic": "mean of h(V|zᵢ), epistemic"}
     terms = [
-        {"term": name, "value": task[t], "low": task[f"{t}_low"], "high": task[f"{t}_high"]}
+        {"term": name, "value": task[t]}
+        | {part: task[f"{t}_{part}"] for part in ("low", "high", "remark")}
         for t, name in (names | {"total": "sum, total"}).items()
     ]
     shown = videos.groupby("latent").head(count)

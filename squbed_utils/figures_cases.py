@@ -22,7 +22,7 @@ from squbed_utils.figures_style import (
 )
 
 POSITION_COLUMNS = ("group", "value", "label", "value_label")
-TERM_COLUMNS = ("term", "value", "low", "high", "unit")
+TERM_COLUMNS = ("term", "value", "low", "high", "remark", "unit")
 LATENT_COLUMNS = ("latent", "prompt", "entropy", "unit")
 LATENT_HEIGHT, LATENT_LETTERS = 0.55, 26
 
@@ -104,10 +104,12 @@ def figure_1(examples: list[Example], positions: pd.DataFrame) -> Figure:
 def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw values with their intervals, one line each, the values written beside.
 
+    A value with a remark is an open marker, and the remark is written beside it.
+
     Parameters
     ----------
     terms : DataFrame
-        term, value, low, high, unit.
+        term, value, low and high (missing: no interval), remark, unit.
     ax : Axes, optional
 
     Returns
@@ -130,10 +132,21 @@ def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         color=BLUE,
         elinewidth=1,
     )
+    for line, row in zip(lines, terms.itertuples(), strict=True):
+        if row.remark:
+            _mark(ax, row.value, line, row.remark, right=row.value > terms.value.mean())
     values = [f"{value:.1f}".replace("-", "−") for value in terms.value]
     ax.set_yticks(lines, [f"{t} = {v}" for t, v in zip(terms.term, values, strict=True)])
     ax.set(xlabel=terms.unit.iloc[0], ylim=(len(terms) - 0.5, -0.5))
     return ax
+
+
+def _mark(ax: Axes, value: float, line: int, remark: str, *, right: bool) -> None:
+    """Open a marker and write a remark beside it."""
+    ax.plot(value, line, "o", color=BLUE, mfc="white")
+    place = {"xytext": (-6 if right else 6, 0), "textcoords": "offset points", "va": "center"}
+    style = {"ha": "right" if right else "left", "fontsize": SMALLEST, "color": VERMILLION}
+    ax.annotate(remark, (value, line), **place, **style)
 
 
 @styled

@@ -53,6 +53,10 @@ LONGEST_ERROR = 500
 FOLDERS = re.compile(r"""(?<![\w:/.~-])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'"]+[/\\])+""")
 """The folders of an absolute path within a text."""
 
+READ = ("tokens", "window", "unknown")
+"""Of a text: its tokens, how many its encoder reads at once (missing: any number), and how many of
+them that encoder does not know."""
+
 SHARD = pa.schema(
     [
         ("task", pa.string()),
@@ -60,6 +64,7 @@ SHARD = pa.schema(
         ("prompt", pa.string()),
         ("rejected", pa.list_(pa.string())),
         ("text_embedding", pa.list_(pa.float32())),
+        *((f"{text}_{count}", pa.int32()) for text in ("text", "prompt") for count in READ),
         ("sample", pa.int32()),
         ("seed", pa.int64()),
         ("path", pa.string()),
@@ -75,7 +80,9 @@ SHARD = pa.schema(
 """Columns of a shard; embeddings and accuracies are null where the video failed, all but CLIP of
 the video and to the prompt where there is no reference, prompt and text embedding where the latent
 prompt is not known, the seed where the video was made elsewhere, and the caption where the profile
-has no captioner. CLIP embeddings are means over the aligned frames, each of unit length."""
+has no captioner. `READ` is told of the latent prompt by the text encoder (text_), and of the task's
+prompt by CLIP (prompt_); earlier archives do not have it. CLIP embeddings are means over the
+aligned frames, each of unit length."""
 
 
 def safe(task: str) -> str:
