@@ -42,10 +42,10 @@ def cautions(archive: Archive) -> list[str]:
                 f"{len(cut)} of {len(texts)} {read}, the longest of {cut.tokens.max():.0f}; such a "
                 "text is embedded as the mean over its windows"
             )
-    twins = repeated(archive)
+    twins, count = repeated(archive), len(archive.tasks())
     for (what, why), tasks in twins.groupby(["what", "why"], sort=False):
         each = [f"{task} ({'; '.join(rows.places)})" for task, rows in tasks.groupby("task")]
-        found.append(f"{what} of {len(each)} tasks {why}: {named(each)}")
+        found.append(f"{what} {why} in {len(each)} of {count} tasks: {named(each)}")
     return found
 
 

@@ -23,8 +23,9 @@ from squbed_utils.figures_style import (
 
 POSITION_COLUMNS = ("group", "value", "label", "value_label")
 TERM_COLUMNS = ("term", "value", "low", "high", "remark", "unit")
-LATENT_COLUMNS = ("latent", "prompt", "entropy", "unit")
+LATENT_COLUMNS = ("latent", "prompt", "entropy", "degenerate", "unit")
 LATENT_HEIGHT, LATENT_LETTERS = 0.55, 26
+OPEN = {"color": BLUE, "mfc": "white", "zorder": 3}
 
 
 @styled
@@ -104,7 +105,7 @@ def figure_1(examples: list[Example], positions: pd.DataFrame) -> Figure:
 def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw values with their intervals, one line each, the values written beside.
 
-    A value with a remark is an open marker, and the remark is written beside it.
+    A remark is written beside its value; one that was not measured has an open marker.
 
     Parameters
     ----------
@@ -142,8 +143,9 @@ def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _mark(ax: Axes, value: float, line: int, remark: str, *, right: bool) -> None:
-    """Open a marker and write a remark beside it."""
-    ax.plot(value, line, "o", color=BLUE, mfc="white")
+    """Write a remark beside a marker, which is open if the value was not measured."""
+    if not remark.startswith("no interval"):
+        ax.plot(value, line, "o", **OPEN)
     place = {"xytext": (-6 if right else 6, 0), "textcoords": "offset points", "va": "center"}
     style = {"ha": "right" if right else "left", "fontsize": SMALLEST, "color": VERMILLION}
     ax.annotate(remark, (value, line), **place, **style)
@@ -158,7 +160,7 @@ def figure_2(example: Example, latents: pd.DataFrame, terms: pd.DataFrame) -> Fi
     example : Example
         Videos of every latent prompt, equally many.
     latents : DataFrame
-        latent, prompt, entropy of its videos, unit.
+        latent, prompt, entropy of its videos, degenerate (set by the cap: an open marker), unit.
     terms : DataFrame
         As `plot_terms`: aleatoric, epistemic and total.
 
@@ -210,6 +212,7 @@ def _plot_entropies(latents: pd.DataFrame, ax: Axes) -> None:
     lines = np.arange(len(latents))
     ax.plot(latents.entropy, lines, "o", color=BLUE)
     ax.axvline(mean, color=VERMILLION, lw=0.8, ls="--")
+    ax.plot(latents.entropy[latents.degenerate], lines[latents.degenerate], "o", **OPEN)
     ax.set(yticks=lines, ylim=(len(latents) - 0.5, -0.5), xlabel=latents.unit.iloc[0])
     ax.set_yticklabels([f"z{latent + 1}" for latent in latents.latent])
     ax.set_title("3  h(V|zᵢ), mean dashed")
