@@ -53,7 +53,8 @@ Seed {seed}; the seed of each video is in `metadata.parquet`. Versions: {version
 `summary.parquet` holds each task's aleatoric, epistemic and total uncertainty by the estimator
 `{estimator}` (S-QUBED, arXiv 2510.02571: von Mises-Fisher entropies of the latent prompts' text
 embeddings and of their videos' embeddings, and the sum), with 95 % jackknife intervals over latent
-prompts. Higher means less certain. Accuracies, of each video and averaged over each task's:
+prompts; a remark says where there is none, or where identical samples left nothing to measure.
+Higher means less certain. Accuracies, of each video and averaged over each task's:
 
 {accuracies}
 

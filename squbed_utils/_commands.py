@@ -1,7 +1,10 @@
 """What each command of ``squbed`` does; what it needs is imported when it runs."""
 
 import sys
+import warnings
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -104,16 +107,26 @@ def _agreed(question: str) -> bool:
     return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Print each warning as one line on stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_: print(f"squbed: {message}", file=sys.stderr)
+        yield
+
+
 def score(options: Namespace) -> None:
     from squbed_utils.layout import FAILED
     from squbed_utils.score import score
 
-    archive = score(
-        options.manifest,
-        profile=options.profile,
-        output=options.output,
-        retry_failed=options.retry_failed,
-    )
+    with _warnings_as_lines():
+        archive = score(
+            options.manifest,
+            profile=options.profile,
+            output=options.output,
+            retry_failed=options.retry_failed,
+        )
     videos = archive.videos()
     failed = videos[videos.status == FAILED]
     print(f"{archive.folder}: {len(archive.tasks())} tasks, {len(videos)} videos", end=" ")
@@ -197,17 +210,12 @@ def estimate(options: Namespace) -> None:
 
 
 def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> None:
-    """Print a row a task; who is left out, and why, is one line on stderr."""
-    import warnings
-
+    """Print a row a task; who is left out, and why, is a line on stderr."""
     from squbed_utils._tables import for_spreadsheets
     from squbed_utils.summary import as_text, summarize
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    with _warnings_as_lines():
         table = summarize(archive, estimator=estimator)
-    for warning in caught:
-        print(f"squbed: {warning.message}", file=sys.stderr)
     if csv:
         table = for_spreadsheets(table)
     print(table.to_csv(index=False) if csv else as_text(table) + "\n", end="")

@@ -63,7 +63,7 @@ def make(bench: Bench, task: Task, latent: int) -> None:
     drawn = prompts.draw(task, latent, models.refine, seed=profile.seed, **checked)
     shared = {"task": task.id, "latent": latent, "prompt": drawn.prompt}
     shared |= {"rejected": list(drawn.rejected)}
-    shared |= {"text_embedding": models.embed_text([drawn.prompt])[0].tolist()}
+    shared |= embed_texts(models, task.prompt, drawn.prompt)
     rows = []
     for start in range(0, profile.m, profile.batch_size):
         samples = range(start, min(start + profile.batch_size, profile.m))
@@ -75,6 +75,19 @@ def make(bench: Bench, task: Task, latent: int) -> None:
             row |= {"path": path, "status": OK} if error is None else {"status": FAILED}
             rows.append(row | found | {"error": error})
     bench.archive.write_shard(task.id, latent, rows)
+
+
+def embed_texts(models: Models, prompt: str, latent_prompt: str | None) -> dict:
+    """Return the embedding of a latent prompt, if it is known, and how it and the prompt were read.
+
+    Columns of a shard.
+    """
+    found = {f"prompt_{name}": count for name, count in models.clip_texts.read(prompt).items()}
+    if latent_prompt is None:
+        return found
+    read = models.embed_text.read(latent_prompt)
+    found |= {f"text_{name}": count for name, count in read.items()}
+    return found | {"text_embedding": models.embed_text([latent_prompt])[0].tolist()}
 
 
 def fail(profile: Profile, archive: Archive, task: Task, latent: int, reason: str) -> None:

@@ -40,7 +40,7 @@ def accuracy_of(summary: pd.DataFrame, accuracy: str = "") -> str:
 
 
 def audited(summary: pd.DataFrame, accuracy: str) -> pd.DataFrame:
-    """Return the tasks that have an accuracy, with what the audit reads of them.
+    """Return the tasks, as `panels.measured`, that have an accuracy, and what the audit reads.
 
     Parameters
     ----------
@@ -59,7 +59,8 @@ def audited(summary: pd.DataFrame, accuracy: str) -> pd.DataFrame:
     ValueError
         If the accuracy is unknown, or no task has it.
     """
-    table = summary.assign(accuracy=panels.better_is_higher(summary, accuracy))
+    table = panels.measured(summary)
+    table = table.assign(accuracy=panels.better_is_higher(table, accuracy))
     table = table[table.accuracy.notna()].reset_index(drop=True)
     if table.empty:
         there = panels.accuracies_there(summary)
@@ -157,14 +158,15 @@ def small_samples(table: pd.DataFrame, plug_in: pd.Series | None) -> list[dict]:
         tau = kendalltau(table[term], plug_in).statistic
         shift = f"plug-in {term} is {(plug_in - table[term]).mean():.1f} nats from the corrected"
         bias |= {"value": tau, "verdict": HOLDS if tau >= SAME_ORDER else DOES_NOT, "detail": shift}
-    half = (table[f"{term}_high"] - table[f"{term}_low"]) / 2
-    if why or half.isna().any():
-        noise["detail"] = why or "a task has too few latent prompts for an interval"
+    half = ((table[f"{term}_high"] - table[f"{term}_low"]) / 2).dropna()
+    with_one = f"{len(half)} of {len(table)} tasks have an interval"
+    if why or len(half) < len(table) / 2:
+        noise["detail"] = why or f"{with_one}; the others have too few distinct latent prompts"
     else:
         spread = table[term].std()
         ratio = half.median() / spread
         detail = f"median half-width {half.median():.3g}, spread between tasks {spread:.3g} "
-        detail += "(standard deviation)"
+        detail += "(standard deviation)" + (f"; {with_one}" if len(half) < len(table) else "")
         noise |= {"value": ratio, "verdict": HOLDS if ratio <= NARROW else DOES_NOT}
         noise |= {"detail": detail}
     return [bias, noise]

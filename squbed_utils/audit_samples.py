@@ -9,6 +9,7 @@ from squbed_utils._checks import KAPPA_MAX, check_task, unit_rows
 from squbed_utils._registry import evaluate, lookup
 from squbed_utils.accuracy import HIGHER_IS_BETTER
 from squbed_utils.audit_lines import DOES_NOT, FEWEST_TASKS, HOLDS, UNKNOWN, P, line, main_term
+from squbed_utils.cautions import named, repeated
 from squbed_utils.estimators import LEAST_LATENTS
 from squbed_utils.layout import OK
 from squbed_utils.samples import Archive
@@ -27,6 +28,33 @@ GROUPS = 3
 """Latent prompts of a task whose videos are tested; the rest would tell little more."""
 
 COSINES = ("clip_reference", "clip_prompt")
+
+
+def soundness(archive: Archive, summary: pd.DataFrame) -> list[dict]:
+    """Say whether samples are distinct, and whether texts fit their encoders.
+
+    Parameters
+    ----------
+    archive : Archive
+    summary : DataFrame
+        As `summary.summarize`, of all tasks.
+    """
+    twins, texts = repeated(archive), archive.texts()
+    asked = "samples", "Are the samples of each task distinct?", "no task with identical ones"
+    capped = summary.task[summary.identical != ""]
+    tasks = pd.unique(pd.concat([twins.task, capped]))
+    distinct = line(*asked, value=float(len(tasks)), verdict=DOES_NOT if len(tasks) else HOLDS)
+    if len(tasks):
+        distinct["detail"] = f"{named(list(tasks))}; {len(capped)} of them in no ranking, as a "
+        distinct["detail"] += "part of theirs is without spread"
+    asked = "samples", "Do texts fit their encoders' windows?", "none longer"
+    fit = line(*asked, detail="not recorded in this archive")
+    if len(texts):
+        cut = texts[texts.tokens > texts.window]
+        fit |= {"value": float(len(cut)), "verdict": DOES_NOT if len(cut) else HOLDS}
+        fit["detail"] = f"of {len(texts)} texts, the longest of {texts.tokens.max():.0f} tokens"
+        fit["detail"] += "; longer ones are the mean over their windows" if len(cut) else ""
+    return [distinct, fit]
 
 
 def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.DataFrame:
@@ -133,7 +161,7 @@ def goodness_of_fit(
     Parameters
     ----------
     embeddings : dict
-        As `summary.usable_embeddings`.
+        As `summary.measured_embeddings`.
     rng : numpy.random.Generator
     draws : int
 
@@ -194,7 +222,7 @@ def agreement(
     Parameters
     ----------
     embeddings : dict
-        As `summary.usable_embeddings`.
+        As `summary.measured_embeddings`.
     rng : numpy.random.Generator
     estimator : str
     repeats : int

@@ -10,15 +10,14 @@ from sentence_transformers import SentenceTransformer
 
 from squbed_utils import _lpips, roles, video_encoders
 from squbed_utils._batches import in_batches
+from squbed_utils._windows import WindowedText, counter, unit
 from squbed_utils.locate import locate, locate_file
 
 LPIPS_PIXELS = 2**19
 """Of a batch of frames, at most, or one frame: its activations take about a kilobyte a pixel."""
 
 
-def load_text_encoder(
-    settings: roles.TextEncoder, device: str
-) -> Callable[[list[str]], np.ndarray]:
+def load_text_encoder(settings: roles.TextEncoder, device: str) -> WindowedText:
     """Load a text encoder: list of str -> (n, d_t).
 
     Raises
@@ -37,11 +36,13 @@ def load_text_encoder(
             f"{', '.join(model.prompts) or 'none'}"
         )
 
-    def embed_text(texts: list[str]) -> np.ndarray:
-        rows = [model.encode(text, prompt_name=name, show_progress_bar=False) for text in texts]
-        return _unit(np.stack(rows))
-
-    return embed_text
+    before = model.prompts.get(name or model.default_prompt_name, "")
+    tokenizer = getattr(model.tokenizer, "tokenizer", model.tokenizer)  # within a processor
+    return WindowedText(
+        lambda text: model.encode(text, prompt_name=name, show_progress_bar=False),
+        counter(tokenizer, lambda text: before + text),
+        model.max_seq_length,
+    )
 
 
 def load_video_encoder(
@@ -52,14 +53,14 @@ def load_video_encoder(
 
     def embed_videos(videos: list[np.ndarray]) -> np.ndarray:
         spaced = [spread(v, frames) for v in videos]
-        return _unit(np.stack(in_batches(encode, spaced, batch_size)))
+        return unit(np.stack(in_batches(encode, spaced, batch_size)))
 
     return embed_videos
 
 
 def load_clip(
     settings: roles.Clip, device: str, batch_size: int
-) -> tuple[Callable[[list[np.ndarray]], np.ndarray], Callable[[list[str]], np.ndarray]]:
+) -> tuple[Callable[[list[np.ndarray]], np.ndarray], WindowedText]:
     """Load CLIP: frames, uint8 (H, W, 3) -> (n, d), and list of str -> (n, d)."""
     folder = locate(settings.path, "clip", revision=settings.revision)
     name = f"local-dir:{folder}"
@@ -72,14 +73,13 @@ def load_clip(
         return list(model.encode_image(pixels.to(device)).cpu().numpy())
 
     def clip_images(frames: list[np.ndarray]) -> np.ndarray:
-        return _unit(np.stack(in_batches(batch, frames, batch_size)))
+        return unit(np.stack(in_batches(batch, frames, batch_size)))
 
     @torch.inference_mode()
-    def clip_texts(texts: list[str]) -> np.ndarray:
-        rows = [model.encode_text(tokenizer([text]).to(device))[0] for text in texts]
-        return _unit(torch.stack(rows).cpu().numpy())
+    def embed(text: str) -> np.ndarray:
+        return model.encode_text(tokenizer([text]).to(device))[0].cpu().numpy()
 
-    return clip_images, clip_texts
+    return clip_images, WindowedText(embed, _counter(tokenizer), tokenizer.context_length)
 
 
 def load_lpips(
@@ -119,9 +119,8 @@ def spread(frames: np.ndarray, count: int) -> np.ndarray:
     return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Return rows of unit length in float32; refuse a row that has no direction."""
-    length = np.linalg.norm(rows.astype(np.float64), axis=-1, keepdims=True)
-    if not (np.isfinite(length).all() and (length > 0).all()):
-        raise ValueError("an embedding is zero or not finite; check the encoder's weights")
-    return (rows / length).astype(np.float32)
+def _counter(tokenizer: Callable) -> Callable[[str], tuple[int, int]] | None:
+    """Return how one of open_clip's tokenizers counts: its own, or one of transformers within."""
+    if isinstance(tokenizer, open_clip.tokenizer.SimpleTokenizer):
+        return lambda text: (len(tokenizer.encode(text)) + 2, 0)
+    return counter(tokenizer.tokenizer, getattr(tokenizer, "clean_fn", str))

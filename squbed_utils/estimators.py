@@ -13,6 +13,7 @@ from scipy.stats import t as student_t
 
 from squbed_utils import vmf
 from squbed_utils._checks import check_task
+from squbed_utils._identical import LATENT_PROMPTS, VIDEOS, first_twins, identical_parts
 from squbed_utils._pca import pooled_pca
 from squbed_utils._registry import (
     ESTIMATORS,
@@ -65,6 +66,15 @@ __all__ = [
 LEAST_LATENTS = 3
 """Latent prompts that a jackknife over them needs, and a fit of the text."""
 
+LEAST_DISTINCT = 4
+"""Latent prompts that must differ for an interval of what hangs on them: fewer leave the jackknife
+with replicates that are alike, up to an interval of no width."""
+
+ROUNDING = 1e-9
+"""Half a width, in any unit, from which an interval is one."""
+
+CAPPED = "set by the cap, not measured"
+
 Interval = tuple[float, float]
 
 
@@ -73,15 +83,19 @@ class Uncertainty:
     """The uncertainty of one task; higher = less certain.
 
     What does not exist is None: aleatoric and total where the latent prompts are not known, a
-    component that the estimator lacks, with all that belongs to them; intervals where there are
-    fewer than three latent prompts.
+    component that the estimator lacks, with all that belongs to them; and an interval that would
+    say nothing. The remark of a component says why it has no interval, or was not measured.
 
     Attributes
     ----------
     aleatoric, epistemic, total : float or None
         In `unit`; epistemic is always there.
     aleatoric_interval, epistemic_interval, total_interval : tuple of float, or None
-        Jackknife intervals at `confidence`, in `unit`.
+        Jackknife intervals at `confidence`, in `unit`. Not of identical samples, of fewer than
+        three latent prompts, or without width; of aleatoric and total, not of fewer than four
+        distinct latent prompts.
+    aleatoric_remark, epistemic_remark, total_remark : str
+        What must be said beside the value; empty where nothing.
     aleatoric_per_dof, epistemic_per_dof, total_per_dof : float or None
         The entropies as (h - log area) / (d - 1), and their sum; None too where the estimator's
         terms are not entropies on the sphere.
@@ -94,8 +108,11 @@ class Uncertainty:
     estimator : str
     confidence : float
     degenerate : bool
-        True where the text embeddings, or the videos of some latent prompt, are identical: the
-        value is finite but set by the cap on kappa. False for an estimator that needs no cap.
+        True where a value is finite but set by the estimator's cap, as that on kappa of identical
+        samples. False for an estimator that needs no cap.
+    identical : tuple of str
+        "latent prompts" where all their embeddings are identical, "videos" where all those of a
+        latent prompt are, whatever the estimator: no spread was measured there.
     unit : str
 
     """
@@ -106,6 +123,9 @@ class Uncertainty:
     aleatoric_interval: Interval | None
     epistemic_interval: Interval | None
     total_interval: Interval | None
+    aleatoric_remark: str
+    epistemic_remark: str
+    total_remark: str
     aleatoric_per_dof: float | None
     epistemic_per_dof: float | None
     total_per_dof: float | None
@@ -116,6 +136,7 @@ class Uncertainty:
     estimator: str
     confidence: float
     degenerate: bool
+    identical: tuple[str, ...]
     unit: str = "nats"
 
     @property
@@ -181,12 +202,17 @@ def estimate(
     text, videos, counts = check_task(text, videos)
     terms = evaluate(chosen, text, videos)
     values = _as_row(terms)
+    identical = identical_parts(text, videos)
+    reasons = _reasons_against(text, len(videos), identical)
     intervals = _jackknife_intervals(chosen, text, videos, confidence, values)
+    intervals = [None if why else i for i, why in zip(intervals, reasons, strict=True)]
+    remarks = _remarks(values, intervals, reasons, identical, capped=terms.degenerate)
     d_text, d_video = None if text is None else text.shape[1], videos[0].shape[1]
     per_dof = _per_dof(values, d_text, d_video) if chosen.sphere_entropy else (None, None, None)
     return Uncertainty(
         *(None if np.isnan(v) else float(v) for v in values),
         *intervals,
+        *remarks,
         *per_dof,
         n=len(counts),
         counts=counts,
@@ -195,6 +221,7 @@ def estimate(
         estimator=estimator,
         confidence=confidence,
         degenerate=bool(terms.degenerate),
+        identical=identical,
         unit=chosen.unit,
     )
 
@@ -247,9 +274,44 @@ def _jackknife_intervals(
     variance = (n - 1) * replicates.var(axis=0)
     half = student_t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance)
     return [
-        None if np.isnan(v) else (float(v - w), float(v + w))
+        (float(v - w), float(v + w)) if w > ROUNDING else None  # of an absent value w is NaN
         for v, w in zip(values, half, strict=True)
     ]
+
+
+def _reasons_against(
+    text: np.ndarray | None, n: int, identical: tuple[str, ...]
+) -> tuple[str, str, str]:
+    """Return why aleatoric, epistemic and total have no interval; empty where they may have one."""
+    few = f"{n} latent prompt{'s' * (n > 1)}" if n < LEAST_LATENTS else ""
+    of_videos = f"identical {VIDEOS}" if VIDEOS in identical else few
+    distinct = LEAST_DISTINCT if text is None else len(np.unique(first_twins(text)))
+    of_text = f"{distinct} distinct {LATENT_PROMPTS}" if distinct < LEAST_DISTINCT else few
+    of_text = f"identical {LATENT_PROMPTS}" if LATENT_PROMPTS in identical else of_text
+    both = f"identical {' and '.join(identical)}" if identical else of_text
+    return of_text, of_videos, both
+
+
+def _remarks(
+    values: np.ndarray,
+    intervals: list[Interval | None],
+    reasons: tuple[str, ...],
+    identical: tuple[str, ...],
+    *,
+    capped: bool,
+) -> list[str]:
+    """Return what must be said beside each value: that it is not measured, or has no interval."""
+    remarks = []
+    for value, interval, why in zip(values, intervals, reasons, strict=True):
+        remark = ""
+        if why.startswith("identical"):
+            remark = f"{why}: {CAPPED if capped else 'no spread was measured'}"
+        elif interval is None:
+            remark = f"no interval: {why or 'the same whichever latent prompt is left out'}"
+        if capped and not identical:
+            remark = f"samples that coincide: {CAPPED}"
+        remarks.append("" if np.isnan(value) else remark)
+    return remarks
 
 
 def _without(rows: Videos | None, i: int) -> Videos | None:

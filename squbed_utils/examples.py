@@ -166,22 +166,24 @@ def walk(
     -------
     example : Example
     latents : DataFrame
-        latent, prompt ("not known" where it is not), entropy h(V|z_i) in nats, unit.
+        latent, prompt ("not known" where it is not), entropy h(V|z_i) in nats, degenerate (its
+        videos are identical), unit.
     terms : DataFrame
-        term, value, low, high, unit: h(Z|l), the mean of h(V|z_i), and their sum; those that are
-        absent are left out.
+        term, value, low, high, remark, unit: h(Z|l), the mean of h(V|z_i), and their sum; those
+        that are absent are left out.
     """
     videos = _videos(archive, task.task)
     videos = videos.groupby("latent").filter(lambda rows: len(rows) >= 2)
     prompts = archive.latents().query("task == @task.task").set_index("latent").prompt
     prompts = prompts.fillna("not known")
     latents = [
-        {"latent": latent, "prompt": prompts[latent], "entropy": _entropy(rows), "unit": "nats"}
+        {"latent": latent, "prompt": prompts[latent], **_entropy(rows), "unit": "nats"}
         for latent, rows in videos.groupby("latent")
     ]
     names = {"aleatoric": "h(Z|l), aleatoric", "epistemic": "mean of h(V|zᵢ), epistemic"}
     terms = [
-        {"term": name, "value": task[t], "low": task[f"{t}_low"], "high": task[f"{t}_high"]}
+        {"term": name, "value": task[t]}
+        | {part: task[f"{t}_{part}"] for part in ("low", "high", "remark")}
         for t, name in (names | {"total": "sum, total"}).items()
     ]
     shown = videos.groupby("latent").head(count)
@@ -242,9 +244,11 @@ def _small(video: np.ndarray) -> np.ndarray:
     return resize_area(video[chosen], *(max(1, round(scale * side)) for side in (height, width)))
 
 
-def _entropy(videos: pd.DataFrame) -> float:
+def _entropy(videos: pd.DataFrame) -> dict[str, object]:
     embeddings = np.stack(list(videos.embedding))
-    return float(vmf.entropy(embeddings.shape[1], vmf.fit(embeddings).kappa))
+    fit = vmf.fit(embeddings)
+    entropy = float(vmf.entropy(embeddings.shape[1], fit.kappa))
+    return {"entropy": entropy, "degenerate": bool(fit.degenerate)}
 
 
 def _least_open(tasks: pd.DataFrame) -> pd.DataFrame:

@@ -21,9 +21,10 @@ from squbed_utils.figures_style import (
 )
 
 POSITION_COLUMNS = ("group", "value", "label", "value_label")
-TERM_COLUMNS = ("term", "value", "low", "high", "unit")
-LATENT_COLUMNS = ("latent", "prompt", "entropy", "unit")
+TERM_COLUMNS = ("term", "value", "low", "high", "remark", "unit")
+LATENT_COLUMNS = ("latent", "prompt", "entropy", "degenerate", "unit")
 LATENT_HEIGHT, LATENT_LETTERS = 0.55, 26
+OPEN = {"color": BLUE, "mfc": "white", "zorder": 3}
 
 
 @styled
@@ -103,10 +104,12 @@ def figure_1(examples: list[Example], positions: pd.DataFrame) -> Figure:
 def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw values with their intervals, one line each, the values written beside.
 
+    A remark is written beside its value; one that was not measured has an open marker.
+
     Parameters
     ----------
     terms : DataFrame
-        term, value, low, high, unit.
+        term, value, low and high (missing: no interval), remark, unit.
     ax : Axes, optional
 
     Returns
@@ -129,10 +132,22 @@ def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         color=BLUE,
         elinewidth=1,
     )
+    for line, row in zip(lines, terms.itertuples(), strict=True):
+        if row.remark:
+            _mark(ax, row.value, line, row.remark, right=row.value > terms.value.mean())
     values = [f"{value:.1f}".replace("-", "−") for value in terms.value]
     ax.set_yticks(lines, [f"{t} = {v}" for t, v in zip(terms.term, values, strict=True)])
     ax.set(xlabel=terms.unit.iloc[0], ylim=(len(terms) - 0.5, -0.5))
     return ax
+
+
+def _mark(ax: Axes, value: float, line: int, remark: str, *, right: bool) -> None:
+    """Write a remark beside a marker, which is open if the value was not measured."""
+    if not remark.startswith("no interval"):
+        ax.plot(value, line, "o", **OPEN)
+    place = {"xytext": (-6 if right else 6, 0), "textcoords": "offset points", "va": "center"}
+    style = {"ha": "right" if right else "left", "fontsize": SMALLEST, "color": VERMILLION}
+    ax.annotate(remark, (value, line), **place, **style)
 
 
 @styled
@@ -144,7 +159,7 @@ def figure_2(example: Example, latents: pd.DataFrame, terms: pd.DataFrame) -> Fi
     example : Example
         Videos of every latent prompt, equally many.
     latents : DataFrame
-        latent, prompt, entropy of its videos, unit.
+        latent, prompt, entropy of its videos, degenerate (set by the cap: an open marker), unit.
     terms : DataFrame
         As `plot_terms`: aleatoric, epistemic and total.
 
@@ -196,6 +211,7 @@ def _plot_entropies(latents: pd.DataFrame, ax: Axes) -> None:
     lines = np.arange(len(latents))
     ax.plot(latents.entropy, lines, "o", color=BLUE)
     ax.axvline(mean, color=VERMILLION, lw=0.8, ls="--")
+    ax.plot(latents.entropy[latents.degenerate], lines[latents.degenerate], "o", **OPEN)
     ax.set(yticks=lines, ylim=(len(latents) - 0.5, -0.5), xlabel=latents.unit.iloc[0])
     ax.set_yticklabels([f"z{latent + 1}" for latent in latents.latent])
     ax.set_title("3  h(V|zᵢ), mean dashed")

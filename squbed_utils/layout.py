@@ -73,6 +73,10 @@ FOLDERS = re.compile(
 """The folders of a path within a text that is absolute, in a home or above here; a folder's name
 has up to four words."""
 
+READ = ("tokens", "window", "unknown")
+"""Of a text: its tokens, how many its encoder reads at once (missing: any number), and how many of
+them that encoder does not know."""
+
 SHARD = pa.schema(
     [
         ("task", pa.string()),
@@ -80,6 +84,7 @@ SHARD = pa.schema(
         ("prompt", pa.string()),
         ("rejected", pa.list_(pa.string())),
         ("text_embedding", pa.list_(pa.float32())),
+        *((f"{text}_{count}", pa.int32()) for text in ("text", "prompt") for count in READ),
         ("sample", pa.int32()),
         ("seed", pa.int64()),
         ("path", pa.string()),
@@ -95,7 +100,9 @@ SHARD = pa.schema(
 """Columns of a shard; embeddings and accuracies are null where the video failed, all but CLIP of
 the video and to the prompt where there is no reference, prompt and text embedding where the latent
 prompt is not known, the seed where the video was made elsewhere, and the caption where the profile
-has no captioner. CLIP embeddings are means over the aligned frames, each of unit length."""
+has no captioner. `READ` is told of the latent prompt by the text encoder (text_), and of the task's
+prompt by CLIP (prompt_); earlier archives do not have it. CLIP embeddings are means over the
+aligned frames, each of unit length."""
 
 
 OPTIONAL = ("clip_embedding", "clip_reference_embedding", "caption")

@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from squbed_utils import captioners, encoders, language_models, video_models
 from squbed_utils._files import inside
+from squbed_utils._windows import WindowedText
 from squbed_utils.profiles import Profile, device_of
 from squbed_utils.video import Video
 
@@ -42,13 +43,13 @@ class Models:
     generate : callable
         (prompts, seeds) -> for each a Video, or the exception that says why there is none.
     embed_text : callable
-        list of str -> (n, d_t).
+        list of str -> (n, d_t); its `read` counts a text's tokens.
     embed_videos : callable
         list of videos, uint8 (T, H, W, 3) -> (n, d_v).
     clip_images : callable
         list of frames, uint8 (H, W, 3) -> (n, d).
     clip_texts : callable
-        list of str -> (n, d).
+        list of str -> (n, d); as `embed_text`.
     lpips : callable
         Two lists of n frames, uint8 (H, W, 3) -> distances (n,).
     caption : callable or None
@@ -60,10 +61,10 @@ class Models:
     compatible: Callable[[str, str], bool] | None
     listed: bool
     generate: Callable[[list[str], list[int]], list[Video | Exception]] | None
-    embed_text: Callable[[list[str]], np.ndarray]
+    embed_text: WindowedText
     embed_videos: Callable[[list[np.ndarray]], np.ndarray]
     clip_images: Callable[[list[np.ndarray]], np.ndarray]
-    clip_texts: Callable[[list[str]], np.ndarray]
+    clip_texts: WindowedText
     lpips: Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
     caption: Callable[[list[np.ndarray]], list[str]] | None
 

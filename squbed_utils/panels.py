@@ -11,6 +11,7 @@ from squbed_utils._files import path_of, replacing
 from squbed_utils._schema import suggestion
 from squbed_utils.accuracy import HIGHER_IS_BETTER, label
 from squbed_utils.calibration import kendall, lowest, tau_by_subset
+from squbed_utils.cautions import refuse_unmeasured
 from squbed_utils.estimators import ESTIMATORS
 from squbed_utils.profiles import ROOT
 from squbed_utils.samples import Archive
@@ -83,14 +84,38 @@ def _size_of(archive: Archive) -> str:
     return f"{n} latent prompt{'' if n == '1' else 's'}{unknown} × {m} videos"
 
 
+def measured(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the tasks that can be ranked: those without identical samples.
+
+    The value of such samples is set by a cap, or is no spread at all, and would rank as most
+    certain. How many tasks are left out stands in `row`, which the figures show.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+
+    Warns
+    -----
+    UserWarning
+        Naming what is left out.
+    """
+    whole = summary.identical == ""
+    refuse_unmeasured(list(summary.task), set(summary.task[~whole]))
+    note = f"; {(~whole).sum()} of {len(summary)} tasks left out: identical samples"
+    kept = summary[whole].reset_index(drop=True)
+    return kept if whole.all() else kept.assign(row=kept.row + note)
+
+
 def with_parts(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the tasks whose aleatoric and total uncertainty are there.
+    """Return the tasks, as `measured`, whose aleatoric and total uncertainty are there.
 
     Raises
     ------
     ValueError
         If there are none.
     """
+    summary = measured(summary)
     found = summary[summary.total.notna()].reset_index(drop=True)
     if found.empty:
         raise ValueError(

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from squbed_utils._files import replacing
 from squbed_utils._filling import held, is_new
 from squbed_utils._schema import check_field
 from squbed_utils._text import visible
+from squbed_utils.cautions import cautions
 from squbed_utils.collect import fill
 from squbed_utils.estimators import ESTIMATORS
 from squbed_utils.layout import FAILED, OK, QUANTIFIED
@@ -57,14 +59,17 @@ class Answer:
         return self.summary.prompt
 
     def terms(self) -> pd.DataFrame:
-        """Return aleatoric, epistemic and total: term, value, low, high, unit, text, meaning."""
+        """Return aleatoric, epistemic and total: term, value, low, high, unit, text, meaning.
+
+        And remark: as in the summary, why a value was not measured or has no interval.
+        """
         s, unit = self.summary, ESTIMATORS[self.archive.profile["estimator"]].unit
         rows = []
         for term, meaning in MEANINGS.items():
-            low, high = s[f"{term}_low"], s[f"{term}_high"]
-            text = f"{value_text(s[term], (high - low) / 2)} {unit}".replace("-", "−")
-            row = {"term": term, "value": s[term], "low": low, "high": high, "unit": unit}
-            rows.append(row | {"text": text, "meaning": meaning})
+            row = {"term": term, "value": s[term], "low": s[f"{term}_low"]}
+            row |= {"high": s[f"{term}_high"], "unit": unit, "meaning": meaning}
+            text = f"{value_text(s, term)} {unit}".replace("-", "−")
+            rows.append(row | {"text": text, "remark": s[f"{term}_remark"]})
         return pd.DataFrame(rows)
 
     def latents(self) -> pd.DataFrame:
@@ -82,7 +87,13 @@ class Answer:
             "Higher = less certain; ± is a 95 % interval over latent prompts. "
             f"{len(self.latents())} latent prompts, {len(videos)} videos ({failed} failed), "
             f"profile {self.archive.profile['name']}."
+            + "".join(f" {sentence[0].upper()}{sentence[1:]}." for sentence in self._cautions())
         )
+
+    def _cautions(self) -> list[str]:
+        remarks = self.terms().query("remark != ''").groupby("remark", sort=False).term
+        said = [f"{', '.join(terms)}: {remark}" for remark, terms in remarks]
+        return said + cautions(self.archive)
 
     def figure(self) -> Figure:
         """Draw the contact sheet: a line a latent prompt, with the middle frame of each video."""
@@ -194,7 +205,9 @@ def quantify(
         _refuse_other_prompt(archive, prompt)
         fill(archive, profile, [task], retry_failed=retry_failed, confirm=confirm)
     archive = open_archive(archive.folder)
-    return Answer(archive, summarize(archive, estimator=profile.estimator).iloc[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the answer itself says what they do
+        return Answer(archive, summarize(archive, estimator=profile.estimator).iloc[0])
 
 
 def _require_sayable(prompt: str, profile: Profile) -> None:

@@ -30,6 +30,7 @@ from squbed_utils.layout import (
     MANIFEST,
     OK,
     QUANTIFIED,
+    READ,
     SCHEMA,
     SEAL,
     SHARD,
@@ -229,6 +230,20 @@ class Archive:
         rows = self._rows.drop_duplicates(["task", "latent"])
         rows = rows.drop(columns="embedding").rename(columns={"text_embedding": "embedding"})
         return rows[LATENT_COLUMNS].reset_index(drop=True)
+
+    def texts(self) -> pd.DataFrame:
+        """Return a row a text that was embedded: task, text, tokens, window, unknown.
+
+        `text` is "latent prompts" (read by the text encoder) or "prompts" (by CLIP); without rows
+        where an earlier version wrote the archive. See `layout.READ`.
+        """
+        kinds = {"latent prompts": ("text", ["task", "latent"]), "prompts": ("prompt", ["task"])}
+        found = []
+        for text, (prefix, key) in kinds.items():
+            rows = self._rows.dropna(subset=f"{prefix}_tokens").drop_duplicates(key)
+            named = {f"{prefix}_{count}": count for count in READ}
+            found.append(rows.rename(columns=named).assign(text=text)[["task", "text", *READ]])
+        return pd.concat(found, ignore_index=True)
 
     def videos(self) -> pd.DataFrame:
         """Return a row a video, failures included.

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -11,18 +12,22 @@ from tqdm import tqdm
 
 from squbed_utils import manifest as manifests
 from squbed_utils import profiles, video
-from squbed_utils._files import replacing
+from squbed_utils._files import ROOT, path_of, replacing
 from squbed_utils._filling import held, is_new, warn_of_versions
 from squbed_utils.layout import FAILED, OK, reference_path, video_path
 from squbed_utils.profiles import MEASURING, Profile
 from squbed_utils.samples import Archive, open_archive
 from squbed_utils.tasks import Task
+from squbed_utils.world.render import SIDE
 
 RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
 """What of a profile bears on videos that it did not generate."""
 
 Find = Callable[[str], Path]
 """A manifest's path -> where it is: beside a CSV file, or within an archive."""
+
+WORLD = ROOT / "data" / "world"
+"""Where the encoders of the shapes world lie."""
 
 
 def score(
@@ -65,6 +70,11 @@ def score(
         If the manifest has mistakes, all of which are named; the archive in its place is not
         finished or lacks references; or the folder holds an archive of another manifest or profile
         or something else, or another run is filling it.
+
+    Warns
+    -----
+    UserWarning
+        If the encoders are the shapes world's, and prompts or frames are not of it.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     table, truth, find = _read(Path(manifest))
@@ -84,7 +94,34 @@ def score(
             _score_all(profile, archive, table, find, todo)
         if archive.open:
             archive.seal()
-    return open_archive(archive.folder)
+    archive = open_archive(archive.folder)
+    _warn_of_other_worlds(archive, profile)
+    return archive
+
+
+def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
+    """Warn of words and frames that are not of the shapes world, where the encoders are."""
+    encoders = {role: getattr(profile, role).path for role in ("text_encoder", "video_encoder")}
+    known = {role for role, path in encoders.items() if path_of(path).is_relative_to(WORLD)}
+    signs = []
+    if "text_encoder" in known:
+        texts = archive.texts()
+        strange = (texts.unknown > 0).sum()
+        signs += [f"{strange} of {len(texts)} texts have words it lacks"] if strange else []
+    if "video_encoder" in known:
+        videos = archive.videos()
+        firsts = videos[videos.status == OK].drop_duplicates("task").path
+        sizes = (archive.read_video(path).shape[1:3] for path in firsts)
+        other = next((size for size in sizes if size != (SIDE, SIDE)), None)
+        signs += ["frames are {} x {}, not {} x {}".format(*other, SIDE, SIDE)] if other else []
+    if signs:
+        warnings.warn(
+            f"profile {profile.name} has encoders of the shapes world, which know shapes only, and "
+            f"these videos are of another ({'; '.join(signs)}): the numbers mean little; give a "
+            "--profile with real encoders",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
@@ -176,18 +213,19 @@ def _score_all(
                 for row in groups[unit].itertuples():
                     rows.append(_score_one(bench, row, find, noticed))
                     bar.update()
-                archive.write_shard(*unit, _with_text(bench, rows))
+                archive.write_shard(*unit, _with_text(bench, row.prompt, rows))
     finally:
         torch.set_num_threads(threads)
     for note, names in noticed.items():
         print(f"{note}: {len(names)} of {left} videos, such as {names[0]}", file=sys.stderr)
 
 
-def _with_text(bench: object, rows: list[dict]) -> list[dict]:
+def _with_text(bench: object, prompt: str, rows: list[dict]) -> list[dict]:
     """Add what the videos of a latent prompt share; the prompt may be unknown."""
-    prompt = rows[0]["prompt"]
-    embedding = None if prompt is None else bench.models.embed_text([prompt])[0].tolist()
-    return [row | {"rejected": [], "text_embedding": embedding} for row in rows]
+    from squbed_utils import _unit
+
+    shared = {"rejected": []} | _unit.embed_texts(bench.models, prompt, rows[0]["prompt"])
+    return [row | shared for row in rows]
 
 
 def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[str]]) -> dict:

@@ -10,7 +10,7 @@ from squbed_utils._registry import Videos, evaluate
 from squbed_utils.controls import CONTROLS
 from squbed_utils.estimators import ESTIMATORS
 from squbed_utils.samples import Archive
-from squbed_utils.summary import TERMS, usable_embeddings
+from squbed_utils.summary import TERMS, measured_embeddings
 
 COLUMNS = ["estimator", "component", "task", "value"]
 
@@ -18,7 +18,7 @@ Units = dict[str, tuple[np.ndarray | None, Videos]]
 
 
 def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
-    """Return every estimator's and control's terms on every task.
+    """Return every estimator's and control's terms on every task without identical samples.
 
     Where tasks differ in their counts (failed videos), the estimators whose values depend on the
     counts take as many latent prompts and videos of every task as the poorest task has, the first
@@ -42,14 +42,14 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        As `summary.usable_embeddings`; or if an estimator's value is not finite.
+        As `summary.measured_embeddings`; or if an estimator's value is not finite.
 
     Warns
     -----
     UserWarning
         If tasks are left out, or counts differ.
     """
-    whole = {t: check_task(*pair)[:2] for t, pair in usable_embeddings(archive).items()}
+    whole = {t: check_task(*pair)[:2] for t, pair in measured_embeddings(archive).items()}
     equal = _at_equal_counts(whole)
     rows = []
     for name, chosen in ESTIMATORS.items():

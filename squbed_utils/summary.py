@@ -5,9 +5,13 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from squbed_utils._checks import check_task
+from squbed_utils._identical import identical_parts
 from squbed_utils._text import visible
 from squbed_utils.accuracy import LABELS
+from squbed_utils.cautions import cautions, named, refuse_unmeasured
 from squbed_utils.estimators import (
+    CAPPED,
     LEAST_LATENTS,
     Uncertainty,
     check_comparable,
@@ -26,9 +30,7 @@ ABSENT = "-"
 NO_LATENT_PROMPTS = (
     "aleatoric and total need latent prompts, which are not known here; epistemic stands alone"
 )
-NO_INTERVAL = (
-    f"an interval leaves out one latent prompt at a time, which needs {LEAST_LATENTS} of them"
-)
+CAP_MARK = " (cap)"
 
 Embeddings = tuple[np.ndarray | None, list[np.ndarray]]
 
@@ -45,7 +47,7 @@ def summarize(
     Missing data: failed videos are left out; a latent prompt with fewer than two videos is left
     out with them; a task with fewer than three latent prompts is left out and warned of. A task
     whose latent prompts are not known needs one with two videos; its aleatoric and total are
-    missing, and with fewer than three so is the interval of its epistemic.
+    missing. A task with identical samples is kept and marked; rankings leave it out.
 
     Parameters
     ----------
@@ -62,9 +64,11 @@ def summarize(
     -------
     pandas.DataFrame
         A row a task: task, dataset, category, prompt; aleatoric, epistemic, total (higher = less
-        certain), each with _low, _high and _per_dof; degenerate; n, m (the fewest videos of a
-        latent prompt); ssim, psnr, lpips, clip_reference, clip_prompt (means over videos; missing
-        without a reference); failed (videos); vagueness_rank where the archive's tasks have one.
+        certain), each with _low, _high, _remark (why it has no interval, or was not measured; else
+        empty) and _per_dof; degenerate; identical (of which samples no spread was measured: "latent
+        prompts", "videos", both or ""); n, m (the fewest videos of a latent prompt); ssim, psnr,
+        lpips, clip_reference, clip_prompt (means over videos; missing without a reference); failed
+        (videos); vagueness_rank where the archive's tasks have one.
 
     Raises
     ------
@@ -75,8 +79,10 @@ def summarize(
     Warns
     -----
     UserWarning
-        If tasks are left out; they are named.
+        If tasks are left out; they are named. And as `cautions.cautions` says.
     """
+    for sentence in cautions(archive):
+        warnings.warn(sentence, UserWarning, stacklevel=2)
     estimates = {
         task: estimate(*embeddings, estimator=estimator, confidence=confidence)
         for task, embeddings in usable_embeddings(archive).items()
@@ -138,25 +144,52 @@ def as_text(table: pd.DataFrame) -> str:
     lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
     if table.total.isna().any():
         lines.append(f"({ABSENT}) {NO_LATENT_PROMPTS}")
-    if table.epistemic_low.isna().any():
-        lines.append(f"(± {ABSENT}) {NO_INTERVAL}")
+    for (remark, terms), tasks in _by_remark(table).items():
+        mark = CAP_MARK.strip() if remark.endswith(CAPPED) else f"(± {ABSENT})"
+        lines.append(f"{mark} {remark} ({terms} of {named(tasks)})")
     return "\n".join(lines)
 
 
 def _with_intervals(table: pd.DataFrame, term: str) -> list[str]:
-    halves = (table[f"{term}_high"] - table[f"{term}_low"]) / 2
-    return [value_text(v, h) for v, h in zip(table[term], halves, strict=True)]
+    return [value_text(row, term) for _, row in table.iterrows()]
 
 
-def value_text(value: float, half: float) -> str:
-    """Write a value with half its interval; what is missing is a dash.
+def value_text(row: pd.Series, term: str) -> str:
+    """Write a value of a summary with half its interval; what is missing is a dash.
 
-    >>> value_text(1.5, 0.25), value_text(1.5, float("nan")), value_text(float("nan"), 1.0)
-    ('1.50 ± 0.25', '1.50 ± -', '-')
+    >>> row = pd.Series({"total": 1.5, "total_low": 1.25, "total_high": 1.75, "total_remark": ""})
+    >>> value_text(row, "total")
+    '1.50 ± 0.25'
     """
+    value, half = row[term], (row[f"{term}_high"] - row[f"{term}_low"]) / 2
     if np.isnan(value):
         return ABSENT
+    if row[f"{term}_remark"].endswith(CAPPED):
+        return f"{value:.2f}{CAP_MARK}"
     return f"{value:.2f} ± {ABSENT if np.isnan(half) else f'{half:.2f}'}"
+
+
+def _by_remark(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
+    """Return the tasks of which a remark is made, by it and the terms that it is of."""
+    tasks: dict[tuple[str, str], list[str]] = {}
+    for _, row in table.iterrows():
+        remarks = [row[f"{term}_remark"] for term in TERMS]
+        for remark in dict.fromkeys(filter(None, remarks)):
+            terms = ", ".join(t for t, r in zip(TERMS, remarks, strict=True) if r == remark)
+            tasks.setdefault((remark, terms), []).append(row.task)
+    return tasks
+
+
+def measured_embeddings(archive: Archive) -> dict[str, Embeddings]:
+    """Return `usable_embeddings` of the tasks that can be ranked.
+
+    Those with identical samples are left out and warned of: their value is set by a cap or is none,
+    and would rank as most certain.
+    """
+    usable = usable_embeddings(archive)
+    identical = {task for task, pair in usable.items() if identical_parts(*check_task(*pair)[:2])}
+    refuse_unmeasured(list(usable), identical)
+    return {task: pair for task, pair in usable.items() if task not in identical}
 
 
 def _usable(text: np.ndarray | None, videos: list[np.ndarray]) -> Embeddings:
@@ -198,8 +231,9 @@ def _row(u: Uncertainty) -> dict[str, object]:
     for term in TERMS:
         low, high = getattr(u, f"{term}_interval") or (None, None)
         row |= {term: getattr(u, term), f"{term}_low": low, f"{term}_high": high}
-        row[f"{term}_per_dof"] = getattr(u, f"{term}_per_dof")
-    return row | {"degenerate": u.degenerate, "n": u.n, "m": u.m}
+        row |= {name: getattr(u, name) for name in (f"{term}_remark", f"{term}_per_dof")}
+    row |= {"degenerate": u.degenerate, "identical": ", ".join(u.identical)}
+    return row | {"n": u.n, "m": u.m}
 
 
 def task_accuracies(archive: Archive) -> pd.DataFrame:

@@ -277,7 +277,7 @@ def test_lpips_is_judged_higher_is_better(tmp_path):
 
 
 def test_audited_keeps_tasks_with_the_accuracy():
-    summary = pd.DataFrame({"task": ["a", "b"], "ssim": [0.5, np.nan]})
+    summary = pd.DataFrame({"task": ["a", "b"], "ssim": [0.5, np.nan], "identical": ""})
     assert audit.audited(summary, "ssim").task.tolist() == ["a"]
     other = summary.iloc[1:].assign(clip_prompt=0.3)
     with pytest.raises(ValueError, match="no task has the accuracy 'ssim'; there is: clip_prompt"):

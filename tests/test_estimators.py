@@ -123,12 +123,52 @@ class TestEstimate:
         text, videos = task()
         assert estimate(text, list(videos)) == estimate(text, videos)
 
-    def test_identical_samples_are_flagged_and_finite(self):
+    def test_identical_videos_are_flagged_finite_and_without_interval(self):
+        text, videos = task()
+        whole = estimate(text, videos)
+        videos[2] = videos[2, 0]
+        found = estimate(text, videos)
+        assert found.degenerate and found.identical == ("videos",)
+        remark = "identical videos: set by the cap, not measured"
+        assert (found.epistemic_remark, found.total_remark) == (remark, remark)
+        assert np.isfinite(found.epistemic) and found.epistemic_interval is None
+        assert found.total_interval is None
+        assert (found.aleatoric_interval, found.aleatoric_remark) == (whole.aleatoric_interval, "")
+        assert whole.identical == () and whole.total_remark == ""
+
+    def test_identical_latent_prompts_are_flagged(self):
+        found = estimate(np.ones((5, 12)), task()[1])
+        assert found.degenerate and found.identical == ("latent prompts",)
+        assert found.aleatoric_remark == "identical latent prompts: set by the cap, not measured"
+        assert found.aleatoric_interval is None and found.epistemic_interval is not None
+
+    def test_rounding_keeps_samples_identical_and_a_hundredth_apart_does_not(self):
         text, videos = task()
         videos[2] = videos[2, 0]
-        for result in (estimate(text, videos), estimate(np.ones((5, 12)), task()[1])):
-            assert result.degenerate
-            assert np.isfinite([result.aleatoric, result.epistemic, *result.total_interval]).all()
+        noise = np.random.default_rng(0).normal(size=videos[2].shape)
+        for scale, identical in ((1e-6, ("videos",)), (1e-2, ())):
+            near = videos.copy()
+            near[2] += scale * noise
+            assert estimate(text, near).identical == identical
+
+    def test_identical_videos_are_said_by_an_estimator_without_cap(self):
+        text, videos = task()
+        videos[2] = videos[2, 0]
+        found = estimate(text, videos, estimator="energy_split")
+        assert not found.degenerate and found.identical == ("videos",)
+        assert found.epistemic_remark == "identical videos: no spread was measured"
+
+    @pytest.mark.parametrize("distinct", [2, 3])
+    def test_few_distinct_latent_prompts_have_no_interval(self, distinct):
+        text, videos = task()
+        text = text[np.arange(len(text)) % distinct]
+        found = estimate(text, videos)
+        assert found.aleatoric_interval is None and found.total_interval is None
+        remark = f"no interval: {distinct} distinct latent prompts"
+        assert found.aleatoric_remark == found.total_remark == remark
+        whole = estimate(*task())
+        assert found.epistemic_interval == whole.epistemic_interval
+        assert found.epistemic_remark == "" and whole.aleatoric_remark == ""
 
     def test_is_frozen(self):
         with pytest.raises(FrozenInstanceError):
@@ -233,7 +273,9 @@ class TestRegistry:
 
         result = estimate(*task(), estimator="spread")
         assert (result.unit, result.epistemic, result.total_per_dof) == ("cosine", 0.5, None)
-        assert result.epistemic_interval == (0.5, 0.5)
+        assert result.epistemic_interval is None  # an interval without width is none
+        reason = "no interval: the same whichever latent prompt is left out"
+        assert result.epistemic_remark == reason and result.aleatoric_remark == ""
 
     def test_a_name_is_taken_once(self):
         with pytest.raises(ValueError, match="'squbed' is already registered"):
@@ -327,6 +369,7 @@ def test_fewer_than_three_latent_prompts_have_no_interval(n):
     videos = np.random.default_rng(0).normal(size=(n, 5, 8))
     found = estimate(None, videos)
     assert np.isfinite(found.epistemic) and found.epistemic_interval is None
+    assert found.epistemic_remark == f"no interval: {n} latent prompt{'s' * (n > 1)}"
 
 
 def test_no_text_and_no_videos():

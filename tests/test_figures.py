@@ -59,12 +59,12 @@ def positions():
 def latents(n=3):
     prompts = [f"prompt {i}" for i in range(n)]
     table = pd.DataFrame({"latent": range(n), "prompt": prompts, "entropy": np.arange(n) - 9.0})
-    return table.assign(unit="nats")
+    return table.assign(degenerate=False, unit="nats")
 
 
 def terms():
     table = pd.DataFrame({"term": ["h(Z|l)", "h(V|Z)", "total"], "value": [-8.0, -9.0, -17.0]})
-    return table.assign(low=table.value - 1, high=table.value + 1, unit="nats")
+    return table.assign(low=table.value - 1, high=table.value + 1, remark="", unit="nats")
 
 
 def taus():
@@ -189,6 +189,26 @@ def test_entropies_are_drawn_with_their_mean(drawn):
     ax = next(a for a in drawn["figure_2"].axes if "mean dashed" in a.get_title(loc="left"))
     assert ax.lines[0].get_xdata().tolist() == latents().entropy.tolist()
     assert set(ax.lines[1].get_xdata()) == {latents().entropy.mean()}
+
+
+def test_what_was_not_measured_is_an_open_marker_with_its_remark():
+    table = terms().assign(remark=["no interval: 2 distinct latent prompts", "", "identical: set"])
+    ax = figures.plot_terms(table.assign(low=[np.nan, -10, np.nan], high=[np.nan, -8, np.nan]))
+    assert [t.get_text() for t in ax.texts] == [r for r in table.remark if r]
+    opened = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata().tolist() for line in opened] == [[-17.0]]
+    spans = [np.ptp(s[:, 0]) for c in ax.collections for s in c.get_segments() if len(s)]
+    assert [s for s in spans if np.isfinite(s)] == [2.0]
+    assert not figures.plot_terms(terms()).texts
+
+
+def test_entropies_set_by_the_cap_are_open(drawn):
+    table = latents().assign(degenerate=[False, True, False])
+    fig = figures.figure_2(example(), table, terms())
+    for shown, expected in ((fig, [table.entropy[1]]), (drawn["figure_2"], [])):
+        ax = next(a for a in shown.axes if "mean dashed" in a.get_title(loc="left"))
+        opened = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+        assert [x for line in opened for x in line.get_xdata()] == expected
 
 
 def test_a_latent_prompt_without_video_is_refused():

@@ -18,7 +18,8 @@ def summary(n=8):
     table = table.assign(coverage=coverage, left_out=np.arange(n) // 2, true_entropy=rank)
     table = table.assign(category=(["round", "sign"] * n)[:n], dataset="shapes-world")
     table = table.astype({"left_out": "Int64"})
-    return table.assign(prompt="a circle", row="this run", unit="nats", lpips_form="unlearned")
+    table = table.assign(prompt="a circle", row="this run", unit="nats", lpips_form="unlearned")
+    return table.assign(identical="")
 
 
 def without_truth():
@@ -83,6 +84,21 @@ def test_a_fraction_keeps_at_least_three(fraction, kept):
 def test_a_fraction_out_of_range_is_refused(fraction):
     with pytest.raises(ValueError, match=f"fraction is {fraction}; expected above 0, to 1"):
         panels.kept_of(summary(), fraction)
+
+
+def test_identical_samples_are_in_no_ranking_and_the_row_says_how_many():
+    table = summary().assign(identical=["videos", *[""] * 7])
+    with pytest.warns(UserWarning, match="1 of 8 tasks are in no ranking, as identical .*: t0$"):
+        kept = panels.with_parts(table)
+    assert list(kept.task) == [f"t{i}" for i in range(1, 8)]
+    assert set(kept.row) == {"this run; 1 of 8 tasks left out: identical samples"}
+    pd.testing.assert_frame_equal(panels.measured(kept), kept.assign(identical=""))
+    assert list(panels.with_parts(summary()).row) == ["this run"] * 8
+
+
+def test_nothing_but_identical_samples_is_refused():
+    with pytest.raises(ValueError, match="samples of all 8 tasks are identical .*whether seeds d"):
+        panels.measured(summary().assign(identical="latent prompts"))
 
 
 def test_statistics_by_hand():

@@ -1,5 +1,6 @@
 """One prompt, one answer: numbers, latent prompts and a contact sheet."""
 
+import html
 import json
 import re
 import shutil
@@ -37,7 +38,11 @@ def made(monkeypatch):
 def test_an_answer_has_numbers_and_latent_prompts(answer):
     terms = answer.terms()
     assert list(terms.term) == ["aleatoric", "epistemic", "total"]
-    assert (terms.low < terms.value).all() and (terms.value < terms.high).all()
+    assert terms.low[1] < terms.value[1] < terms.high[1]
+    assert terms.low[[0, 2]].isna().all() and terms.high[[0, 2]].isna().all()
+    none = "no interval: 3 distinct latent prompts"
+    assert list(terms.remark) == [none, "", none] and "± −" in terms.text[0]
+    assert f"Aleatoric, total: {none}." in answer.note() and "nan" not in answer.note()
     assert terms.value[2] == pytest.approx(terms.value[:2].sum())
     latents = answer.latents()
     assert len(latents) == tiny.N and latents.paths.map(len).tolist() == [2] * tiny.N
@@ -209,6 +214,29 @@ def test_a_failed_video_is_left_out(answer, tiny_profile, tmp_path):
     shown = Answer(Archive(folder), answer.summary)
     assert "(2 failed)" in shown.note() and "no video" in shown._repr_html_()
     assert "no video" in [t.get_text() for ax in shown.figure().axes for t in ax.texts]
+
+
+def test_identical_videos_are_said_and_named(answer, tmp_path, capsys):
+    archive = Archive(shutil.copytree(answer.archive.folder, tmp_path / "copy"))
+    task = answer.summary.task
+    rows = archive.rows(task, 1)
+    archive.write_shard(task, 1, [row | {"embedding": rows[0]["embedding"]} for row in rows])
+    assert "identical" not in repr(answer)
+    archive = open_archive(archive.folder)
+    with pytest.warns(UserWarning, match="videos are identical in 1 of 1 tasks"):
+        found = Answer(archive, summarize(archive).iloc[0])
+    text = repr(found)
+    assert "Epistemic, total: identical videos: set by the cap, not measured." in text
+    assert f"Videos are identical in 1 of 1 tasks: {task} (latent 1 samples 0, 1)." in text
+    assert "(cap) nats" in found.terms().text[1] and found.note() in _note_of(found)
+    assert cli.main(["estimate", str(archive.folder)]) == 0
+    out, err = capsys.readouterr()
+    assert f"set by the cap, not measured (epistemic, total of {task})" in out
+    assert err == f"squbed: videos are identical in 1 of 1 tasks: {task} (latent 1 samples 0, 1)\n"
+
+
+def _note_of(answer):
+    return html.unescape(re.search('<p class="note">(.*?)</p>', answer._repr_html_())[1])
 
 
 def texts_of(fig):

@@ -9,14 +9,26 @@ import pandas as pd
 import pytest
 import tiny
 
-from squbed_utils import _unit, cli, datasets, manifest, models, panels, video
+from squbed_utils import (
+    _unit,
+    audit_samples,
+    cautions,
+    cli,
+    datasets,
+    layout,
+    manifest,
+    models,
+    panels,
+    video,
+)
 from squbed_utils._files import ROOT
 from squbed_utils.accuracy import LABELS
+from squbed_utils.audit_lines import DOES_NOT, HOLDS, UNKNOWN
 from squbed_utils.collect import collect
 from squbed_utils.profiles import MEASURING, load
 from squbed_utils.samples import Archive, open_archive
 from squbed_utils.score import score
-from squbed_utils.summary import NO_INTERVAL, NO_LATENT_PROMPTS, as_text, summarize
+from squbed_utils.summary import NO_LATENT_PROMPTS, as_text, summarize
 
 HEADER = "task,prompt,latent,sample,video,reference"
 CLIPS = ROOT.parent / "shared" / "clips" / "manifest.csv"
@@ -28,9 +40,9 @@ def shades(seed, count=5, size=(48, 48)):
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """Folder of a lossless video, a lossy one of another length, rate and size, and no videos."""
+    """Folder of lossless videos, a lossy one of another length, rate and size, and no videos."""
     folder = tmp_path_factory.mktemp("clips")
-    for i in range(4):
+    for i in range(10):
         video.write(folder / f"{i}.mp4", shades(i), 8)
     video.write_preview(folder / "wide.mp4", shades(9, 11, (44, 64)), 12.5)
     video.write(folder / "tiny.mp4", shades(7, size=(8, 8)), 8)
@@ -48,14 +60,18 @@ def write(folder, *rows, header=HEADER, name="manifest.csv"):
 
 def without_prompts(folder):
     """Two tasks: three latents of unequal size, and one; no latent prompts."""
-    rows = [f"a,a red circle,{i},{j},{j}.mp4,wide.mp4,1" for i in range(3) for j in range(4 - i)]
+    places = [(i, j) for i in range(3) for j in range(4 - i)]
+    rows = [f"a,a red circle,{i},{j},{k}.mp4,wide.mp4,1" for k, (i, j) in enumerate(places)]
     rows += ["b,a star,5,0,wide.mp4,0.mp4,2.5", "b,a star,5,7,1.mp4,0.mp4,2.5"]
     return write(folder, *rows, header=f"{HEADER},vagueness_rank", name="without.csv")
 
 
 def with_prompts(folder):
+    """Four latent prompts and three, of two videos and three in turn."""
+    said = ("", " moving left", " moving up", " on a white background")
     rows = [
-        f'{task},{task} circle,{i},{j},{(i + j) % 4}.mp4,wide.mp4,"{task} circle, {i}",round'
+        f"{task},{task} circle,{i},{j},{5 * (i // 2) + 2 * (i % 2) + j}.mp4,wide.mp4,"
+        f"{task} circle{said[i]},round"
         for task in ("red", "blue")
         for i in range(3 + (task == "red"))
         for j in range(2 + i % 2)
@@ -81,9 +97,8 @@ def test_videos_are_copied_byte_for_byte_and_scored(scored, clips):
     videos = scored.videos()
     assert len(videos) == 11 and (videos.status == "ok").all() and videos.seed.isna().all()
     assert np.isfinite(videos[list(LABELS)].to_numpy()).all()
-    for row in videos[videos.task == "a"].itertuples():
-        stored = (scored.folder / row.path).read_bytes()
-        assert stored == (clips / f"{row.sample}.mp4").read_bytes()
+    for i, path in enumerate(videos.path[videos.task == "a"]):
+        assert (scored.folder / path).read_bytes() == (clips / f"{i}.mp4").read_bytes()
     reference = scored.folder / "references" / "a.mp4"
     assert reference.read_bytes() == (clips / "wide.mp4").read_bytes()
 
@@ -108,16 +123,20 @@ def test_without_latent_prompts_aleatoric_is_absent_and_said_to_be(scored):
     assert math.isnan(table.epistemic_low["b"]) and math.isnan(table.epistemic_high["b"])
     assert table.n.to_dict() == {"a": 3, "b": 1} and table.m.to_dict() == {"a": 2, "b": 2}
     text = as_text(summarize(scored))
-    assert NO_LATENT_PROMPTS in text and NO_INTERVAL in text and "nan" not in text.lower()
+    assert NO_LATENT_PROMPTS in text and "nan" not in text.lower()
+    assert "(± -) no interval: 1 latent prompt (epistemic of b)" in text
     assert scored.embeddings("b")[0] is None and scored.latents().embedding.isna().all()
 
 
 def test_with_latent_prompts_all_is_there(complete):
     table = summarize(complete)
     assert list(table.task) == ["red", "blue"] and list(table.n) == [4, 3]
-    assert table[["aleatoric", "epistemic", "total", "total_low"]].notna().all(axis=None)
-    assert list(complete.latents().prompt[:2]) == ["red circle, 0", "red circle, 1"]
-    assert "-\n" not in as_text(table) and NO_INTERVAL not in as_text(table)
+    assert table[["aleatoric", "epistemic", "total", "epistemic_low"]].notna().all(axis=None)
+    assert list(table.total_low.notna()) == [True, False]
+    assert list(table.total_remark) == ["", "no interval: 3 distinct latent prompts"]
+    assert list(complete.latents().prompt[:2]) == ["red circle", "red circle moving left"]
+    text = as_text(table)
+    assert "-\n" not in text and "distinct latent prompts (aleatoric, total of blue)" in text
     assert (
         "3–4 latent prompts × 2–3 videos"
         in panels.summarize_run(complete, estimator="squbed").row[0]
@@ -268,6 +287,109 @@ def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tm
     assert len(measured) == before
     score(path, profile=tiny_profile, output=folder, retry_failed=True)
     assert len(measured) > before
+
+
+def copies(folder):
+    """Three tasks of three latent prompts: one of copies, one with a pair of them, one without."""
+    files = {"seedless": "000 111 222", "pair": "00 34 67", "honest": "012 345 678"}
+    rows = [
+        f"{task},a red circle,{i},{j},{file}.mp4,wide.mp4,a red circle {'up' * i}"
+        for task, latents in files.items()
+        for i, row in enumerate(latents.split())
+        for j, file in enumerate(row)
+    ]
+    return write(folder, *rows, header=f"{HEADER},latent_prompt", name="copies.csv")
+
+
+def test_copies_are_named_and_their_value_is_the_caps(clips, tiny_profile, tmp_path, capsys):
+    line = ["score", str(copies(clips)), "--profile", str(tiny_profile)]
+    assert cli.main([*line, "--output", str(tmp_path / "x")]) == 0
+    out, err = capsys.readouterr()
+    everywhere = "; ".join(f"latent {i} samples 0, 1, 2" for i in range(3))
+    named = f"pair (latent 0 samples 0, 1), seedless ({everywhere})"
+    assert f"squbed: videos are identical in 2 of 3 tasks: {named}\n" in err
+    marked = "(cap) identical videos: set by the cap, not measured (epistemic, total of seedless, p"
+    assert marked in out and "± 0.00" not in out
+    with pytest.warns(UserWarning, match="videos are identical in 2 of 3 tasks"):
+        table = summarize(open_archive(tmp_path / "x")).set_index("task")
+    assert table.identical.to_dict() == {"seedless": "videos", "pair": "videos", "honest": ""}
+    assert table.epistemic_low.notna().to_dict() == {"seedless": 0, "pair": 0, "honest": 1}
+
+
+def test_a_file_used_for_two_latent_prompts_is_named(clips, tiny_profile, tmp_path):
+    rows = [f"a,a star,{i},{j},{k}.mp4,0.mp4" for i, j, k in ((0, 0, 1), (0, 1, 2), (1, 7, 1))]
+    archive = score(
+        write(clips, *rows, name="twice.csv"), profile=tiny_profile, output=tmp_path / "x"
+    )
+    named = "a (latent 0 sample 0 = latent 1 sample 7)"
+    assert cautions.cautions(archive) == [f"videos are identical in 1 of 1 tasks: {named}"]
+
+
+def test_long_texts_differ_are_counted_and_said(clips, tiny_profile, tmp_path):
+    long = "a red circle " * 8
+    rows = [
+        f"{task},{before}a star,{i},{j},{2 * i + j}.mp4,9.mp4,{before}a {colour} star"
+        for task, before in (("long", long), ("short", ""))
+        for i, colour in enumerate(("red", "blue", "green"))
+        for j in range(2)
+    ]
+    path = write(clips, *rows, header=f"{HEADER},latent_prompt", name="long.csv")
+    archive = score(path, profile=tiny_profile, output=tmp_path / "x")
+    texts = archive.texts().set_index("task")
+    assert list(texts.text.value_counts()) == [6, 2] and set(texts.window) == {24}
+    assert (texts.tokens["long"] > 24).all() and (texts.tokens["short"] < 24).all()
+    assert archive.embeddings("long")[0].std(axis=0).max() > 1e-3
+    expected = [
+        "longer than the window of the text encoder, 24 tokens: 3 of 6 latent prompts, the longest "
+        "of 28; such a text is embedded as the mean over its windows",
+        "longer than the window of CLIP, 24 tokens: 1 of 2 prompts, the longest of 27; such a text "
+        "is embedded as the mean over its windows",
+    ]
+    assert cautions.cautions(archive) == expected
+    texts, samples = audit_samples.soundness(archive, pd.DataFrame({"task": [], "identical": []}))
+    assert (texts["verdict"], samples["verdict"], samples["value"]) == (HOLDS, DOES_NOT, 4)
+
+
+def test_an_archive_that_did_not_count_texts_is_read(complete, tmp_path):
+    folder = shutil.copytree(complete.folder, tmp_path / "old")
+    for shard in folder.glob("shards/*/*.parquet"):
+        table = layout.read_table(shard)
+        counts = [c for c in table.column_names if c.endswith(layout.READ)]
+        layout.write_table(shard, table.drop_columns(counts))
+    old = open_archive(folder)
+    assert len(complete.texts()) == 9 and old.texts().empty and cautions.cautions(old) == []
+    pd.testing.assert_frame_equal(summarize(old), summarize(complete))
+    said = audit_samples.soundness(old, summarize(old))[1]
+    assert (said["verdict"], said["detail"]) == (UNKNOWN, "not recorded in this archive")
+
+
+@pytest.mark.parametrize(
+    ("size", "prompt", "sign"),
+    [
+        (32, "a red circle", None),
+        (48, "a red circle", "frames are 48 x 48, not 32 x 32"),
+        (32, "a dog with a hat", "1 of 1 texts have words it lacks"),
+    ],
+)
+def test_other_worlds_are_told_from_that_of_shapes(
+    clips, tiny_profile, tmp_path, monkeypatch, size, prompt, sign
+):
+    monkeypatch.setattr("squbed_utils.score.WORLD", tiny_profile.parent)
+    for i in range(3):
+        video.write(tmp_path / f"{i}.mp4", shades(i, size=(size, size)), 8)
+    rows = [f"a,{prompt},0,{i},{i}.mp4,2.mp4" for i in range(2)]
+    path, call = write(tmp_path, *rows), {"profile": tiny_profile, "output": tmp_path / "x"}
+    if sign is None:
+        score(path, **call)
+        return
+    with pytest.warns(
+        UserWarning, match="encoders of the shapes world, which know shapes"
+    ) as found:
+        score(path, **call)
+    message = str(found[0].message)
+    assert sign in message and "give a --profile with real encoders" in message
+    monkeypatch.undo()
+    score(path, **call)  # the same encoders elsewhere make no claim
 
 
 def test_nothing_but_failures(clips, tiny_profile, tmp_path, capsys):

@@ -42,10 +42,14 @@ def test_one_row_a_task_with_the_estimators_values(archive):
             expected.epistemic,
             expected.total,
         )
-        assert (row.total_low, row.total_high) == expected.total_interval
+        assert (row.epistemic_low, row.epistemic_high) == expected.epistemic_interval
+        assert row.total_remark == expected.total_remark == "no interval: 3 distinct latent prompts"
         assert row.aleatoric_per_dof == expected.aleatoric_per_dof
         assert (row.n, row.m, row.failed) == (tiny.N, tiny.M, 0)
-    assert table.notna().all(axis=None)
+    withheld = [f"{t}_{end}" for t in ("aleatoric", "total") for end in ("low", "high")]
+    assert table[withheld].isna().all(axis=None)
+    assert table.drop(columns=withheld).notna().all(axis=None)
+    assert set(table.identical) == {""}
     assert all(table[c].dtype == float for c in ("aleatoric", "epistemic", "total", *LABELS))
 
 
