@@ -18,6 +18,9 @@ UNTOLD = "differ in words and not in their embeddings"
 NAMED = 10
 """Tasks that a caution names, at most."""
 
+PLACES = 3
+"""Groups of identical samples that it names of each, at most."""
+
 
 def cautions(archive: Archive) -> list[str]:
     """Say what a reader of an archive's numbers must know of its texts and samples.
@@ -44,7 +47,7 @@ def cautions(archive: Archive) -> list[str]:
             )
     twins, count = repeated(archive), len(archive.tasks())
     for (what, why), tasks in twins.groupby(["what", "why"], sort=False):
-        each = [f"{task} ({'; '.join(rows.places)})" for task, rows in tasks.groupby("task")]
+        each = [f"{task} ({_few(list(rows.places))})" for task, rows in tasks.groupby("task")]
         found.append(f"{what} {why} in {len(each)} of {count} tasks: {named(each)}")
     return found
 
@@ -106,6 +109,11 @@ def _twins(embeddings: pd.Series) -> list[np.ndarray]:
     """Return the positions of each group of two or more that are identical."""
     firsts = first_twins(unit_rows(np.stack(list(embeddings)), "embedding"))
     return [np.flatnonzero(firsts == i) for i in np.flatnonzero(np.bincount(firsts) > 1)]
+
+
+def _few(places: list[str]) -> str:
+    more = f"; and {len(places) - PLACES} more" if len(places) > PLACES else ""
+    return "; ".join(places[:PLACES]) + more
 
 
 def _joined(numbers: pd.Series) -> str:

@@ -24,7 +24,7 @@ from squbed_utils.estimators import ESTIMATORS
 from squbed_utils.layout import FAILED, OK, QUANTIFIED
 from squbed_utils.profiles import Profile
 from squbed_utils.samples import Archive, open_archive
-from squbed_utils.summary import summarize, value_text
+from squbed_utils.summary import ABSENT, summarize, value_text
 from squbed_utils.tasks import Task
 from squbed_utils.world import scenes
 
@@ -68,7 +68,8 @@ class Answer:
         for term, meaning in MEANINGS.items():
             row = {"term": term, "value": s[term], "low": s[f"{term}_low"]}
             row |= {"high": s[f"{term}_high"], "unit": unit, "meaning": meaning}
-            text = f"{value_text(s, term)} {unit}".replace("-", "−")
+            text = value_text(s, term).removesuffix(f" ± {ABSENT}")
+            text = f"{text} {unit}".replace("-", "−")
             rows.append(row | {"text": text, "remark": s[f"{term}_remark"]})
         return pd.DataFrame(rows)
 
@@ -92,7 +93,7 @@ class Answer:
 
     def _cautions(self) -> list[str]:
         remarks = self.terms().query("remark != ''").groupby("remark", sort=False).term
-        said = [f"{', '.join(terms)}: {remark}" for remark, terms in remarks]
+        said = [f"{remark} ({', '.join(terms)})" for remark, terms in remarks]
         return said + cautions(self.archive)
 
     def figure(self) -> Figure:

@@ -147,6 +147,11 @@ def test_small_samples_name_a_changed_order_and_wide_intervals(rng):
     order, narrow = audit.small_samples(table, table.total - 5)
     assert (order["verdict"], narrow["verdict"]) == (HOLDS, HOLDS)
     assert "-5.0 nats" in order["detail"]
+    few = table.assign(total_low=table.total_low.where(table.index < 20))
+    assert "20 of 30 tasks have an interval" in audit.small_samples(few, None)[1]["detail"]
+    fewer = table.assign(total_low=table.total_low.where(table.index < 14))
+    _, untold = audit.small_samples(fewer, None)
+    assert untold["verdict"] == UNKNOWN and "14 of 30 tasks have an int" in untold["detail"]
     order, _ = audit.small_samples(table, -table.total)
     assert order["verdict"] == DOES_NOT
     assert "at equal counts" in audit.small_samples(table, None)[0]["detail"]

@@ -41,8 +41,12 @@ def test_an_answer_has_numbers_and_latent_prompts(answer):
     assert terms.low[1] < terms.value[1] < terms.high[1]
     assert terms.low[[0, 2]].isna().all() and terms.high[[0, 2]].isna().all()
     none = "no interval: 3 distinct latent prompts"
-    assert list(terms.remark) == [none, "", none] and "± −" in terms.text[0]
-    assert f"Aleatoric, total: {none}." in answer.note() and "nan" not in answer.note()
+    assert list(terms.remark) == [none, "", none]
+    assert ["±" in text for text in terms.text] == [False, True, False]
+    assert (
+        "No interval: 3 distinct latent prompts (aleatoric, total)." in answer.note()
+        and "nan" not in answer.note()
+    )
     assert terms.value[2] == pytest.approx(terms.value[:2].sum())
     latents = answer.latents()
     assert len(latents) == tiny.N and latents.paths.map(len).tolist() == [2] * tiny.N
@@ -226,7 +230,7 @@ def test_identical_videos_are_said_and_named(answer, tmp_path, capsys):
     with pytest.warns(UserWarning, match="videos are identical in 1 of 1 tasks"):
         found = Answer(archive, summarize(archive).iloc[0])
     text = repr(found)
-    assert "Epistemic, total: identical videos: set by the cap, not measured." in text
+    assert "Identical videos: set by the cap, not measured (epistemic, total)." in text
     assert f"Videos are identical in 1 of 1 tasks: {task} (latent 1 samples 0, 1)." in text
     assert "(cap) nats" in found.terms().text[1] and found.note() in _note_of(found)
     assert cli.main(["estimate", str(archive.folder)]) == 0

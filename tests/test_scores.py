@@ -1,11 +1,14 @@
 """The table of every estimator: which rows there are, and that they are the estimators' own."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import small_archive
 
+from squbed_utils import layout
 from squbed_utils.controls import CONTROLS, random_number
 from squbed_utils.estimators import ESTIMATORS, Terms, estimate, register
+from squbed_utils.samples import open_archive
 from squbed_utils.scores import score_tasks, sources
 
 PROMPTS = {"a": "a dog", "b": "a red ball", "c": "two cats", "d": "rain"}
@@ -96,6 +99,18 @@ class TestMissing:
         with pytest.warns(UserWarning, match="1 of 4 tasks left out for want of videos: b"):
             found = score_tasks(archive)
         assert "b" not in set(found.task)
+
+    def test_identical_videos_are_in_no_ranking(self, tmp_path):
+        archive = small_archive.make(tmp_path, PROMPTS)
+        whole = score_tasks(archive).set_index(["estimator", "component", "task"]).value
+        shard = archive.shard("b", 1)
+        rows = [row | {"embedding": [1.0] * 16} for row in archive.rows("b", 1)]
+        layout.write_table(shard, pa.Table.from_pylist(rows, schema=layout.SHARD))
+        with pytest.warns(UserWarning, match="1 of 4 tasks are in no ranking, as identical .*: b$"):
+            found = score_tasks(open_archive(tmp_path))
+        found = found.set_index(["estimator", "component", "task"]).value
+        assert set(found.index.get_level_values("task")) == set(PROMPTS) - {"b"}
+        assert found["squbed", "total", "a"] == whole["squbed", "total", "a"]
 
     def test_a_value_that_is_not_finite_is_refused(self, archive):
         register("broken", unit="none")(lambda text, videos: Terms(0.0, np.inf, 0.0))
