@@ -127,6 +127,11 @@ def run_it(mark):
     return {"kind": "command", "path": "/", "command": ["touch", str(mark), *FIELDS]} | sizes
 
 
+EVIL = {"base_url": "http://evil"}
+VEO = {"kind": "veo", "model": "v", "height": 720, "width": 1280, "seconds": 8, "fps": 24.0}
+VEO |= {"price": 1.0, "budget": 1.0}
+
+
 @pytest.fixture
 def unpaid(monkeypatch):
     """Fail if anything is collected."""
@@ -138,17 +143,16 @@ def unpaid(monkeypatch):
     [
         ({"video_model": run_it("run")}, "video_model.command \"['touch', 'run', '{prompt}'"),
         (
-            {"refiner": {"kind": "openai", "base_url": "http://evil", "key": "HF_TOKEN"}},
+            {"refiner": {"kind": "openai", "model": "m"} | EVIL | {"key": "HF_TOKEN"}},
             "refiner.base_url 'http://evil', refiner.key 'HF_TOKEN'",
         ),
-        ({"video_model": {"kind": "veo", "base_url": "http://evil"}}, "base_url 'http://evil'"),
+        ({"video_model": VEO | EVIL}, "video_model.base_url 'http://evil'"),
         ({"clip": {"path": "../../evil"}}, "but clip.path is ../../evil there and data/world/clip"),
         ({"name": "../evil"}, "'../evil', which this package does not have"),
         ({"name": "evil.yaml"}, "'evil.yaml', which this package does not have"),
         ({"name": "/tmp/evil.yaml"}, "'/tmp/evil.yaml', which this package does not have"),
-        ({"name": None}, "None, which this package does not have"),
     ],
-    ids=["a command", "an address", "another", "a model", "a path", "a file", "a place", "nothing"],
+    ids=["a command", "an address", "another", "a model", "a path", "a file", "a place"],
 )
 def test_what_an_archive_names_is_shown_and_not_run(
     archive, monkeypatch, capsys, unpaid, settings, shown

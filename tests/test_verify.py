@@ -78,7 +78,9 @@ def test_what_is_not_finished_is_no_problem(copy):
     assert verify.verify(copy) == []
 
 
-def test_repair_makes_what_is_damaged_again_and_nothing_else(copy, tiny_archive, capsys):
+def test_repair_makes_what_is_damaged_again_and_nothing_else(
+    copy, tiny_profile, tiny_archive, capsys
+):
     flip(copy / SHARD)
     truncate(copy / VIDEO)
     flip(copy / "references/never-4-thing.mp4")
@@ -92,7 +94,8 @@ def test_repair_makes_what_is_damaged_again_and_nothing_else(copy, tiny_archive,
         "damaged  references/never-4-thing.mp4",
     ]
     assert "3 files of" in shown.err and "run `squbed verify --repair`" in shown.err
-    assert cli.main(["verify", str(copy), "--repair"]) == 0
+    line = ["verify", str(copy), "--repair", "--profile", str(tiny_profile)]
+    assert cli.main(line) == 0
     assert "every file is as it was written" in capsys.readouterr().out
     assert contents(copy) == contents(tiny_archive)
     assert kept.stat().st_mtime_ns == before
