@@ -1,6 +1,7 @@
 """Paths, names, commands and keys that an archive names; and paths that an export could tell."""
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -64,7 +65,8 @@ def test_a_path_of_a_shard_leads_into_the_archive(archive, path, capsys):
     (archive / "shards" / "a" / "0.sha256").unlink()
     line = ["score", str(archive), "--profile", "world", "--output", str(archive.parent / "out")]
     assert cli.main(line) == cli.USER_ERROR
-    assert OUT in capsys.readouterr().err and not (archive.parent / "out").exists()
+    assert re.search(f"{OUT}|expected '(videos|references)/a", capsys.readouterr().err)
+    assert not (archive.parent / "out").exists()
 
 
 @pytest.mark.parametrize("path", ["{}/private.mp4", "../private.mp4", "..\\private.mp4"])
@@ -74,7 +76,8 @@ def test_a_reference_lies_in_the_archive(archive, path, capsys):
     pq.write_table(pa.Table.from_pandas(table), archive / "tasks.parquet")
     line = ["score", str(archive), "--profile", "world", "--output", str(archive.parent / "out")]
     assert cli.main(line) == cli.USER_ERROR
-    assert OUT in capsys.readouterr().err and not (archive.parent / "out").exists()
+    assert re.search(f"{OUT}|expected '(videos|references)/a", capsys.readouterr().err)
+    assert not (archive.parent / "out").exists()
 
 
 def test_a_checksum_is_of_a_file_of_the_export(archive):
@@ -127,6 +130,11 @@ def run_it(mark):
     return {"kind": "command", "path": "/", "command": ["touch", str(mark), *FIELDS]} | sizes
 
 
+EVIL = {"base_url": "http://evil"}
+VEO = {"kind": "veo", "model": "v", "height": 720, "width": 1280, "seconds": 8, "fps": 24.0}
+VEO |= {"price": 1.0, "budget": 1.0}
+
+
 @pytest.fixture
 def unpaid(monkeypatch):
     """Fail if anything is collected."""
@@ -138,17 +146,16 @@ def unpaid(monkeypatch):
     [
         ({"video_model": run_it("run")}, "video_model.command \"['touch', 'run', '{prompt}'"),
         (
-            {"refiner": {"kind": "openai", "base_url": "http://evil", "key": "HF_TOKEN"}},
+            {"refiner": {"kind": "openai", "model": "m"} | EVIL | {"key": "HF_TOKEN"}},
             "refiner.base_url 'http://evil', refiner.key 'HF_TOKEN'",
         ),
-        ({"video_model": {"kind": "veo", "base_url": "http://evil"}}, "base_url 'http://evil'"),
+        ({"video_model": VEO | EVIL}, "video_model.base_url 'http://evil'"),
         ({"clip": {"path": "../../evil"}}, "but clip.path is ../../evil there and data/world/clip"),
         ({"name": "../evil"}, "'../evil', which this package does not have"),
         ({"name": "evil.yaml"}, "'evil.yaml', which this package does not have"),
         ({"name": "/tmp/evil.yaml"}, "'/tmp/evil.yaml', which this package does not have"),
-        ({"name": None}, "None, which this package does not have"),
     ],
-    ids=["a command", "an address", "another", "a model", "a path", "a file", "a place", "nothing"],
+    ids=["a command", "an address", "another", "a model", "a path", "a file", "a place"],
 )
 def test_what_an_archive_names_is_shown_and_not_run(
     archive, monkeypatch, capsys, unpaid, settings, shown

@@ -169,7 +169,9 @@ def test_a_repair_that_was_interrupted_is_not_called_whole(copy, monkeypatch, ca
     assert f"missing  {SHARD}" in capsys.readouterr().out
 
 
-def test_repair_makes_what_is_damaged_again_and_nothing_else(copy, tiny_archive, capsys):
+def test_repair_makes_what_is_damaged_again_and_nothing_else(
+    copy, tiny_profile, tiny_archive, capsys
+):
     flip(copy / SHARD)
     truncate(copy / VIDEO)
     flip(copy / "references/never-4-thing.mp4")
@@ -183,7 +185,8 @@ def test_repair_makes_what_is_damaged_again_and_nothing_else(copy, tiny_archive,
         "damaged  references/never-4-thing.mp4",
     ]
     assert "3 files of" in shown.err and "run `squbed verify --repair`" in shown.err
-    assert cli.main(["verify", str(copy), "--repair"]) == 0
+    line = ["verify", str(copy), "--repair", "--profile", str(tiny_profile)]
+    assert cli.main(line) == 0
     assert "every file is as it was written" in capsys.readouterr().out
     assert contents(copy) == contents(tiny_archive)
     assert kept.stat().st_mtime_ns == before
