@@ -246,8 +246,12 @@ def test_an_archive_of_the_first_version_stays_readable():
     archive = squbed_utils.load(FROZEN)
     assert archive.tasks().task.tolist() == expected["tasks"]
     table = summarize(archive)
-    for column in ("aleatoric", "epistemic", "total", "total_low", "ssim", "clip_reference"):
+    for column in ("aleatoric", "epistemic", "total", "ssim", "clip_reference"):
         np.testing.assert_allclose(table[column], expected[column], rtol=1e-9)
+    assert table.total_low.isna().all() and table.epistemic_low.notna().all()
+    assert (
+        archive.texts().empty and (table.total_remark.str.endswith("distinct latent prompts")).all()
+    )
     assert archive.videos().caption.isna().all()
     assert clip_means(archive) is None and reference_similarity(archive, expected["tasks"]) is None
     video = archive.videos().iloc[0]
