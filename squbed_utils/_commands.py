@@ -136,7 +136,10 @@ def figures(options: Namespace) -> None:
         samples = home.fetch(samples)
     parameters = parse(options.parameter)
     if options.ranking:
-        parameters["ranking"] = str(options.ranking.expanduser().absolute())
+        ranking = options.ranking.expanduser().absolute()
+        if not ranking.is_file():
+            raise FileNotFoundError(f"no ranking {ranking}; expected a CSV of task, rank")
+        parameters["ranking"] = str(ranking)
     run_all(
         options.profile,
         samples=samples,

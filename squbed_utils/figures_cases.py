@@ -1,6 +1,5 @@
 """Figures 1 and 2: a hallucination, and the method walked through on one prompt."""
 
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
