@@ -173,7 +173,10 @@ def figures(options: Namespace) -> int:
         samples = home.fetch(samples)
     parameters = parse(options.parameter)
     if options.ranking:
-        parameters["ranking"] = str(options.ranking.expanduser().absolute())
+        ranking = options.ranking.expanduser().absolute()
+        if not ranking.is_file():
+            raise FileNotFoundError(f"no ranking {ranking}; expected a CSV of task, rank")
+        parameters["ranking"] = str(ranking)
     run_all(
         options.profile,
         samples=samples,

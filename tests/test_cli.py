@@ -3,12 +3,13 @@ import io
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 import tiny
 
 import squbed_utils
-from squbed_utils import cli, collect
+from squbed_utils import cli, collect, notebooks
 
 
 def run(capsys, *arguments):
@@ -87,7 +88,10 @@ def test_estimate_as_csv(capsys, tiny_archive):
     [
         (["collect", "--profile", "wrld"], "no profile 'wrld' (did you mean 'world'?)"),
         (["estimate", "nowhere"], "no samples archive in nowhere (no such folder); run `squbed c"),
-        (["figures", "--ranking", "gone.csv"], "no ranking gone.csv; expected a CSV of task, rank"),
+        (
+            ["figures", "--ranking", "gone.csv"],
+            f"no ranking {Path.cwd() / 'gone.csv'}; expected a CSV of",
+        ),
         (["quantify", "a star", "--profile", "wrld"], "no profile 'wrld' (did you mean 'world'?)"),
         (["quantify", "a star", "--n", "2"], "n is 2; expected at least 3"),
         (["train-world", "--only", "x"], "the world has no model 'x'; its models: "),
@@ -135,6 +139,7 @@ def test_train_world_hands_on_its_options(monkeypatch, quick):
 def test_figures_hands_on_its_options(monkeypatch, tmp_path):
     given = {}
     runner = types.SimpleNamespace(run_all=lambda profile, **o: given.update(o, profile=profile))
+    runner.parse = notebooks.parse
     monkeypatch.setitem(sys.modules, "squbed_utils.notebooks", runner)
     monkeypatch.setattr(squbed_utils, "notebooks", runner, raising=False)
     line = ["figures", "--profile", "p", "--output", "o", "--only", "a", "--only", "b"]
