@@ -280,7 +280,9 @@ def _refuse_rows(wrong: pa.ChunkedArray, where: str, what: str) -> None:
 
 
 def check_ids(ids: list[str], path: Path) -> None:
-    """Refuse ids of tasks that cannot name a file, or stand twice."""
+    """Refuse ids of tasks that cannot name a file, or stand twice, and a table without any."""
+    if not ids:
+        raise ValueError(f"table {path} has no rows; expected one a task")
     odd = next((task for task in ids if not SAFE_ID.fullmatch(task)), None)
     if odd is not None:
         raise ValueError(f"table {path}: task id {odd[:120]!r} cannot name a file")

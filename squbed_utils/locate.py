@@ -1,12 +1,15 @@
 """Where a model lies: a folder or a file as it is, or a hub id, fetched once and then a folder."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import safetensors
+
 from squbed_utils import _instructions
-from squbed_utils._files import path_of
+from squbed_utils._files import left_by_a_tool, path_of
 from squbed_utils.roles import S3D, CausalLM, Command, Lpips, Refiner
 
 MARKERS = {
@@ -28,6 +31,8 @@ PUBLIC_FILES = {
     "alex": "alexnet-owt-7be5be79.pth (torchvision's AlexNet_Weights.IMAGENET1K_V1)",
 }
 """Kind of a model that is one file -> what its makers call the file."""
+
+POINTER = b"version https://git-lfs"
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 UNSAFE = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
@@ -54,7 +59,8 @@ def sources(profile: object, roles: Iterable[str]) -> dict[str, Path]:
     FileNotFoundError
         If one is missing, and what to fetch and where to put it.
     ValueError
-        If a file's sha256 is not the one given, or an instruction lacks a field.
+        If a file's sha256 is not the one given, weights or a config are damaged, or an instruction
+        lacks a field.
     """
     found = {}
     for role in roles:
@@ -70,7 +76,32 @@ def sources(profile: object, roles: Iterable[str]) -> dict[str, Path]:
             found[role] = locate(settings.path, role, revision=revision)
     if "video_model" in roles and getattr(profile.video_model, "image_model", None):
         found["image_model"] = locate(profile.video_model.image_model, "image_model")
-    return found | (_read_by_the_refiner(profile.refiner) if "refiner" in roles else {})
+    found |= _read_by_the_refiner(profile.refiner) if "refiner" in roles else {}
+    for role in MARKERS.keys() & found.keys():
+        if not isinstance(getattr(profile, role, None), Command):
+            _refuse_damaged(found[role], role)
+    return found
+
+
+def _refuse_damaged(path: Path, role: str) -> None:
+    """Refuse weights that are cut short, pointers in the place of files, and what is no JSON."""
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        own = any(map(left_by_a_tool, file.relative_to(path).parts))
+        if own or file.suffix not in (".json", ".safetensors") or not file.is_file():
+            continue
+        try:
+            with file.open("rb") as stream:
+                if stream.read(len(POINTER)) == POINTER:
+                    raise ValueError("it is a pointer of Git LFS, and not what it stands for")
+            if file.suffix == ".json":
+                json.loads(file.read_text(encoding="utf-8-sig"))
+            else:
+                with safetensors.safe_open(file, "np"):  # which holds its header against its size
+                    pass
+        except (ValueError, RecursionError, safetensors.SafetensorError) as error:
+            raise ValueError(
+                f"the {role}'s file {file} is damaged ({error}); get it again"
+            ) from error
 
 
 def _read_by_the_refiner(refiner: Refiner) -> dict[str, Path]:

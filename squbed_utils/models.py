@@ -6,7 +6,8 @@ the batch (which can change the last bit), and not on what else the batch holds.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -95,13 +96,17 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     device = device_of(profile.device)
     frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
     answers = inside(folder, "answers") if folder else None
-    language = language_models.load(profile.refiner, device, n=profile.n, answers=answers)
+    with _named("refiner", profile):
+        language = language_models.load(profile.refiner, device, n=profile.n, answers=answers)
+    measuring = _load_measuring(profile, device, profile.batch_size, frame_batch)
+    with _named("video_model", profile):
+        generate = video_models.load(profile, device, folder)
     return dataclasses.replace(
-        _load_measuring(profile, device, profile.batch_size, frame_batch),
+        measuring,
         refine=language.refine,
         compatible=language.compatible,
         listed=language.listed,
-        generate=video_models.load(profile, device, folder),
+        generate=generate,
     )
 
 
@@ -115,19 +120,42 @@ def load_measuring(profile: Profile) -> Models:
 
 def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch: int) -> Models:
     logging.disable_progress_bar()
-    clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
+    with _named("clip", profile):
+        clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
+    with _named("text_encoder", profile):
+        embed_text = encoders.load_text_encoder(profile.text_encoder, device)
+    with _named("video_encoder", profile):
+        embed_videos = encoders.load_video_encoder(profile.video_encoder, device, batch_size)
+    with _named("captioner", profile):
+        caption = profile.captioner and captioners.load(profile.captioner, device, batch_size)
     return Models(
         refine=None,
         compatible=None,
         listed=False,
         generate=None,
-        embed_text=encoders.load_text_encoder(profile.text_encoder, device),
-        embed_videos=encoders.load_video_encoder(profile.video_encoder, device, batch_size),
+        embed_text=embed_text,
+        embed_videos=embed_videos,
         clip_images=clip_images,
         clip_texts=clip_texts,
         lpips=_when_used(lambda: encoders.load_lpips(profile.lpips, device, frame_batch)),
-        caption=profile.captioner and captioners.load(profile.captioner, device, batch_size),
+        caption=caption,
     )
+
+
+@contextmanager
+def _named(role: str, profile: Profile) -> Iterator[None]:
+    """Say of any error of a library which model's files it does not understand."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError, MemoryError, ImportError):
+        raise
+    except Exception as error:
+        first = str(error).partition("\n")[0][:200]
+        path = getattr(getattr(profile, role), "path", "its place")
+        raise ValueError(
+            f"the {role} in {path} cannot be loaded "
+            f"({type(error).__name__}: {first}); its config or weights are damaged: get it again"
+        ) from error
 
 
 def _when_used(load: Callable[[], Callable]) -> Callable:

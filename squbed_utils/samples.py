@@ -128,9 +128,10 @@ class Archive:
         found = _yaml.read(path, "profile")
         schema = found.pop("schema", 1)
         if type(schema) is not int or schema not in range(1, SCHEMA + 1):
+            shown = repr(schema)[:40]
             raise ValueError(
-                f"archive {self.folder} has schema {schema!r}, and this version reads 1 to "
-                f"{SCHEMA}; install the version of squbed-notebooks that wrote it, or a newer one"
+                f"archive {self.folder} has schema {shown}, and this version reads 1 to {SCHEMA}; "
+                "install the version of squbed-notebooks that wrote it, or a newer one"
             )
         profiles.check_recorded(found, f"profile {path}")
         return _Settings(found, path)
@@ -148,8 +149,6 @@ class Archive:
         path = self.inside("tasks.parquet")
         table = read_table(path)
         check_columns(table, TASKS, path)
-        if not len(table):
-            raise ValueError(f"table {path} has no rows; expected one a task")
         check_ids(table["task"].to_pylist(), path)
         found = table.to_pandas()
         for task, reference in zip(found.task, found.reference, strict=True):

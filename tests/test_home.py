@@ -67,7 +67,7 @@ def test_a_run_goes_on_on_another_machine(tiny_profile, tiny_archive, bucket, mo
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(_unit, "make", interrupted)
         collect(tiny_profile, output=URL)
-    assert len([name for name in at_home(bucket) if name.endswith(".sha256")]) == 7
+    assert len([name for name in at_home(bucket) if home.SUMS.fullmatch(name)]) == 7
     shutil.rmtree(home.working_folder(URL))
     collect(tiny_profile, output=URL)
     assert len(made) == len(set(made)) == 12

@@ -1,6 +1,7 @@
 """An offline machine gets one message that says what to fetch and where to put it."""
 
 import dataclasses
+import shutil
 
 import pytest
 import tiny_checkpoints
@@ -110,3 +111,43 @@ def test_what_the_hub_s_tools_leave_behind_changes_no_hash(tiny_profile, tmp_pat
     assert profiles.resolve(profile)["checkpoints"] == before
     (folder / "generation_config.json").unlink()
     assert profiles.resolve(profile)["checkpoints"] != before
+
+
+def cut(folder):
+    file = folder / "open_clip_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def point(folder):
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (folder / "open_clip_model.safetensors").write_text(text)
+
+
+def break_json(folder):
+    (folder / "open_clip_config.json").write_text('{"model_cfg": ')
+
+
+def empty_config(folder):
+    (folder / "open_clip_config.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, r"the clip's file .*open_clip_model.safetensors is damaged \(.*; get it again"),
+        (point, r"open_clip_model.safetensors is damaged \(it is a pointer of Git LFS, and not wh"),
+        (break_json, r"open_clip_config.json is damaged \(Expecting value.*; get it again"),
+        (
+            empty_config,
+            r"the clip in .*clip cannot be loaded \(.*its config or weights",
+        ),
+    ],
+)
+def test_a_damaged_model_is_named(tiny_profile, tmp_path, damage, message):
+    profile = profiles.load(tiny_profile)
+    folder = shutil.copytree(profiles.path_of(profile.clip.path), tmp_path / "clip")
+    damage(folder)
+    profile = dataclasses.replace(profile, clip=roles.Clip(str(folder)))
+    with pytest.raises(ValueError, match=message):
+        profiles.resolve(profile)
+        models.load_measuring(profile)
