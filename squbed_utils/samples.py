@@ -151,7 +151,7 @@ class Archive:
         check_columns(table, TASKS, path)
         check_ids(table["task"].to_pylist(), path)
         found = table.to_pandas()
-        for task, reference in zip(found.task, found.reference, strict=True):
+        for task, reference in zip(found.task, table["reference"].to_pylist(), strict=True):
             if reference and reference != reference_path(task):
                 shown = f"{reference[:120]!r}; expected {reference_path(task)!r}"
                 raise ValueError(f"table {path}: the reference of task {task} is {shown}")

@@ -162,8 +162,9 @@ def repair(
         As ``collect.collect``.
     """
     archive = Archive(folder)
-    profile = _profile(archive, profile)
+    _require_collected(archive)
     _refuse_lost(archive, problems)
+    profile = _profile(archive, profile)
     problems = [problem for problem in problems if problem.state != UNKNOWN]
     archive.unseal()
     for path, _, unit in problems:
@@ -186,14 +187,17 @@ def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
         )
 
 
-def _profile(archive: Archive, named: str | Path | Profile | None) -> Profile:
-    """Return the profile to collect with, which the user or this package wrote."""
+def _require_collected(archive: Archive) -> None:
     if "dataset" not in archive.profile:
         made = "score" if archive.manifest() is not None else "quantify"
         raise ValueError(
             f"{archive.folder} was made by `squbed {made}`; delete the files that are named and "
             "run that command again"
         )
+
+
+def _profile(archive: Archive, named: str | Path | Profile | None) -> Profile:
+    """Return the profile to collect with, which the user or this package wrote."""
     name = archive.profile.get("name")
     if named is None and name not in profiles.names():
         raise ValueError(_asks_for_profile(archive, "which this package does not have"))

@@ -71,8 +71,9 @@ def test_collect_hands_on_its_options(monkeypatch, tiny_archive):
 
 def test_estimate_prints_a_row_a_task(capsys, tiny_archive):
     code, out, _ = run(capsys, "estimate", str(tiny_archive))
-    head, *rows = out.splitlines()
+    head, *rows, note = out.splitlines()
     assert code == 0 and [row.split()[0] for row in rows] == tiny.TASKS
+    assert "no interval: 3 distinct latent prompts (aleatoric, total of" in note
     assert head.split()[:4] == ["task", "aleatoric", "epistemic", "total"]
 
 
@@ -80,7 +81,9 @@ def test_estimate_as_csv(capsys, tiny_archive):
     _, out, _ = run(capsys, "estimate", str(tiny_archive), "--csv")
     rows = list(csv.DictReader(io.StringIO(out)))
     assert [row["task"] for row in rows] == tiny.TASKS
-    assert all(float(row["total_low"]) <= float(row["total_high"]) for row in rows)
+    assert all(float(row["epistemic_low"]) < float(row["epistemic_high"]) for row in rows)
+    assert all(row["total_low"] == row["total_high"] == "" for row in rows)
+    assert all("distinct latent prompts" in row["total_remark"] for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -203,12 +203,11 @@ def test_a_profile_of_this_package_needs_not_be_named(archive, collected):
     assert collected == [profiles.load("world")]
 
 
-@pytest.mark.parametrize("field", ["name", "seed"])
-def test_a_command_that_is_to_be_copied_is_quoted(archive, field):
+def test_a_command_that_is_to_be_copied_is_quoted(archive):
     (archive / "shards" / "a" / "0.parquet").unlink()
     tasks = Archive(archive).tasks().assign(dataset="quantify", prompt="a cat'; rm -rf ~ #")
     pq.write_table(pa.Table.from_pandas(tasks), archive / "tasks.parquet")
-    settings = Archive(archive).profile | {"seed": 0} | {field: "x; rm -rf ~"}
+    settings = Archive(archive).profile | {"seed": 0, "name": "x; rm -rf ~"}
     Archive(archive).write_profile(settings)
     with pytest.raises(ValueError, match="run `squbed quantify ") as caught:
         open_archive(archive)
@@ -266,7 +265,7 @@ def test_an_export_tells_of_no_machine(archive, layout, tmp_path):
         rows = samples.rows("a", latent)
         lost = {"status": "failed", "embedding": None, "path": None}
         rows[1] |= lost | {"error": "; ".join(error)}
-        pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), samples.shard("a", latent))
+        samples.write_shard("a", latent, rows)
     out = export.export(archive, tmp_path / "out", format=layout)
     text = every_text(out)
     for trace in (b"jane", str(tmp_path).encode(), str(Path.home()).encode() + b"/"):
@@ -278,8 +277,10 @@ def test_an_export_tells_of_no_machine(archive, layout, tmp_path):
 
 def test_the_places_of_a_manifest_stay_at_home(archive, tmp_path):
     rows = Archive(archive).videos()
-    table = rows[["task", "latent", "sample"]].assign(
-        prompt="a cat in /r/aww/x", video=f"{HOME}/a.mp4", reference="..\\jane doe\\b.mp4"
+    table = (
+        rows[["task", "latent", "sample"]]
+        .assign(prompt="a cat in /r/aww/x", video=f"{HOME}/a.mp4", reference="..\\jane doe\\b.mp4")
+        .assign(category="", latent_prompt=None, vagueness_rank=np.nan)
     )
     Archive(archive).write_manifest(table)
     written = Archive(export.export(archive, tmp_path / "out")).manifest()

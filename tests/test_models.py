@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from squbed_utils import _batches, encoders, models, profiles, roles, video_models
+from squbed_utils import _batches, models, profiles, roles, video_models
+from squbed_utils._windows import unit
 from squbed_utils.world.render import render
 from squbed_utils.world.scenes import complete
 
@@ -165,4 +166,4 @@ def test_a_video_that_is_not_finite_is_an_error(bad):
 def test_an_embedding_without_direction_is_an_error():
     for bad in (np.zeros((1, 3)), np.full((1, 3), np.nan)):
         with pytest.raises(ValueError, match="an embedding is zero or not finite"):
-            encoders._unit(bad)
+            unit(bad)

@@ -274,12 +274,13 @@ def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tm
         "no video",
         "is empty",
         "cannot be read",
-        "is damaged or cut short",
+        "cannot be read",
         "LPIPS needs",
         "is a folder, a pipe or a device",
         "File name too long",
     ]
-    assert all(reason in e for reason, e in zip(reasons, videos.error[:7], strict=True))
+    for reason, error in zip(reasons, videos.error[:7], strict=True):
+        assert reason in error
     assert summarize(archive).failed[0] == 7
     assert len(list(folder.glob("videos/a/*"))) == 2
     before = len(measured)
@@ -356,6 +357,8 @@ def test_an_archive_that_did_not_count_texts_is_read(complete, tmp_path):
         table = layout.read_table(shard)
         counts = [c for c in table.column_names if c.endswith(layout.READ)]
         layout.write_table(shard, table.drop_columns(counts))
+        shard.with_suffix(layout.CHECKSUMS).unlink()
+    (folder / layout.SEAL).unlink()
     old = open_archive(folder)
     assert len(complete.texts()) == 9 and old.texts().empty and cautions.cautions(old) == []
     pd.testing.assert_frame_equal(summarize(old), summarize(complete))

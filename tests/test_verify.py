@@ -101,11 +101,11 @@ def test_a_changed_table_is_damaged_and_the_archive_does_not_open(copy, name):
 
 @pytest.mark.parametrize("name", ["tasks.parquet", "truth.parquet"])
 @pytest.mark.parametrize("damage", [truncate, flip, "delete"])
-def test_tables_of_tasks_are_written_again(copy, tiny_archive, name, damage):
+def test_tables_of_tasks_are_written_again(copy, tiny_profile, tiny_archive, name, damage):
     (copy / name).unlink() if damage == "delete" else damage(copy / name)
     state = "missing" if damage == "delete" else "damaged"
     assert [p[:2] for p in verify.verify(copy)] == [(name, state)]
-    verify.repair(copy, verify.verify(copy))
+    verify.repair(copy, verify.verify(copy), profile=tiny_profile)
     assert contents(copy) == contents(tiny_archive)
 
 
@@ -157,14 +157,15 @@ def test_an_archive_of_an_earlier_version_is_sealed_when_asked(copy, tiny_archiv
     assert contents(copy) == contents(tiny_archive)
 
 
-def test_a_repair_that_was_interrupted_is_not_called_whole(copy, monkeypatch, capsys):
+def test_a_repair_that_was_interrupted_is_not_called_whole(copy, tiny_profile, monkeypatch, capsys):
     flip(copy / SHARD)
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(verify, "collect", interrupted)
-    assert cli.main(["verify", str(copy), "--repair"]) == cli.INTERRUPTED
+    line = ["verify", str(copy), "--repair", "--profile", str(tiny_profile)]
+    assert cli.main(line) == cli.INTERRUPTED
     assert cli.main(["verify", str(copy)]) == 2
     assert f"missing  {SHARD}" in capsys.readouterr().out
 
