@@ -255,7 +255,7 @@ def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tm
         "no video",
         "is empty",
         "cannot be read",
-        "is damaged or cut short",
+        "cannot be read",
         "LPIPS needs",
         "is a folder, a pipe or a device",
         "File name too long",
