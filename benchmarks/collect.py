@@ -18,11 +18,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from squbed_utils import _claims, _run_log, _work, profiles, video
-from squbed_utils._executors import Executor
-from squbed_utils.collect import collect
-from squbed_utils.samples import Archive
-from squbed_utils.tasks import Task
+from squbed_utils import profiles, video
+from squbed_utils.archive.archive import Archive
+from squbed_utils.collection import claims, run_log
+from squbed_utils.collection import workers as work
+from squbed_utils.collection.collect import collect
+from squbed_utils.collection.executors import Executor
+from squbed_utils.tasks.shapes_world import Task
 
 TASKS = [f"{coverage}-{gaps}-round" for gaps in range(5) for coverage in ("common", "never")]
 PROCESSES, THREADS, SIMULATED, SLEEP = 2, 100, 40_000, 0.5
@@ -36,7 +38,7 @@ def some_tasks(name: str, count: int) -> profiles.Profile:
 
 def units_a_minute(folder: Path) -> float:
     """Return the rate since the last worker began, so that loading models does not count."""
-    logs = [log for log in _run_log.read(folder).values() if len(log) > 1]
+    logs = [log for log in run_log.read(folder).values() if len(log) > 1]
     begun = max(min(e["time"] for e in log if e["event"] == "begin") for log in logs)
     done = [e["time"] for log in logs for e in log if e["event"] == "done" and e["time"] > begun]
     return len(done) / (max(done) - begun) * 60
@@ -70,7 +72,7 @@ def time_calls(owner: object, name: str, spent: dict) -> None:
 
 def time_generation(spent: dict) -> None:
     """Add up the seconds that the video model takes, once it is loaded."""
-    from squbed_utils import models
+    from squbed_utils.models import load as models
 
     load = models.load
 
@@ -87,7 +89,7 @@ def overhead(name: str, folder: Path) -> None:
     spent, part = {}, {}
     time_generation(spent)
     stored = [(video, "write"), (video, "is_whole"), (Archive, "write_shard")]
-    stored += [(_claims.Worker, "claim"), (_claims.Worker, "release"), (_run_log.RunLog, "write")]
+    stored += [(claims.Worker, "claim"), (claims.Worker, "release"), (run_log.RunLog, "write")]
     for owner, function in stored:
         time_calls(owner, function, part)
     archive = collect(some_tasks(name, 1), output=folder / "overhead")
@@ -114,10 +116,10 @@ def stubbed(folder: Path, tasks: list[Task], *, latents: int, seconds: float) ->
     """Work on an archive as a worker does, with a stub that sleeps; return the units it made."""
     archive = Archive(folder)
     todo = [(task, latent) for task in tasks for latent in range(latents)]
-    job = _work.Job(profiles.load("world"), folder, todo)
+    job = work.Job(profiles.load("world"), folder, todo)
     made = 0
-    for what, _ in _work.work(job, maker=lambda *_: StubMaker(archive, seconds)):
-        made += what == _work.BEGUN
+    for what, _ in work.work(job, maker=lambda *_: StubMaker(archive, seconds)):
+        made += what == work.BEGUN
     return made
 
 

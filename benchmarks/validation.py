@@ -13,13 +13,18 @@ import pandas as pd
 from scipy import integrate, stats
 from tqdm import tqdm
 
-from squbed_utils import vmf
-from squbed_utils.calibration import kendall
-from squbed_utils.decision import ACCEPTED, GUARANTEES, MARGINAL, control_risk, shortfall
-from squbed_utils.estimators import estimate
-from squbed_utils.ranking import bootstrap_interval
-from squbed_utils.resampling import permuted_taus, rereferenced_taus, task_counts, weighted_taus
+from squbed_utils.estimators import vmf
+from squbed_utils.estimators.estimate import estimate
 from squbed_utils.seeds import seed_of
+from squbed_utils.statistics.calibration import kendall
+from squbed_utils.statistics.decision import ACCEPTED, GUARANTEES, MARGINAL, control_risk, shortfall
+from squbed_utils.statistics.ranking import bootstrap_interval
+from squbed_utils.statistics.resampling import (
+    permuted_taus,
+    rereferenced_taus,
+    task_counts,
+    weighted_taus,
+)
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "validation.md"
 TARGET, BOUND = 0.5, 1.5

@@ -1,4 +1,4 @@
-"""Speed and correctness of squbed_utils.vmf beside scipy.stats.vonmises_fisher, in one run.
+"""Speed and correctness of `estimators.vmf` beside scipy.stats.vonmises_fisher, in one run.
 
 Usage: OMP_NUM_THREADS=1 python benchmarks/vmf.py [--entropies N] [--fits N]
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import vonmises_fisher
 
-from squbed_utils import vmf
+from squbed_utils.estimators import vmf
 
 TRUTH = Path(__file__).parents[1] / "tests" / "data" / "vmf_truth.csv"
 DIMENSIONS = (3, 16, 64, 512)

@@ -3,13 +3,30 @@
 Importing the package or its numerics loads neither torch nor diffusers.
 """
 
+from importlib import import_module
+
 __version__ = "0.1.0"
+
+FACE = {
+    "open_archive": "archive.archive",
+    "load": "archive.loading",
+    "collect": "collection.collect",
+    "score": "collection.existing",
+    "quantify": "answer",
+    "estimate": "estimators.estimate",
+    "summarize": "statistics.summary",
+}
+"""The public functions and the modules that hold them, each imported when it is first asked for."""
+
+__all__ = ["__version__", *FACE]
 
 
 def __getattr__(name: str) -> object:
-    """Give `load` when it is first asked for, so that importing the package stays light."""
-    if name == "load":
-        from squbed_utils.loading import load
-
-        return load
+    """Import a public function when it is first asked for, so that the package stays light."""
+    if name in FACE:
+        return getattr(import_module(f"squbed_utils.{FACE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | FACE.keys())

@@ -5,12 +5,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from squbed_utils import _check_files, _spending, datasets, profiles
-from squbed_utils._check_files import MISSING, OK, UNKNOWN, Finding, as_bytes
-from squbed_utils._files import path_of
+from squbed_utils import check_files, profiles
+from squbed_utils.check_files import MISSING, OK, UNKNOWN, Finding, as_bytes
 from squbed_utils.families import VEO_KEYS
+from squbed_utils.files import path_of
+from squbed_utils.models import spending
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Diffusers, OpenAI, Veo
+from squbed_utils.tasks import captioned
 
 RAW_SHARE = 0.4
 """Size of a lossless video against its raw pixels, above all that was measured (docs/scale.md): of
@@ -40,8 +42,8 @@ def check(profile: str | Path | Profile) -> list[Finding]:
         As ``profiles.load``.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    parts = (_samples, _check_files.captions, _check_files.packages, _keys, _check_files.files)
-    parts += (_check_files.program, _check_files.instructions, _device)
+    parts = (_samples, check_files.captions, check_files.packages, _keys, check_files.files)
+    parts += (check_files.program, check_files.instructions, _device)
     parts += (_memory, _ram, _disk, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
 
@@ -58,7 +60,7 @@ def _samples(profile: Profile) -> Iterator[Finding]:
 
 def _tasks(profile: Profile) -> int | None:
     try:
-        return datasets.size(profile.dataset)
+        return captioned.size(profile.dataset)
     except FileNotFoundError:
         return None
 
@@ -104,9 +106,9 @@ def _memory_needed(profile: Profile) -> tuple[float | None, str]:
     if known.gpu_memory is not None:
         return known.gpu_memory * 1e9, known.source
     folder = path_of(model.path)
-    if not folder.is_dir() or _check_files.damage(folder):
+    if not folder.is_dir() or check_files.damage(folder):
         return None, "no figure in the profile, and no whole weights here to count"
-    parts = [_check_files.parameters(part) for part in folder.iterdir()]
+    parts = [check_files.parameters(part) for part in folder.iterdir()]
     whole = max(parts, default=0) if model.offload else sum(parts)
     kept = "its largest part" if model.offload else "its weights"
     return whole * BYTES[profile.dtype], f"{kept} in {profile.dtype}, activations not counted"
@@ -155,7 +157,7 @@ def _hours(profile: Profile) -> Iterator[Finding]:
 
 def _money(profile: Profile) -> Iterator[Finding]:
     if isinstance(profile.video_model, Veo):
-        dollars = _spending.cost(profile.video_model, _videos(profile))
+        dollars = spending.cost(profile.video_model, _videos(profile))
         budget = profile.video_model.budget
         detail = f"${dollars:,.2f} at the profile's price; its budget is ${budget:,.2f}"
         yield Finding("money: videos", OK if dollars <= budget else MISSING, detail)
@@ -163,7 +165,7 @@ def _money(profile: Profile) -> Iterator[Finding]:
         tasks, labels = _tasks(profile) or 0, getattr(profile.dataset, "pool", 0)
         yield _money_of_calls(
             profile.refiner,
-            _spending.calls(profile.refiner, tasks=tasks, latents=tasks * profile.n, labels=labels),
+            spending.calls(profile.refiner, tasks=tasks, latents=tasks * profile.n, labels=labels),
         )
 
 
@@ -173,6 +175,6 @@ def _money_of_calls(refiner: OpenAI, calls: int) -> Finding:
         return Finding(what, MISSING, f"{detail}; refiner.max_calls is {refiner.max_calls:,}")
     if refiner.price is None:
         return Finding(what, UNKNOWN, f"{detail}; price not stated, see the vendor's")
-    most = _spending.most_for_answers(refiner, calls)
+    most = spending.most_for_answers(refiner, calls)
     budget = "none" if refiner.budget is None else f"${refiner.budget:,.2f}"
     return Finding(what, OK, f"{detail}; answers at most ${most:,.2f}, budget {budget}")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import squbed_utils
-from squbed_utils import _commands
-from squbed_utils._files import ROOT
-from squbed_utils._text import visible
+from squbed_utils import commands as _commands
+from squbed_utils.files import ROOT
+from squbed_utils.text import visible
 
 USER_ERROR, DIFFERS, INTERRUPTED = 2, 3, 130
 

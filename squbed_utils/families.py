@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from squbed_utils._files import path_of
-from squbed_utils._instructions import FIELD
-from squbed_utils._schema import suggestion
+from squbed_utils.files import path_of
+from squbed_utils.instructions import FIELD
 from squbed_utils.roles import Command, Diffusers, Veo, VideoModel
+from squbed_utils.schema import suggestion
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from squbed_utils import _yaml
-from squbed_utils._notebook_run import Notebook, NotebookError, Run, digest_archive, is_file
-from squbed_utils.estimators import ESTIMATORS
-from squbed_utils.panels import METRICS
+from squbed_utils import plain_yaml
+from squbed_utils.estimators.estimate import ESTIMATORS
+from squbed_utils.notebook_run import Notebook, NotebookError, Run, digest_archive, is_file
 from squbed_utils.profiles import SAMPLES, find, load, path_of
+from squbed_utils.statistics.tables import METRICS
 
 __all__ = ["NOTEBOOKS", "Notebook", "NotebookError", "archive_folder", "digest_archive", "run_all"]
 
@@ -182,7 +182,7 @@ def parse(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
         if isinstance(defaults.get(name), str) and not text.startswith(("'", '"')):
             values[name] = text
             continue
-        values[name] = _yaml.parse(text, f"the value of {name}")
+        values[name] = plain_yaml.parse(text, f"the value of {name}")
     return values
 
 

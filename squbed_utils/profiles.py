@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from squbed_utils import _yaml, estimators, families, locate
-from squbed_utils._files import ROOT, left_by_a_tool, path_of, sha256_of
-from squbed_utils._schema import build, check_field, known, least, suggestion
+from squbed_utils import families, plain_yaml
+from squbed_utils.estimators import estimate as estimators
+from squbed_utils.files import ROOT, left_by_a_tool, path_of, sha256_of
+from squbed_utils.models import checkpoints as locate
 from squbed_utils.roles import (
     S3D,
     CaptionModel,
@@ -23,6 +24,7 @@ from squbed_utils.roles import (
     VideoEncoder,
     VideoModel,
 )
+from squbed_utils.schema import build, check_field, known, least, suggestion
 
 FOLDER = ROOT / "data" / "profiles"
 SAMPLES = ROOT / "data" / "samples"
@@ -273,7 +275,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     if path in seen:
         chain = " -> ".join(p.stem for p in (*seen, path))
         raise ValueError(f"profile {path.stem} extends itself: {chain}; break the circle")
-    settings = _yaml.read(path, "profile")
+    settings = plain_yaml.read(path, "profile")
     base = settings.pop("extends", None)
     if base is None:
         return settings

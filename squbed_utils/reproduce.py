@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from squbed_utils._files import ROOT
+from squbed_utils.files import ROOT
 
 REFERENCE = ROOT / "figures" / "reference"
 """Figures and tables of the reference run, renewed on purpose by ``make reference``."""

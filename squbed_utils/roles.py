@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from squbed_utils._instructions import check_fields
-from squbed_utils._schema import known, least
+from squbed_utils.instructions import check_fields
+from squbed_utils.schema import known, least
 
 INSTRUCTIONS = "data/instructions"
 
@@ -31,7 +31,7 @@ VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)"
 
 @dataclass(frozen=True)
 class World:
-    """The task table of the shapes world, and which of its tasks to take (see ``tasks.select``)."""
+    """The task table of the shapes world, and which tasks to take (``shapes_world.select``)."""
 
     path: str
     kind: str = known("world", default="world")

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from squbed_utils import playback
-from squbed_utils._files import replacing
+from squbed_utils.files import replacing
 
 LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "threads": "1"}}
 """Exact pixels, and the same bytes every time: one thread, no date."""

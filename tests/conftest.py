@@ -11,7 +11,7 @@ settings.load_profile("ci")  # the same examples every time, and none fails for 
 @pytest.fixture(scope="session")
 def tiny_profile(tmp_path_factory) -> Path:
     """Path of the profile ``world-tiny``: 4 tasks, 3 latent prompts, 3 videos, untrained models."""
-    import tiny
+    from kit import tiny
 
     return tiny.make_world(tmp_path_factory.mktemp("world"))
 
@@ -19,7 +19,7 @@ def tiny_profile(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_archive(tiny_profile, tmp_path_factory) -> Path:
     """Folder of the finished archive of ``world-tiny``; copy it before changing it."""
-    from squbed_utils.collect import collect
+    from squbed_utils.collection.collect import collect
 
     folder = tmp_path_factory.mktemp("samples") / "world-tiny"
     return collect(tiny_profile, output=folder).folder

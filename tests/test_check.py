@@ -2,10 +2,9 @@ import dataclasses
 import hashlib
 import shutil
 
-import clips
 import pytest
-import tiny
 import yaml
+from kit import clips, tiny
 from safetensors.numpy import load_file
 
 from squbed_utils import check, cli, profiles

@@ -6,11 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import films
 import numpy as np
 import pytest
+from kit import films
 
-from squbed_utils import accuracy, playback, video
+from squbed_utils import playback, video
+from squbed_utils.models import accuracy
 
 CASES = Path(__file__).parents[2] / "shared" / "cases"
 FILM = films.moving()

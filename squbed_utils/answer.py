@@ -1,0 +1,256 @@
+"""The uncertainty of a video model about one prompt, with a contact sheet."""
+
+import dataclasses
+import hashlib
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from squbed_utils import answer_html, figures, profiles
+from squbed_utils.archive.archive import Archive, open_archive
+from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED
+from squbed_utils.collection.collect import fill
+from squbed_utils.collection.filling import held, is_new
+from squbed_utils.estimators.estimate import ESTIMATORS
+from squbed_utils.files import replacing
+from squbed_utils.profiles import Profile
+from squbed_utils.schema import check_field
+from squbed_utils.statistics.cautions import cautions
+from squbed_utils.statistics.summary import ABSENT, summarize, value_text
+from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.text import visible
+from squbed_utils.world import scenes
+
+SHEET = "contact_sheet"
+EXAMPLE = "a small red circle moving left on a black background"
+MEANINGS = {
+    "aleatoric": "what the prompt leaves open",
+    "epistemic": "what the model does not know",
+    "total": "their sum",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Answer:
+    """The uncertainty of a video model about one prompt; it shows itself in a notebook.
+
+    Attributes
+    ----------
+    archive : Archive
+        Of one task without a reference.
+    summary : Series
+        As a row of ``summary.summarize``.
+
+    """
+
+    archive: Archive
+    summary: pd.Series
+
+    @property
+    def prompt(self) -> str:
+        """What was asked."""
+        return self.summary.prompt
+
+    def terms(self) -> pd.DataFrame:
+        """Return aleatoric, epistemic and total: term, value, low, high, unit, text, meaning.
+
+        And remark: as in the summary, why a value was not measured or has no interval.
+        """
+        s, unit = self.summary, ESTIMATORS[self.archive.profile["estimator"]].unit
+        rows = []
+        for term, meaning in MEANINGS.items():
+            row = {"term": term, "value": s[term], "low": s[f"{term}_low"]}
+            row |= {"high": s[f"{term}_high"], "unit": unit, "meaning": meaning}
+            text = value_text(s, term).removesuffix(f" ± {ABSENT}")
+            text = f"{text} {unit}".replace("-", "−")
+            rows.append(row | {"text": text, "remark": s[f"{term}_remark"]})
+        return pd.DataFrame(rows)
+
+    def latents(self) -> pd.DataFrame:
+        """Return a row a latent prompt: latent, prompt, paths (of its videos that there are)."""
+        videos = self.archive.videos()
+        paths = videos[videos.status == OK].groupby("latent").path.agg(list)
+        table = self.archive.latents()[["latent", "prompt"]]
+        return table.assign(paths=[paths.get(latent, []) for latent in table.latent])
+
+    def note(self) -> str:
+        """Say what the numbers are, and of how many videos."""
+        videos = self.archive.videos()
+        failed = int((videos.status == FAILED).sum())
+        return (
+            "Higher = less certain; ± is a 95 % interval over latent prompts. "
+            f"{len(self.latents())} latent prompts, {len(videos)} videos ({failed} failed), "
+            f"profile {self.archive.profile['name']}."
+            + "".join(f" {sentence[0].upper()}{sentence[1:]}." for sentence in self._cautions())
+        )
+
+    def _cautions(self) -> list[str]:
+        remarks = self.terms().query("remark != ''").groupby("remark", sort=False).term
+        said = [f"{remark} ({', '.join(terms)})" for remark, terms in remarks]
+        return said + cautions(self.archive)
+
+    def figure(self) -> Figure:
+        """Draw the contact sheet: a line a latent prompt, with the middle frame of each video."""
+        latents = self.latents()
+        frames = [[self._middle(path) for path in paths] for paths in latents.paths]
+        return figures.figure_answer(
+            self.prompt, self.terms(), latents.assign(frames=frames), note=self.note()
+        )
+
+    def save(self) -> list[Path]:
+        """Write ``contact_sheet.png`` and ``.html`` (self-contained) into the archive's folder.
+
+        One that cannot be written is a line on stderr, and does not cost the other.
+
+        Returns
+        -------
+        list of Path
+            What was written.
+        """
+        paths = []
+        for kind, write in (("png", self._write_png), ("html", self._write_html)):
+            path = self.archive.folder / f"{SHEET}.{kind}"
+            try:
+                write(path)
+            except Exception as error:  # noqa: BLE001 - whatever a library fails with
+                reason = visible(" ".join(f"{type(error).__name__}: {error}".split()))
+                print(f"squbed: {path} was not written: {reason[:300]}", file=sys.stderr)
+            else:
+                paths.append(path)
+        return paths
+
+    def _write_png(self, path: Path) -> None:
+        figures.save(self.figure(), path.stem, path.parent, kinds=("png",))
+
+    def _write_html(self, path: Path) -> None:
+        with replacing(path) as partial:
+            partial.write_text(answer_html.page(self), encoding="utf-8", errors="replace")
+
+    def _middle(self, path: str) -> np.ndarray:
+        frames = self.archive.read_video(path)
+        return frames[len(frames) // 2]
+
+    def _repr_html_(self) -> str:
+        return answer_html.fragment(self)
+
+    def __repr__(self) -> str:
+        """Write the numbers, then the latent prompts."""
+        lines = [f"“{self.prompt}”"]
+        lines += [f"  {t.term:9}  {t.text}  ({t.meaning})" for t in self.terms().itertuples()]
+        lines += [self.note()]
+        lines += [f"  z{row.latent + 1}  {row.prompt}" for row in self.latents().itertuples()]
+        return visible("\n".join(lines))
+
+
+def quantify(
+    prompt: str,
+    *,
+    profile: str | Path | Profile = "world",
+    n: int | None = None,
+    m: int | None = None,
+    seed: int | None = None,
+    output: Path | str | None = None,
+    retry_failed: bool = False,
+    confirm: Callable[[str], bool] | None = None,
+) -> Answer:
+    """Draw latent prompts for one prompt, generate videos of each, and estimate the uncertainty.
+
+    Parameters
+    ----------
+    prompt : str
+    profile : str, path or Profile
+        A name in ``data/profiles/``, a ``.yaml`` file, or a loaded profile.
+    n, m, seed : int, optional
+        Latent prompts (at least 3), videos of each (at least 2), and the run's seed; by default
+        the profile's.
+    output : path, optional
+        The archive's folder; by default ``data/samples/quantify/<prompt>-<hash>``. An interrupted
+        call goes on where it stopped, a finished one makes nothing again.
+    retry_failed : bool
+        Whether latent prompts with failed videos are made again.
+    confirm : callable, optional
+        As ``collect.collect`` takes it: asked before a paid model is.
+
+    Returns
+    -------
+    Answer
+
+    Raises
+    ------
+    FileNotFoundError
+        If the profile or a model is missing.
+    ValueError
+        If the prompt is empty, or outside of what the shapes world can say where the profile is of
+        that world; n, m or seed is too small; the folder holds something else; or too many videos
+        fail.
+    """
+    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    prompt = " ".join(prompt.split())
+    _require_sayable(prompt, profile)
+    profile = _resized(profile, n=n, m=m, seed=seed)
+    task = Task(_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
+    archive = Archive(output or _default_folder(prompt, profile))
+    roles = [role for role in profiles.ROLES if role != "lpips"]  # which needs a reference
+    resolved = profiles.resolve(profile, roles)
+    with held(archive):
+        if is_new(archive, resolved):
+            archive.write_tasks([task], None)
+            archive.write_profile(resolved)
+        _refuse_other_prompt(archive, prompt)
+        fill(archive, profile, [task], retry_failed=retry_failed, confirm=confirm)
+    archive = open_archive(archive.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the answer itself says what they do
+        return Answer(archive, summarize(archive, estimator=profile.estimator).iloc[0])
+
+
+def _require_sayable(prompt: str, profile: Profile) -> None:
+    if not prompt:
+        raise ValueError(f"the prompt is empty; give one, such as {EXAMPLE!r}")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the prompt {prompt!r} is not UTF-8; give it in UTF-8") from error
+    if profile.refiner.check != "grammar":
+        return
+    try:
+        scenes.parse(prompt)
+    except ValueError as error:
+        raise ValueError(
+            f"profile {profile.name} is of the shapes world, which cannot say {prompt!r}: it says "
+            "a thing or one of 15 shapes, if wanted with size, colour, motion and background, such "
+            f"as {EXAMPLE!r} or 'a star'; for other prompts give the --profile of another model"
+        ) from error
+
+
+def _resized(profile: Profile, **changes: int | None) -> Profile:
+    given = {name: value for name, value in changes.items() if value is not None}
+    for name, value in given.items():
+        check_field(Profile, name, value, name)
+    return dataclasses.replace(profile, **given)
+
+
+def _default_folder(prompt: str, profile: Profile) -> Path:
+    settings = "\0".join(map(str, (prompt, profile.name, profile.n, profile.m, profile.seed)))
+    return profiles.SAMPLES / "quantify" / _name(prompt, settings)
+
+
+def _name(prompt: str, hashed: str) -> str:
+    """Return a file name that can be read, and differs wherever `hashed` does."""
+    readable = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:40].strip("-") or "prompt"
+    return f"{readable}-{hashlib.sha256(hashed.encode()).hexdigest()[:8]}"
+
+
+def _refuse_other_prompt(archive: Archive, prompt: str) -> None:
+    there = list(archive.tasks().prompt)
+    if there != [prompt]:
+        raise ValueError(
+            f"{archive.folder} answers for {there[0]!r}; choose another --output, or delete it"
+        )

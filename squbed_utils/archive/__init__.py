@@ -1,0 +1,1 @@
+"""What was answered: plain files, and the one thing that both halves of a run know."""

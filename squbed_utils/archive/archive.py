@@ -1,0 +1,602 @@
+"""The samples archive: all that a run drew, embedded and scored, as plain files in one folder."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from squbed_utils import plain_yaml, profiles, video
+from squbed_utils.archive.layout import (
+    CHECKSUMS,
+    MANIFEST,
+    OK,
+    QUANTIFIED,
+    READ,
+    SCHEMA,
+    SEAL,
+    SHARD,
+    SUMS,
+    TABLES,
+    TASKS,
+    TRUTH,
+    as_shard,
+    check_columns,
+    check_ids,
+    check_values,
+    read_table,
+    reference_path,
+    safe,
+    stored_error,
+    write_table,
+)
+from squbed_utils.files import inside, left_by_a_tool, read_sums, replacing, sha256_of, write_sums
+from squbed_utils.models.accuracy import LABELS
+from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.video import Video
+
+SHARD_NAME = re.compile(r"[0-9]+\.parquet")
+LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
+EMBEDDED = ["latent", "text_embedding", "embedding", "status"]
+VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
+VIDEO_COLUMNS += ["caption", "status", "error"]
+
+
+def open_archive(folder: Path | str) -> "Archive":
+    """Open a finished archive for reading.
+
+    Parameters
+    ----------
+    folder : path
+        ``data/samples/<profile>``, or where ``squbed collect --output`` wrote.
+
+    Returns
+    -------
+    Archive
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing or is not an archive.
+    ValueError
+        If the collection is not finished.
+    """
+    archive = Archive(folder)
+    archive.require()
+    units = archive.units
+    if changed := archive.changed(TABLES):
+        raise ValueError(
+            f"{archive.folder / changed[0]} is not as it was when the archive was sealed; put it "
+            f"back as it was; `squbed verify {archive.folder}` names all that differs"
+        )
+    there = sum(archive.shard(task, latent).is_file() for task, latent in units)
+    if there < len(units):
+        raise ValueError(
+            f"archive {archive.folder} holds {there} of {len(units)} latent prompts; run "
+            f"`{_begun_by(archive)}` to finish it"
+        )
+    if unknown := archive.unknown():
+        raise ValueError(
+            f"{archive.folder / unknown[0]} is of no task and latent prompt of the archive; put "
+            "profile.yaml and tasks.parquet back as they were, or move that file away"
+        )
+    return archive
+
+
+class Archive:
+    """An archive in a folder; its tables are read once, when they are first asked for.
+
+    Parameters
+    ----------
+    folder : path
+        Need not exist yet: `open_archive` checks, ``collect`` fills.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    def require(self) -> None:
+        """Raise FileNotFoundError if the folder does not hold an archive."""
+        if not self.inside("profile.yaml").is_file():
+            what = "no profile.yaml in it" if self.folder.is_dir() else "no such folder"
+            raise FileNotFoundError(
+                f"no samples archive in {self.folder} ({what}); run "
+                f"`squbed collect --profile {shlex.quote(self.folder.name)}` or correct the path"
+            )
+
+    @cached_property
+    def profile(self) -> dict:
+        """The resolved profile: settings, checkpoints (sha256) and versions."""
+        self.require()
+        path = self.inside("profile.yaml")
+        found = plain_yaml.read(path, "profile")
+        schema = found.pop("schema", 1)
+        if type(schema) is not int or schema not in range(1, SCHEMA + 1):
+            shown = repr(schema)[:40]
+            raise ValueError(
+                f"archive {self.folder} has schema {shown}, and this version reads 1 to {SCHEMA}; "
+                "install the version of squbed-notebooks that wrote it, or a newer one"
+            )
+        profiles.check_recorded(found, f"profile {path}")
+        return _Settings(found, path)
+
+    @property
+    def exported(self) -> bool:
+        """Whether this is a published copy, which is read and not filled."""
+        return self.inside(SUMS).is_file()
+
+    def tasks(self) -> pd.DataFrame:
+        """Return a row a task: task, dataset, category, prompt, reference.
+
+        And vagueness_rank (1 = least vague) where a manifest ranks the tasks.
+        """
+        path = self.inside("tasks.parquet")
+        table = read_table(path)
+        check_columns(table, TASKS, path)
+        check_ids(table["task"].to_pylist(), path)
+        found = table.to_pandas()
+        for task, reference in zip(found.task, table["reference"].to_pylist(), strict=True):
+            if reference and reference != reference_path(task):
+                shown = f"{reference[:120]!r}; expected {reference_path(task)!r}"
+                raise ValueError(f"table {path}: the reference of task {task} is {shown}")
+        return found
+
+    def truth(self) -> pd.DataFrame | None:
+        """Return a row a task of what is really uncertain; None where it is not known.
+
+        No estimator may see it.
+        """
+        path = self.inside("truth.parquet")
+        if not path.exists():
+            return None
+        table = read_table(path)
+        check_columns(table, TRUTH, path)
+        ids = table["task"].to_pylist()
+        check_ids(ids, path)
+        if unknown := [task for task in self.tasks().task if task not in set(ids)]:
+            raise ValueError(f"table {path} lacks the task {unknown[0]!r} of tasks.parquet")
+        return table.to_pandas()
+
+    def report(self) -> dict | None:
+        """Return how tasks were sampled from their dataset; None where they were not sampled."""
+        path = self.inside("dataset.json")
+        if not path.is_file():
+            return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged ({error}); put it back as it was") from error
+        if not isinstance(found, dict) or not isinstance(found.get("clips"), dict):
+            raise ValueError(f"{path} does not say each task's clip; put it back as it was")
+        return found
+
+    def manifest(self) -> pd.DataFrame | None:
+        """Return where the videos come from, a row a video; None if they were generated here."""
+        path = self.inside("manifest.parquet")
+        if not path.exists():
+            if self.inside("profile.yaml").exists() and "n" not in self.profile:
+                raise FileNotFoundError(
+                    f"there is no {path}, which says what videos there are; run `squbed score`"
+                )
+            return None
+        table = read_table(path)
+        check_columns(table, MANIFEST, path)
+        found = table.to_pandas()
+        if found.empty or found[["latent", "sample"]].min(axis=None) < 0:
+            raise ValueError(f"table {path} has no rows, or numbers below 0; put it back")
+        if found.duplicated(["task", "latent", "sample"]).any():
+            raise ValueError(f"table {path} has a sample twice; put it back as it was")
+        if set(found.task) != set(self.tasks().task):
+            raise ValueError(f"table {path} is of other tasks than tasks.parquet; put both back")
+        return found
+
+    @cached_property
+    def units(self) -> dict[tuple[str, int], int]:
+        """All that the archive should hold: (task, latent) -> number of videos."""
+        return {unit: len(samples) for unit, samples in self._samples.items()}
+
+    @cached_property
+    def _samples(self) -> dict[tuple[str, int], list[int]]:
+        manifest = self.manifest()
+        if manifest is None:
+            n, samples = self.profile["n"], list(range(self.profile["m"]))
+            return {(task, latent): samples for task in self.tasks().task for latent in range(n)}
+        groups = manifest.groupby(["task", "latent"], sort=False)["sample"]
+        return {(task, int(z)): of.astype(int).tolist() for (task, z), of in groups}
+
+    def latents(self) -> pd.DataFrame:
+        """Return a row a latent prompt: task, latent, prompt, embedding, rejected.
+
+        `embedding` is float32 (d_t,); `rejected` lists the draws refused before this one. Where
+        latent prompts are not known, prompt and embedding are missing.
+        """
+        rows = self._rows.drop_duplicates(["task", "latent"])
+        rows = rows.drop(columns="embedding").rename(columns={"text_embedding": "embedding"})
+        return rows[LATENT_COLUMNS].reset_index(drop=True)
+
+    def texts(self) -> pd.DataFrame:
+        """Return a row a text that was embedded: task, text, tokens, window, unknown.
+
+        `text` is "latent prompts" (read by the text encoder) or "prompts" (by CLIP); without rows
+        where an earlier version wrote the archive. See `layout.READ`.
+        """
+        kinds = {"latent prompts": ("text", ["task", "latent"]), "prompts": ("prompt", ["task"])}
+        found = []
+        for text, (prefix, key) in kinds.items():
+            rows = self._rows.dropna(subset=f"{prefix}_tokens").drop_duplicates(key)
+            named = {f"{prefix}_{count}": count for count in READ}
+            found.append(rows.rename(columns=named).assign(text=text)[["task", "text", *READ]])
+        return pd.concat(found, ignore_index=True)
+
+    def videos(self) -> pd.DataFrame:
+        """Return a row a video, failures included.
+
+        Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
+        ssim, psnr, lpips, clip_reference, clip_prompt, caption, status ("ok" or "failed"), error. A
+        failed video's embedding is None and its accuracies are missing; without a captioner, so are
+        captions.
+        """
+        return self._rows[VIDEO_COLUMNS].copy()
+
+    def clip_embeddings(self) -> pd.DataFrame:
+        """Return a row a video that did not fail: task, clip_embedding, clip_reference_embedding.
+
+        float32 (d,), the means of unit frame embeddings over the aligned frames; None where there
+        is no reference, or where an earlier version wrote the archive.
+        """
+        columns = ["task", "clip_embedding", "clip_reference_embedding"]
+        return self._rows.loc[self._rows.status == OK, columns].reset_index(drop=True)
+
+    def embeddings(self, task: str) -> tuple[np.ndarray | None, list[np.ndarray]]:
+        """Return one task's embeddings, without its failed videos.
+
+        Where some latent prompts are known, those that could not be drawn are left out.
+
+        Parameters
+        ----------
+        task : str
+
+        Returns
+        -------
+        text : numpy.ndarray or None
+            float32, shape (n, d_t); None where the latent prompts are not known.
+        videos : list of n numpy.ndarray
+            float32, shape (m_i, d_v).
+
+        Raises
+        ------
+        KeyError
+            If the archive has no such task.
+        """
+        if task not in self._places:
+            raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
+        latents, texts, found, status = (c[self._places[task]] for c in self._embedded)
+        text, videos = [], []
+        for latent in np.unique(latents):
+            text.append(texts[latents == latent][0])
+            good = found[(latents == latent) & (status == OK)]
+            videos.append(np.stack(good) if len(good) else np.empty((0, 2), np.float32))
+        drawn = [i for i, embedding in enumerate(text) if embedding is not None]
+        if not drawn:
+            return None, videos
+        return np.stack([text[i] for i in drawn]), [videos[i] for i in drawn]
+
+    def read_video(self, path: str) -> np.ndarray:
+        """Read a video by its path within the archive: uint8 (T, H, W, 3).
+
+        Raises
+        ------
+        ValueError
+            If the path leads out of the archive.
+        """
+        return video.read(self.inside(path)).frames
+
+    def reference(self, task: str) -> np.ndarray:
+        """Read the reference video of a task: uint8 (T, H, W, 3)."""
+        return self.read_video(reference_path(task))
+
+    def inside(self, path: str) -> Path:
+        """Return the absolute path of a file in the archive, as ``files.inside``."""
+        return inside(self.folder, path)
+
+    def shard(self, task: str, latent: int) -> Path:
+        """Return where the shard of a latent prompt lies."""
+        return self.inside(f"shards/{safe(task)}/{latent:d}.parquet")
+
+    def finished(self, task: str, latent: int, *, retry_failed: bool = False) -> bool:
+        """Say whether a latent prompt's shard and videos are there and whole.
+
+        Parameters
+        ----------
+        task : str
+        latent : int
+        retry_failed : bool
+            Whether a shard with failed videos counts as not finished.
+        """
+        try:
+            rows = self.rows(task, latent, ["status", "path"])
+        except (FileNotFoundError, ValueError):
+            return False
+        if retry_failed and any(row["status"] != OK for row in rows):
+            return False
+        files = (self.inside(row["path"]) for row in rows if row["status"] == OK)
+        return all(file.is_file() and file.stat().st_size for file in files)
+
+    def written(self, task: str) -> set[int]:
+        """Return the latent prompts of a task that have a shard."""
+        folder = self.shard(task, 0).parent
+        files = os.listdir(folder) if folder.is_dir() else []
+        return {int(name.removesuffix(".parquet")) for name in files if SHARD_NAME.fullmatch(name)}
+
+    def rows(self, task: str, latent: int, columns: list[str] | None = None) -> list[dict]:
+        """Return the shard of a latent prompt, a row a video; all columns, if none are named.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it is not finished.
+        ValueError
+            If the shard is damaged, is not what its checksum says, or is of another place.
+        """
+        table = self._shard_table(task, latent)
+        return (table.select(columns) if columns else table).to_pylist()
+
+    def _shard_table(self, task: str, latent: int) -> pa.Table:
+        path, sums = self.shard(task, latent), self.checksums(task, latent)
+        name = f"shards/{task}/{latent}.parquet"
+        if sums is not None and name not in sums:
+            listed = path.with_suffix(CHECKSUMS)
+            raise ValueError(f"{listed} does not name {name}; run `squbed verify --repair`")
+        table = read_table(path, digest=sums and sums[name])
+        return as_shard(table, path, task, latent, self._samples[task, latent])
+
+    def check_values(self, task: str, latent: int) -> pa.Table:
+        """Return a latent prompt's shard, if its numbers can be estimated from.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            As `rows`; or if an embedding is missing, zero or not finite, or a score is.
+        """
+        table = self._shard_table(task, latent)
+        check_values(table, self.shard(task, latent))
+        return table
+
+    def unknown(self) -> list[str]:
+        """Return the files among the shards that are of no latent prompt of the archive."""
+        folder, units = self.folder / "shards", self.units
+        found = [file for file in folder.rglob("*") if not file.is_dir()]
+        names = {file.relative_to(self.folder).as_posix() for file in found}
+        kinds = (".parquet", CHECKSUMS)
+        names -= {f"shards/{task}/{latent}{kind}" for task, latent in units for kind in kinds}
+        return sorted(n for n in names if not any(map(left_by_a_tool, n.split("/"))))
+
+    def errors(self, task: str, latent: int) -> list[str]:
+        """Return the errors of a finished latent prompt's failed videos."""
+        rows = self.rows(task, latent, ["status", "error"])
+        return [row["error"] for row in rows if row["status"] != OK]
+
+    def write_shard(self, task: str, latent: int, rows: list[dict]) -> None:
+        """Write the rows of one latent prompt and the checksums; from then on it is finished.
+
+        Errors are stored without the folders of this machine.
+        """
+        self.unseal()
+        rows = [row | {"error": stored_error(row.get("error"))} for row in rows]
+        shard = self.shard(task, latent)
+        with replacing(shard) as partial:
+            pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), partial, compression="zstd")
+            self._write_checksums(task, latent, rows, sha256_of(partial))
+
+    def write_checksums(self, task: str, latent: int) -> None:
+        """Write the checksums of a latent prompt that has none."""
+        rows = self.rows(task, latent, ["path", "status"])
+        self._write_checksums(task, latent, rows, sha256_of(self.shard(task, latent)))
+
+    def _write_checksums(self, task: str, latent: int, rows: list[dict], digest: str) -> None:
+        paths = [row["path"] for row in rows if row["status"] == OK]
+        if self.inside(reference_path(task)).is_file():
+            paths.append(reference_path(task))
+        sums = {path: sha256_of(self.inside(path)) for path in paths}
+        sums[f"shards/{task}/{latent}.parquet"] = digest
+        with replacing(self.shard(task, latent).with_suffix(CHECKSUMS)) as partial:
+            write_sums(partial, sums)
+
+    def checksums(self, task: str, latent: int) -> dict[str, str] | None:
+        """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths.
+
+        None where there are none, as in an archive of an earlier version.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read.
+        """
+        file = self.shard(task, latent).with_suffix(CHECKSUMS)
+        name = f"shards/{task}/{latent}{CHECKSUMS}"
+        if not file.exists() and name not in self.sealed:
+            return None
+        if self.changed([name]):
+            raise ValueError(
+                f"{file} is missing, or not as it was when the archive was sealed; run `squbed "
+                "verify --repair`"
+            )
+        try:
+            return read_sums(file)
+        except ValueError as error:
+            raise ValueError(f"{error}; run `squbed verify --repair`") from error
+
+    @cached_property
+    def sealed(self) -> dict[str, str]:
+        """The SHA-256 of tables, references and lists of sums; nothing where there is no seal.
+
+        An export is sealed by the list of all its files.
+
+        Raises
+        ------
+        ValueError
+            If the seal cannot be read.
+        """
+        path = self.folder / (SUMS if self.exported else SEAL)
+        return read_sums(path) if path.exists() and not self.open else {}
+
+    @property
+    def open(self) -> bool:
+        """Whether a run has begun to fill the archive that has not come to its end."""
+        path = self.folder / SEAL
+        return not self.exported and path.is_file() and not path.stat().st_size
+
+    def changed(self, names: Iterable[str]) -> list[str]:
+        """Return those of some files that are missing, or not as they were sealed."""
+        there = {name: self.inside(name) for name in names if name in self.sealed}
+        return [
+            name
+            for name, file in there.items()
+            if not file.is_file() or sha256_of(file) != self.sealed[name]
+        ]
+
+    def seal(self) -> None:
+        """Write the seal, unless a latent prompt is not finished or has no checksums."""
+        lists = [f"shards/{task}/{latent}{CHECKSUMS}" for task, latent in self.units]
+        shards = [self.shard(*unit) for unit in self.units]
+        if not all(path.is_file() for path in [*map(self.inside, lists), *shards]):
+            return
+        names = [*TABLES, *map(reference_path, self.tasks().task)]
+        names = [name for name in names if self.inside(name).is_file()]
+        self.write_seal({name: sha256_of(self.inside(name)) for name in [*names, *lists]})
+
+    def write_seal(self, sums: dict[str, str]) -> None:
+        """Write the seal."""
+        with replacing(self.folder / SEAL) as partial:
+            write_sums(partial, sums)
+        self.__dict__.pop("sealed", None)
+
+    def unseal(self) -> None:
+        """Leave the seal empty, as every change to the archive does, until a run ends."""
+        if not self.open:
+            with replacing(self.folder / SEAL) as partial:
+                partial.touch()
+        self.__dict__.pop("sealed", None)
+
+    def write_tasks(self, tasks: list[Task], truth: pd.DataFrame | None) -> None:
+        """Write the tables of tasks and of their truth."""
+        self.unseal()
+        rows = [
+            {"task": t.id, "dataset": t.dataset, "category": t.category, "prompt": t.prompt}
+            | {"reference": t.reference, "vagueness_rank": t.vagueness_rank}
+            for t in tasks
+        ]
+        table = pa.Table.from_pylist(rows)
+        ranked = any(t.vagueness_rank is not None for t in tasks)
+        table = table if ranked else table.drop_columns("vagueness_rank")
+        write_table(self.inside("tasks.parquet"), table)
+        if truth is not None:
+            table = pa.Table.from_pandas(truth, preserve_index=False).replace_schema_metadata()
+            write_table(self.inside("truth.parquet"), table)
+
+    def write_report(self, report: dict) -> None:
+        """Write how tasks were sampled from their dataset."""
+        self.unseal()
+        with replacing(self.inside("dataset.json")) as partial:
+            text = json.dumps(report, ensure_ascii=False, indent=1)
+            partial.write_text(text + "\n", encoding="utf-8")
+
+    def write_manifest(self, manifest: pd.DataFrame) -> None:
+        """Write where the videos come from."""
+        self.unseal()
+        table = pa.Table.from_pandas(manifest, preserve_index=False).replace_schema_metadata()
+        write_table(self.inside("manifest.parquet"), table)
+
+    def write_profile(self, resolved: dict) -> None:
+        """Write the resolved profile, which makes the folder an archive."""
+        self.unseal()
+        with replacing(self.inside("profile.yaml")) as partial:
+            text = yaml.safe_dump({"schema": SCHEMA} | resolved, sort_keys=False)
+            partial.write_text(text, encoding="utf-8")
+
+    def write_video(self, path: str, clip: Video) -> None:
+        """Write a video, lossless, to its path within the archive."""
+        video.write(self.inside(path), clip.frames, clip.fps)
+
+    @cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        """Where each task's rows are, found once for all tasks."""
+        return self._rows.groupby("task").indices
+
+    @cached_property
+    def _embedded(self) -> list[np.ndarray]:
+        """Return what `embeddings` reads as arrays: rows of a table are slow to take."""
+        return [self._rows[name].to_numpy() for name in EMBEDDED]
+
+    @cached_property
+    def _rows(self) -> pd.DataFrame:
+        """All shards, in the order of tasks, latent prompts and samples."""
+        if misfit := self.misfit():
+            raise ValueError(f"table {self.shard(*misfit[0])}: {misfit[1]}")
+        return self._unchecked
+
+    @cached_property
+    def _unchecked(self) -> pd.DataFrame:
+        with ThreadPoolExecutor() as pool:
+            shards = pool.map(lambda unit: self.check_values(*unit), self.units)
+            return pa.concat_tables(shards).to_pandas()
+
+    def misfit(self) -> tuple[tuple[str, int], str] | None:
+        """Return a shard that does not go with the others, and what is wrong with it.
+
+        Embeddings are of one width, and what one video of a task has of scores and latent prompts,
+        all have.
+        """
+        rows = self._unchecked
+        for name in ("embedding", "text_embedding"):
+            widths = rows[name].dropna().map(len)
+            odd = widths.index[widths != widths.mode().max()]
+            if len(odd):
+                row = rows.loc[odd[0]]
+                others = f"{widths[odd[0]]} numbers, and others of {widths.mode().max()}"
+                return (row.task, row.latent), f"column {name} has vectors of {others}"
+        good = rows[rows.status == OK]
+        for name in (*LABELS, "prompt"):
+            known = good[name].notna()
+            odd = good[known.groupby(good.task).transform("any") & ~known]
+            if len(odd):
+                row, some = odd.iloc[0], "is missing, and others of the task have one"
+                return (
+                    row.task,
+                    row.latent,
+                ), f"column {name}: that of sample {row['sample']} {some}"
+        return None
+
+
+class _Settings(dict):
+    """A profile as an archive records it; an absent entry is named with its file."""
+
+    def __init__(self, settings: dict, path: Path) -> None:
+        super().__init__(settings)
+        self.path = path
+
+    def __missing__(self, key: str) -> None:
+        raise ValueError(f"profile {self.path} lacks {key}; put it back as it was")
+
+
+def _begun_by(archive: Archive) -> str:
+    """Return the command that began an archive."""
+    if archive.manifest() is not None:
+        return "squbed score"
+    first = archive.tasks().iloc[0]
+    named = f"--profile {shlex.quote(str(archive.profile['name']))}"
+    if first.dataset != QUANTIFIED:
+        return f"squbed collect {named}"
+    sizes = {name: shlex.quote(str(archive.profile[name])) for name in ("n", "m", "seed")}
+    sizes = " ".join(f"--{name} {value}" for name, value in sizes.items())
+    place = shlex.quote(str(archive.folder))
+    return f"squbed quantify {shlex.quote(first.prompt)} {named} {sizes} --output {place}"

@@ -1,0 +1,375 @@
+"""The layout of an archive: where its files lie, and what its tables hold.
+
+::
+
+    profile.yaml                     what was run: settings, versions, checkpoint hashes
+    tasks.parquet                    a row a task
+    manifest.parquet                 where the videos come from, if they were made elsewhere
+    truth.parquet                    what is really uncertain, where that is known
+    labels.json                      caption -> category, where tasks are sampled from a dataset
+    dataset.json                     and how: counts, what was left out and why, each task's clip
+    references/<task>.mp4            the reference videos
+    shards/<task>/<latent>.parquet   a latent prompt and its videos: one row a video
+    shards/<task>/<latent>.sha256    SHA-256 of it, its videos and its reference, as `sha256sum
+                                     --check` reads it in this folder
+    videos/<task>/<latent>_<sample>.mp4
+    archive.sha256                   the seal: SHA-256 of the tables, the references and the lists
+                                     of sums, written when a run ends; empty while it has not
+    spending.json                    what paid models have cost, if there are any
+    answers/<sha256>.json            what a model behind an API answered, by what it was asked
+
+An archive that ``score`` made of existing videos has a manifest, which says how many latent
+prompts and videos there are; in any other the profile's n and m do. One that ``quantify`` made
+holds one task without a reference. Every file is whole or absent, and none holds a date; equal
+runs give equal bytes. Only ``runs/``, the log of what was made when, and ``.claims/``, who makes
+what at this moment, are no part of the result.
+"""
+
+import hashlib
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import types
+
+from squbed_utils.files import read_bytes, replacing
+from squbed_utils.models.accuracy import LABELS
+from squbed_utils.tasks.shapes_world import SAFE_ID
+
+OK, FAILED = "ok", "failed"
+
+SCHEMA = 2
+"""Version of this layout, in ``profile.yaml``; an archive without one is of version 1, which has no
+CLIP embeddings and is read like any other."""
+
+QUANTIFIED = "quantify"
+"""The dataset of a task that ``quantify`` was asked for."""
+
+CHECKSUMS = ".sha256"
+
+SEAL = "archive.sha256"
+
+TABLES = ("profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet")
+TABLES += ("dataset.json", "labels.json")
+"""Files that no shard's list of sums names, and the seal does."""
+
+SUMS = "SHA256SUMS"
+"""In an archive that was exported: the sums of its files."""
+
+LONGEST_ERROR = 500
+"""Characters of a failed video's error that are stored."""
+
+FOLDERS = re.compile(
+    r"""(?<![\w:/\\.~-])(?:file:(?://)?|~[\w.-]*|\.\.|[A-Za-z]:)?[/\\]+"""
+    r"""(?:[^\s/\\:'"]+(?:(?<![,;])[ ][^\s/\\:'"]+){0,3}[/\\]+)+"""
+)
+"""The folders of a path within a text that is absolute, in a home or above here; a folder's name
+has up to four words."""
+
+READ = ("tokens", "window", "unknown")
+"""Of a text: its tokens, how many its encoder reads at once (missing: any number), and how many of
+them that encoder does not know."""
+
+SHARD = pa.schema(
+    [
+        ("task", pa.string()),
+        ("latent", pa.int32()),
+        ("prompt", pa.string()),
+        ("rejected", pa.list_(pa.string())),
+        ("text_embedding", pa.list_(pa.float32())),
+        *((f"{text}_{count}", pa.int32()) for text in ("text", "prompt") for count in READ),
+        ("sample", pa.int32()),
+        ("seed", pa.int64()),
+        ("path", pa.string()),
+        ("embedding", pa.list_(pa.float32())),
+        *((name, pa.float64()) for name in LABELS),
+        ("clip_embedding", pa.list_(pa.float32())),
+        ("clip_reference_embedding", pa.list_(pa.float32())),
+        ("caption", pa.string()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+"""Columns of a shard; embeddings and accuracies are null where the video failed, all but CLIP of
+the video and to the prompt where there is no reference, prompt and text embedding where the latent
+prompt is not known, the seed where the video was made elsewhere, and the caption where the profile
+has no captioner. `READ` is told of the latent prompt by the text encoder (text_), and of the task's
+prompt by CLIP (prompt_); earlier archives do not have it. CLIP embeddings are means over the
+aligned frames, each of unit length."""
+
+
+OPTIONAL = ("clip_embedding", "clip_reference_embedding", "caption")
+"""Columns of a shard that archives of version 1 have not."""
+
+MOST_BYTES = 2**30
+"""Of a table, on disk and in memory."""
+
+MOST_ROWS, MOST_COLUMNS, MOST_GROUPS, MOST_VALUES = 1_000_000, 100, 1000, 2**27
+"""Of a table, by its footer; values are those of one column."""
+
+LONGEST_TEXT = 20_000
+"""Characters of a cell."""
+
+
+class Column(NamedTuple):
+    """What a column must be; `needed`: it must be there, `full`: no value may be missing."""
+
+    name: str
+    kind: str
+    needed: bool = True
+    full: bool = True
+
+
+KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "text": lambda t: types.is_string(t) or types.is_large_string(t),
+    "whole numbers": types.is_integer,
+    "numbers": lambda t: types.is_integer(t) or types.is_floating(t),
+    "vectors": lambda t: types.is_list(t) and types.is_floating(t.value_type),
+    "texts": lambda t: types.is_list(t) and types.is_string(t.value_type),
+}
+
+TASKS = tuple(Column(name, "text") for name in ("task", "dataset", "category", "prompt"))
+TASKS += (Column("reference", "text", full=False),)
+TASKS += (Column("vagueness_rank", "numbers", needed=False, full=False),)
+
+TRUTH = (Column("task", "text"), Column("coverage", "text", needed=False))
+TRUTH += (Column("left_out", "whole numbers", needed=False),)
+TRUTH += (Column("true_entropy", "numbers", needed=False),)
+
+MANIFEST = tuple(Column(name, "text") for name in ("task", "prompt", "video", "reference"))
+MANIFEST += (Column("category", "text"), Column("latent_prompt", "text", full=False))
+MANIFEST += (Column("latent", "whole numbers"), Column("sample", "whole numbers"))
+MANIFEST += (Column("vagueness_rank", "numbers", full=False),)
+
+ROWS = (
+    Column("task", "text"),
+    Column("latent", "whole numbers"),
+    Column("sample", "whole numbers"),
+)
+ROWS += (Column("status", "text"), Column("seed", "whole numbers", full=False))
+ROWS += tuple(Column(name, "text", full=False) for name in ("prompt", "path", "error"))
+ROWS += (Column("caption", "text", needed=False, full=False),)
+ROWS += (Column("rejected", "texts", full=False),)
+ROWS += tuple(Column(name, "vectors", full=False) for name in ("text_embedding", "embedding"))
+ROWS += tuple(Column(name, "vectors", needed=False, full=False) for name in OPTIONAL[:2])
+ROWS += tuple(Column(name, "numbers", full=False) for name in LABELS)
+"""Of a shard; `SHARD` holds their exact types."""
+
+
+def safe(task: str) -> str:
+    """Return a task id; refuse one that is not a plain file name."""
+    if not SAFE_ID.fullmatch(task):
+        raise ValueError(f"task id {task!r} cannot name a file; expected letters, digits, . _ -")
+    return task
+
+
+def reference_path(task: str) -> str:
+    """Return where a task's reference video lies within an archive."""
+    return f"references/{safe(task)}.mp4"
+
+
+def video_path(task: str, latent: int, sample: int) -> str:
+    """Return where a video lies within an archive."""
+    return f"videos/{safe(task)}/{latent:d}_{sample:d}.mp4"
+
+
+def stored_error(error: str | None) -> str | None:
+    r"""Return an error as it is stored: not long, and the same on every machine.
+
+    >>> stored_error("ValueError: video /home/me/clips/x.mp4 is empty; see https://a.org/b/c")
+    'ValueError: video x.mp4 is empty; see https://a.org/b/c'
+    >>> stored_error(r"no 'C:\Users\Jo Doe\x.mp4', ~/a/y.mp4 or file:///tmp/a b/z.mp4")
+    "no 'x.mp4', y.mp4 or z.mp4"
+    """
+    return None if error is None else FOLDERS.sub("", error)[:LONGEST_ERROR]
+
+
+def read_table(
+    path: Path, columns: list[str] | None = None, *, digest: str | None = None
+) -> pa.Table:
+    """Read a table, or some columns of it; say what to do about a damaged one.
+
+    Parameters
+    ----------
+    path : Path
+    columns : list of str, optional
+    digest : str, optional
+        The SHA-256 that the file must have.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, is not what was written, or is larger than any table of an archive.
+    """
+    data = read_bytes(path, MOST_BYTES)
+    try:
+        if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError("it is not what was written, by its checksum")
+        with pq.ParquetFile(pa.BufferReader(data)) as file:  # faster than pyarrow's own read_table
+            _refuse_large(file.metadata)
+            table = file.read(columns=columns, use_threads=False)  # a shard is small
+        table.validate(full=True)
+        if len(set(table.column_names)) < table.num_columns:
+            raise ValueError("it has two columns of one name")
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"table {path} cannot be read ({reason}); delete it and run `squbed collect` again, or "
+            "`squbed verify --repair`"
+        ) from error
+    return table
+
+
+def _refuse_large(footer: pq.FileMetaData) -> None:
+    """Refuse by its footer a table that is larger than any of an archive, before it is read."""
+    groups = [footer.row_group(i) for i in range(min(footer.num_row_groups, MOST_GROUPS))]
+    columns = [g.column(i) for g in groups for i in range(min(g.num_columns, MOST_COLUMNS))]
+    for what, number, most in (
+        ("row groups", footer.num_row_groups, MOST_GROUPS),
+        ("columns", footer.num_columns, MOST_COLUMNS),
+        ("rows", max(footer.num_rows, sum(group.num_rows for group in groups)), MOST_ROWS),
+        ("values in a column", max((c.num_values for c in columns), default=0), MOST_VALUES),
+        ("bytes", sum(max(0, c.total_uncompressed_size) for c in columns), MOST_BYTES),
+    ):
+        if number > most:
+            raise ValueError(f"it says that it has {number:,} {what}; expected at most {most:,}")
+
+
+def check_columns(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
+    """Refuse a table whose columns are not as described; the first fault is named.
+
+    Raises
+    ------
+    ValueError
+        Naming file, column and row.
+    """
+    names = table.column_names
+    for column in columns:
+        if column.name not in names:
+            if column.needed:
+                raise ValueError(f"table {path} lacks the column {column.name}")
+            continue
+        values = table[column.name]
+        where = f"table {path}: column {column.name}"
+        empty = types.is_null(values.type) and not column.full
+        if not empty and not KINDS[column.kind](values.type):
+            raise ValueError(f"{where} is of type {values.type}; expected {column.kind}")
+        if column.full and values.null_count:
+            _refuse_rows(pc.is_null(values), where, "is missing")
+        if types.is_floating(values.type):
+            _refuse_rows(pc.is_inf(values), where, "is infinite")
+            if column.full:
+                _refuse_rows(pc.is_nan(values), where, "is not a number")
+        if column.kind == "text" and values.nbytes > LONGEST_TEXT:
+            long = pc.greater(pc.utf8_length(values), LONGEST_TEXT)
+            _refuse_rows(long, where, f"has more than {LONGEST_TEXT:,} characters")
+
+
+def _refuse_rows(wrong: pa.ChunkedArray, where: str, what: str) -> None:
+    if (row := pc.index(wrong, True).as_py()) >= 0:
+        raise ValueError(f"{where}, row {row + 1}: the value {what}")
+
+
+def check_ids(ids: list[str], path: Path) -> None:
+    """Refuse ids of tasks that cannot name a file, or stand twice, and a table without any."""
+    if not ids:
+        raise ValueError(f"table {path} has no rows; expected one a task")
+    odd = next((task for task in ids if not SAFE_ID.fullmatch(task)), None)
+    if odd is not None:
+        raise ValueError(f"table {path}: task id {odd[:120]!r} cannot name a file")
+    twice, times = Counter(ids).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"table {path} has the task {twice!r} twice; ids must differ")
+
+
+def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[int]) -> pa.Table:
+    """Return a table with the columns and types of `SHARD`, held against the place of its file.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or of another type, or a row is of another task, latent prompt or
+        sample than the file's place says.
+    """
+    check_columns(table, ROWS, path)
+    if not table.schema.equals(SHARD):
+        names, empty = table.column_names, pa.nulls(len(table))
+        try:
+            columns = [table[name] if name in names else empty for name in SHARD.names]
+            table = pa.table(columns, names=SHARD.names).cast(SHARD)
+        except pa.ArrowException as error:
+            raise ValueError(f"table {path} cannot be read ({error})") from error
+    rows = table.select(["task", "latent", "sample", "status", "path"]).to_pylist()
+    for number, row in enumerate(rows, 1):
+        for name, expected in (("task", task), ("latent", latent)):
+            if row[name] != expected:
+                raise ValueError(
+                    f"table {path}, row {number}: {name} is {row[name]!r}, but the file is that of "
+                    f"{name} {expected!r}"
+                )
+        if row["status"] not in (OK, FAILED):
+            status = row["status"][:40]
+            raise ValueError(f"table {path}, row {number}: status is {status!r}; known: ok, failed")
+        place = video_path(task, latent, row["sample"])
+        if row["status"] == OK and row["path"] != place:
+            shown = str(row["path"])[:120]
+            raise ValueError(f"table {path}, row {number}: path is {shown!r}; expected {place!r}")
+    given = [row["sample"] for row in rows]
+    if sorted(given) != sorted(samples):
+        raise ValueError(
+            f"table {path} holds {len(given)} rows, of the samples {_few(given)}; expected "
+            f"{len(samples)}, {_few(samples)}"
+        )
+    return table
+
+
+def _few(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:10])) + ", ..." * (len(numbers) > 10)
+
+
+def check_values(table: pa.Table, path: Path) -> None:
+    """Refuse a shard of which nothing can be estimated: no direction where a video is, or NaN.
+
+    Raises
+    ------
+    ValueError
+        Naming file, column and row.
+    """
+    good = pc.equal(table["status"], OK)
+    for name in ("embedding", "text_embedding", *OPTIONAL[:2]):
+        where, values = f"table {path}: column {name}", table[name].combine_chunks()
+        if name == "embedding":
+            _refuse_rows(pc.and_(good, pc.is_null(values)), where, "is missing")
+            stray = pc.and_not(pc.is_valid(values), good)
+            _refuse_rows(stray, where, "is there, but the video failed")
+        if name == "text_embedding":
+            unlike = pc.xor(pc.is_null(values), pc.is_null(table["prompt"]))
+            _refuse_rows(unlike, where, "is there without a prompt, or missing with one")
+        widths = sorted(set(pc.list_value_length(values).drop_null().to_pylist()))
+        if len(widths) > 1 or 0 in widths:
+            raise ValueError(f"{where} has vectors of {_few(widths)} numbers; expected one width")
+        if not widths:
+            continue
+        matrix = pc.fill_null(values.flatten(), math.nan).to_numpy().reshape(-1, *widths)
+        wrong = ~(np.isfinite(matrix).all(axis=1) & matrix.any(axis=1))
+        if wrong.any():
+            row = np.flatnonzero(values.is_valid())[wrong][0] + 1
+            raise ValueError(f"{where}, row {row}: the vector is zero or not finite")
+    for name in LABELS:
+        wrong = pc.and_(good, pc.is_nan(pc.fill_null(table[name], 0.0)))
+        _refuse_rows(wrong, f"table {path}: column {name}", "is not a number")
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table, whole or not at all."""
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")

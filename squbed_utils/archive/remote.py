@@ -1,0 +1,226 @@
+"""An archive whose home is a URL of fsspec: made in a folder here, and copied as it grows.
+
+An object store has neither locks nor atomic creation, which claims need, so samples are made in a
+working folder. A latent prompt goes home as soon as it is finished, its list of checksums last: a
+reader finds it whole or not at all. What is home is fetched first, so a run goes on from any
+machine, and makes nothing again that is there.
+"""
+
+import hashlib
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from squbed_utils.archive.layout import CHECKSUMS
+from squbed_utils.files import inside, parse_sums, read_sums, replacing, sha256_of
+from squbed_utils.profiles import SAMPLES
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
+
+SINGLE = re.compile(r"\w[\w-]*\.(yaml|parquet|json|sha256)|answers/[0-9a-f]+\.json")
+"""Files that no list of checksums names: settings, tables, the seal, and what was paid for."""
+
+SUMS = re.compile(r"shards/[^/]+/[0-9]+\.sha256")
+
+PAUSE = 5.0
+"""Seconds between two looks at what is finished."""
+
+
+def is_url(place: object) -> bool:
+    """Say whether a place is a URL and no folder.
+
+    >>> is_url("s3://bucket/world"), is_url("data/samples/world"), is_url(None)
+    (True, False, False)
+    """
+    return isinstance(place, str) and URL.fullmatch(place) is not None
+
+
+def working_folder(url: str) -> Path:
+    """Return the folder here of an archive whose home is a URL."""
+    digest = hashlib.sha256(url.encode()).hexdigest()[:8]
+    return SAMPLES / "homes" / f"{PurePosixPath(url).name}-{digest}"
+
+
+def fetch(url: str) -> Path:
+    """Fetch what is at a URL and not yet here; return the folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing.
+    OSError
+        If it cannot be reached.
+    ValueError
+        If a package for its protocol is missing, or a file is not what was stored.
+    """
+    home = Home(url)
+    if not home.names():
+        raise FileNotFoundError(f"there is nothing at {url}; correct the URL")
+    if damaged := home.pull():
+        raise ValueError(
+            f"{len(damaged)} files at {url} are missing or not what was stored, {damaged[0]} the "
+            f"first; `squbed collect --output {url}` makes them again"
+        )
+    return home.folder
+
+
+@contextmanager
+def mirrored(url: str) -> Iterator[Path]:
+    """Give the working folder of a URL to a run, and take home what it finishes.
+
+    Raises
+    ------
+    OSError
+        If the URL cannot be reached; what is finished stays in the folder.
+    ValueError
+        If a package for its protocol is missing.
+    """
+    home, end = Home(url), threading.Event()
+    if damaged := home.pull():
+        text = f"{len(damaged)} files at {url} are missing or not what was stored, {damaged[0]} "
+        tqdm.write(f"{text}the first; their latent prompts are made again", file=sys.stderr)
+    thread = threading.Thread(target=_follow, args=(home, end), daemon=True)
+    thread.start()
+    try:
+        yield home.folder
+    finally:
+        end.set()
+        thread.join()
+        home.push()
+
+
+def _follow(home: "Home", end: threading.Event) -> None:
+    """Take home what is finished, until the end; what fails is tried again by the last push."""
+    while not end.wait(PAUSE):
+        try:
+            home.push()
+        except OSError as error:
+            tqdm.write(f"{error}; going on, and trying again", file=sys.stderr)
+
+
+class Home:
+    """A URL and its working folder.
+
+    Parameters
+    ----------
+    url : str
+        Of any protocol that fsspec knows: ``s3://bucket/folder``, ``gs://``, ``sftp://``.
+    """
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        self.url, self.folder = url, working_folder(url)
+        try:
+            self.files, self.root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise ValueError(
+                f"{url} cannot be used ({error}); install the package of its protocol, or correct "
+                "the URL"
+            ) from error
+        self.there: dict[str, str] = {}  # the SHA-256 of what is known to be home
+
+    def names(self) -> list[str]:
+        """Return what is home, by paths within the archive."""
+        with self._reached():
+            self.files.invalidate_cache()
+            found = self.files.find(self.root)
+        return sorted(name.removeprefix(self.root).lstrip("/") for name in found)
+
+    def pull(self) -> list[str]:
+        """Fetch what is home and not here; return what is damaged or missing there."""
+        names, damaged = self.names(), []
+        for name in names:
+            if SINGLE.fullmatch(name) and not inside(self.folder, name).exists():
+                self._fetch(name)
+        units = [name for name in names if SUMS.fullmatch(name)]
+        for name in tqdm(units, "fetching", unit="latent prompt", disable=len(units) < 20):
+            damaged += self._pull_unit(name)
+        return damaged
+
+    def _pull_unit(self, name: str) -> list[str]:
+        """Fetch a latent prompt, its shard and list of checksums last; return what is damaged."""
+        try:
+            with self._reached():
+                listed = self.files.cat_file(f"{self.root}/{name}")
+            sums = parse_sums(listed.decode(errors="replace"), f"{self.url}/{name}")
+        except ValueError:
+            return [name]
+        if not inside(self.folder, name).is_file():  # else it is here, perhaps made again since
+            wrong = [path for path in _shards_last(sums) if not self._fetch(path, sums[path])]
+            if wrong:
+                return wrong
+            self._fetch(name)
+        self.there |= sums | {name: hashlib.sha256(listed).hexdigest()}
+        return []
+
+    def _fetch(self, name: str, digest: str | None = None) -> bool:
+        """Fetch a file, unless it is here; say whether it is there and what it should be."""
+        target = inside(self.folder, name)
+        if digest and target.is_file() and sha256_of(target) == digest:
+            return True
+        try:
+            with replacing(target) as partial:
+                with self._reached():
+                    self.files.get_file(f"{self.root}/{name}", str(partial))
+                if digest and sha256_of(partial) != digest:
+                    raise _Damaged
+        except (FileNotFoundError, _Damaged):
+            return False
+        return True
+
+    def push(self) -> None:
+        """Take home what is finished here and not there.
+
+        Raises
+        ------
+        OSError
+            If it cannot be reached.
+        """
+        for file in sorted(self.folder.glob(f"shards/*/*{CHECKSUMS}")):
+            name = file.relative_to(self.folder).as_posix()
+            digest = sha256_of(inside(self.folder, name))
+            shard = file.with_suffix(".parquet")  # which comes last, and makes it finished
+            if SUMS.fullmatch(name) and self.there.get(name) != digest and shard.is_file():
+                sums = read_sums(file)
+                for path in _shards_last(sums):
+                    self._put(path, sums[path])
+                self._put(name, digest)
+        for file in sorted([*self.folder.glob("*"), *self.folder.glob("answers/*")]):
+            name = file.relative_to(self.folder).as_posix()
+            if SINGLE.fullmatch(name):
+                self._put(name, sha256_of(inside(self.folder, name)))
+
+    def _put(self, name: str, digest: str) -> None:
+        if self.there.get(name) != digest:
+            with self._reached():
+                parent = f"{self.root}/{name}".rpartition("/")[0]
+                self.files.makedirs(parent, exist_ok=True)
+                self.files.put_file(str(inside(self.folder, name)), f"{self.root}/{name}")
+            self.there[name] = digest
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Say of any error, whatever the protocol's package raises, that it is the home's."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise OSError(
+                f"{self.url} cannot be reached ({type(error).__name__}: {error}); what is finished "
+                f"is kept in {self.folder}, and the same command goes on"
+            ) from error
+
+
+class _Damaged(Exception):
+    """A file is not what its checksum says."""
+
+
+def _shards_last(sums: dict[str, str]) -> list[str]:
+    return sorted(sums, key=lambda path: (path.startswith("shards/"), path))

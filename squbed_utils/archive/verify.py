@@ -1,0 +1,258 @@
+"""Whether every file of an archive is as it was written; what is not is made again."""
+
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from squbed_utils import profiles, video
+from squbed_utils.archive.archive import Archive
+from squbed_utils.archive.layout import CHECKSUMS, OK, SEAL, reference_path
+from squbed_utils.collection.collect import collect
+from squbed_utils.collection.filling import held, settings_over
+from squbed_utils.files import sha256_of
+from squbed_utils.profiles import Profile
+
+MISSING, DAMAGED, UNKNOWN = "missing", "damaged", "unknown"
+
+LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
+"""Tables that no run makes again."""
+
+LONGEST_SHOWN = 300
+"""Characters of a command or an address that an error shows."""
+
+
+class Problem(NamedTuple):
+    """A file that is not as it should be.
+
+    Attributes
+    ----------
+    path : str
+        Within the archive.
+    state : str
+        ``missing``, ``damaged``, which for a table is also changed, or ``unknown``: a shard of
+        no latent prompt of the archive.
+    unit : tuple of (str, int) or None
+        The task and latent prompt that the file is of; None for a table or a reference video.
+
+    """
+
+    path: str
+    state: str
+    unit: tuple[str, int] | None
+
+
+def verify(folder: Path | str) -> list[Problem]:
+    """Compare an archive with its checksums, and with what it should hold.
+
+    That is a shard and its videos for every latent prompt, by its tables and its profile, the
+    references, and where it is sealed each of its tables as it was then. Where a shard has no
+    checksums, as in an archive of an earlier version, it is read and its videos are decoded
+    instead, which misses slight damage.
+
+    Parameters
+    ----------
+    folder : path
+        An archive; of one that is not finished, what has still to be made is missing.
+
+    Returns
+    -------
+    list of Problem
+        None of them if all is well.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing or is not an archive.
+    ValueError
+        If its profile or its seal cannot be read.
+    """
+    archive = Archive(folder)
+    archive.require()
+    _ = archive.profile  # which must be readable, for nothing is known without it
+    of_units = ("shards/", "videos/", "references/")
+    single = [name for name in archive.sealed if not name.startswith(of_units)]
+    problems = [Problem(name, _state(archive, name), None) for name in archive.changed(single)]
+    problems += _of_table(archive, "tasks.parquet", archive.tasks)
+    if problems and problems[-1].path == "tasks.parquet":
+        return list(dict.fromkeys(problems))  # without which nothing says what else there should be
+    problems += _of_table(archive, "truth.parquet", archive.truth)
+    problems += _of_table(archive, "manifest.parquet", archive.manifest)
+    if problems and problems[-1].path == "manifest.parquet":
+        return list(dict.fromkeys(problems))
+    problems += [problem for unit in archive.units for problem in _of_unit(archive, unit)]
+    if not any(problem.unit for problem in problems) and (misfit := archive.misfit()):
+        (task, latent), _ = misfit
+        problems.append(Problem(f"shards/{task}/{latent}.parquet", DAMAGED, (task, latent)))
+    for path in archive.tasks().reference.dropna():
+        if not video.is_whole(archive.inside(path)):
+            problems.append(Problem(path, _state(archive, path), None))
+    problems += [Problem(path, UNKNOWN, None) for path in archive.unknown()]
+    return list(dict.fromkeys(problems))
+
+
+def _of_table(archive: Archive, name: str, read: Callable[[], object]) -> Iterator[Problem]:
+    try:
+        read()
+    except (FileNotFoundError, ValueError):
+        yield Problem(name, _state(archive, name), None)
+
+
+def seal(folder: Path | str) -> bool:
+    """Write the checksums that an archive has not, as one of an earlier version; say if any.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing or is not an archive.
+    ValueError
+        If a run is filling it, or anything in it is missing, damaged or unknown.
+    """
+    archive = Archive(folder)
+    archive.require()
+    if archive.sealed:
+        return False
+    with held(archive):
+        if problems := verify(folder):
+            raise ValueError(
+                f"{archive.folder} is not whole, {problems[0].path} is {problems[0].state}; only "
+                "what is whole is sealed"
+            )
+        for unit in archive.units:
+            if archive.checksums(*unit) is None:
+                archive.write_checksums(*unit)
+        archive.seal()
+    return True
+
+
+def repair(
+    folder: Path | str,
+    problems: list[Problem],
+    *,
+    profile: str | Path | Profile | None = None,
+    **options: object,
+) -> Archive:
+    """Remove what is damaged, and collect it again.
+
+    Models, programs, addresses and keys are those of a profile here, never the archive's own: that
+    is data, and may come from anyone. It only has to be the same.
+
+    Parameters
+    ----------
+    folder : path
+    problems : list of Problem
+        As `verify` found them.
+    profile : str, path or Profile, optional
+        As ``collect.collect`` takes it; by default this package's own of the archive's name.
+    **options
+        Of ``collect.collect``.
+
+    Returns
+    -------
+    Archive
+        The finished archive.
+
+    Raises
+    ------
+    ValueError
+        If `collect` did not make the archive; the message says what makes its files again. If the
+        archive's profile is another, or none is given and the package has no such profile: the
+        message shows what commands, addresses and keys the archive names.
+    FileNotFoundError, ValueError, RuntimeError, OSError
+        As ``collect.collect``.
+    """
+    archive = Archive(folder)
+    _require_collected(archive)
+    _refuse_lost(archive, problems)
+    profile = _profile(archive, profile)
+    problems = [problem for problem in problems if problem.state != UNKNOWN]
+    archive.unseal()
+    for path, _, unit in problems:
+        archive.inside(path).unlink(missing_ok=True)
+        if unit is not None:  # its shard and checksums are written again with it
+            archive.shard(*unit).unlink(missing_ok=True)
+    return collect(profile, output=archive.folder, **options)
+
+
+def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
+    """Refuse to delete what cannot be made again."""
+    if archive.exported:
+        raise ValueError(f"{archive.folder} is an exported dataset; download it again")
+    lost = [problem.path for problem in problems if problem.path in LOST]
+    if lost:
+        raise ValueError(
+            f"{archive.folder / lost[0]} is not as it was written and cannot be made again; put it "
+            f"back as it was. If the change is meant, delete {archive.folder / SEAL} and run "
+            "`squbed verify --seal`"
+        )
+
+
+def _require_collected(archive: Archive) -> None:
+    if "dataset" not in archive.profile:
+        made = "score" if archive.manifest() is not None else "quantify"
+        raise ValueError(
+            f"{archive.folder} was made by `squbed {made}`; delete the files that are named and "
+            "run that command again"
+        )
+
+
+def _profile(archive: Archive, named: str | Path | Profile | None) -> Profile:
+    """Return the profile to collect with, which the user or this package wrote."""
+    name = archive.profile.get("name")
+    if named is None and name not in profiles.names():
+        raise ValueError(_asks_for_profile(archive, "which this package does not have"))
+    profile = named if isinstance(named, Profile) else profiles.load(named or name)
+    found = profiles.differences(archive.profile, settings_over(archive, profile))
+    if found:
+        raise ValueError(_asks_for_profile(archive, f"but {'; '.join(found)}"))
+    return profile
+
+
+def _asks_for_profile(archive: Archive, why: str) -> str:
+    """Say what of an archive's profile runs code or unlocks a service, and how to agree to it."""
+    named = [
+        f"{role}.{key} {str(settings[key])[:LONGEST_SHOWN]!r}"
+        for role, settings in archive.profile.items()
+        if isinstance(settings, dict)
+        for key in ("command", "base_url", "key")
+        if settings.get(key) is not None
+    ]
+    shows = f". It names {', '.join(named)}" if named else ""
+    name = archive.profile.get("name")
+    return (
+        f"{archive.folder} says that it is of the profile {name!r}, {why}{shows}. "
+        "Nothing that an archive names is run or sent: check it, write it into a profile of your "
+        f"own, and run `squbed verify {shlex.quote(str(archive.folder))} --repair --profile FILE`"
+    )
+
+
+def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:
+    """Look at the files of a latent prompt."""
+    shard, checksums = (f"shards/{unit[0]}/{unit[1]}{kind}" for kind in (".parquet", CHECKSUMS))
+    if not archive.inside(shard).is_file():
+        yield Problem(shard, MISSING, unit)
+        return
+    try:
+        sums = archive.checksums(*unit)
+    except ValueError:
+        yield Problem(checksums, _state(archive, checksums), unit)
+        return
+    for path, expected in (sums or {}).items():
+        file = archive.inside(path)
+        if not file.is_file() or sha256_of(file) != expected:
+            common = path == reference_path(unit[0])
+            yield Problem(path, _state(archive, path), None if common else unit)
+    try:
+        rows = archive.check_values(*unit).select(["path", "status"]).to_pylist()
+    except ValueError:
+        yield Problem(shard, DAMAGED, unit)
+        return
+    for row in rows:
+        path = row["path"]
+        if row["status"] == OK and path not in (sums or {}):
+            if not video.is_whole(archive.inside(path)):
+                yield Problem(path, _state(archive, path), unit)
+
+
+def _state(archive: Archive, path: str) -> str:
+    return DAMAGED if archive.inside(path).is_file() else MISSING

@@ -1,0 +1,1 @@
+"""The asking: one latent prompt at a time, on as many workers as there are."""

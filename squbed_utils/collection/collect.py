@@ -1,0 +1,292 @@
+"""Fill an archive: draw latent prompts, generate, store, embed and score.
+
+The unit of work is one latent prompt of one task. What a unit yields depends on the profile and
+its own seeds alone, so order, interruptions and the number of workers change no byte.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+
+from tqdm import tqdm
+
+from squbed_utils import profiles
+from squbed_utils.archive import remote
+from squbed_utils.archive.archive import Archive, open_archive
+from squbed_utils.archive.layout import video_path
+from squbed_utils.collection.claims import locked
+from squbed_utils.collection.executors import LOCAL, Executor
+from squbed_utils.collection.filling import is_new, settings_over, shared, warn_of_versions
+from squbed_utils.collection.workers import Job, Unit
+from squbed_utils.files import inside
+from squbed_utils.models import spending
+from squbed_utils.profiles import NOT_SAMPLED, Profile
+from squbed_utils.roles import World
+from squbed_utils.seeds import seed_of
+from squbed_utils.tasks import captioned
+from squbed_utils.tasks.categories import Label
+from squbed_utils.tasks.shapes_world import Source, Task
+
+Confirm = Callable[[str], bool]
+"""What is to be paid, in words -> whether to go on."""
+
+
+def collect(
+    profile: str | Path | Profile,
+    *,
+    output: Path | str | None = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    confirm: Confirm | None = None,
+    executor: Executor = LOCAL,
+) -> Archive:
+    """Fill a profile's archive, or go on where an earlier call stopped.
+
+    A finished archive is returned as it is, and so is one that was exported or that is of videos
+    made elsewhere (``score``); no model, and no GPU, need be there for it. Several calls may fill
+    one archive at the same time, on one machine or on several that share its folder: each makes
+    what no other is making.
+
+    Parameters
+    ----------
+    profile : str, path or Profile
+        A name in ``data/profiles/``, a ``.yaml`` file, or a loaded profile.
+    output : path or str, optional
+        The archive's folder; by default ``data/samples/<profile>``. Or a URL of fsspec, its home:
+        samples are made in a folder of ``data/samples/homes`` and copied as they are finished.
+    workers : int, optional
+        Processes, each with models of its own and one thread. Any number gives the same bytes. By
+        default one, or with Ray as many as the cluster has GPUs for, or with SLURM one.
+    retry_failed : bool
+        Whether latent prompts with failed videos are made again.
+    confirm : callable, optional
+        Asked once, before the first paid call to a language or video model: it gets what the run
+        costs, in words, and returns whether to go on. Without it nothing is paid.
+    executor : Executor
+        Where the workers run: here, on a cluster of Ray, or as jobs of SLURM.
+
+    Returns
+    -------
+    Archive
+        The finished archive.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the profile, the task table or a model is missing.
+    ValueError
+        If the folder holds an archive of another profile or something else, or `score` or
+        `quantify` is filling it.
+    RuntimeError
+        If worker after worker dies, latent prompts in a row give no video, memory or the budget
+        is used up, or the cost is not confirmed.
+    OSError
+        If the folder cannot be written, or the disk is full.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; expected at least 1")
+    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    if remote.is_url(output):
+        how = {"workers": workers, "retry_failed": retry_failed, "executor": executor}
+        with remote.mirrored(output) as folder:
+            return collect(profile, output=folder, confirm=confirm, **how)
+    archive = Archive(output or profiles.SAMPLES / profile.name)
+    if archive.manifest() is not None or archive.exported:
+        return open_archive(archive.folder)
+    if not retry_failed and _is_complete(archive, profile):
+        return open_archive(archive.folder)
+    resolved, source = profiles.resolve(profile), None
+    confirm = _once(confirm)
+
+    def begin() -> None:
+        nonlocal source
+        source = _begin(archive, profile, resolved, confirm)
+
+    with shared(archive, begin):
+        how = {"workers": workers, "executor": executor, "retry_failed": retry_failed}
+        fill(archive, profile, source.tasks, confirm=confirm, **how)
+    return open_archive(archive.folder)
+
+
+def _is_complete(archive: Archive, profile: Profile) -> bool:
+    """Say whether nothing is left to do; refuse an archive of another profile.
+
+    Looks at settings alone, so that a finished archive opens where its models and GPU are absent.
+    """
+    if archive.open or not (archive.folder / "profile.yaml").exists():
+        return False
+    if not _has_tables(archive, profile):
+        return False
+    paths = archive.tasks().reference.dropna()
+    whole = all(archive.finished(*unit) for unit in archive.units)
+    whole = whole and all(archive.inside(path).is_file() for path in paths)
+    return whole and not is_new(archive, settings_over(archive, profile))
+
+
+def _has_tables(archive: Archive, profile: Profile) -> bool:
+    """Say whether the tables of tasks and truth can be read, and are as they were sealed."""
+    tables = ("tasks.parquet", "truth.parquet")
+    try:
+        archive.tasks()
+        if archive.truth() is None and isinstance(profile.dataset, World):
+            return False
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        tqdm.write(f"{error}; the tables of tasks are written again", file=sys.stderr)
+        return False
+    return not archive.changed(tables)
+
+
+def _once(confirm: Confirm | None) -> Confirm:
+    """Return a function that asks for consent the first time, and has it from then on."""
+    given = False
+
+    def ask(question: str) -> bool:
+        nonlocal given
+        given = given or (confirm is not None and confirm(question))
+        return given
+
+    return ask
+
+
+def _begin(archive: Archive, profile: Profile, resolved: dict, confirm: Confirm) -> Source:
+    """Write what comes before the videos, as far as it is not there."""
+    new = is_new(archive, resolved)
+    if new or not _has_tables(archive, profile):
+        if not isinstance(profile.dataset, World):  # whose captions are labelled first
+            _confirm_cost(profile, archive, confirm, **_whole(profile))
+        source = _read_source(archive, profile, resolved)
+        archive.write_tasks(source.tasks, source.truth)
+    else:
+        source = captioned.stored(profile.dataset, archive)
+    for task in source.tasks:
+        if not archive.inside(task.reference).is_file():
+            source.write_reference(task, archive.inside(task.reference))
+    if new:
+        archive.write_profile(resolved)
+    return source
+
+
+def fill(
+    archive: Archive,
+    profile: Profile,
+    chosen: list[Task],
+    *,
+    workers: int | None = None,
+    executor: Executor = LOCAL,
+    retry_failed: bool = False,
+    confirm: Confirm | None = None,
+) -> None:
+    """Make what an archive lacks of n latent prompts a task with m videos each.
+
+    Parameters
+    ----------
+    archive : Archive
+        Held by the caller, its tasks and profile written.
+    profile : Profile
+    chosen : list of Task
+    workers, executor, retry_failed, confirm
+        As `collect`.
+
+    Raises
+    ------
+    ValueError, RuntimeError, OSError
+        As `collect`.
+    """
+    units = [(task, latent) for task in chosen for latent in range(profile.n)]
+    todo = [
+        (task, latent)
+        for task, latent in units
+        if not archive.finished(task.id, latent, retry_failed=retry_failed)
+    ]
+    if todo:
+        _confirm_cost(profile, archive, confirm, **_left(archive, profile, todo))
+        warn_of_versions(archive)
+        _remove_shards(archive, todo, retry_failed)
+        job = Job(profile, archive.folder.resolve(), todo)
+        done = executor.run(job, workers)
+        _show_progress(done, len(units) - len(todo), len(units))
+    if archive.open:
+        with locked(archive.folder):
+            archive.seal()
+
+
+def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> None:
+    """Remove shards that are no good, or with failures to retry; any other is finished."""
+    with locked(archive.folder):
+        archive.unseal()
+        for task, latent in todo:
+            if not archive.finished(task.id, latent, retry_failed=retry_failed):
+                archive.shard(task.id, latent).unlink(missing_ok=True)
+
+
+def _whole(profile: Profile) -> dict[str, int]:
+    """Count what a run of a dataset that is sampled makes."""
+    tasks = profile.dataset.tasks
+    counts = {"videos": tasks * profile.n * profile.m, "tasks": tasks}
+    return counts | {"latents": tasks * profile.n, "labels": profile.dataset.pool}
+
+
+def _left(archive: Archive, profile: Profile, todo: list[Unit]) -> dict[str, int]:
+    """Count what is left to be made."""
+    paths = (video_path(task.id, z, i) for task, z in todo for i in range(profile.m))
+    videos = sum(not archive.inside(path).is_file() for path in paths)
+    tasks = len({task.id for task, _ in todo})
+    return {"videos": videos, "tasks": tasks, "latents": len(todo), "labels": 0}
+
+
+def _confirm_cost(
+    profile: Profile, archive: Archive, confirm: Confirm | None, **counts: int
+) -> None:
+    """Stop unless what is left to do is free, or someone agrees to pay for it."""
+    question = spending.bill(profile, archive.folder, **counts)
+    if question and (confirm is None or not confirm(question)):
+        raise RuntimeError(f"{question}; nothing more is paid until this is confirmed (--yes)")
+
+
+def _show_progress(done: Iterator[Unit], before: int, total: int) -> None:
+    bar = tqdm(total=total, initial=before, desc="loading models", file=sys.stderr)
+    seen = set()
+    with bar, closing(done):
+        for task, latent in done:
+            seen.add((task.id, latent))
+            bar.set_description("latent prompts", refresh=False)
+            bar.update(before + len(seen) - bar.n)
+
+
+def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
+    """Read the dataset; sample its tasks, if it is one that is sampled, and say how."""
+    hashes = resolved["checkpoints"]
+    instruction = hashes.get("instructions/category.txt")
+    settings = {k: v for k, v in resolved["refiner"].items() if f"refiner.{k}" not in NOT_SAMPLED}
+    asked = seed_of(settings, hashes.get("refiner"), instruction)
+    source = captioned.read(
+        profile.dataset,
+        label=_label_by(profile, archive.folder),
+        cache=archive.inside("labels.json"),
+        asked=f"{asked:016x}",
+    )
+    if source.report is not None:
+        archive.write_report(source.report)
+        tqdm.write(captioned.describe(source.report), file=sys.stderr)
+    return source
+
+
+def _label_by(profile: Profile, folder: Path) -> Label:
+    """Return a function that asks the profile's language model, loaded when first asked."""
+
+    def label(captions: list[str]) -> list[str]:
+        return model().label(captions)
+
+    @cache
+    def model() -> object:
+        from squbed_utils.models import language
+
+        device = profiles.device_of(profile.device)
+        answers = inside(folder, "answers")
+        return language.load(profile.refiner, device, n=profile.n, answers=answers)
+
+    return label

@@ -1,0 +1,248 @@
+"""An archive of videos that already exist: embed and score them, generate nothing."""
+
+import shutil
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from squbed_utils import profiles, video
+from squbed_utils.archive.archive import Archive, open_archive
+from squbed_utils.archive.layout import FAILED, OK, reference_path, video_path
+from squbed_utils.collection.filling import held, is_new, warn_of_versions
+from squbed_utils.files import ROOT, path_of, replacing
+from squbed_utils.profiles import MEASURING, Profile
+from squbed_utils.tasks import manifest as manifests
+from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.world.render import SIDE
+
+RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
+"""What of a profile bears on videos that it did not generate."""
+
+Find = Callable[[str], Path]
+"""A manifest's path -> where it is: beside a CSV file, or within an archive."""
+
+WORLD = ROOT / "data" / "world"
+"""Where the encoders of the shapes world lie."""
+
+
+def score(
+    manifest: str | Path,
+    *,
+    profile: str | Path | Profile,
+    output: Path | str,
+    retry_failed: bool = False,
+) -> Archive:
+    """Make an archive of existing videos, or go on where an earlier call stopped.
+
+    Videos and references are copied byte for byte, whatever their format, and named ``.mp4``. A
+    video that is missing, empty, cut short or not a video is a failed row with its reason. One
+    video is held in memory at a time, with its reference.
+
+    Parameters
+    ----------
+    manifest : path
+        A CSV file as ``manifest.read`` takes it; or the folder of an archive, whose videos are
+        measured again, by this profile's models, and whose truth is taken over.
+    profile : str, path or Profile
+        Its encoders, CLIP and LPIPS are used; its other models need not be there. Those of the
+        shapes world run on any video, but know shapes alone: of others their numbers mean little.
+    output : path
+        The archive's folder.
+    retry_failed : bool
+        Whether latent prompts with failed videos are scored again.
+
+    Returns
+    -------
+    Archive
+        The finished archive. Where the manifest has no latent prompts, aleatoric and total
+        uncertainty are absent.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the manifest, the profile or a model is missing.
+    ValueError
+        If the manifest has mistakes, all of which are named; the archive in its place is not
+        finished or lacks references; or the folder holds an archive of another manifest or profile
+        or something else, or another run is filling it.
+
+    Warns
+    -----
+    UserWarning
+        If the encoders are the shapes world's, and prompts or frames are not of it.
+    """
+    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    table, truth, find = _read(Path(manifest))
+    resolved = profiles.resolve(profile, MEASURING)
+    resolved = {key: resolved[key] for key in RECORDED}
+    archive = Archive(output)
+    with held(archive):
+        told = _refuse_collected(archive, table)
+        if is_new(archive, resolved) or not told:
+            _begin(archive, resolved, table, truth, find)
+        todo = [
+            unit for unit in archive.units if not archive.finished(*unit, retry_failed=retry_failed)
+        ]
+        if todo:
+            warn_of_versions(archive)
+            archive.unseal()
+            _score_all(profile, archive, table, find, todo)
+        if archive.open:
+            archive.seal()
+    archive = open_archive(archive.folder)
+    _warn_of_other_worlds(archive, profile)
+    return archive
+
+
+def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
+    """Warn of words and frames that are not of the shapes world, where the encoders are."""
+    encoders = {role: getattr(profile, role).path for role in ("text_encoder", "video_encoder")}
+    known = {role for role, path in encoders.items() if path_of(path).is_relative_to(WORLD)}
+    signs = []
+    if "text_encoder" in known:
+        texts = archive.texts()
+        strange = (texts.unknown > 0).sum()
+        signs += [f"{strange} of {len(texts)} texts have words it lacks"] if strange else []
+    if "video_encoder" in known:
+        videos = archive.videos()
+        firsts = videos[videos.status == OK].drop_duplicates("task").path
+        sizes = (archive.read_video(path).shape[1:3] for path in firsts)
+        other = next((size for size in sizes if size != (SIDE, SIDE)), None)
+        signs += ["frames are {} x {}, not {} x {}".format(*other, SIDE, SIDE)] if other else []
+    if signs:
+        warnings.warn(
+            f"profile {profile.name} has encoders of the shapes world, which know shapes only, and "
+            f"these videos are of another ({'; '.join(signs)}): the numbers mean little; give a "
+            "--profile with real encoders",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
+    """Return the manifest, the truth of its tasks if it is known, and what finds its files."""
+    source = source.expanduser()
+    if not source.is_dir():
+        return manifests.read(source), None, lambda path: manifests.locate(path, source.parent)
+    archive = open_archive(source)
+    table = manifests.of_archive(archive)
+    for path in (*table.video, *table.reference.unique()):
+        archive.inside(path)  # refused before any is copied
+    return table, archive.truth(), archive.inside
+
+
+def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
+    """Refuse an archive of generated videos, or of other ones than these.
+
+    Says whether its tables are there and whole; those that are not are written again.
+    """
+    if not archive.inside("profile.yaml").is_file():
+        return False
+    remedy = "choose another --output, or delete that folder"
+    if "video_model" in archive.profile:
+        raise ValueError(f"{archive.folder} holds videos that were generated there; {remedy}")
+    try:
+        before = archive.manifest()
+        whole = before is not None and not archive.changed(["tasks.parquet", "manifest.parquet"])
+    except (FileNotFoundError, ValueError) as error:
+        tqdm.write(f"{error}; its tables are written again", file=sys.stderr)
+        return False
+    if whole and _rows_of(before) != _rows_of(table):
+        raise ValueError(f"{archive.folder} was made of another manifest; {remedy}")
+    return whole
+
+
+def _rows_of(table: pd.DataFrame) -> list[dict]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _begin(
+    archive: Archive,
+    resolved: dict,
+    table: pd.DataFrame,
+    truth: pd.DataFrame | None,
+    find: Find,
+) -> None:
+    firsts = table.drop_duplicates("task")
+    for row in firsts.itertuples():
+        _copy(find(row.reference), archive.inside(reference_path(row.task)))
+    archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
+    archive.write_manifest(table)
+    archive.write_profile(resolved)
+
+
+def _task(row: tuple) -> Task:
+    rank = None if pd.isna(row.vagueness_rank) else float(row.vagueness_rank)
+    return Task(row.task, "manifest", row.category, row.prompt, reference_path(row.task), rank)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as partial:
+        shutil.copyfile(source, partial)
+
+
+def _score_all(
+    profile: Profile,
+    archive: Archive,
+    table: pd.DataFrame,
+    find: Find,
+    todo: list[tuple[str, int]],
+) -> None:
+    """Score what is left, on one thread, as ``collect`` does."""
+    import torch
+
+    from squbed_utils.collection import latent as _unit
+    from squbed_utils.models import load as models
+
+    noticed: dict[str, list[str]] = defaultdict(list)
+    groups = dict(list(table.groupby(["task", "latent"], sort=False)))
+    left = sum(len(groups[unit]) for unit in todo)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    bar = tqdm(total=len(table), initial=len(table) - left, desc="loading models", file=sys.stderr)
+    try:
+        with bar:
+            bench = _unit.Bench(profile, models.load_measuring(profile), archive)
+            bar.set_description("videos")
+            for unit in todo:
+                rows = []
+                for row in groups[unit].itertuples():
+                    rows.append(_score_one(bench, row, find, noticed))
+                    bar.update()
+                archive.write_shard(*unit, _with_text(bench, row.prompt, rows))
+    finally:
+        torch.set_num_threads(threads)
+    for note, names in noticed.items():
+        print(f"{note}: {len(names)} of {left} videos, such as {names[0]}", file=sys.stderr)
+
+
+def _with_text(bench: object, prompt: str, rows: list[dict]) -> list[dict]:
+    """Add what the videos of a latent prompt share; the prompt may be unknown."""
+    from squbed_utils.collection import latent as _unit
+
+    shared = {"rejected": []} | _unit.embed_texts(bench.models, prompt, rows[0]["prompt"])
+    return [row | shared for row in rows]
+
+
+def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[str]]) -> dict:
+    """Copy and measure one video; say why if it cannot be."""
+    from squbed_utils.collection import latent as _unit
+
+    found = {"task": row.task, "latent": row.latent, "sample": row.sample}
+    found |= {"prompt": row.latent_prompt}
+    path = video_path(row.task, row.latent, row.sample)
+    try:
+        source = find(row.video)
+        clip = video.scan(source)
+        for note in clip.notes:
+            noticed[note].append(row.video)
+        measured = _unit.measure(bench, _task(row), [clip])[0]
+    except (ValueError, OSError) as error:
+        return found | {"status": FAILED, "error": str(error)}
+    _copy(source, bench.archive.inside(path))
+    return found | measured | {"path": path, "status": OK}

@@ -1,0 +1,127 @@
+"""How far the collection of an archive is, from its files and its log."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from squbed_utils.archive.archive import Archive
+from squbed_utils.collection import claims as _claims
+from squbed_utils.collection import run_log
+
+RECENT = 3600.0
+"""Seconds before the last finished unit over which the rate is taken."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a collection is; the unit is one latent prompt with its videos.
+
+    Attributes
+    ----------
+    folder : Path
+    units, done, running : int
+        All, those that are finished, and those that are being made at this moment.
+    failed : int
+        Videos that could not be made.
+    first_error : str or None
+        Of those.
+    workers : int
+        That are at work.
+    rate : float or None
+        Units an hour, over the last hour of work; None where nothing is known.
+    hours_left : float or None
+        At that rate; None where it is not known, or nobody is at work.
+    gpu_hours, cpu_hours : float
+        Of work in all runs so far, unfinished units left out; a worker with half a GPU counts
+        half.
+
+    """
+
+    folder: Path
+    units: int
+    done: int
+    running: int
+    failed: int
+    first_error: str | None
+    workers: int
+    rate: float | None
+    hours_left: float | None
+    gpu_hours: float
+    cpu_hours: float
+
+    def __str__(self) -> str:
+        """Say it in a few lines."""
+        lines = [f"{self.folder}: {self.done} of {self.units} latent prompts are finished"]
+        lines.append(f"running  {self.running}, by {self.workers} workers")
+        lines.append(f"failed   {self.failed} videos")
+        if self.first_error:
+            lines[-1] += f"; the first: {self.first_error}"
+        lines.append("rate     " + ("-" if self.rate is None else f"{self.rate:.3g} an hour"))
+        left = "-" if self.hours_left is None else f"{self.hours_left:.3g} hours"
+        lines.append(f"left     {left}")
+        lines.append(f"spent    {self.gpu_hours:.3g} GPU-hours, {self.cpu_hours:.3g} CPU-hours")
+        return "\n".join(lines)
+
+
+def status(folder: Path | str) -> Status:
+    """Say how far the collection of an archive is.
+
+    Parameters
+    ----------
+    folder : path
+        The archive's. It is only read.
+
+    Returns
+    -------
+    Status
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is missing or is not an archive.
+    """
+    archive = Archive(folder)
+    archive.require()
+    finished = [unit for unit in archive.units if archive.finished(*unit)]
+    errors = [error for unit in finished for error in archive.errors(*unit)]
+    events = run_log.read(archive.folder)
+    workers = set(_claims.living(archive.folder))
+    claims = _claims.claimed(archive.folder)
+    rate = _rate(events, workers)
+    left = len(archive.units) - len(finished)
+    return Status(
+        folder=archive.folder,
+        units=len(archive.units),
+        done=len(finished),
+        running=len(claims),
+        failed=len(errors),
+        first_error=errors[0] if errors else None,
+        workers=len(workers),
+        rate=rate,
+        hours_left=left / rate if rate and workers and left else None,
+        gpu_hours=sum(_hours(log, gpu=True) for log in events.values()),
+        cpu_hours=sum(_hours(log, gpu=False) for log in events.values()),
+    )
+
+
+def _rate(events: dict[str, list[dict]], workers: set[str]) -> float | None:
+    """Return units an hour of those at work, or, if nobody is, of those that were last."""
+    at_work = {name: log for name, log in events.items() if name in workers} or events
+    done = sorted(e["time"] for log in at_work.values() for e in log if e["event"] == "done")
+    if not done:
+        return None
+    end = time.time() if workers else done[-1]
+    begins = (e["time"] for log in at_work.values() for e in log if e["event"] == "begin")
+    begun = min(begins, default=done[0])
+    start = max(begun, end - RECENT)
+    recent = sum(at >= start for at in done)
+    return recent / (end - start) * 3600 if end > start and recent else None
+
+
+def _hours(log: list[dict], *, gpu: bool) -> float:
+    """Return the hours that a worker spent on units, times its GPUs."""
+    gpus = next((e["gpus"] for e in log if e["event"] == "start"), 0)
+    seconds = sum(e["seconds"] for e in log if e["event"] == "done")
+    if gpu:
+        return seconds * gpus / 3600
+    return 0.0 if gpus else seconds / 3600

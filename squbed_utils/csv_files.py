@@ -1,0 +1,217 @@
+"""Tables that people write: CSV files as spreadsheets and scripts save them, every cell a text."""
+
+import codecs
+import csv
+import math
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pandas as pd
+
+from squbed_utils.schema import suggestion
+
+Row = dict[str, str]
+
+LARGEST, LONGEST_CELL, MOST_SHOWN = 2**28, 2**17, 20
+"""Bytes of a table and characters of a cell, at most; and mistakes that an error names."""
+
+SEPARATORS = ",;\t|"
+BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+BOMS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""Marks at the start of a file; that of UTF-32 begins as one of UTF-16 does."""
+
+INDEX = ("", "Unnamed: 0")
+"""What the first column is called that only counts the rows."""
+
+FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
+
+
+def read(
+    path: Path | str,
+    what: str,
+    required: Collection[str],
+    optional: Collection[str] | None = None,
+) -> list[tuple[int, Row]]:
+    """Read a table whole: each row with its line, every cell a text.
+
+    Comma, semicolon, tab or bar separate cells; the text is UTF-8, or says by its first bytes
+    that it is UTF-16. Spaces around cells, empty rows and an index column are left out, and so is
+    the apostrophe that keeps a spreadsheet from reading a cell as a formula.
+
+    Parameters
+    ----------
+    path : path
+    what : str
+        Starts the errors, with the path.
+    required, optional : collection of str
+        Columns; other ones are refused, unless `optional` is None.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no such table.
+    """
+    rows, mistakes = [], []
+    for line, row in stream(path, what, required, optional):
+        if None in row or None in row.values():
+            fault = "has another number of fields than the header; quote fields that hold commas"
+            mistakes.append((line, fault))
+        elif any("\0" in cell for cell in row.values()):
+            mistakes.append((line, "holds a NUL character; the file is damaged"))
+        elif any(map(str.strip, row.values())):
+            rows.append((line, {name: _as_text(cell) for name, cell in row.items()}))
+    refuse(f"{what} {path}", mistakes)
+    if not rows:
+        raise ValueError(f"{what} {path} has no rows; expected one at least")
+    return rows
+
+
+def refuse(where: str, mistakes: Collection[tuple[int, str]]) -> None:
+    """Raise an error that names what is wrong, line by line, if anything is."""
+    if mistakes:
+        shown = [f"line {line}: {what}" for line, what in sorted(mistakes)[:MOST_SHOWN]]
+        shown += [f"and {len(mistakes) - MOST_SHOWN} more"] * (len(mistakes) > MOST_SHOWN)
+        raise ValueError(f"{where} has mistakes: {'; '.join(shown)}")
+
+
+def stream(
+    path: Path | str,
+    what: str,
+    required: Collection[str],
+    optional: Collection[str] | None = None,
+    *,
+    lenient: bool = False,
+    longest: int = LONGEST_CELL,
+) -> Iterator[tuple[int, dict]]:
+    """Yield the rows of a table as they are read, with their lines; a missing cell is None.
+
+    If `lenient`, the file may be of any size, bytes of no character are replaced, and a quote may
+    stand anywhere.
+    """
+    path = Path(os.path.abspath(Path(path).expanduser()))
+    encoding = _encoding(path, what, required, largest=math.inf if lenient else LARGEST)
+    limit, line = csv.field_size_limit(longest), 1
+    try:
+        errors = "replace" if lenient else "strict"
+        with path.open(encoding=encoding, errors=errors, newline="") as file:
+            how = {"delimiter": _separator(file, required), "skipinitialspace": not lenient}
+            reader = csv.DictReader(file, strict=not lenient, **how)
+            header = [name.strip() for name in reader.fieldnames or ()]
+            if header and header[0] in INDEX:
+                header[0] = ""
+            _check_header(header, f"{what} {path}", required, optional)
+            reader.fieldnames = header
+            for row in reader:
+                row.pop("", None)
+                yield reader.line_num, row
+                line = reader.line_num + 1
+    except UnicodeDecodeError as error:
+        line = _undecodable(path) if encoding.startswith("utf-8") else line
+        name = encoding.removesuffix("-sig").upper()
+        raise ValueError(f"{what} {path}, line {line}: not {name}; save it as UTF-8") from error
+    except csv.Error as error:
+        reason = f"a cell of more than {longest:,} characters" if "limit" in str(error) else error
+        raise ValueError(
+            f"{what} {path}, line {line}: not valid CSV ({reason}); is a quote missing there?"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def number(text: str) -> float | None:
+    """Return a cell as a finite number; None if it is none."""
+    value = float(text) if NUMBER.fullmatch(text) else math.nan
+    return value if math.isfinite(value) else None
+
+
+def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table to be written as CSV, of which a spreadsheet takes no text for a formula.
+
+    A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end gets an apostrophe
+    before it, unless it is a number; `read` takes it away.
+    """
+    return table.map(
+        lambda cell: f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell
+    )
+
+
+def _is_formula(text: str) -> bool:
+    return FORMULA.match(text) is not None and NUMBER.fullmatch(text) is None
+
+
+def _as_text(cell: str) -> str:
+    cell = cell.strip()
+    return cell[1:] if cell[:1] == "'" and _is_formula(cell[1:]) else cell
+
+
+def _encoding(path: Path, what: str, required: Collection[str], *, largest: float) -> str:
+    """Return a file's encoding by its first bytes; refuse what is no table to be read."""
+    expected = f"expected a CSV file with the columns {', '.join(required)}"
+    if not path.exists():
+        raise FileNotFoundError(f"no {what} {path}; {expected}")
+    if not path.is_file():
+        raise ValueError(f"{what} {path} is a folder or a device; {expected}")
+    size = path.stat().st_size
+    if size > largest:
+        raise ValueError(
+            f"{what} {path} has {size / 1e6:,.0f} MB; expected {largest / 1e6:,.0f} at most"
+        )
+    with path.open("rb") as file:
+        start = file.read(2**16)
+    found = next((name for bom, name in BOMS.items() if start.startswith(bom)), "utf-8")
+    if found.startswith("utf-8") and b"\0" in start:
+        line = start[: start.index(b"\0")].count(b"\n") + 1
+        raise ValueError(
+            f"{what} {path}, line {line}: holds a NUL character, so it is damaged or not UTF-8; "
+            "save it as UTF-8"
+        )
+    return found
+
+
+def _separator(file: TextIO, required: Collection[str]) -> str:
+    """Return what separates the cells of the header, and go to it: past the ``sep=`` of Excel."""
+    first = file.readline()
+    if first.strip().lower().startswith("sep="):
+        return first.strip()[4:5] or ","
+    file.seek(0)
+    return max(SEPARATORS, key=lambda s: len(set(required) & set(_cells(first, s))))
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [cell.strip().strip('"').strip() for cell in line.split(separator)]
+
+
+def _check_header(
+    found: list[str], where: str, required: Collection[str], optional: Collection[str] | None
+) -> None:
+    if not any(found):
+        raise ValueError(f"{where} is empty; expected a header: {', '.join(required)}")
+    known = [*required, *(optional or ())]
+    extra = [name for name in dict.fromkeys(found) if name not in known and name != ""]
+    wrong = [f"lacks the column {name}" for name in required if name not in found]
+    if optional is not None or wrong:
+        wrong += [f"has an unknown column {n!r}{suggestion(n, known)}" for n in extra]
+    wrong += [f"has the column {name} twice" for name in known if found.count(name) > 1]
+    wrong += ["has a column without a name"] * ("" in found[1:])
+    if wrong:
+        columns = ", ".join(required)
+        if optional:
+            columns += f", and if wanted {', '.join(optional)}"
+        raise ValueError(f"{where}, line 1: {'; '.join(wrong)}; the columns are {columns}")
+
+
+def _undecodable(path: Path) -> int:
+    """Return the line of the first bytes that are not UTF-8."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return number

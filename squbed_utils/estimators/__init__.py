@@ -1,0 +1,1 @@
+"""One task's embeddings turned into uncertainty. Higher means less certain."""

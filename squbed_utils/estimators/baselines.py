@@ -1,0 +1,275 @@
+"""Baselines of S-QUBED on the same embeddings: cosines, clusters, concentrations, neighbours.
+
+Each is one function (text, videos) -> `Terms` in the registry. x_i is the text embedding of
+latent prompt i of n, f_ij the embedding of its video j of m_i, all of unit length; N = sum m_i.
+"""
+
+import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from scipy.special import digamma, entr
+
+from squbed_utils.estimators import vmf
+from squbed_utils.estimators.caps import log_cap_area
+from squbed_utils.estimators.groups import latent_of, mean_over_latents, pooled
+from squbed_utils.estimators.registry import Terms, Videos, register
+from squbed_utils.estimators.squbed import concentrations
+
+SAME_MEANING = 0.1
+"""Mean cosine distance up to which two clusters of videos are one meaning."""
+
+LEAST_CHORD = 1e-6
+"""Distance below which two unit vectors count as identical: that of float32 embeddings' rounding
+is some 1e-7."""
+
+
+@register(
+    "energy_split",
+    label="Energy split",
+    source="Law of total variance",
+    unit="dimensionless",
+    equal_counts=False,
+    text_optional=True,
+)
+def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
+    """Split the variance of a task's videos into that between and that within latent prompts.
+
+    aleatoric = cw - cb, epistemic = 1 - cw, total = 1 - cb, with cw the mean over latent prompts
+    of the mean cosine over their pairs of videos, and cb the mean over pairs of latent prompts of
+    the mean cosine between their videos. This is the law of total variance of f, since the mean
+    cosine of independent pairs is |E f|^2: the three add up exactly, and each is unbiased at any
+    n >= 2 and m >= 2. The text only says that latent prompts are known.
+
+    Parameters
+    ----------
+    text : ndarray, shape (n, d_t), or None
+    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
+        Latent prompts weigh the same, however many videos they have; unequal counts compare.
+
+    Returns
+    -------
+    Terms
+        Dimensionless, 0 (identical videos) to 1 (no common direction) in expectation; a sample
+        may fall below 0 or above 1.
+
+    Examples
+    --------
+    >>> energy_split(np.eye(3), np.stack([np.tile(row, (2, 1)) for row in np.eye(3)]))[:3]
+    (1.0, 0.0, 1.0)
+
+    """
+    epistemic = 1 - mean_over_latents(_mean_cosine, videos)
+    if text is None:
+        return Terms(None, epistemic, None)
+    means = np.array([x.mean(axis=0) for x in videos])
+    n = len(means)
+    between = np.square(means.sum(axis=0)).sum() - np.square(means).sum()
+    total = float(1 - between / (n * (n - 1)))
+    return Terms(total - epistemic, epistemic, total)
+
+
+@register(
+    "pairwise_distance",
+    label="Mean pairwise distance",
+    source="arXiv 2410.22685",
+    unit="dimensionless",
+    text_optional=True,
+)
+def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
+    """Return mean cosine distances: of the latent prompts, of their videos, of all videos.
+
+    aleatoric = 1 - mean cosine over pairs of x; epistemic = the mean over latent prompts of
+    1 - mean cosine over their pairs of f; total = 1 - mean cosine over all pairs of f (arXiv
+    2410.22685). At equal counts S-QUBED's terms rank tasks as these do, since the entropy of a
+    von Mises-Fisher fit is a monotone function of the mean pairwise cosine; its mean over latent
+    prompts is so only if they share one kappa.
+
+    Parameters
+    ----------
+    text : ndarray, shape (n, d_t), or None
+    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
+        The share of pairs within a latent prompt in the total, (m - 1) / (N - 1), changes with
+        the counts, so totals compare at equal counts only.
+
+    Returns
+    -------
+    Terms
+        Dimensionless, 0 (identical) to 2, 1 if orthogonal; the total is not the sum.
+
+    Examples
+    --------
+    >>> pairwise_distance(np.eye(3), np.stack([np.ones((2, 4)) / 2] * 3))[:3]
+    (1.0, 0.0, 0.0)
+
+    """
+    epistemic = 1 - mean_over_latents(_mean_cosine, videos)
+    if text is None:
+        return Terms(None, epistemic, None)
+    aleatoric, total = (float(1 - _mean_cosine(x)) for x in (text, pooled(videos)))
+    return Terms(aleatoric, epistemic, total)
+
+
+@register(
+    "semantic_entropy",
+    label="Semantic entropy",
+    source="Farquhar et al. 2024; Hou et al. 2024",
+    unit="nats",
+    text_optional=True,
+)
+def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
+    """Split the discrete entropy of a task's clusters of videos by latent prompt.
+
+    total = H(C), epistemic = mean_i H(C | i), aleatoric = total - epistemic, the mutual
+    information of cluster and latent prompt; exactly additive. C is the cluster of a video, H the
+    plug-in entropy of shares (Farquhar et al. 2024, Nature 630; the split by clarification is Hou
+    et al. 2024, arXiv 2311.08718). The clusters: average linkage on the cosine distances of all
+    the task's videos, cut at `SAME_MEANING`, a cosine of 0.9: in the shapes world most pairs of
+    videos of one latent prompt lie above it, most of different ones below. It is fixed, so that
+    no task's score depends on other tasks. An encoder of much narrower or wider cosines makes
+    every score 0 or log m; many ties show it.
+
+    Parameters
+    ----------
+    text : ndarray, shape (n, d_t), or None
+    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
+        Latent prompts weigh the same. Entropies saturate at log m, the total at log N, so
+        unequal counts do not compare.
+
+    Returns
+    -------
+    Terms
+        Nats: 0 (identical videos, one cluster) to log N.
+
+    Examples
+    --------
+    >>> videos = np.stack([np.tile(row, (2, 1)) for row in np.eye(3)])
+    >>> np.round(semantic_entropy(np.eye(3), videos)[:3], 4).tolist()  # log 3 between, 0 within
+    [1.0986, 0.0, 1.0986]
+
+    """
+    cluster = _clusters(pooled(videos))
+    shares = np.zeros((len(videos), cluster.max()))
+    np.add.at(shares, (latent_of(videos), cluster - 1), 1)
+    shares /= shares.sum(axis=1, keepdims=True)
+    epistemic = float(entr(shares).sum(axis=1).mean())
+    if text is None:
+        return Terms(None, epistemic, None)
+    total = float(entr(shares.mean(axis=0)).sum())
+    return Terms(total - epistemic, epistemic, total)
+
+
+@register(
+    "kappa",
+    label="Concentration of the outputs",
+    source="arXiv 2602.13264",
+    unit="dimensionless",
+    text_optional=True,
+)
+def kappa(text: np.ndarray | None, videos: Videos) -> Terms:
+    """Return minus von Mises-Fisher concentrations, fitted with the small-sample correction.
+
+    aleatoric = -kappa(x), epistemic = -mean_i kappa(f_i.), total = -kappa(all f) (arXiv
+    2602.13264). Against an entropy, the mean over latent prompts is that of kappa and not of its
+    logarithm: the most concentrated latent prompts set it.
+
+    Parameters
+    ----------
+    text : ndarray, shape (n, d_t), or None
+    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
+        The total mixes pairs within and between latent prompts by the counts, so unequal counts
+        do not compare.
+
+    Returns
+    -------
+    Terms
+        Dimensionless, -1e9 (identical samples, flagged degenerate) to 0; not additive.
+
+    Raises
+    ------
+    ValueError
+        As `vmf.fit`.
+
+    Examples
+    --------
+    >>> [value + 0.0 for value in kappa(np.eye(3), np.stack([np.eye(4)] * 3))[:2]]
+    [0.0, 0.0]
+
+    """
+    each, degenerate = concentrations(videos, corrected=True)
+    epistemic = -float(each.mean())
+    if text is None:
+        return Terms(None, epistemic, None, degenerate)
+    latent, everything = vmf.fit(text), vmf.fit(pooled(videos))
+    degenerate = degenerate or bool(latent.degenerate)
+    return Terms(-float(latent.kappa), epistemic, -float(everything.kappa), degenerate)
+
+
+@register(
+    "knn_entropy",
+    label="Nearest-neighbour entropy",
+    source="Kozachenko and Leonenko 1987",
+    unit="nats",
+    text_optional=True,
+)
+def knn_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
+    """Return nearest-neighbour entropies on the sphere, without a model of the distribution.
+
+    h = psi(m) - psi(1) + mean_j log A(r_j), with r_j the geodesic distance from sample j to its
+    nearest, A the area of the cap of that radius and psi the digamma function (Kozachenko and
+    Leonenko 1987, with caps for balls). aleatoric = h(x), epistemic = mean_i h(f_i.), total =
+    h(all f). One neighbour is all that two samples have. With few samples in many dimensions the
+    bias is large and falls with m.
+
+    Parameters
+    ----------
+    text : ndarray, shape (n, d_t), or None
+    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
+        Unequal counts do not compare.
+
+    Returns
+    -------
+    Terms
+        Nats; not additive. Samples nearer than `LEAST_CHORD` count as that far apart, and are
+        flagged degenerate: the value is finite but set by it.
+
+    Examples
+    --------
+    >>> value = knn_entropy(np.eye(3), np.stack([np.eye(3)] * 3)).aleatoric
+    >>> round(value, 6)  # psi(3) - psi(1) + log 2 pi, the area of a half sphere
+    3.337877
+
+    """
+    epistemic = mean_over_latents(_nearest_entropy, videos)
+    if text is None:
+        return Terms(None, epistemic, None, _has_twins(pooled(videos)))
+    everything = pooled(videos)
+    aleatoric, total = (float(_nearest_entropy(x)) for x in (text, everything))
+    return Terms(aleatoric, epistemic, total, _has_twins(text) or _has_twins(everything))
+
+
+def _mean_cosine(x: np.ndarray) -> np.ndarray:
+    """Return the mean cosine over pairs of (..., m, d)."""
+    m = x.shape[-2]
+    return (np.square(x.sum(axis=-2)).sum(axis=-1) - m) / (m * (m - 1))
+
+
+def _clusters(x: np.ndarray) -> np.ndarray:
+    """Return the cluster of each of (N, d), counted from 1."""
+    distances = squareform(np.maximum(1 - x @ x.T, 0), checks=False)
+    return fcluster(linkage(distances, "average"), SAME_MEANING, criterion="distance")
+
+
+def _nearest(x: np.ndarray) -> np.ndarray:
+    """Return the squared chord from each of (..., m, d) to its nearest, not under the least."""
+    squared = 2 - 2 * (x @ np.swapaxes(x, -1, -2))
+    squared[..., np.arange(x.shape[-2]), np.arange(x.shape[-2])] = np.inf
+    return np.clip(squared.min(axis=-1), LEAST_CHORD**2, 4.0)
+
+
+def _nearest_entropy(x: np.ndarray) -> np.ndarray:
+    areas = log_cap_area(x.shape[-1], _nearest(x))
+    return digamma(x.shape[-2]) - digamma(1) + areas.mean(axis=-1)
+
+
+def _has_twins(x: np.ndarray) -> bool:
+    return bool((_nearest(x) <= LEAST_CHORD**2).any())

@@ -1,0 +1,28 @@
+"""Samples that are identical, so that no spread was measured."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from squbed_utils.estimators.checks import KAPPA_MAX
+
+LATENT_PROMPTS, VIDEOS = "latent prompts", "videos"
+
+
+def first_twins(rows: np.ndarray) -> np.ndarray:
+    """Return for each of k unit vectors (k, d) the first that it is identical to, shape (k,).
+
+    Two are identical if they lie so close that a fit to them has its kappa at the cap: a thousandth
+    apart in 500 dimensions, far more than rounding and far less than any two videos.
+    """
+    squared = 2 - 2 * (rows @ rows.T)
+    return (squared <= 2 * (rows.shape[1] - 1) / KAPPA_MAX).argmax(axis=1)
+
+
+def identical_parts(text: np.ndarray | None, videos: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """Say of what a task has no spread: of its latent prompts, or the videos of one of them.
+
+    Embeddings of unit length in float64, text (n, d_t) or None, videos n of (m_i, d_v).
+    """
+    found = () if text is None or first_twins(text).any() else (LATENT_PROMPTS,)
+    return found if all(first_twins(x).any() for x in videos) else (*found, VIDEOS)

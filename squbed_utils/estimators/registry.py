@@ -1,0 +1,121 @@
+"""The registry of estimators, by name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+Videos = np.ndarray | Sequence[np.ndarray]
+
+
+class Terms(NamedTuple):
+    """What an estimator returns: three uncertainties, and whether a fit was degenerate.
+
+    Without text, aleatoric and total are None, as is a component that the estimator lacks.
+    """
+
+    aleatoric: float | None
+    epistemic: float
+    total: float | None
+    degenerate: bool = False
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A registered estimator.
+
+    Attributes
+    ----------
+    name : str
+    function : callable
+        (text, videos) -> Terms; text (n, d_t), or None where `text_optional`; videos (n, m, d_v)
+        or a list of (m_i, d_v); all rows finite and of unit length.
+    unit : str
+    sphere_entropy : bool
+        Whether its terms are differential entropies on the sphere (text, then video), which
+        alone have a form per degree of freedom.
+    equal_counts : bool
+        Whether its values depend on n and m, so that unequal counts must not be compared.
+    text_optional : bool
+        Whether it gives the epistemic term without text.
+    label : str
+        Its name in a figure or a table; `name` if none is given.
+    source : str
+        Where it comes from, as a short citation.
+
+    """
+
+    name: str
+    function: Callable[[np.ndarray | None, Videos], Terms]
+    unit: str
+    sphere_entropy: bool
+    equal_counts: bool
+    text_optional: bool = False
+    label: str = ""
+    source: str = ""
+
+
+ESTIMATORS: dict[str, Estimator] = {}
+
+
+def register(
+    name: str,
+    *,
+    unit: str,
+    sphere_entropy: bool = False,
+    equal_counts: bool = True,
+    text_optional: bool = False,
+    label: str = "",
+    source: str = "",
+) -> Callable:
+    """Return a decorator that adds a function (text, videos) -> Terms to `ESTIMATORS`.
+
+    Parameters
+    ----------
+    name : str
+    unit : str
+    sphere_entropy, equal_counts, text_optional : bool
+        As in `Estimator`.
+    label, source : str
+        As in `Estimator`.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+
+    Examples
+    --------
+    >>> from squbed_utils.estimators.estimate import ESTIMATORS
+    >>> ESTIMATORS["squbed"].unit
+    'nats'
+
+    """
+
+    def add(function: Callable[[np.ndarray, Videos], Terms]) -> Callable:
+        if name in ESTIMATORS:
+            raise ValueError(f"estimator {name!r} is already registered; choose another name")
+        flags = (sphere_entropy, equal_counts, text_optional)
+        ESTIMATORS[name] = Estimator(name, function, unit, *flags, label or name, source)
+        return function
+
+    return add
+
+
+def lookup(name: str) -> Estimator:
+    """Return a registered estimator; refuse an unknown name and list the known ones."""
+    if name not in ESTIMATORS:
+        raise ValueError(f"unknown estimator {name!r}; known: {', '.join(sorted(ESTIMATORS))}")
+    return ESTIMATORS[name]
+
+
+def evaluate(estimator: Estimator, text: np.ndarray | None, videos: Videos) -> Terms:
+    """Return an estimator's terms; refuse a value that is not finite, or no epistemic term."""
+    terms = estimator.function(text, videos)
+    there = [value for value in terms[:3] if value is not None]
+    if terms.epistemic is None or not np.isfinite(there).all():
+        raise ValueError(
+            f"estimator {estimator.name!r} returned {terms}; its terms must be finite numbers"
+        )
+    return terms

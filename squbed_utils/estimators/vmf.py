@@ -1,0 +1,344 @@
+"""The von Mises-Fisher distribution on the unit sphere in R^n: entropy, fit, sampling.
+
+Density C_n(kappa) exp(kappa mu.x) with respect to the sphere's surface measure. Everything is
+batched, accurate from n = 2 to n = 8192 and from kappa = 0 to 1e9, and never returns NaN.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from squbed_utils.estimators import bessel, wood
+from squbed_utils.estimators.checks import (
+    KAPPA_MAX,
+    concentration,
+    dimension,
+    real_array,
+    require,
+    require_generator,
+    unit_rows,
+)
+
+BLOCK = 1 << 18  # sample components per block of a batched fit
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A batch of fitted von Mises-Fisher distributions.
+
+    Attributes
+    ----------
+    kappa : ndarray, shape (...)
+        Concentration, 0 to 1e9.
+    mu : ndarray, shape (..., n)
+        Mean direction, unit length. Where the samples cancel exactly (kappa 0), every direction
+        is a mean direction and the first sample is given.
+    degenerate : ndarray of bool, shape (...)
+        True where the samples are identical to rounding, so that `kappa` is the cap 1e9.
+
+    """
+
+    kappa: np.ndarray
+    mu: np.ndarray
+    degenerate: np.ndarray
+
+
+def log_normalizer(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
+    """Return log C_n(kappa), the log of the density's normalizing constant.
+
+    C_n(kappa) = kappa^nu / ((2 pi)^(n/2) I_nu(kappa)), nu = n/2 - 1 (Mardia and Jupp 2000,
+    sec. 9.3.2); I_nu by its Debye series (DLMF 10.41) or its power series.
+
+    Parameters
+    ----------
+    n : array_like of int
+        Ambient dimension, at least 2; broadcast against `kappa`.
+    kappa : array_like of float
+        Concentration, 0 to 1e9.
+
+    Returns
+    -------
+    ndarray or float
+        Nats; minus the log area of the sphere at kappa 0, then falling with kappa. Within 2e-13
+        of the truth, relative to max(1, |log C|); where log C crosses 0 in thousands of
+        dimensions, within the effect of rounding kappa itself (2e-12 at n = 8192).
+
+    Raises
+    ------
+    ValueError
+        If n is not an integer of at least 2 or kappa is outside 0 to 1e9 or NaN.
+
+    Examples
+    --------
+    >>> round(float(log_normalizer(3, 1.0)), 12)  # log(1 / (4 pi sinh 1))
+    -2.69246360854
+
+    """
+    return _evaluate(bessel.entropies, 0, n, kappa)
+
+
+def mean_resultant_length(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
+    """Return A_n(kappa) = |E x| = I_(n/2)(kappa) / I_(n/2-1)(kappa).
+
+    Source: Mardia and Jupp 2000, sec. 9.3.2; evaluated without cancellation at both ends.
+
+    Parameters
+    ----------
+    n : array_like of int
+        Ambient dimension, at least 2; broadcast against `kappa`.
+    kappa : array_like of float
+        Concentration, 0 to 1e9.
+
+    Returns
+    -------
+    ndarray or float
+        From 0 (uniform) to 1 (a point); no unit.
+
+    Raises
+    ------
+    ValueError
+        If n is not an integer of at least 2 or kappa is outside 0 to 1e9 or NaN.
+
+    Examples
+    --------
+    >>> round(float(mean_resultant_length(3, 1.0)), 12)  # coth 1 - 1
+    0.313035285499
+
+    """
+    return _evaluate(bessel.resultants, 0, n, kappa)
+
+
+def entropy(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
+    """Return the differential entropy h = -log C_n(kappa) - kappa A_n(kappa).
+
+    With respect to the sphere's surface measure, as in `scipy.stats.vonmises_fisher`. The terms
+    of size kappa are cancelled on paper, not in floating point.
+
+    Parameters
+    ----------
+    n : array_like of int
+        Ambient dimension, at least 2; broadcast against `kappa`.
+    kappa : array_like of float
+        Concentration, 0 to 1e9.
+
+    Returns
+    -------
+    ndarray or float
+        Nats; the log area of the sphere at kappa 0, then falling with kappa.
+
+    Raises
+    ------
+    ValueError
+        If n is not an integer of at least 2 or kappa is outside 0 to 1e9 or NaN.
+
+    Examples
+    --------
+    >>> round(float(entropy(3, 0.0)), 12)  # log(4 pi)
+    2.531024246969
+
+    """
+    return _evaluate(bessel.entropies, 1, n, kappa)
+
+
+def entropy_per_dof(n: ArrayLike, h: ArrayLike) -> np.ndarray:
+    """Return (h - log area_n) / (n - 1), an entropy per degree of freedom of the sphere.
+
+    Entropies of embeddings of different widths are not commensurable in nats; this form is 0
+    for the uniform distribution in every dimension and about log sqrt(1 - A^2) elsewhere.
+
+    Parameters
+    ----------
+    n : array_like of int
+        Ambient dimension, at least 2; broadcast against `h`.
+    h : array_like of float
+        Differential entropy on the sphere, nats.
+
+    Returns
+    -------
+    ndarray or float
+        Nats per degree of freedom, at most 0.
+
+    Raises
+    ------
+    ValueError
+        If n is not an integer of at least 2 or h is not finite.
+
+    Examples
+    --------
+    >>> float(entropy_per_dof(3, entropy(3, 0.0)))
+    0.0
+
+    """
+    n, h = dimension(n), np.asarray(h, dtype=float)
+    require(np.isfinite(h), h, "entropy h", "a finite number of nats")
+    return (h - bessel.log_area(n)) / (n - 1)
+
+
+def kappa_from_spherical_variance(n: ArrayLike, variance: ArrayLike) -> np.ndarray:
+    """Return the kappa at which 1 - A_n(kappa) equals the spherical variance 1 - R.
+
+    Newton on logit A against log kappa from the start of Banerjee et al. 2005 (eq. 4.4). The
+    argument is 1 - R and not R because R keeps few digits when samples lie close together.
+
+    Parameters
+    ----------
+    n : array_like of int
+        Ambient dimension, at least 2; broadcast against `variance`.
+    variance : array_like of float
+        Spherical variance 1 - R (Mardia and Jupp 2000, sec. 9.2), 0 to 1.
+
+    Returns
+    -------
+    ndarray or float
+        Concentration, 0 (variance 1) to the cap 1e9 (variance 0).
+
+    Raises
+    ------
+    ValueError
+        If n is not an integer of at least 2 or the variance is outside 0 to 1 or NaN.
+
+    Examples
+    --------
+    >>> round(float(kappa_from_spherical_variance(3, 1 - 0.313035285499)), 9)
+    1.0
+
+    """
+    n, variance = dimension(n), np.asarray(variance, dtype=float)
+    require((variance >= 0) & (variance <= 1), variance, "spherical variance 1 - R", "0 to 1")
+    n, variance = np.broadcast_arrays(n, variance)
+    out = np.where(variance == 0, KAPPA_MAX, 0.0)
+    inside = (variance > 0) & (variance < 1)
+    out[inside] = bessel.solve_kappa(n[inside], variance[inside])
+    return out[()]
+
+
+def fit(samples: ArrayLike, *, corrected: bool = True) -> Fit:
+    """Fit one von Mises-Fisher distribution to each set of m directions.
+
+    The plug-in (maximum likelihood) kappa solves A_n(kappa) = |xbar|. Its entropy is biased by
+    -(n-1)/2 log(m/(m-1)), tens of nats at ten samples. The corrected kappa solves
+    A_n(kappa)^2 = max(1 - v, 0) with v = sum |x_i - xbar|^2 / (m - 1): 1 - v is the mean
+    pairwise cosine, which estimates |E x|^2 without bias for every distribution on the sphere.
+
+    Parameters
+    ----------
+    samples : array_like of float, shape (..., m, n)
+        Directions of any positive length (divided by it here), m >= 2, n >= 2.
+    corrected : bool
+        False for the plug-in fit.
+
+    Returns
+    -------
+    Fit
+        Of the leading shape (...); `mu` has shape (..., n).
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, m < 2, n < 2, or a sample is zero, NaN or infinite; the message
+        names the sample's index.
+
+    Examples
+    --------
+    >>> fit([[1.0, 0.0], [0.0, 1.0]], corrected=False).mu.round(3)
+    array([0.707, 0.707])
+
+    """
+    samples = _sample_array(samples)
+    *leading, m, n = samples.shape
+    flat = samples.reshape(-1, m, n)
+    mu, scatter = np.empty((len(flat), n)), np.empty(len(flat))
+    step = max(1, BLOCK // (m * n))
+    for start in range(0, len(flat), step):
+        block = slice(start, start + step)
+        unit = unit_rows(flat[block], "sample", partial(_index_in, leading, start))
+        mu[block], scatter[block] = _direction_and_scatter(unit)
+    deficit = np.minimum(scatter / (m - 1 if corrected else m), 1.0)  # 1 - R^2
+    kappa = kappa_from_spherical_variance(n, deficit / (1 + np.sqrt(1 - deficit)))
+    kappa = np.reshape(kappa, leading)
+    return Fit(kappa[()], mu.reshape(*leading, n), (kappa >= KAPPA_MAX)[()])
+
+
+def sample(
+    n_or_mu: int | Sequence[float] | np.ndarray,
+    kappa: float,
+    size: int | tuple[int, ...],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draw directions by rejection from a beta envelope.
+
+    Ulrich 1984 with Wood's 1994 correction (algorithm VM*), exact in every dimension.
+
+    Parameters
+    ----------
+    n_or_mu : int or array_like of float, shape (n,)
+        Mean direction of any positive length, or the dimension for the first basis vector.
+    kappa : float
+        Concentration, 0 to 1e9.
+    size : int or tuple of int
+        How many to draw.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray of float, shape (*size, n)
+        Unit vectors.
+
+    Raises
+    ------
+    ValueError
+        If the mean direction is zero, not finite or shorter than 2, or kappa is outside 0 to 1e9.
+    TypeError
+        If `rng` is not a Generator.
+
+    Examples
+    --------
+    >>> sample(3, 10.0, (4, 2), np.random.default_rng(0)).shape
+    (4, 2, 3)
+
+    """
+    require_generator(rng)
+    mu = wood.mean_direction(n_or_mu)
+    kappa = float(concentration(kappa))
+    shape = (size,) if isinstance(size, int | np.integer) else tuple(size)
+    return wood.draw(mu, kappa, int(np.prod(shape)), rng).reshape(*shape, mu.size)
+
+
+def _evaluate(function: Callable, row: int, n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
+    n, kappa = np.broadcast_arrays(dimension(n), concentration(kappa))
+    return function(n.ravel(), kappa.ravel())[row].reshape(n.shape)[()]
+
+
+def _index_in(leading: list[int], start: int, row: int, i: int) -> tuple[int, ...]:
+    """Return the index into samples (..., m, n) of sample i in row `row` of a block."""
+    return (*map(int, np.unravel_index(start + row, leading)), i)
+
+
+def _direction_and_scatter(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean direction (b, n) and sum_i |x_i - xbar|^2 (b,) of unit samples (b, m, n).
+
+    Centres `unit` in place: a fit of large batches is bound by memory traffic.
+    """
+    mean = np.einsum("bij->bj", unit) / unit.shape[1]
+    length = np.sqrt(np.einsum("bi,bi->b", mean, mean))
+    mu = np.where(length[:, None] > 0, mean, unit[:, 0])
+    mu /= np.where(length > 0, length, 1.0)[:, None]
+    unit -= mean[:, None]
+    return mu, np.einsum("bij,bij->b", unit, unit)
+
+
+def _sample_array(samples: ArrayLike) -> np.ndarray:
+    samples = real_array(samples, "samples")
+    if samples.ndim < 2:
+        raise ValueError(f"samples have shape {samples.shape}; expected (..., m, n)")
+    if samples.shape[-2] < 2:
+        raise ValueError(
+            f"samples have shape {samples.shape}, so m = {samples.shape[-2]}; "
+            "a fit needs at least 2 samples along the last axis but one"
+        )
+    dimension(samples.shape[-1])
+    return samples

@@ -1,0 +1,209 @@
+"""The page of figures of an audit."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from squbed_utils.figures.style import (
+    BLUE,
+    DOUBLE,
+    GREY,
+    ORANGE,
+    SMALLEST,
+    VERMILLION,
+    new_axes,
+    new_figure,
+    require_columns,
+    styled,
+)
+
+SWEEP_COLUMNS = ("weight", "tau", "low", "high", "paper")
+CURVE_COLUMNS = ("panel", "size", "tau", "lo", "hi")
+SUBSET_COLUMNS = ("panel", "n", "tau")
+AGREEMENT_COLUMNS = ("kind", "size", "term", "tau", "low", "high")
+FIT_COLUMNS = ("task", "kind", "pvalue")
+COLOURS = (BLUE, ORANGE)
+
+
+@styled
+def plot_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw tau against the weight of the aleatoric component, and the weight of the paper's sum.
+
+    Parameters
+    ----------
+    sweep : DataFrame
+        As `audit.weight_sweep`.
+    ax : Axes, optional
+    """
+    ax = _axes(sweep, SWEEP_COLUMNS, ax, "tau by the weight of aleatoric")
+    ax.set(xlabel="weight of aleatoric (1 − weight: epistemic)", ylabel="Kendall's τ")
+    if sweep.empty:
+        return _say(ax, "tasks are few, or a component is missing or constant")
+    ax.fill_between(sweep.weight, sweep.low, sweep.high, color=BLUE, alpha=0.2, lw=0)
+    ax.plot(sweep.weight, sweep.tau, color=BLUE)
+    paper = sweep.paper.iloc[0]
+    ax.axvline(paper, color=VERMILLION, lw=0.8, ls="--")
+    ax.annotate("the sum", (paper, 0.02), (2, 0), textcoords="offset points", color=VERMILLION)
+    ax.axhline(0, color=GREY, lw=0.6)
+    ax.set(xlim=(0, 1), ylim=(-1, max(0.25, 1.1 * sweep.high.max())))
+    return ax
+
+
+@styled
+def plot_subsets(
+    curve: pd.DataFrame, published: pd.DataFrame, *, title: str, ax: Axes | None = None
+) -> Axes:
+    """Draw tau over the tasks kept, with its band, and the paper's subsets beside it.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        One panel of `tables.subset_curves`, or empty.
+    published : DataFrame
+        panel, n, tau of the paper's panels on the same part.
+    title : str
+    ax : Axes, optional
+    """
+    require_columns(published, SUBSET_COLUMNS, "the published subsets")
+    ax = _axes(curve, CURVE_COLUMNS, ax, title)
+    ax.set(xlabel="tasks kept", ylabel="Kendall's τ", ylim=(-1.08, 1))
+    ax.axhline(0, color=GREY, lw=0.6)
+    if not curve.empty:
+        ax.fill_between(curve["size"], curve.lo, curve.hi, color=BLUE, alpha=0.2, lw=0)
+        ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=BLUE, label="this run")
+    ax.plot(published.n, published.tau, "X", color=VERMILLION, label="published subsets", ls="")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(loc="upper right")
+    return ax
+
+
+@styled
+def plot_agreement(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how well fewer samples order the tasks as all do.
+
+    Parameters
+    ----------
+    found : DataFrame
+        As `audit_samples.agreement`.
+    ax : Axes, optional
+    """
+    ax = _axes(found, AGREEMENT_COLUMNS, ax, "fewer samples: the same order?")
+    ax.set(xlabel="samples kept", ylabel="τ with the order of all")
+    if found.empty:
+        return _say(ax, "tasks are few, or all the same")
+    for colour, (kind, curve) in zip(COLOURS, found.groupby("kind", sort=False), strict=False):
+        error = [curve.tau - curve.low, curve.high - curve.tau]
+        ax.errorbar(curve["size"], curve.tau, error, fmt="o-", color=colour, label=kind, lw=1)
+    ax.set_ylim(min(0, found.low.min()), 1.05)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(loc="lower right")
+    return ax
+
+
+@styled
+def plot_fit(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the p-values of the model's fit, a histogram for each kind of sample.
+
+    Parameters
+    ----------
+    found : DataFrame
+        As `audit_samples.goodness_of_fit`.
+    ax : Axes, optional
+    """
+    ax = _axes(found, FIT_COLUMNS, ax, "fit of the von Mises-Fisher model")
+    ax.set(xlabel="p-value of a task (dashed: if it fits)", ylabel="share of tasks")
+    if found.empty:
+        return _say(ax, "no task can be tested")
+    kinds, parts = zip(*found.groupby("kind", sort=False).pvalue, strict=True)
+    shares = [np.full(len(part), 1 / len(part)) for part in parts]
+    style = {"bins": np.linspace(0, 1, 11), "color": COLOURS[: len(kinds)], "label": kinds}
+    ax.hist(parts, weights=shares, **style)
+    ax.axhline(0.1, color=GREY, lw=0.8, ls="--")
+    ax.set(xlim=(0, 1), ylim=(0, 1.02))
+    ax.legend(loc="upper right")
+    return ax
+
+
+@styled
+def plot_lines(lines: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the taus of the page with their intervals, where they have one.
+
+    Parameters
+    ----------
+    lines : DataFrame
+        As `audit.page`; those on "survival".
+    ax : Axes, optional
+    """
+    ax = _axes(lines, ("question", "value", "low", "high"), ax, "does tau survive?")
+    shown = lines[lines.value.notna()].reset_index(drop=True)
+    if shown.empty:
+        return _say(ax, "tasks are few, or all the same")
+    for i, row in enumerate(shown.itertuples()):
+        if np.isfinite(row.low):
+            ax.plot([row.low, row.high], [i, i], color=BLUE, lw=1)
+        ax.plot(row.value, i, "o", color=BLUE)
+    ax.axvline(0, color=GREY, lw=0.6)
+    names = shown.question.str.removeprefix("tau of ")
+    ax.set_yticks(range(len(shown)), names)
+    most = 1.1 * shown[["value", "high"]].max(axis=None)
+    ax.set(xlabel="Kendall's τ (lines: 95% interval)", xlim=(-1, max(0.5, most)))
+    ax.set_ylim(len(shown) - 0.5, -0.5)
+    return ax
+
+
+@styled
+def figure_audit(
+    lines: pd.DataFrame,
+    sweep: pd.DataFrame,
+    curves: pd.DataFrame,
+    published: pd.DataFrame,
+    found: pd.DataFrame,
+    fit: pd.DataFrame,
+) -> Figure:
+    """Draw an audit: survival, weights, subsets, fewer samples, fit.
+
+    Parameters
+    ----------
+    lines, sweep, curves, published, found, fit : DataFrame
+        As `plot_lines`, `plot_sweep`, `plot_subsets` (all panels; the paper's of Figure 5),
+        `plot_agreement` and `plot_fit`.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    fig = new_figure(DOUBLE, 4.8)
+    top, bottom = fig.subfigures(2, 1, height_ratios=[1, 2])
+    survival, weights = top.subplots(1, 2)
+    (kept_a, kept_e), (few, model) = bottom.subplots(2, 2)
+    plot_lines(lines[lines.theme == "survival"], ax=survival)
+    plot_sweep(sweep, ax=weights)
+    for part, ax in (("aleatoric", kept_a), ("epistemic", kept_e)):
+        other = "epistemic" if part == "aleatoric" else "aleatoric"
+        curve = curves[curves.panel.str.startswith(part)]
+        shown = published[published.panel.str.endswith(part)]
+        plot_subsets(curve, shown, title=f"{part}, on tasks with least {other}", ax=ax)
+    plot_agreement(found, ax=few)
+    plot_fit(fit, ax=model)
+    return fig
+
+
+def _axes(table: pd.DataFrame, columns: tuple[str, ...], ax: Axes | None, title: str) -> Axes:
+    """Return axes with a title, after a check of the columns; an empty table may be drawn."""
+    missing = [c for c in columns if c not in table]
+    if missing:
+        raise ValueError(f"the table for {title!r} has no column {missing[0]!r}")
+    ax = new_axes(ax)
+    ax.set_title(title)
+    return ax
+
+
+def _say(ax: Axes, text: str) -> Axes:
+    ax.text(0.5, 0.5, text, ha="center", va="center", size=SMALLEST, transform=ax.transAxes)
+    return ax

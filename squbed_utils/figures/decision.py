@@ -1,0 +1,241 @@
+"""Figures of a decision: reliability diagram, risk against threshold, map of actions."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from squbed_utils.figures.style import (
+    BLUE,
+    DOUBLE,
+    GREEN,
+    GREY,
+    ORANGE,
+    SMALLEST,
+    VERMILLION,
+    new_axes,
+    new_figure,
+    require_columns,
+    styled,
+)
+
+RELIABILITY_COLUMNS = ("expected", "found", "low", "high", "count", "confidence")
+CURVE_COLUMNS = ("threshold", "accepted", "marginal", "marginal_bound", "conditional")
+ACTION_COLUMNS = ("aleatoric", "epistemic", "total", "action")
+MARKS = (("o", GREEN), ("s", ORANGE), ("X", VERMILLION))
+"""Of the actions in the order given: a marker and a colour, so that either tells them apart."""
+
+BELOW = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.22)}
+"""Where the legend of a panel stands, clear of its points."""
+
+
+@styled
+def plot_reliability(
+    table: pd.DataFrame, *, errors: dict[str, float], label: str, ax: Axes | None = None
+) -> Axes:
+    """Draw found against expected accuracy, a point a bin, with its interval and count.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `reliability.reliability`.
+    errors : dict
+        ece, noise, skill: as `reliability.calibration_errors`.
+    label : str
+        The accuracy's name.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or the table is empty.
+    """
+    require_columns(table, RELIABILITY_COLUMNS, "the reliability table")
+    ax = new_axes(ax)
+    ends = [table[["expected", "low"]].min().min(), table[["expected", "high"]].max().max()]
+    ax.plot(ends, ends, color=GREY, lw=0.8, ls="--", label="found = expected")
+    interval = [table.found - table.low, table.high - table.found]
+    style = {"fmt": "o", "color": BLUE, "elinewidth": 1, "label": "mean of a bin's tasks"}
+    ax.errorbar(table.expected, table.found, yerr=interval, **style)
+    for row in table.itertuples():
+        place = {"xytext": (0, 1), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        ax.annotate(f"{row.count}", (row.expected, row.high), fontsize=SMALLEST, **place)
+    ax.legend(**BELOW)
+    ax.margins(0.1)
+    ax.locator_params(nbins=4, steps=[1, 2, 5, 10])
+    ax.set(xlabel=f"expected {label}", ylabel=f"found {label}")
+    numbers = f"ECE {errors['ece']:.3f} (noise: {errors['noise']:.3f})"
+    skill = f"skill {errors['skill']:.2f}".replace("-", "−")
+    confidence = f"{table.confidence.iloc[0]:.0%}"
+    ax.set_title(f"Reliability; tasks a bin, {confidence} intervals\n{numbers}, {skill}")
+    return ax
+
+
+@styled
+def plot_risk(
+    curve: pd.DataFrame,
+    *,
+    level: float,
+    threshold: float | None,
+    label: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the risk of accepting against the threshold, with the level and the threshold chosen.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        As `decision.risk_curve`.
+    level : float
+    threshold : float or None
+        As in `decision.Control`; None: none is valid.
+    label : str
+        The uncertainty's name and unit.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or the table is empty.
+    """
+    require_columns(curve, CURVE_COLUMNS, "the risk curve")
+    ax = new_axes(ax)
+    lines = (
+        ("marginal_bound", "marginal, conformal bound", BLUE, "-"),
+        ("marginal", "marginal, as found", BLUE, ":"),
+        ("conditional", "of the accepted, as found", GREY, "-"),
+    )
+    for column, name, colour, style in lines:
+        ax.step(curve.threshold, curve[column], where="post", label=name, color=colour, ls=style)
+    ax.axhline(level, color=VERMILLION, lw=0.8, ls="--", label=f"level {level:g}")
+    if threshold is not None:
+        ax.axvline(threshold, color=GREEN, lw=1.2, label="threshold chosen")
+    ax.legend(**BELOW)
+    ax.set_ylim(bottom=0)
+    ax.locator_params(nbins=4)
+    ax.set(xlabel=f"threshold on {label}", ylabel="mean shortfall")
+    ax.set_title(f"Risk of accepting\n{_chosen(curve, threshold)}")
+    return ax
+
+
+@styled
+def plot_actions(
+    suggestions: pd.DataFrame,
+    *,
+    actions: tuple[str, ...],
+    threshold: float | None,
+    unit: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw epistemic against aleatoric uncertainty, a point a task, by action.
+
+    The grey line is where both components stand equally high among the tasks shown, the straight
+    one, drawn if the parts sum to the total, where the total equals the threshold.
+
+    Parameters
+    ----------
+    suggestions : DataFrame
+        As `actions.suggest`.
+    actions : tuple of str
+        Every action, in the order of the legend.
+    threshold : float or None
+        Of the total.
+    unit : str
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, the table is empty, or an action is not among those given.
+    """
+    require_columns(suggestions, ACTION_COLUMNS, "the table of suggestions")
+    unknown = set(suggestions.action) - set(actions)
+    if unknown:
+        raise ValueError(f"unknown action {min(unknown)!r}; known: {', '.join(actions)}")
+    ax = new_axes(ax)
+    for action, (marker, colour) in zip(actions, MARKS, strict=True):
+        found = suggestions[suggestions.action == action]
+        ax.scatter(
+            "aleatoric",
+            "epistemic",
+            data=found,
+            marker=marker,
+            color=colour,
+            s=16,
+            edgecolor="white",
+            linewidth=0.3,
+            label=f"{action} ({len(found)})",
+        )
+    ax.margins(0.07)
+    limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
+    sides = [np.sort(suggestions[part]) for part in ("aleatoric", "epistemic")]
+    ax.plot(*sides, color=GREY, lw=0.8, label="equally high")
+    parts = suggestions.aleatoric + suggestions.epistemic
+    if threshold is not None and np.allclose(parts, suggestions.total):
+        ends = np.array(limits["xlim"])
+        ax.plot(ends, threshold - ends, color=GREEN, lw=0.8, ls="--", label="total = threshold")
+    ax.set(**limits, xlabel=f"aleatoric ({unit})", ylabel=f"epistemic ({unit})")
+    ax.locator_params(nbins=4)
+    ax.set_title("What to do about each task")
+    ax.legend(**BELOW)
+    return ax
+
+
+@styled
+def figure_decision(
+    table: pd.DataFrame,
+    errors: dict[str, float],
+    curve: pd.DataFrame,
+    suggestions: pd.DataFrame,
+    *,
+    level: float,
+    threshold: float | None,
+    actions: tuple[str, ...],
+    labels: dict[str, str],
+) -> Figure:
+    """Draw reliability, risk and actions side by side.
+
+    Parameters
+    ----------
+    table, errors
+        As `plot_reliability`.
+    curve, level, threshold
+        As `plot_risk`.
+    suggestions, actions
+        As `plot_actions`.
+    labels : dict
+        accuracy, total, unit.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        As the plots.
+    """
+    fig = new_figure(DOUBLE, 3.0)
+    left, middle, right = fig.subplots(1, 3)
+    plot_reliability(table, errors=errors, label=labels["accuracy"], ax=left)
+    plot_risk(curve, level=level, threshold=threshold, label=labels["total"], ax=middle)
+    plot_actions(suggestions, actions=actions, threshold=threshold, unit=labels["unit"], ax=right)
+    return fig
+
+
+def _chosen(curve: pd.DataFrame, threshold: float | None) -> str:
+    n = curve.accepted.max()
+    k = 0 if threshold is None else curve.accepted[curve.threshold <= threshold].max()
+    return f"{k} of {n} tasks accepted" + ("" if k else ": no threshold is valid")

@@ -1,0 +1,188 @@
+"""Videos on paper: strips of frames, rows of examples, contact sheets."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
+
+from squbed_utils.figures.style import DOUBLE, GREY, SMALLEST, new_axes, styled, wrapped
+
+SHOWN = 3
+"""Frames of a video that are shown: the first, the middle and the last."""
+
+GAP = 0.06
+"""White between two frames, as a share of a frame's width."""
+
+TEXT_WIDTH, EXAMPLE_HEIGHT, LETTERS = 1.6, 0.72, 28
+"""Inches for an example's text and its height, and letters to a line."""
+
+SHEET_HEIGHT = 0.47
+"""Inches for a line of a contact sheet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A task with some of its videos, to be drawn.
+
+    Attributes
+    ----------
+    task, label, prompt : str
+        `label` says what it is an example of.
+    values : str
+        Numbers to print below the prompt.
+    reference : ndarray
+        uint8, shape (T, H, W, 3).
+    videos : list of ndarray
+        As `reference`.
+    latents : list of int
+        The latent prompt of each video.
+
+    """
+
+    task: str
+    label: str
+    prompt: str
+    values: str
+    reference: np.ndarray
+    videos: list[np.ndarray]
+    latents: list[int]
+
+
+@styled
+def plot_frames(video: np.ndarray, *, count: int = SHOWN, ax: Axes | None = None) -> Axes:
+    """Draw frames of a video side by side, from the first to the last.
+
+    Parameters
+    ----------
+    video : ndarray
+        uint8, shape (T, H, W, 3).
+    count : int
+        Frames, evenly spaced; of a shorter video all.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the array is not such a video or `count` is below 1.
+    """
+    ax = new_axes(ax, height=1.2)
+    _draw_strip(ax, video, count)
+    return ax
+
+
+def _draw_strip(ax: Axes, video: np.ndarray, count: int) -> None:
+    """Draw a strip with a thin line around each frame, without which white ones have no edge."""
+    image = strip(video, count)
+    ax.imshow(image, interpolation="none")
+    ax.set_axis_off()
+    height, width = video.shape[1:3]
+    for left in range(0, image.shape[1], width + _gap(width)):
+        edge = Rectangle((left - 0.5, -0.5), width, height, fill=False, lw=0.3, ec=GREY)
+        ax.add_patch(edge).set_clip_on(False)
+
+
+def _gap(width: int) -> int:
+    return max(1, round(GAP * width))
+
+
+def strip(video: np.ndarray, count: int) -> np.ndarray:
+    """Return evenly spaced frames side by side with white between: uint8 (H, W', 3)."""
+    if video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8 or not len(video):
+        raise ValueError(f"video is {video.dtype} {video.shape}; expected uint8 (T, H, W, 3)")
+    if count < 1:
+        raise ValueError(f"count is {count}; expected at least one frame")
+    chosen = np.linspace(0, len(video) - 1, min(count, len(video))).round().astype(int)
+    if count == 1:
+        chosen = [len(video) // 2]
+    gap = np.full((video.shape[1], _gap(video.shape[2]), 3), 255, np.uint8)
+    pieces = [piece for i in chosen for piece in (video[i], gap)]
+    return np.concatenate(pieces[:-1], axis=1)
+
+
+def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
+    """Draw a row for each example: its text, its reference, its videos."""
+    columns = max(len(example.videos) for example in examples)
+    image_width = (part.bbox.width / part.figure.dpi - TEXT_WIDTH) / (1 + columns)
+    axes = part.subplots(
+        len(examples),
+        2 + columns,
+        squeeze=False,
+        width_ratios=[TEXT_WIDTH, *[image_width] * (1 + columns)],
+    )
+    for row, example in zip(axes, examples, strict=True):
+        for ax in row:
+            ax.set_axis_off()
+        write_text(row[0], example.label, example.prompt, example.values)
+        for ax, video in zip(row[1:], [example.reference, *example.videos], strict=False):
+            plot_frames(video, ax=ax)
+    axes[0, 1].set_title("reference")
+    axes[0, 2].set_title("generated")
+
+
+def write_text(ax: Axes, label: str, prompt: str, values: str) -> None:
+    """Write an example's text into empty axes: label, prompt, values."""
+    text = wrapped(f"“{prompt}”", LETTERS)
+    if values:
+        text = f"{text}\n{wrapped(values, LETTERS)}"
+    place = {"xy": (0, 1), "xycoords": "axes fraction", "va": "top", "fontsize": SMALLEST}
+    place |= {"textcoords": "offset points", "linespacing": 1.1}
+    ax.annotate(label, xytext=(0, 0), fontweight="bold", **place)
+    ax.annotate(text, xytext=(0, -9.5), **place)
+
+
+@styled
+def contact_sheet(examples: list[Example], *, columns: int = 3) -> Figure:
+    """Draw every task as one strip: a frame of its reference, then one of each of its videos.
+
+    Parameters
+    ----------
+    examples : list of Example
+        `label` stands above the strip.
+    columns : int
+        Strips side by side.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no example.
+    """
+    if not examples:
+        raise ValueError("a contact sheet of no tasks; give at least one example")
+    rows = -(-len(examples) // columns)
+    height = SHEET_HEIGHT * rows + 0.05
+    fig = Figure(figsize=(DOUBLE, height))
+    fig.subplots_adjust(0.005, 0.03 / height, 0.995, 1 - 0.14 / height, wspace=0.03, hspace=0.4)
+    axes = fig.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, example in zip(axes.T.flat, examples, strict=False):
+        frames = np.stack([video[len(video) // 2] for video in _same_size(example)])
+        _draw_strip(ax, frames, len(frames))
+        ax.set_anchor("W")
+        ax.set_title(example.label, fontsize=SMALLEST, pad=1.5)
+    return fig
+
+
+def _same_size(example: Example) -> list[np.ndarray]:
+    """Return the reference and the videos in the size of the first video, by nearest pixels."""
+    size = (example.videos or [example.reference])[0].shape[1:3]
+    return [stretched(video, size) for video in (example.reference, *example.videos)]
+
+
+def stretched(video: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring frames (T, H, W, 3) to a size by nearest pixels."""
+    rows, columns = (
+        np.linspace(0, old - 1, new).round().astype(int)
+        for old, new in zip(video.shape[1:3], size, strict=True)
+    )
+    return video[:, rows][:, :, columns]

@@ -1,0 +1,290 @@
+"""The leaderboard: tau of every estimator, what rejecting by it gains, and what it mixes up."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from squbed_utils.figures.style import (
+    BLACK,
+    BLUE,
+    DOUBLE,
+    GREY,
+    ORANGE,
+    VERMILLION,
+    new_axes,
+    new_figure,
+    require_columns,
+    styled,
+)
+
+FOREST_COLUMNS = ("estimator", "component", "tau", "low", "high", "holm", "null_low", "null_high")
+FOREST_COLUMNS += ("permuted", "accuracy", "n", "confidence")
+CURVE_COLUMNS = ("estimator", "component", "rejected", "kept_accuracy", "prr", "accuracy")
+SIGNAL_COLUMNS = ("estimator", "component", "kind", "tau", "low", "high", "n", "confidence")
+
+BASELINE, ORACLE, CHANCE = "squbed", "oracle", "chance"
+ALPHA = 0.05
+COMPONENT_COLOURS = {"aleatoric": BLUE, "epistemic": VERMILLION}
+OFFSETS = {"aleatoric": -0.17, "epistemic": 0.17}
+MOST_REJECTED = 0.95
+"""Share of tasks; the mean of the last few is noise and would set the scale."""
+
+LINE = 0.155
+"""Inches a line of text takes."""
+
+
+@styled
+def plot_forest(
+    rows: pd.DataFrame, *, estimators: Sequence[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw tau of one component with its interval, a line an estimator, over the null band.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One component's rows: estimator, component, tau, low, high, holm, null_low, null_high,
+        accuracy, n, confidence.
+    estimators : sequence of str, optional
+        The lines from top to bottom; by default as in the table.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or the table is empty.
+    """
+    require_columns(rows, FOREST_COLUMNS, "the leaderboard")
+    estimators = list(rows.estimator) if estimators is None else list(estimators)
+    ax = new_axes(ax, height=0.7 + LINE * len(estimators))
+    lines = rows.estimator.map(estimators.index)
+    ax.barh(lines, rows.null_high - rows.null_low, left=rows.null_low, height=1, color="0.9", lw=0)
+    ax.axvline(0, color=GREY, lw=0.6)
+    for line, row in zip(lines, rows.itertuples(), strict=True):
+        colour = _colour(row.estimator)
+        ax.plot([row.low, row.high], [line, line], color=colour, lw=1)
+        face = colour if row.holm < ALPHA else "white"
+        ax.plot(row.tau, line, "o", ms=3.5, color=colour, mfc=face, mew=0.8)
+        if row.estimator == BASELINE:
+            ax.axvline(row.tau, color=BLUE, lw=0.6, ls=":")
+    _name_lines(ax, estimators)
+    ax.set(title=rows.component.iloc[0], xlabel="Kendall's τ", xlim=(-1, 1))
+    return ax
+
+
+@styled
+def figure_leaderboard(table: pd.DataFrame) -> Figure:
+    """Draw the leaderboard, a panel a component; the estimator of lowest tau on top.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `plot_forest`, for every component.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        As `plot_forest`.
+    """
+    require_columns(table, FOREST_COLUMNS, "the leaderboard")
+    components = list(dict.fromkeys(table.component))
+    best = table.groupby("estimator").tau.min().sort_values(kind="stable")
+    fig = new_figure(DOUBLE, 0.95 + LINE * len(best))
+    panels = fig.subplots(1, len(components), sharey=True, squeeze=False)[0]
+    for component, ax in zip(components, panels, strict=True):
+        plot_forest(table[table.component == component], estimators=list(best.index), ax=ax)
+        ax.tick_params(labelleft=ax is panels[0])
+    first = table.iloc[0]
+    fig.suptitle(
+        f"τ with {first.accuracy}, {first.n} tasks; lines: {first.confidence:.0%} interval over "
+        "tasks; left is better",
+        x=0.008,
+        ha="left",
+    )
+    fig.legend(
+        handles=_forest_key(first.confidence, first.permuted), loc="outside lower center", ncols=4
+    )
+    return fig
+
+
+@styled
+def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the mean accuracy of the tasks kept over the share rejected, for one component.
+
+    S-QUBED and the best other estimator are coloured; dashed: the oracle; dotted: chance.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        One component's rows: estimator (also "oracle" and "chance"), component, rejected (0 to
+        1), kept_accuracy, prr, accuracy.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or the table is empty.
+    """
+    require_columns(curves, CURVE_COLUMNS, "the table of rejection curves")
+    curves = curves[curves.rejected <= MOST_REJECTED]
+    ax = new_axes(ax)
+    others = curves[~curves.estimator.isin([BASELINE, ORACLE, CHANCE])]
+    best = None if others.empty else others.estimator[others.prr.idxmax()]
+    for name, curve in others.groupby("estimator", sort=False):
+        if name != best:
+            ax.plot(curve.rejected, curve.kept_accuracy, color="0.8", lw=0.6)
+    for name, dashes in ((ORACLE, "--"), (CHANCE, ":")):
+        curve = curves[curves.estimator == name]
+        ax.plot(curve.rejected, curve.kept_accuracy, color=GREY, ls=dashes)
+    for name, colour, width in ((BASELINE, BLUE, 2), (best, ORANGE, 0.8)):
+        curve = curves[curves.estimator == name]
+        if not curve.empty:
+            label = f"{name}, PRR {curve.prr.iloc[0]:.2f}".replace("-", "−")
+            ax.plot(curve.rejected, curve.kept_accuracy, color=colour, lw=width, label=label)
+    ax.set(title=curves.component.iloc[0], xlabel="share of tasks rejected")
+    ax.set(xlim=(0, 1), ylabel=f"mean {curves.accuracy.iloc[0]} of the rest")
+    ax.legend(loc="lower left", handlelength=1.6)
+    _leave_room(ax, curves)
+    return ax
+
+
+@styled
+def figure_rejection(curves: pd.DataFrame) -> Figure:
+    """Draw the rejection curves, a panel a component.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        As `plot_rejection`, for every component.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        As `plot_rejection`.
+    """
+    require_columns(curves, CURVE_COLUMNS, "the table of rejection curves")
+    curves = curves[curves.rejected <= MOST_REJECTED]
+    components = list(dict.fromkeys(curves.component))
+    fig = new_figure(DOUBLE, 2.4)
+    panels = fig.subplots(1, len(components), sharey=True, squeeze=False)[0]
+    for component, ax in zip(components, panels, strict=True):
+        plot_rejection(curves[curves.component == component], ax=ax)
+        ax.label_outer()
+        _leave_room(ax, curves)
+    about = (
+        "blue: S-QUBED; orange: the best other; grey: the others; dashed: an oracle; dotted: chance"
+    )
+    fig.suptitle(about, x=0.008, ha="left")
+    return fig
+
+
+@styled
+def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
+    """Draw signals, leakages and disentanglement scores, a line an estimator.
+
+    Parameters
+    ----------
+    taus : DataFrame
+        estimator, component, kind ("signal" or "leakage"), tau, low, high, n, confidence.
+    scores : DataFrame
+        estimator, score, low, high; the best on top. Estimators without a score are below;
+        where none has one, there is no panel for it.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If a column of `taus` is missing or it is empty.
+    """
+    require_columns(taus, SIGNAL_COLUMNS, "the table of signals")
+    ranked = scores.sort_values("score", ascending=False, kind="stable")
+    names = list(dict.fromkeys([*ranked.estimator, *taus.estimator]))
+    fig = new_figure(DOUBLE, 1.0 + LINE * len(names))
+    panels = fig.subplots(1, 2 if ranked.empty else 3, sharey=True)
+    _draw_taus(panels[0], taus[taus.kind == "signal"], names, "signal: with its own truth")
+    _draw_taus(panels[1], taus[taus.kind == "leakage"], names, "leakage: with the other's truth")
+    if not ranked.empty:
+        _draw_scores(panels[2], ranked, names)
+    for ax in panels:
+        _name_lines(ax, names)
+        ax.tick_params(labelleft=ax is panels[0])
+    first = taus.iloc[0]
+    about = f"{first.n} tasks; lines: {first.confidence:.0%} interval over tasks"
+    fig.suptitle(about, x=0.008, ha="left")
+    fig.legend(handles=_component_key(), loc="outside lower center", ncols=2)
+    return fig
+
+
+def _draw_scores(ax: Axes, ranked: pd.DataFrame, names: list[str]) -> None:
+    for row in ranked.itertuples():
+        line = names.index(row.estimator)
+        ax.plot([row.low, row.high], [line, line], color=BLACK, lw=1)
+        ax.plot(row.score, line, "o", ms=3.5, color=BLACK)
+    ax.axvline(0, color=GREY, lw=0.6)
+    ax.set(title="disentanglement score", xlabel="mean signal − mean |leakage|")
+
+
+def _draw_taus(ax: Axes, rows: pd.DataFrame, names: list[str], title: str) -> None:
+    for row in rows.itertuples():
+        line = names.index(row.estimator) + OFFSETS[row.component]
+        colour = COMPONENT_COLOURS[row.component]
+        ax.plot([row.low, row.high], [line, line], color=colour, lw=1)
+        ax.plot(row.tau, line, "o", ms=3, color=colour)
+    ax.axvline(0, color=GREY, lw=0.6)
+    ax.set(title=title, xlabel="Kendall's τ", xlim=(-1, 1))
+
+
+def _leave_room(ax: Axes, curves: pd.DataFrame) -> None:
+    """Leave the lower part of a panel to its legend."""
+    low, high = curves.kept_accuracy.min(), curves.kept_accuracy.max()
+    ax.set_ylim(low - 0.35 * (high - low), high + 0.05 * (high - low))
+
+
+def _name_lines(ax: Axes, names: list[str]) -> None:
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    for label in ax.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() == BASELINE else "normal")
+
+
+def _colour(estimator: str) -> str:
+    return BLUE if estimator == BASELINE else BLACK
+
+
+def _forest_key(confidence: float, permuted: str) -> list[Line2D | Patch]:
+    dots = {"linestyle": "", "marker": "o", "markersize": 3.5, "color": BLACK}
+    return [
+        Line2D([], [], label=f"Holm p < {ALPHA}", **dots),
+        Line2D([], [], label=f"Holm p ≥ {ALPHA}", markerfacecolor="white", **dots),
+        Line2D([], [], color=BLUE, ls=":", lw=0.8, label=f"τ of {BASELINE}"),
+        Patch(color="0.9", label=f"null band, {confidence:.0%}: {permuted} permuted"),
+    ]
+
+
+def _component_key() -> list[Line2D]:
+    return [
+        Line2D([], [], color=colour, marker="o", markersize=3, label=component)
+        for component, colour in COMPONENT_COLOURS.items()
+    ]

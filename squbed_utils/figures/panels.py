@@ -1,0 +1,170 @@
+"""Figures 3, 4 and 5: accuracy against uncertainty, this run above the paper's own points."""
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
+from squbed_utils.figures.frames import EXAMPLE_HEIGHT, Example, draw_examples
+from squbed_utils.figures.style import (
+    COVERAGE_COLOURS,
+    DOUBLE,
+    GREY,
+    LEFT_OUT_MARKERS,
+    SMALLEST,
+    new_axes,
+    new_figure,
+    require_columns,
+    styled,
+)
+
+POINT_COLUMNS = ("row", "panel", "x", "y", "x_label", "y_label", "coverage", "left_out")
+STATISTIC_COLUMNS = ("row", "panel", "tau", "pvalue", "n", "low", "high", "confidence")
+ROW_HEIGHT, LEGEND_HEIGHT = 1.75, 0.25
+
+
+@styled
+def plot_points(points: pd.DataFrame, *, statistics: pd.Series, ax: Axes | None = None) -> Axes:
+    """Draw one panel: accuracy against uncertainty, one point a task.
+
+    Parameters
+    ----------
+    points : DataFrame
+        One panel's rows: panel, x (higher = less certain), y (higher = better), x_label, y_label,
+        coverage (common, rare, never; empty: unknown) and left_out (0 to 4; missing: unknown).
+    statistics : Series
+        tau, pvalue, n, low, high, confidence of these points.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, the table is empty, or it has another number of points than the
+        statistics say.
+    """
+    require_columns(points, POINT_COLUMNS, "the table of points")
+    if len(points) != statistics["n"]:
+        raise ValueError(
+            f"panel {points.panel.iloc[0]!r} has {len(points)} points but its statistics are of "
+            f"{statistics['n']}; compute them from the points shown"
+        )
+    ax = new_axes(ax)
+    _scatter(points, ax)
+    ax.set(xlabel=points.x_label.iloc[0], ylabel=points.y_label.iloc[0])
+    ax.margins(0.07)
+    ax.locator_params(nbins=3, steps=[1, 2, 5, 10])
+    title = f"{points.panel.iloc[0]}\n{describe(statistics)}"
+    ax.set_title(title, fontsize=SMALLEST, linespacing=1.25)
+    return ax
+
+
+def _scatter(points: pd.DataFrame, ax: Axes) -> None:
+    """Draw tasks with a known truth by colour and marker, the others in grey."""
+    size = 16 if len(points) <= 100 else 6
+    known = points.coverage != ""
+    ax.scatter(
+        "x", "y", data=points[~known], s=size, facecolor=GREY, edgecolor="white", linewidth=0.2
+    )
+    if known.any():
+        sns.scatterplot(
+            points[known].astype({"left_out": int}),
+            x="x",
+            y="y",
+            hue="coverage",
+            style="left_out",
+            palette=COVERAGE_COLOURS,
+            markers=LEFT_OUT_MARKERS,
+            s=size,
+            edgecolor="white",
+            linewidth=0.3,
+            legend=False,
+            ax=ax,
+        )
+
+
+def describe(statistics: pd.Series) -> str:
+    """Say a correlation in two short lines: tau and p, then n and the interval of tau."""
+    tau, low, high = (f"{statistics[k]:.2f}".replace("-", "−") for k in ("tau", "low", "high"))
+    p = statistics["pvalue"]
+    p_text = f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-").replace("-", "−")
+    return (
+        f"τ = {tau}, p = {p_text}\n"
+        f"n = {statistics['n']}, {statistics['confidence']:.0%} [{low}, {high}]"
+    )
+
+
+@styled
+def figure_panels(
+    points: pd.DataFrame, statistics: pd.DataFrame, examples: list[Example]
+) -> Figure:
+    """Draw Figure 3, 4 or 5: a row of panels for each source of points, and example videos.
+
+    Parameters
+    ----------
+    points, statistics : DataFrame
+        As `plot_points` takes them, for every row (this run, published) and panel, in the order
+        of drawing.
+    examples : list of Example
+        Tasks shown below the panels; may be empty.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        As `plot_points`, or if a panel has no statistics.
+    """
+    require_columns(points, POINT_COLUMNS, "the table of points")
+    require_columns(statistics, STATISTIC_COLUMNS, "the table of statistics")
+    rows = list(dict.fromkeys(points.row))
+    with_truth = [bool((points.coverage[points.row == row] != "").any()) for row in rows]
+    heights = [ROW_HEIGHT + LEGEND_HEIGHT * truth for truth in with_truth]
+    if examples:
+        heights.append(EXAMPLE_HEIGHT * len(examples) + 0.2)
+    fig = new_figure(DOUBLE, sum(heights))
+    parts = fig.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for row, part in zip(rows, parts, strict=False):
+        _draw_row(part, points[points.row == row], statistics[statistics.row == row])
+    if examples:
+        draw_examples(parts[-1], examples)
+    return fig
+
+
+def _draw_row(part: SubFigure, points: pd.DataFrame, statistics: pd.DataFrame) -> None:
+    panels = list(dict.fromkeys(points.panel))
+    part.suptitle(points.row.iloc[0], x=0.008, ha="left", fontweight="bold")
+    for panel, ax in zip(panels, part.subplots(1, len(panels), squeeze=False)[0], strict=True):
+        found = statistics[statistics.panel == panel]
+        if len(found) != 1:
+            raise ValueError(
+                f"panel {panel!r} of row {points.row.iloc[0]!r} has {len(found)} rows of "
+                "statistics; expected one"
+            )
+        plot_points(points[points.panel == panel], statistics=found.iloc[0], ax=ax)
+    if (points.coverage != "").any():
+        _legend(part, points)
+
+
+def _legend(part: SubFigure, points: pd.DataFrame) -> None:
+    """One line: what the video model had seen by colour, what the prompt leaves out by marker."""
+    drawn = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.3}
+    handles = [Line2D([], [], linestyle="", label="subject in training:")]
+    handles += [
+        Line2D([], [], marker="o", color=colour, label=level, **drawn)
+        for level, colour in COVERAGE_COLOURS.items()
+        if level in set(points.coverage)
+    ]
+    handles += [Line2D([], [], linestyle="", label="  attributes left open:")]
+    handles += [
+        Line2D([], [], marker=marker, color=GREY, label=str(count), **drawn)
+        for count, marker in LEFT_OUT_MARKERS.items()
+        if count in set(points.left_out.dropna())
+    ]
+    part.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=0.9)

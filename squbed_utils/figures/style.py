@@ -1,0 +1,249 @@
+"""How every figure looks, and the one way to save it."""
+
+import dataclasses
+import functools
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, fontManager, get_font
+from matplotlib.text import Text
+
+from squbed_utils.files import replacing
+from squbed_utils.text import visible
+
+SINGLE, DOUBLE = 3.25, 6.75
+"""Widths of one and of two columns of a paper, in inches."""
+
+SMALLEST = 6.5
+"""Points; no text is smaller at a paper's column width."""
+
+FONT = "DejaVu Sans"
+FALLBACKS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "Source Han Sans"),
+    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC"),
+    *("Hiragino Sans", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Thai"),
+    *("Noto Sans Devanagari", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Symbola"),
+    *("Arial Unicode MS", "FreeSans", "Unifont"),
+)
+"""Fonts for what `FONT` lacks, of which the installed ones are used."""
+
+STYLE = {
+    "font.family": [FONT, *(f for f in FALLBACKS if f in set(fontManager.get_font_names()))],
+    "text.parse_math": False,
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 3,
+    "axes.labelpad": 2,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "figure.titlesize": 7.5,
+    "figure.facecolor": "white",
+    "figure.dpi": 150,
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+    "xtick.labelsize": SMALLEST,
+    "ytick.labelsize": SMALLEST,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2,
+    "ytick.major.size": 2,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "legend.fontsize": SMALLEST,
+    "legend.title_fontsize": SMALLEST,
+    "legend.frameon": False,
+    "legend.handletextpad": 0.2,
+    "legend.columnspacing": 1.0,
+    "legend.borderpad": 0.2,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 4,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "squbed",
+    "axes.unicode_minus": True,
+}
+
+BLUE, ORANGE, BLACK, GREEN = "#0072B2", "#E69F00", "#000000", "#009E73"
+VERMILLION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F"
+"""Okabe and Ito's colours, which people with any colour vision can tell apart, and a grey."""
+
+COVERAGE_COLOURS = {"common": SKY, "rare": ORANGE, "never": BLACK}
+LEFT_OUT_MARKERS = {0: "o", 1: "s", 2: "^", 3: "D", 4: "v"}
+
+
+@contextmanager
+def under_style() -> Iterator[None]:
+    """Set the style sheet for a while, whatever the caller has set."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def styled(function: Callable) -> Callable:
+    """Run a plotting function under the style sheet, and draw all text that it is given as it is.
+
+    Nothing is read as mathematics, also on axes that the caller made; what cannot be seen is
+    escaped, and what no installed font has is a box, of which one line tells.
+    """
+
+    @functools.wraps(function)
+    def draw(*args: object, **options: object) -> Axes | Figure:
+        with under_style():
+            missing: set[str] = set()
+            args = [_drawable(value, missing) for value in args]
+            options = {name: _drawable(value, missing) for name, value in options.items()}
+            drawn = function(*args, **options)
+            for text in drawn.findobj(Text):
+                text.set_parse_math(False)
+            _tell(missing)
+            return drawn
+
+    return draw
+
+
+def _drawable(value: object, missing: set[str]) -> object:
+    """Return what a plotting function is given with every text in it as it can be drawn."""
+    if isinstance(value, str):
+        return value if value.isascii() and value.isprintable() else _as_drawn(value, missing)
+    if isinstance(value, pd.DataFrame | pd.Series):
+        if isinstance(value, pd.DataFrame):
+            text = value.select_dtypes(["object", "string"])
+            return value.assign(**{c: _drawable(text[c], missing) for c in text})
+        return value.map(lambda cell: _drawable(cell, missing))
+    if isinstance(value, list | tuple):
+        return type(value)(_drawable(item, missing) for item in value)
+    if isinstance(value, dict):
+        return {key: _drawable(item, missing) for key, item in value.items()}
+    if dataclasses.is_dataclass(value):
+        return dataclasses.replace(value, **_drawable(vars(value), missing))
+    return value
+
+
+def _as_drawn(text: str, missing: set[str]) -> str:
+    """Put a box for each character that no font has, and nothing for one without width."""
+    drawn = ""
+    for char in visible(text):
+        there = char.isspace() or ord(char) in _characters()
+        width = unicodedata.category(char) not in ("Cf", "Mn", "Me")
+        drawn += char if there else "□" * width
+        missing |= {char} if width and not there else set()
+    return drawn
+
+
+@functools.cache
+def _characters() -> set[int]:
+    """Return the code points that the fonts of the style sheet have."""
+    fonts = [fontManager.findfont(FontProperties(family=name)) for name in STYLE["font.family"]]
+    return set().union(*(get_font(font).get_charmap() for font in fonts))
+
+
+def _tell(missing: set[str], told: set[str] = set()) -> None:  # noqa: B006 - once a process
+    if missing - told:
+        print(
+            f"squbed: no installed font has {' '.join(sorted(missing)[:20])}: drawn as □ in "
+            "figures; install a font that has it, such as Noto Sans CJK or Noto Emoji",
+            file=sys.stderr,
+        )
+        told |= missing
+
+
+def wrapped(text: str, letters: int, *, lines: int = 12) -> str:
+    r"""Break a text into lines of so many letters, of which wide ones count for two.
+
+    >>> wrapped("a red star", 6), wrapped("一只红色的猫", 6)
+    ('a red\nstar', '一只红\n色的猫')
+    """
+    pad = "\0"  # beside each wide letter while lines are counted
+    wide = (c + pad if unicodedata.east_asian_width(c) in "WF" else c for c in text)
+    how = {"max_lines": lines, "placeholder": " …"}
+    return textwrap.fill("".join(wide), letters, **how).replace(pad, "")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure that no window or notebook shows unasked; inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def new_axes(ax: Axes | None, *, width: float = SINGLE, height: float = 2.2) -> Axes:
+    """Return the axes given, or those of a new one-panel figure."""
+    return new_figure(width, height).subplots() if ax is None else ax
+
+
+def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) -> None:
+    """Refuse a table that lacks a column or has no rows.
+
+    Raises
+    ------
+    ValueError
+        Naming the table, what it lacks and what it has.
+    """
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(
+            f"{what} lacks the columns {', '.join(missing)}; it has: {', '.join(table.columns)}"
+        )
+    if table.empty:
+        raise ValueError(f"{what} has no rows; expected at least one")
+
+
+def save(
+    fig: Figure, name: str, folder: Path | str, *, kinds: Collection[str] = ("pdf", "png")
+) -> list[Path]:
+    """Write a figure as PDF and PNG; equal figures give equal bytes.
+
+    No dates or versions are written, and fonts are embedded. Each file is written under a
+    temporary name and renamed.
+
+    Parameters
+    ----------
+    fig : Figure
+    name : str
+        File name without ending, such as ``figure_3``.
+    folder : path
+        Made if need be.
+    kinds : collection of str
+        ``pdf``, ``png`` or both.
+
+    Returns
+    -------
+    list of Path
+        A file of each kind.
+
+    Raises
+    ------
+    ValueError
+        If the name holds a folder or an ending.
+    """
+    if not name or Path(name).name != name or "." in name:
+        raise ValueError(f"figure name {name!r} is not a plain name; expected such as 'figure_3'")
+    nothing = {
+        "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+        "png": {"Software": None},
+    }
+    with under_style():
+        fig.draw_without_rendering()
+        fig.set_layout_engine("none")  # laid out once, so that both files agree
+        for part in fig.subfigs:  # the layout's last bits depend on where objects lie in memory
+            part.bbox_relative.set_points(np.round(part.bbox_relative.get_points(), 6))
+        for ax in fig.axes:
+            ax.set_position(np.round(ax.get_position(original=True).bounds, 6))
+        paths = []
+        for kind in kinds:
+            paths.append(Path(folder) / f"{name}.{kind}")
+            with replacing(paths[-1]) as partial:
+                fig.savefig(partial, format=kind, metadata=nothing[kind])
+    return paths

@@ -1,0 +1,1 @@
+"""What answers: models that refine prompts, generate, embed, score and caption videos."""

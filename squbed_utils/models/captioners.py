@@ -1,0 +1,148 @@
+"""Captioners: what a video shows, in words."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms.functional import resize
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+from squbed_utils import roles
+from squbed_utils.models import replies
+from squbed_utils.models.batches import in_batches
+from squbed_utils.models.checkpoints import locate
+from squbed_utils.models.encoders import spread
+from squbed_utils.models.weights import refuse_incomplete
+from squbed_utils.world import render, scenes
+from squbed_utils.world.encoders import VALUES, recognise
+
+UNASKED = ("blip", "git")
+"""Of what `model_type` a model describes a picture without being asked."""
+
+Caption = Callable[[list[np.ndarray]], list[str]]
+"""Videos, uint8 (T, H, W, 3) -> a caption of each, on one line; empty if the model says nothing."""
+
+
+def load(settings: roles.CaptionModel, device: str, batch_size: int) -> Caption:
+    """Load a captioner. It decodes greedily, so that equal videos have equal captions.
+
+    Parameters
+    ----------
+    settings : Captioner or Recogniser
+    device : str
+    batch_size : int
+        Videos that the recogniser sees at once; a language model sees them one by one.
+
+    Returns
+    -------
+    Caption
+
+    Raises
+    ------
+    FileNotFoundError
+        If the model is not there.
+    ValueError
+        If the folder holds another kind of model, or lacks weights.
+    """
+    if isinstance(settings, roles.Recogniser):
+        return _load_recogniser(settings, device, batch_size)
+    return _load_transformers(settings, device)
+
+
+def _load_recogniser(settings: roles.Recogniser, device: str, batch_size: int) -> Caption:
+    folder = locate(settings.path, "captioner")
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if list(config.id2label.values()) != VALUES:
+        raise ValueError(
+            f"the captioner in {folder} does not name the attributes of the shapes world; give the "
+            "recogniser that `squbed train-world` makes, or set captioner.kind: transformers"
+        )
+    model = AutoModelForImageClassification.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True
+    )
+    model = model.to(device).eval()
+
+    def batch(videos: list[np.ndarray]) -> list[str]:
+        return [scenes.say(scene) for scene in recognise(model, np.stack(videos))]
+
+    def caption(videos: list[np.ndarray]) -> list[str]:
+        return in_batches(batch, [_as_rendered(v) for v in videos], batch_size)
+
+    return caption
+
+
+def _as_rendered(video: np.ndarray) -> np.ndarray:
+    """Return a video in the number and size of frames that the shapes world is drawn in."""
+    frames, side = spread(video, render.FRAMES), [render.SIDE] * 2
+    if list(frames.shape[1:3]) == side:
+        return frames
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    return resize(pixels, side, antialias=True).permute(0, 2, 3, 1).numpy()
+
+
+def _load_transformers(settings: roles.Captioner, device: str) -> Caption:
+    folder = locate(settings.path, "captioner", revision=settings.revision)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise ValueError(
+            f"the captioner in {folder} is of model_type {config.model_type!r}, which makes no "
+            "text of pictures; give a model such as BLIP, LLaVA or Qwen-VL"
+        )
+    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    if not _chats(processor) and config.model_type not in UNASKED:
+        raise ValueError(
+            f"the captioner in {folder} has no chat template, without which {config.model_type!r} "
+            f"cannot be asked; get its processor's files, or give one of {', '.join(UNASKED)}"
+        )
+    model, report = AutoModelForImageTextToText.from_pretrained(
+        folder,
+        local_files_only=True,
+        use_safetensors=True,
+        dtype=getattr(torch, settings.dtype),
+        output_loading_info=True,
+    )
+    refuse_incomplete(report, "captioner", folder)
+    model = model.to(device).eval()
+
+    @torch.inference_mode()
+    def say(video: np.ndarray) -> str:
+        inputs, said_before = _inputs(processor, settings, video)
+        inputs = inputs.to(device, model.dtype)
+        tokens = model.generate(
+            **inputs, do_sample=False, num_beams=1, max_new_tokens=settings.max_new_tokens
+        )
+        text = replies.decoded(processor.tokenizer, tokens[0, said_before:])
+        return " ".join(text.split())
+
+    return lambda videos: [say(video) for video in videos]
+
+
+def _chats(processor: object) -> bool:
+    return getattr(processor, "chat_template", None) is not None
+
+
+def _inputs(
+    processor: Callable, settings: roles.Captioner, video: np.ndarray
+) -> tuple[dict[str, torch.Tensor], int]:
+    """Return what the model is given, and how many tokens of it its answer repeats."""
+    if not _chats(processor):
+        middle = Image.fromarray(video[len(video) // 2])
+        return processor(images=middle, return_tensors="pt"), 0
+    pictures = [Image.fromarray(frame) for frame in spread(video, settings.frames)]
+    content = [{"type": "image", "image": picture} for picture in pictures]
+    content.append({"type": "text", "text": settings.instruction})
+    inputs = processor.apply_chat_template(
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        return_tensors="pt",
+    )
+    return inputs, inputs["input_ids"].shape[1]

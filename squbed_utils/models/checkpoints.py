@@ -1,0 +1,223 @@
+"""Where a model lies: a folder or a file as it is, or a hub id, fetched once and then a folder."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import safetensors
+
+from squbed_utils import instructions
+from squbed_utils.files import left_by_a_tool, path_of
+from squbed_utils.roles import S3D, CausalLM, Command, Lpips, Refiner
+
+MARKERS = {
+    "video_model": "model_index.json",
+    "image_model": "model_index.json",
+    "refiner": "config.json",
+    "nli_model": "config.json",
+    "text_encoder": "modules.json",
+    "video_encoder": "config.json",
+    "clip": "open_clip_config.json",
+    "lpips": "model.safetensors",
+    "captioner": "config.json",
+}
+"""Role -> the file that the folder of its model must hold."""
+
+PUBLIC_FILES = {
+    "torchvision-s3d": "s3d-d76dad2f.pth (torchvision's S3D_Weights.KINETICS400_V1)",
+    "milnce-s3d": "s3d_howto100m.pth (of antoine77340/S3D_HowTo100M on GitHub)",
+    "alex": "alexnet-owt-7be5be79.pth (torchvision's AlexNet_Weights.IMAGENET1K_V1)",
+}
+"""Kind of a model that is one file -> what its makers call the file."""
+
+POINTER = b"version https://git-lfs"
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+UNSAFE = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
+"""What is never fetched: pickles, and formats that no loader here reads."""
+
+
+def sources(profile: object, roles: Iterable[str]) -> dict[str, Path]:
+    """Return the folders and files that a profile's models are read from.
+
+    Parameters
+    ----------
+    profile : Profile
+    roles : iterable of str
+        Those whose models are wanted.
+
+    Returns
+    -------
+    dict
+        Role -> path, with ``image_model``, ``nli_model`` and ``instructions/*.txt`` where they are
+        read; a model behind an API has none.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is missing, and what to fetch and where to put it.
+    ValueError
+        If a file's sha256 is not the one given, weights or a config are damaged, or an instruction
+        lacks a field.
+    """
+    found = {}
+    for role in roles:
+        settings = getattr(profile, role)
+        if isinstance(settings, S3D):
+            found[role] = locate_file(settings.path, role, settings.kind, sha256=settings.sha256)
+        elif isinstance(settings, Lpips) and settings.kind == "alex":
+            found[role] = locate_file(settings.path, role, settings.kind)
+        elif isinstance(settings, Command):
+            found[role] = code_folder(settings.path)
+        elif hasattr(settings, "path"):
+            revision = getattr(settings, "revision", None)
+            found[role] = locate(settings.path, role, revision=revision)
+    if "video_model" in roles and getattr(profile.video_model, "image_model", None):
+        found["image_model"] = locate(profile.video_model.image_model, "image_model")
+    found |= _read_by_the_refiner(profile.refiner) if "refiner" in roles else {}
+    for role in MARKERS.keys() & found.keys():
+        if not isinstance(getattr(profile, role, None), Command):
+            _refuse_damaged(found[role], role)
+    return found
+
+
+def _refuse_damaged(path: Path, role: str) -> None:
+    """Refuse weights that are cut short, pointers in the place of files, and what is no JSON."""
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        own = any(map(left_by_a_tool, file.relative_to(path).parts))
+        if own or file.suffix not in (".json", ".safetensors") or not file.is_file():
+            continue
+        try:
+            with file.open("rb") as stream:
+                if stream.read(len(POINTER)) == POINTER:
+                    raise ValueError("it is a pointer of Git LFS, and not what it stands for")
+            if file.suffix == ".json":
+                json.loads(file.read_text(encoding="utf-8-sig"))
+            else:
+                with safetensors.safe_open(file, "np"):  # which holds its header against its size
+                    pass
+        except (ValueError, RecursionError, safetensors.SafetensorError) as error:
+            raise ValueError(
+                f"the {role}'s file {file} is damaged ({error}); get it again"
+            ) from error
+
+
+def _read_by_the_refiner(refiner: Refiner) -> dict[str, Path]:
+    """Return what the refiner reads beside its own folder."""
+    found = {}
+    if refiner.check == "nli":
+        found["nli_model"] = locate(refiner.nli_model, "nli_model")
+    if not isinstance(refiner, CausalLM):
+        instructions.read(refiner.instructions)
+        texts = instructions.files(refiner.instructions).values()
+        found |= {f"instructions/{path.name}": path for path in texts}
+    return found
+
+
+def locate(path: str, role: str, *, revision: str | None = None) -> Path:
+    """Return the folder of a model; fetch it first if it is a hub id not fetched before.
+
+    Parameters
+    ----------
+    path : str
+        A folder, absolute or relative to the repository, or a hub id.
+    role : str
+        A key of `MARKERS`.
+    revision : str, optional
+        Of a hub id: a branch, tag or commit.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not hold such a model, or the hub id cannot be fetched; the message
+        says what to fetch and where to put it.
+    """
+    folder = path_of(path)
+    if not folder.exists() and HUB_ID.fullmatch(path):
+        folder = _fetch(path, role, revision)
+    if not (folder / MARKERS[role]).is_file():
+        raise FileNotFoundError(
+            f"the {role} is expected in {folder}, which has no {MARKERS[role]}; train the shapes "
+            f"world with `squbed train-world`, or correct {_key(role)} in the profile"
+        )
+    return folder
+
+
+def code_folder(path: str) -> Path:
+    """Return the folder of a video model that runs by scripts of its own.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    """
+    folder = path_of(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"the scripts of the video model are expected in {folder}, which does not exist; clone "
+            "them there, or correct video_model.path in the profile"
+        )
+    return folder
+
+
+def locate_file(path: str, role: str, kind: str, *, sha256: str | None = None) -> Path:
+    """Return the file of a model that is one file.
+
+    Parameters
+    ----------
+    path : str
+        Absolute, or relative to the repository.
+    role : str
+    kind : str
+        A key of `PUBLIC_FILES`.
+    sha256 : str, optional
+        What the file must hash to, in hexadecimal.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is missing; the message says what to fetch and where to put it.
+    ValueError
+        If its hash is another.
+    """
+    file = path_of(path)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"the {role}'s weights are expected in the file {file}, which does not exist; get "
+            f"{PUBLIC_FILES[kind]}, put it there, or correct {_key(role)} in the profile"
+        )
+    if sha256 is not None:
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != sha256.lower():
+            raise ValueError(
+                f"{file} has the sha256 {found}, but the profile's {role}.sha256 is {sha256}; get "
+                f"{PUBLIC_FILES[kind]} again, or correct the profile"
+            )
+    return file
+
+
+def _fetch(hub_id: str, role: str, revision: str | None) -> Path:
+    """Fetch a model from the hub, or find it in the cache: only safetensors and settings."""
+    from diffusers import DiffusionPipeline
+    from huggingface_hub import snapshot_download
+
+    try:
+        if role in ("video_model", "image_model"):
+            return Path(DiffusionPipeline.download(hub_id, revision=revision, use_safetensors=True))
+        return Path(snapshot_download(hub_id, revision=revision, ignore_patterns=UNSAFE))
+    except OSError as error:
+        at = f" --revision {revision}" if revision else ""
+        raise FileNotFoundError(
+            f"the {role} {hub_id!r} is neither a folder here nor to be had from the hub "
+            f"({type(error).__name__}); on a machine with internet run `hf download {hub_id}{at} "
+            f"--local-dir DIR`, copy DIR here, and set {_key(role)} to it"
+        ) from error
+
+
+def _key(role: str) -> str:
+    """Return the profile's key that holds a role's path."""
+    parts = {"nli_model": "refiner.nli_model", "image_model": "video_model.image_model"}
+    return parts.get(role, f"{role}.path")

@@ -1,0 +1,208 @@
+"""The video model of a run: prompts and seeds in, videos out.
+
+Each of the three kinds (a pipeline of diffusers, a command, a paid model) becomes one function
+that returns, for each prompt and seed, a video or the exception that says why there is none. A
+video has the size and frame rate that its model gave it, and is stored so.
+"""
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging
+
+from squbed_utils.families import FAMILIES
+from squbed_utils.models import script
+from squbed_utils.models.batches import in_batches
+from squbed_utils.models.checkpoints import locate
+from squbed_utils.models.errors import Stop, memory_named
+from squbed_utils.models.guardrail import guardrail
+from squbed_utils.profiles import Profile
+from squbed_utils.roles import Command, Diffusers, Veo
+from squbed_utils.video import Video
+
+Generate = Callable[[list[str], list[int]], list[Video | Exception]]
+"""(prompts, seeds) -> for each a video, or why there is none."""
+
+OURS = ("prompt", "generator", "height", "width", "num_frames", "num_inference_steps")
+OURS += ("guidance_scale", "output_type", "image", "video", "latents", "num_videos_per_prompt")
+OURS += ("return_dict",)
+"""Arguments of a pipeline that `options` may not set."""
+
+
+def load(profile: Profile, device: str, folder: Path | None = None) -> Generate:
+    """Load the video model of a profile.
+
+    Parameters
+    ----------
+    profile : Profile
+    device : str
+    folder : path, optional
+        The archive that is being filled; a paid model keeps its account there.
+
+    Returns
+    -------
+    callable
+        (prompts, seeds) -> list of Video or Exception, in the same order. A stopped budget and a
+        machine out of memory are raised instead, as `Stop`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a model, or the program of a command, is missing.
+    ValueError
+        If the folder holds another pipeline, an option is not taken, or offloading is asked for
+        without an accelerator.
+    RuntimeError
+        If a package or an API key is missing.
+    """
+    model = profile.video_model
+    if isinstance(model, Veo):
+        from squbed_utils.models import veo  # takes a second to import
+
+        return veo.load(model, folder)
+    if isinstance(model, Command):
+        return script.load(model)
+    draw = _load_diffusers(model, device, getattr(torch, profile.dtype))
+    return lambda prompts, seeds: in_batches(
+        lambda batch: _each(draw, batch, model.fps),
+        list(zip(prompts, seeds, strict=True)),
+        profile.batch_size,
+    )
+
+
+def _each(draw: Callable, items: list[tuple[str, int]], fps: float) -> list[Video | Exception]:
+    """Draw a batch; if that fails, each of its videos alone.
+
+    A pipeline may refuse a prompt or return nonsense with any exception.
+    """
+    try:
+        with memory_named():
+            return [Video(to_uint8(frames), fps) for frames in draw(items)]
+    except Stop:
+        raise
+    except Exception as error:
+        if len(items) == 1:
+            return [error]
+        return [_alone(draw, item, place, len(items), fps) for place, item in enumerate(items)]
+
+
+def _alone(
+    draw: Callable, item: tuple[str, int], place: int, size: int, fps: float
+) -> Video | Exception:
+    """Draw one video with copies of itself around it, as its place in a batch has a say."""
+    try:
+        with memory_named():
+            return Video(to_uint8(draw([item] * size)[place]), fps)
+    except Stop:
+        raise
+    except Exception as error:
+        return error
+
+
+def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Callable:
+    """Return a function: list of (prompt, seed) -> float frames (batch, T, H, W, 3) in [0, 1]."""
+    if model.offload and device == "cpu":
+        raise ValueError(
+            "video_model.offload needs an accelerator, and the device here is the CPU; "
+            "set offload: false"
+        )
+    family = FAMILIES[model.family]
+    parts = {"safety_checker": guardrail(model.guardrail)} if family.guardrail else {}
+    dtypes = {"default": dtype} | dict.fromkeys(family.float32, torch.float32)
+
+    def pipeline_of(role: str, path: str, expected: str, **where: str | None) -> DiffusionPipeline:
+        folder = locate(path, role, **where)
+        _check_class(folder, expected, model.family)
+        return _prepare(_from_folder(folder, dtypes, parts), model, device)
+
+    pipeline = pipeline_of("video_model", model.path, family.pipeline, revision=model.revision)
+    call = _arguments(model, pipeline)
+    painter = None
+    if model.image_model:
+        painter = pipeline_of("image_model", model.image_model, family.image_pipeline)
+        taken = inspect.signature(painter.__call__).parameters
+        image_call = {name: value for name, value in call.items() if name in taken}
+
+    @torch.inference_mode()
+    def draw(items: list[tuple[str, int]]) -> np.ndarray:
+        batch = {"prompt": [prompt for prompt, _ in items]}
+        batch["generator"] = [torch.Generator("cpu").manual_seed(int(seed)) for _, seed in items]
+        if painter is not None:
+            batch["image"] = list(painter(**batch, **image_call).images)
+        return pipeline(**batch, **call).frames
+
+    return draw
+
+
+def _from_folder(folder: Path, dtypes: dict, parts: dict) -> DiffusionPipeline:
+    logging.disable_progress_bar()
+    return DiffusionPipeline.from_pretrained(
+        folder, dtype=dtypes, local_files_only=True, use_safetensors=True, **parts
+    )
+
+
+def _prepare(pipeline: DiffusionPipeline, model: Diffusers, device: str) -> DiffusionPipeline:
+    """Put a pipeline on its device, in evaluation mode."""
+    pipeline.set_progress_bar_config(disable=True)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval()
+    if FAMILIES[model.family].slicing:
+        pipeline.vae.enable_slicing()
+    if model.vae_tiling:
+        pipeline.vae.enable_tiling()
+    if model.offload:
+        pipeline.enable_model_cpu_offload(device=device)
+        return pipeline
+    return pipeline.to(device)
+
+
+def _check_class(folder: Path, expected: str, family: str) -> None:
+    """Refuse a folder with a pipeline of another class than the family's."""
+    try:
+        found = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder / 'model_index.json'} names no pipeline class; fetch the model again"
+        ) from error
+    if found != expected:
+        of = [name for name, row in FAMILIES.items() if found in (row.pipeline, row.image_pipeline)]
+        fits = f"set family: {of[0]}" if of else f"no family has it (known: {', '.join(FAMILIES)})"
+        raise ValueError(
+            f"{folder} holds a {found}, but family {family} needs a {expected} there; {fits}, or "
+            "correct the path"
+        )
+
+
+def _arguments(model: Diffusers, pipeline: DiffusionPipeline) -> dict:
+    """Return the arguments of every call; refuse options that the pipeline does not take."""
+    taken = [name for name in inspect.signature(pipeline.__call__).parameters if name not in OURS]
+    for name in model.options:
+        if name not in taken:
+            raise ValueError(
+                f"video_model.options: {name!r} is not an option of {type(pipeline).__name__}; "
+                f"it takes: {', '.join(taken)}"
+            )
+    call = {"height": model.height, "width": model.width, "num_frames": model.frames}
+    call |= {"num_inference_steps": model.steps, "output_type": "np"}
+    rate = FAMILIES[model.family].rate
+    call |= ({rate: model.fps} if rate else {}) | model.options
+    return call if model.guidance is None else call | {"guidance_scale": model.guidance}
+
+
+def to_uint8(frames: np.ndarray) -> np.ndarray:
+    """Round float frames in [0, 1] to uint8; refuse what is not finite.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN or infinite.
+    """
+    if not np.isfinite(frames).all():
+        raise ValueError("the generated video has values that are not finite")
+    return np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)

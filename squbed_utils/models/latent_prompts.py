@@ -1,0 +1,98 @@
+"""Latent prompts: more specific prompts, drawn from a language model and checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from squbed_utils.seeds import seed_of
+from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.world.scenes import entails
+
+MAX_DRAWS = 11
+"""Draws of one latent prompt: the first and ten more."""
+
+Refine = Callable[[str, int], str | list[str]]
+"""(prompt, seed) -> a more specific prompt, or the list of all n of a task."""
+
+
+@dataclass(frozen=True)
+class LatentPrompt:
+    """An accepted draw, and the draws that were refused before it.
+
+    Attributes
+    ----------
+    prompt : str
+    rejected : tuple of str
+
+    """
+
+    prompt: str
+    rejected: tuple[str, ...]
+
+
+def draw(
+    task: Task,
+    latent: int,
+    refine: Refine,
+    *,
+    seed: int,
+    compatible: Callable[[str, str], bool],
+    listed: bool = False,
+) -> LatentPrompt:
+    """Draw one latent prompt of a task, independently of all others unless `listed`.
+
+    A draw that is empty, or not compatible, is drawn again; so accepted draws follow the refiner's
+    distribution given that they are compatible.
+
+    Parameters
+    ----------
+    task : Task
+    latent : int
+        Which of the task's n latent prompts. It seeds the draw, with the task and the run's seed.
+    refine : callable
+        (prompt, seed) -> str; if `listed`, -> list of str, of which this latent prompt takes its
+        own. Equal arguments give equal results.
+    seed : int
+        The run's.
+    compatible : callable
+        (refined, original) -> bool.
+    listed : bool
+        Whether one list holds the draws of all of the task's latent prompts. After a refusal the
+        item of another list is taken.
+
+    Returns
+    -------
+    LatentPrompt
+
+    Raises
+    ------
+    ValueError
+        If none of `MAX_DRAWS` draws is compatible.
+    """
+    rejected = []
+    for attempt in range(MAX_DRAWS):
+        if listed:
+            drawn = refine(task.prompt, seed_of(seed, "prompts", task.id, attempt))[latent]
+        else:
+            drawn = refine(task.prompt, seed_of(seed, "prompt", task.id, latent, attempt))
+        refined = " ".join(drawn.split())
+        if refined and compatible(refined, task.prompt):
+            return LatentPrompt(refined, tuple(rejected))
+        rejected.append(refined)
+    raise ValueError(
+        f"task {task.id}, latent prompt {latent}: none of {MAX_DRAWS} draws is compatible with "
+        f"{task.prompt!r} (the last: {rejected[-1]!r}); use another refiner, instruction or check"
+    )
+
+
+def in_the_grammar(refined: str, original: str) -> bool:
+    """Say whether a draw keeps all that its prompt names, as the shapes world reads both.
+
+    A draw that the grammar cannot read is refused.
+
+    >>> in_the_grammar("a small red circle", "a red circle"), in_the_grammar("red", "a red circle")
+    (True, False)
+    """
+    try:
+        return entails(refined, original)
+    except ValueError:
+        return False

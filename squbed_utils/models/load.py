@@ -1,0 +1,165 @@
+"""The models of a run, each loaded by its ecosystem's own loader and wrapped as a function.
+
+Everything runs in batches of one fixed size, the last one padded, and every random draw has a CPU
+generator of its own. So what comes out for one item depends on the item, its seed and its place in
+the batch (which can change the last bit), and not on what else the batch holds.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from transformers.utils import logging
+
+from squbed_utils.files import inside
+from squbed_utils.models import captioners, diffusion, encoders
+from squbed_utils.models import language as language_models
+from squbed_utils.models.windows import WindowedText
+from squbed_utils.profiles import Profile, device_of
+from squbed_utils.video import Video
+
+FRAME_BATCH = 64
+"""Frames that CLIP and LPIPS see at once, at most; fewer where a batch of videos has fewer."""
+
+MEASURED_FRAMES = 16
+"""The same, where videos come one at a time."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a profile as functions; embeddings are float32 and of unit length.
+
+    Attributes
+    ----------
+    refine : callable
+        (prompt, seed) -> str; if `listed`, -> the n prompts of a task. None, as are `compatible`
+        and `generate`, where videos are only measured.
+    compatible : callable
+        (refined, original) -> whether a draw is accepted.
+    listed : bool
+        Whether draws come in lists.
+    generate : callable
+        (prompts, seeds) -> for each a Video, or the exception that says why there is none.
+    embed_text : callable
+        list of str -> (n, d_t); its `read` counts a text's tokens.
+    embed_videos : callable
+        list of videos, uint8 (T, H, W, 3) -> (n, d_v).
+    clip_images : callable
+        list of frames, uint8 (H, W, 3) -> (n, d).
+    clip_texts : callable
+        list of str -> (n, d); as `embed_text`.
+    lpips : callable
+        Two lists of n frames, uint8 (H, W, 3) -> distances (n,).
+    caption : callable or None
+        list of videos, uint8 (T, H, W, 3) -> list of str; None where the profile has no captioner.
+
+    """
+
+    refine: Callable[[str, int], str | list[str]] | None
+    compatible: Callable[[str, str], bool] | None
+    listed: bool
+    generate: Callable[[list[str], list[int]], list[Video | Exception]] | None
+    embed_text: WindowedText
+    embed_videos: Callable[[list[np.ndarray]], np.ndarray]
+    clip_images: Callable[[list[np.ndarray]], np.ndarray]
+    clip_texts: WindowedText
+    lpips: Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
+    caption: Callable[[list[np.ndarray]], list[str]] | None
+
+
+def load(profile: Profile, folder: Path | None = None) -> Models:
+    """Load every model of a profile.
+
+    Parameters
+    ----------
+    profile : Profile
+    folder : path, optional
+        The archive that is being filled: paid models keep their account and answers there.
+
+    Returns
+    -------
+    Models
+
+    Raises
+    ------
+    FileNotFoundError
+        If a model's folder is missing or lacks its main file.
+    ValueError
+        If the device or an API key is not there, or a folder does not hold the kind of model it
+        should.
+    RuntimeError
+        If a package is missing.
+    """
+    device = device_of(profile.device)
+    frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
+    answers = inside(folder, "answers") if folder else None
+    with _named("refiner", profile):
+        language = language_models.load(profile.refiner, device, n=profile.n, answers=answers)
+    measuring = _load_measuring(profile, device, profile.batch_size, frame_batch)
+    with _named("video_model", profile):
+        generate = diffusion.load(profile, device, folder)
+    return dataclasses.replace(
+        measuring,
+        refine=language.refine,
+        compatible=language.compatible,
+        listed=language.listed,
+        generate=generate,
+    )
+
+
+def load_measuring(profile: Profile) -> Models:
+    """Load what embeds and scores videos, one at a time.
+
+    Parameters, returns and raises as `load`.
+    """
+    return _load_measuring(profile, device_of(profile.device), 1, MEASURED_FRAMES)
+
+
+def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch: int) -> Models:
+    logging.disable_progress_bar()
+    with _named("clip", profile):
+        clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
+    with _named("text_encoder", profile):
+        embed_text = encoders.load_text_encoder(profile.text_encoder, device)
+    with _named("video_encoder", profile):
+        embed_videos = encoders.load_video_encoder(profile.video_encoder, device, batch_size)
+    with _named("captioner", profile):
+        caption = profile.captioner and captioners.load(profile.captioner, device, batch_size)
+    return Models(
+        refine=None,
+        compatible=None,
+        listed=False,
+        generate=None,
+        embed_text=embed_text,
+        embed_videos=embed_videos,
+        clip_images=clip_images,
+        clip_texts=clip_texts,
+        lpips=_when_used(lambda: encoders.load_lpips(profile.lpips, device, frame_batch)),
+        caption=caption,
+    )
+
+
+@contextmanager
+def _named(role: str, profile: Profile) -> Iterator[None]:
+    """Say of any error of a library which model's files it does not understand."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError, MemoryError, ImportError):
+        raise
+    except Exception as error:
+        first = str(error).partition("\n")[0][:200]
+        path = getattr(getattr(profile, role), "path", "its place")
+        raise ValueError(
+            f"the {role} in {path} cannot be loaded "
+            f"({type(error).__name__}: {first}); its config or weights are damaged: get it again"
+        ) from error
+
+
+def _when_used(load: Callable[[], Callable]) -> Callable:
+    """Return a function that is loaded by its first call: without references LPIPS has none."""
+    loaded = cache(load)
+    return lambda *arguments: loaded()(*arguments)

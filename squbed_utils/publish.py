@@ -1,0 +1,285 @@
+"""Publish an archive as a dataset that others read without this package.
+
+``hf``: the archive's own files, which `load` opens, and what the Hugging Face hub and its library
+read beside them::
+
+    README.md          the dataset card
+    croissant.json     the same for machines (MLCommons Croissant 1.0)
+    metadata.parquet   a row a video: prompts, seed, embeddings, accuracies
+    summary.parquet    a row a task: uncertainties with intervals, mean accuracies
+    SHA256SUMS         of every file but the card, which is edited when it is published;
+                       `sha256sum -c` and `load(..., verify=True)` read it
+
+``webdataset``: tar files to stream, each video with its row (.json) and embedding (.npy), and all
+of the above but the archive.
+"""
+
+import io
+import json
+import math
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from squbed_utils import card
+from squbed_utils.archive.archive import Archive, open_archive
+from squbed_utils.archive.layout import FOLDERS, OK, SUMS, reference_path, stored_error
+from squbed_utils.croissant import croissant
+from squbed_utils.files import PARTIAL, inside, read_sums, sha256_of, write_sums
+from squbed_utils.statistics.summary import summarize
+
+FORMATS = HF, WEBDATASET = "hf", "webdataset"
+CARD = "README.md"
+
+PUBLISHED = (
+    *("profile.yaml", "tasks.parquet", "manifest.parquet", "truth.parquet", "dataset.json"),
+    *("references", "shards", "videos"),
+)
+"""Of an archive; its account, its cached answers and its labels stay at home."""
+
+SHARD_MB = 1000
+"""Size of a tar file at which the next is begun."""
+
+
+def export(
+    folder: Path | str,
+    output: Path | str,
+    *,
+    format: str = HF,  # noqa: A002 - the option's name
+    shard_mb: float = SHARD_MB,
+) -> Path:
+    """Write a finished archive as a dataset to publish.
+
+    Equal archives give equal bytes. The folder appears when it is whole.
+
+    Parameters
+    ----------
+    folder : path
+        The archive.
+    output : path
+        A folder that does not exist yet, or is empty.
+    format : str
+        One of `FORMATS`.
+    shard_mb : float
+        Of ``webdataset``, above 0: the size (10^6 bytes) at which the next tar file is begun.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no finished archive, no video in it, the output has files in it or lies within
+        the archive, the format is unknown, the size is not above 0, or a link or a special file is
+        in the archive.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
+    if not 0 < shard_mb < math.inf:
+        raise ValueError(f"shard_mb is {shard_mb}; expected a size above 0, and finite")
+    archive, output = open_archive(folder), Path(output)
+    _refuse_output(archive, output)
+    partial = output.with_name(f".{output.name}{PARTIAL}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        rows = metadata(archive)
+        summary = summarize(archive, estimator=archive.profile["estimator"])
+        if format == HF:
+            _copy(archive, partial)
+        else:
+            _write_tars(archive, rows, partial, int(shard_mb * 1e6))
+        _write_parquet(partial / "metadata.parquet", rows)
+        _write_parquet(partial / "summary.parquet", summary)
+        about = card.describe(archive, rows, format)
+        about["profile"] = without_folders(archive.profile)
+        (partial / CARD).write_text(card.readme(about), encoding="utf-8")
+        machine = croissant(about, rows, sha256_of(partial / "metadata.parquet"))
+        text = json.dumps(machine, indent=1, ensure_ascii=False)
+        (partial / "croissant.json").write_text(text + "\n", encoding="utf-8")
+        _write_sums(partial)
+        output.mkdir(parents=True, exist_ok=True)
+        os.replace(partial, output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return output
+
+
+def metadata(archive: Archive) -> pd.DataFrame:
+    """Return a row a video that there is, with all that is known of it.
+
+    Columns file_name and reference_file_name (within the dataset), dataset, category, task,
+    task_prompt, latent, latent_prompt, sample, seed, the accuracies, text_embedding,
+    video_embedding.
+
+    Raises
+    ------
+    ValueError
+        If every video failed.
+    """
+    videos = archive.videos()
+    videos = videos[videos.status == OK].rename(columns={"embedding": "video_embedding"})
+    if videos.empty:
+        raise ValueError(f"all videos of {archive.folder} failed; there is nothing to publish")
+    latents = archive.latents().rename(
+        columns={"prompt": "latent_prompt", "embedding": "text_embedding"}
+    )
+    tasks = archive.tasks().rename(columns={"prompt": "task_prompt"})
+    table = videos.merge(latents.drop(columns="rejected"), on=["task", "latent"]).merge(tasks)
+    table = table.assign(
+        file_name=table.path,
+        reference_file_name=[
+            None if reference is None else reference_path(task)
+            for task, reference in zip(table.task, table.reference, strict=True)
+        ],
+    )
+    first = ["file_name", "reference_file_name", "dataset", "category", "task", "task_prompt"]
+    first += ["latent", "latent_prompt", "sample", "seed"]
+    last = ["text_embedding", "video_embedding"]
+    table = table.drop(columns=["caption"] if table.caption.isna().all() else [])
+    left_out = {"path", "status", "error", "reference", *first, *last}
+    return table[first + [c for c in table if c not in left_out] + last]
+
+
+def verify_sums(folder: Path | str) -> list[str]:
+    """Return the files of an export that are missing, or are not what was published.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no sums.
+    ValueError
+        If its list of sums is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / SUMS).is_file():
+        raise FileNotFoundError(f"no {SUMS} in {folder}; only an exported dataset has one")
+    sums = read_sums(folder / SUMS)
+    found = tqdm(sums.items(), "checking", unit="file", disable=len(sums) < 1000)
+    return [name for name, digest in found if not _is(folder, name, digest)]
+
+
+def _is(folder: Path, name: str, digest: str) -> bool:
+    try:
+        path = inside(folder, name)
+    except ValueError:
+        return False
+    return path.is_file() and sha256_of(path) == digest
+
+
+def _refuse_output(archive: Archive, output: Path) -> None:
+    if output.resolve().is_relative_to(archive.folder.resolve()):
+        raise ValueError(f"output {output} lies within the archive; choose a folder beside it")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"output {output} is there already; choose a new or empty folder")
+
+
+def _copy(archive: Archive, folder: Path) -> None:
+    """Copy what is published of the archive, without what a crash or a tool left there.
+
+    Its settings, manifest, report and errors do not say in which folders models and videos lay.
+    """
+    for source in map(archive.inside, PUBLISHED):
+        files = sorted(source.rglob("*")) if source.is_dir() else [source]
+        for file in tqdm(files, source.name, unit="file", disable=len(files) < 1000):
+            name = file.relative_to(archive.folder.resolve()).as_posix()
+            if archive.inside(name).is_file() and not file.name.startswith("."):
+                _refuse_home(file)
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+    copy = Archive(folder)
+    copy.write_profile(without_folders(archive.profile))
+    if (report := archive.report()) is not None:
+        copy.write_report(without_folders(report))
+    if (manifest := archive.manifest()) is not None:
+        places = {name: manifest[name].map(without_folders) for name in ("video", "reference")}
+        copy.write_manifest(manifest.assign(**places))
+    failed = archive.videos().dropna(subset="error")
+    failed = failed[failed.error != failed.error.map(stored_error)]
+    for task, latent in dict.fromkeys(zip(failed.task, failed.latent, strict=True)):
+        copy.write_shard(task, latent, archive.rows(task, latent))
+
+
+def _refuse_home(file: Path) -> None:
+    """Refuse a video that holds the path of the user's home, as some tools write into metadata."""
+    home = str(Path.home())
+    if file.suffix == ".mp4" and len(home) > 1 and f"{home}/".encode() in file.read_bytes():
+        raise ValueError(
+            f"{file} holds a path in {home}, perhaps in its metadata, which `ffmpeg -i IN "
+            "-map_metadata -1 -c copy OUT` leaves out; do that and score it again"
+        )
+
+
+def without_folders(value: object) -> object:
+    r"""Return settings without what tells of the machine: paths out of here keep their last part.
+
+    >>> without_folders({"path": "/home/me/models/wan", "base_url": "http://10.0.0.1/v1", "n": 6})
+    {'path': 'wan', 'base_url': None, 'n': 6}
+    >>> without_folders(["../me/wan", "~/run.py", "--to=/home/me/x", r"D:\me\wan", "data/world"])
+    ['wan', 'run.py', '--to=x', 'wan', 'data/world']
+    """
+    if isinstance(value, dict):
+        kept = {k: without_folders(v) for k, v in value.items()}
+        return kept | ({"base_url": None} if "base_url" in kept else {})
+    if isinstance(value, list):
+        return [without_folders(v) for v in value]
+    if not isinstance(value, str):
+        return value
+    path = PureWindowsPath(value)  # which knows the separators of every system
+    if path.root or value.startswith("~") or ".." in path.parts:
+        return path.name
+    return FOLDERS.sub("", value)
+
+
+def _write_parquet(path: Path, table: pd.DataFrame) -> None:
+    plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
+    pq.write_table(plain, path, compression="zstd")
+
+
+def _write_tars(archive: Archive, rows: pd.DataFrame, folder: Path, limit: int) -> None:
+    """Write the videos to tar files of about a size, in order."""
+    tar, number = None, 0
+    try:
+        for row in tqdm(rows.itertuples(index=False), "videos", total=len(rows), unit="video"):
+            if tar is None or tar.offset > limit:
+                if tar is not None:
+                    tar.close()
+                path = folder / f"videos-{number:05d}.tar"
+                tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)
+                number += 1
+            for name, content in _members(archive, row):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    finally:
+        tar.close()
+
+
+def _members(archive: Archive, row: tuple) -> Iterator[tuple[str, bytes]]:
+    """Yield one video's files, which webdataset joins by all that comes before their ending."""
+    key = f"{row.task}/{row.latent}_{row.sample}"
+    plain = {k: v for k, v in row._asdict().items() if not isinstance(v, np.ndarray)}
+    plain = {k: None if pd.isna(v) else v for k, v in plain.items()}
+    embedding = io.BytesIO()
+    np.save(embedding, row.video_embedding, allow_pickle=False)
+    yield f"{key}.json", json.dumps(plain, ensure_ascii=False, allow_nan=False).encode()
+    file = archive.inside(row.file_name)
+    _refuse_home(file)
+    yield f"{key}.mp4", file.read_bytes()
+    yield f"{key}.npy", embedding.getvalue()
+
+
+def _write_sums(folder: Path) -> None:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CARD)
+    write_sums(folder / SUMS, {p.relative_to(folder).as_posix(): sha256_of(p) for p in files})

@@ -1,0 +1,1 @@
+"""Uncertainty held against accuracy: tau, intervals, leaderboard, audit, decision."""

@@ -1,0 +1,244 @@
+"""Controls: scores that need no uncertainty to be measured, from an archive's tables and videos.
+
+An estimator that does not beat them has shown nothing. They are directed as uncertainties are,
+higher = less certain. PUNC, which asks a captioner what the videos show, stands with them: it sees
+no embedding.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from squbed_utils.archive.archive import Archive
+from squbed_utils.archive.layout import OK
+from squbed_utils.seeds import seed_of
+
+WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control.
+
+    Attributes
+    ----------
+    functions : dict
+        Component ("aleatoric", "epistemic" or "total") -> function, Archive -> Series of values by
+        task.
+    unit : str
+    label : str
+        Its name in a figure or a table.
+    source : str
+        Where it comes from, as a short citation.
+    reads_videos : bool
+        Whether it reads videos and not only tables.
+
+    """
+
+    functions: dict[str, Callable[[Archive], pd.Series]]
+    unit: str
+    label: str
+    source: str
+    reads_videos: bool = False
+
+
+def prompt_length(archive: Archive) -> pd.Series:
+    """Return minus the number of words of each task's prompt: a short prompt leaves more open.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    Series of float, by task
+        Words, below 0.
+    """
+    tasks = archive.tasks().set_index("task")
+    return -tasks.prompt.str.split().str.len().astype(float)
+
+
+def motion(archive: Archive) -> pd.Series:
+    """Return how much each task's videos move: the mean absolute change of a pixel per frame.
+
+    Of each latent prompt the first video that did not fail is read, and the mean taken over its
+    pixels, colours and pairs of neighbouring frames, then over latent prompts.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    Series of float, by task
+        Grey levels per frame, 0 (still) to 255. A task of single frames is left out; all are if
+        the archive holds none of these videos, as one that was passed on without them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it holds some of them only; names the first that is missing.
+    ValueError
+        If a video is damaged.
+    """
+    videos = archive.videos()
+    first = videos[videos.status == OK].drop_duplicates(["task", "latent"])
+    if not any(archive.inside(path).is_file() for path in first.path):
+        return pd.Series(dtype=float)
+    moves = pd.Series([_motion(archive.read_video(path)) for path in first.path], first.index)
+    return moves.groupby(first.task, sort=False).mean().dropna()
+
+
+def random_number(archive: Archive) -> pd.Series:
+    """Return a number for each task that its name alone decides.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    Series of float, by task
+        Uniform from 0 to 1; the same in every archive.
+    """
+    tasks = archive.tasks().task
+    draws = [np.random.default_rng(seed_of("control", task)).random() for task in tasks]
+    return pd.Series(draws, index=tasks)
+
+
+def alignment(archive: Archive) -> pd.Series:
+    """Return minus the mean cosine of each task's videos to its prompt, in CLIP's space.
+
+    The mean of `clip_prompt` over videos that did not fail (the overall consistency of VBench,
+    Huang et al. 2024, which takes another encoder of both). It is an accuracy that needs no
+    reference, and no measure of spread.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    Series of float, by task
+        -1 (agrees) to 1.
+    """
+    videos = archive.videos()
+    return -videos[videos.status == OK].groupby("task", sort=False).clip_prompt.mean().dropna()
+
+
+def punc_aleatoric(archive: Archive) -> pd.Series:
+    """Return 1 - precision of each task's captions: what videos show that was not asked for.
+
+    The precision of a caption is the share of its words that the task's prompt has, and the mean
+    is taken over videos that did not fail (PUNC, Franchi et al. 2025, arXiv 2412.03178, with words
+    compared as ROUGE-1 does). A captioner names what the prompt left open, so a vague prompt has
+    little precision; so has a talkative captioner.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    Series of float, by task
+        0 (every word was asked for) to 1. A task with a video without a caption, as all are
+        without a captioner, is left out; an empty caption has precision 0.
+    """
+    return 1 - _word_overlaps(archive, "precision")
+
+
+def punc_epistemic(archive: Archive) -> pd.Series:
+    """Return 1 - recall of each task's captions: what was asked for that videos do not show.
+
+    The recall of a caption is the share of the prompt's words that it has; else as
+    `punc_aleatoric`. Words that a captioner never uses count as not shown.
+
+    Parameters
+    ----------
+    archive : Archive
+
+    Returns
+    -------
+    Series of float, by task
+        0 (every word is there) to 1; tasks as `punc_aleatoric`.
+    """
+    return 1 - _word_overlaps(archive, "recall")
+
+
+CONTROLS: dict[str, Control] = {
+    "prompt_length": Control({"aleatoric": prompt_length}, "words", "Prompt length", "Control"),
+    "motion": Control(
+        {"epistemic": motion},
+        "grey levels per frame",
+        "Pixel motion",
+        "Control",
+        reads_videos=True,
+    ),
+    "random": Control({"total": random_number}, "dimensionless", "Random number", "Control"),
+    "alignment": Control(
+        {"total": alignment},
+        "dimensionless",
+        "Alignment to the prompt",
+        "Huang et al. 2024 (VBench)",
+    ),
+    "punc": Control(
+        {"aleatoric": punc_aleatoric, "epistemic": punc_epistemic},
+        "share of words",
+        "PUNC",
+        "Franchi et al. 2025, arXiv 2412.03178",
+    ),
+}
+
+
+def _word_overlaps(archive: Archive, of: str) -> pd.Series:
+    """Return the mean precision or recall of each task's captions against its prompt."""
+    videos = archive.videos()
+    videos = videos[videos.status == OK]
+    captioned = videos.caption.notna().groupby(videos.task, sort=False).all()
+    prompts = archive.tasks().set_index("task").prompt
+    means = {
+        task: np.mean([word_overlap(text, prompts[task])[of] for text in videos.caption[rows]])
+        for task, rows in videos.groupby("task", sort=False).groups.items()
+        if captioned[task]
+    }
+    return pd.Series(means, dtype=float)
+
+
+def word_overlap(text: str, reference: str) -> dict[str, float]:
+    """Compare the words of two texts as ROUGE-1 does, without stemming.
+
+    A word that each text has k times, or more often, is shared k times. Case does not count.
+
+    Parameters
+    ----------
+    text, reference : str
+
+    Returns
+    -------
+    dict
+        precision and recall: shared words as a share of those of `text` and of `reference`; 0 of
+        no words.
+
+    Examples
+    --------
+    >>> word_overlap("A red ball on a table", "a red cube")
+    {'precision': 0.333..., 'recall': 0.666...}
+
+    """
+    ours, theirs = (Counter(WORD.findall(t.casefold())) for t in (text, reference))
+    shared = (ours & theirs).total()
+    return {
+        "precision": shared / max(ours.total(), 1),
+        "recall": shared / max(theirs.total(), 1),
+    }
+
+
+def _motion(frames: np.ndarray) -> float:
+    """Return the mean absolute difference of neighbouring frames; NaN for a single frame."""
+    if len(frames) < 2:
+        return np.nan
+    return float(np.abs(np.diff(frames.astype(np.int16), axis=0)).mean())

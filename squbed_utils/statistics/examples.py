@@ -1,0 +1,260 @@
+"""Which tasks the figures show, by stated rules, and their frames from the archive."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from squbed_utils.archive.archive import Archive
+from squbed_utils.archive.layout import OK
+from squbed_utils.estimators import vmf
+from squbed_utils.figures.frames import SHOWN, Example
+from squbed_utils.statistics.calibration import lowest
+from squbed_utils.statistics.tables import kept_of
+from squbed_utils.video import resize_area
+
+LONGEST_SIDE = 256
+"""Pixels of a frame in a figure, at most: three times what a paper's column prints."""
+
+QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
+
+
+def load(
+    archive: Archive, task: pd.Series, *, label: str, show: Mapping[str, str], count: int = 3
+) -> Example:
+    """Read a task's reference and the first video of each of its first latent prompts.
+
+    Parameters
+    ----------
+    archive : Archive
+    task : Series
+        A row of the summary.
+    label : str
+    show : mapping of str to str
+        Columns whose values are printed, and how they are named there.
+    count : int
+        Latent prompts, at most; those without a video are passed over.
+
+    Returns
+    -------
+    Example
+    """
+    videos = _videos(archive, task.task)
+    return Example(
+        task=task.task,
+        label=label,
+        prompt=task.prompt,
+        values=", ".join(f"{name}\u00a0{_number(task[column])}" for column, name in show.items()),
+        **_frames(archive, task.task, videos.groupby("latent").head(1).head(count)),
+    )
+
+
+def low_middle_high(summary: pd.DataFrame, by: str) -> dict[str, pd.Series]:
+    """Return the tasks a tenth, half and nine tenths of the way up in a column."""
+    ordered = summary.sort_values(by, kind="stable")
+    return {
+        name: ordered.iloc[round(q * (len(ordered) - 1))].copy() for name, q in QUANTILES.items()
+    }
+
+
+def hallucination(summary: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the most confident hallucination and a faithful task to hold against it.
+
+    With a truth: of the tasks on subjects that the video model never saw, and that leave the
+    least open, the one with the lowest epistemic uncertainty; beside it the task on a common
+    subject that leaves as much open, of the same category if there is one. Without: of the
+    quarter of tasks with the worst and with the best match of video and reference
+    (clip_reference), those with the lowest epistemic uncertainty.
+
+    Returns
+    -------
+    dict of str to Series
+        Label -> row of the summary.
+    """
+    if (summary.coverage == "never").any() and (summary.coverage == "common").any():
+        never = _least_open(summary[summary.coverage == "never"])
+        wrong = never.loc[never.epistemic.idxmin()]
+        common = _least_open(summary[summary.coverage == "common"])
+        same = common[common.category == wrong.category]
+        right = (common if same.empty else same).iloc[0]
+        return {"never seen in training": wrong, "common in training": right}
+    ordered = summary.sort_values("clip_reference", kind="stable")
+    quarter = max(1, len(ordered) // 4)
+    worst, best = ordered.head(quarter), ordered.tail(quarter)
+    return {
+        "worst match": worst.loc[worst.epistemic.idxmin()],
+        "best match": best.loc[best.epistemic.idxmin()],
+    }
+
+
+def apart(summary: pd.DataFrame, *, fraction: float) -> dict[str, pd.Series]:
+    """Return a task high in aleatoric only, one high in epistemic only, and one low in both.
+
+    Of the tasks that Figure 5 keeps for the least of one part, the one with the most of the
+    other; and the one whose larger rank of the two is smallest.
+    """
+    k = kept_of(summary, fraction)
+    kept = {part: summary.iloc[lowest(summary[part], k=k)] for part in ("aleatoric", "epistemic")}
+    worse = summary[["aleatoric", "epistemic"]].rank().max(axis=1)
+    return {
+        "low in both": summary.loc[worse.idxmin()],
+        "aleatoric only": kept["epistemic"].loc[kept["epistemic"].aleatoric.idxmax()],
+        "epistemic only": kept["aleatoric"].loc[kept["aleatoric"].epistemic.idxmax()],
+    }
+
+
+def positions(summary: pd.DataFrame, value: str, marked: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Return where tasks lie among all tasks, for `figures.plot_positions`.
+
+    Parameters
+    ----------
+    summary : DataFrame
+    value : str
+        A column; higher = less certain.
+    marked : mapping of str to Series
+        Label -> row; each is labelled with the share of tasks that are less certain than it.
+
+    Returns
+    -------
+    DataFrame
+        task, group (coverage, or the category where that is unknown), value, value_label, label.
+    """
+    known = (summary.coverage != "").any()
+    table = summary.assign(group=summary.coverage if known else summary.category)
+    table = table.assign(value=table[value], label="")
+    table["value_label"] = f"{value} uncertainty ({table.unit.iloc[0]}), one point a task"
+    for name, row in marked.items():
+        share = (table[value] > row[value]).mean()
+        text = f"{name}: more certain than {share:.0%} of {len(table)} tasks"
+        table.loc[table.task == row.task, "label"] = text
+    return table[["task", "group", "value", "value_label", "label"]]
+
+
+def middle_task(summary: pd.DataFrame) -> pd.Series:
+    """Return the task to walk through: of common subjects with two attributes open, the middle.
+
+    Without such tasks, of all; middle in total uncertainty, or in epistemic where that is absent.
+    """
+    by = "epistemic" if summary.total.isna().any() else "total"
+    chosen = summary[(summary.coverage == "common") & summary.left_out.eq(2).fillna(False)]
+    return low_middle_high(summary if chosen.empty else chosen, by)["middle"]
+
+
+def find(summary: pd.DataFrame, task: str) -> pd.Series:
+    """Return the row of a task; refuse an unknown one and name some that there are."""
+    found = summary[summary.task == task]
+    if found.empty:
+        known = ", ".join(summary.task.head(5))
+        raise ValueError(f"no task {task!r} in the archive; there are: {known}, ...")
+    return found.iloc[0]
+
+
+def walk(
+    archive: Archive, task: pd.Series, *, count: int = 3
+) -> tuple[Example, pd.DataFrame, pd.DataFrame]:
+    """Return S-QUBED's steps on one task: videos of each latent prompt, entropies, sums.
+
+    Parameters
+    ----------
+    archive : Archive
+    task : Series
+        A row of the summary made with the estimator ``squbed``.
+    count : int
+        Videos shown of each latent prompt.
+
+    Returns
+    -------
+    example : Example
+    latents : DataFrame
+        latent, prompt ("not known" where it is not), entropy h(V|z_i) in nats, degenerate (its
+        videos are identical), unit.
+    terms : DataFrame
+        term, value, low, high, remark, unit: h(Z|l), the mean of h(V|z_i), and their sum; those
+        that are absent are left out.
+    """
+    videos = _videos(archive, task.task)
+    videos = videos.groupby("latent").filter(lambda rows: len(rows) >= 2)
+    prompts = archive.latents().query("task == @task.task").set_index("latent").prompt
+    prompts = prompts.fillna("not known")
+    latents = [
+        {"latent": latent, "prompt": prompts[latent], **_entropy(rows), "unit": "nats"}
+        for latent, rows in videos.groupby("latent")
+    ]
+    names = {"aleatoric": "h(Z|l), aleatoric", "epistemic": "mean of h(V|zᵢ), epistemic"}
+    terms = [
+        {"term": name, "value": task[t]}
+        | {part: task[f"{t}_{part}"] for part in ("low", "high", "remark")}
+        for t, name in (names | {"total": "sum, total"}).items()
+    ]
+    shown = videos.groupby("latent").head(count)
+    example = Example(task.task, "", task.prompt, "", **_frames(archive, task.task, shown))
+    terms = pd.DataFrame(terms).dropna(subset="value").assign(unit=task.unit)
+    return example, pd.DataFrame(latents), terms
+
+
+def sheet(archive: Archive, *, most: int = 75) -> list[Example]:
+    """Return every task for a contact sheet, with a video of each latent prompt (at most six).
+
+    Of more than `most` tasks, that many evenly spaced ones.
+    """
+    tasks = archive.tasks()
+    chosen = np.linspace(0, len(tasks) - 1, min(most, len(tasks))).round().astype(int)
+    return [
+        load(archive, row, label=row.task, show={}, count=6)
+        for _, row in tasks.iloc[chosen].iterrows()
+    ]
+
+
+def collected(archive: Archive) -> pd.DataFrame:
+    """Return what was collected, a row a task.
+
+    Returns
+    -------
+    DataFrame
+        task, latents, distinct (latent prompts), refused (draws), videos, failed.
+    """
+    latents, videos = archive.latents(), archive.videos()
+    drawn = latents.assign(refused=latents.rejected.map(len)).groupby("task", sort=False)
+    table = drawn.agg(
+        latents=("latent", "size"), distinct=("prompt", "nunique"), refused=("refused", "sum")
+    )
+    made = videos.assign(failed=videos.status != OK).groupby("task", sort=False)
+    return table.join(made.agg(videos=("sample", "size"), failed=("failed", "sum"))).reset_index()
+
+
+def _videos(archive: Archive, task: str) -> pd.DataFrame:
+    """Return the rows of a task's videos that did not fail."""
+    videos = archive.videos()
+    return videos[(videos.task == task) & (videos.status == OK)]
+
+
+def _frames(archive: Archive, task: str, videos: pd.DataFrame) -> dict[str, object]:
+    return {
+        "reference": _small(archive.reference(task)),
+        "videos": [_small(archive.read_video(path)) for path in videos.path],
+        "latents": videos.latent.tolist(),
+    }
+
+
+def _small(video: np.ndarray) -> np.ndarray:
+    """Return the first, middle and last frame, reduced, which are all that figures show."""
+    chosen = np.linspace(0, len(video) - 1, min(SHOWN, len(video))).round().astype(int)
+    height, width = video.shape[1:3]
+    scale = min(1, LONGEST_SIDE / max(height, width))
+    return resize_area(video[chosen], *(max(1, round(scale * side)) for side in (height, width)))
+
+
+def _entropy(videos: pd.DataFrame) -> dict[str, object]:
+    embeddings = np.stack(list(videos.embedding))
+    fit = vmf.fit(embeddings)
+    entropy = float(vmf.entropy(embeddings.shape[1], fit.kappa))
+    return {"entropy": entropy, "degenerate": bool(fit.degenerate)}
+
+
+def _least_open(tasks: pd.DataFrame) -> pd.DataFrame:
+    return tasks[tasks.left_out == tasks.left_out.min()]
+
+
+def _number(value: float) -> str:
+    text = f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return text.replace("-", "−")

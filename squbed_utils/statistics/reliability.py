@@ -1,0 +1,182 @@
+"""What accuracy to expect at an uncertainty, and whether that expectation can be relied on."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.stats import t as student_t
+from sklearn.isotonic import IsotonicRegression
+
+from squbed_utils.estimators.checks import require, require_generator
+
+LEAST_IN_BIN = 2
+"""Tasks that a bin's interval needs."""
+
+
+def expected_accuracy(
+    uncertainty: ArrayLike, accuracy: ArrayLike, *, at: ArrayLike | None = None
+) -> np.ndarray:
+    """Return the accuracy expected at each uncertainty: a falling step function, fitted to tasks.
+
+    Isotonic regression: the non-increasing function with the least squared error (Barlow et al.
+    1972), linear between the fitted tasks and constant outside them.
+
+    Parameters
+    ----------
+    uncertainty, accuracy : array_like of float, shape (n,)
+        Higher = less certain, higher = better; what is fitted.
+    at : array_like of float, shape (k,), optional
+        Where the function is read; by default at `uncertainty`.
+
+    Returns
+    -------
+    ndarray of float, shape (k,)
+        In the accuracy's unit, between the least and the greatest accuracy given.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, there is no task, or a value is not finite.
+
+    Examples
+    --------
+    >>> expected_accuracy([1, 2, 3, 4], [0.9, 0.5, 0.7, 0.1]).round(6).tolist()
+    [0.9, 0.6, 0.6, 0.1]
+
+    """
+    x, y = _pair(uncertainty, accuracy)
+    at = x if at is None else np.asarray(at, dtype=float)
+    require(np.isfinite(at), at, "uncertainty", "a finite number")
+    return IsotonicRegression(increasing=False, out_of_bounds="clip").fit(x, y).predict(at)
+
+
+def cross_validated(
+    uncertainty: ArrayLike, accuracy: ArrayLike, *, rng: np.random.Generator, folds: int = 5
+) -> pd.DataFrame:
+    """Return what `expected_accuracy` says of each task when fitted to the tasks of other folds.
+
+    Parameters
+    ----------
+    uncertainty, accuracy : array_like of float, shape (n,)
+    rng : numpy.random.Generator
+        Deals the tasks into folds.
+    folds : int
+        2 to n.
+
+    Returns
+    -------
+    DataFrame
+        A row a task, in the order given: uncertainty, accuracy, expected (by the map), constant
+        (the mean accuracy of the other folds), fold.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a value is not finite, or the folds are not 2 to n.
+    TypeError
+        If `rng` is not a Generator.
+    """
+    require_generator(rng)
+    x, y = _pair(uncertainty, accuracy)
+    if x.size < 2:
+        raise ValueError("there is one task; expected more, to fit on some and to judge by others")
+    if not 2 <= folds <= x.size:
+        raise ValueError(f"folds is {folds}; expected 2 to {x.size}, the number of tasks")
+    fold = rng.permutation(np.arange(x.size) % folds)
+    expected, constant = np.empty((2, x.size))
+    for i in range(folds):
+        held, rest = fold == i, fold != i
+        expected[held] = expected_accuracy(x[rest], y[rest], at=x[held])
+        constant[held] = y[rest].mean()
+    table = {"uncertainty": x, "accuracy": y, "expected": expected, "constant": constant}
+    return pd.DataFrame(table | {"fold": fold})
+
+
+def reliability(
+    expected: ArrayLike, accuracy: ArrayLike, *, bins: int = 5, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Return the reliability diagram: expected against found accuracy, in bins of equal count.
+
+    Parameters
+    ----------
+    expected, accuracy : array_like of float, shape (n,)
+        As `cross_validated`; expectations of tasks that the map was not fitted to.
+    bins : int
+        1 to n // 2: along the tasks sorted by what is expected.
+    confidence : float
+        Of the t-interval of a bin's mean, between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        A row a bin: expected and found (means), low, high (interval of found), error (standard
+        error of found - expected), count, confidence.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a value is not finite, or an option is out of range.
+    """
+    e, y = _pair(expected, accuracy, "expected")
+    if not 1 <= bins <= y.size // LEAST_IN_BIN or not 0 < confidence < 1:
+        raise ValueError(
+            f"bins is {bins} and confidence {confidence}; expected 1 to {y.size // LEAST_IN_BIN} "
+            f"bins of {y.size} tasks, confidence between 0 and 1"
+        )
+    rows = []
+    for kept in np.array_split(np.argsort(e, kind="stable"), bins):
+        k, found = kept.size, y[kept].mean()
+        half = student_t.ppf((1 + confidence) / 2, k - 1) * y[kept].std(ddof=1) / np.sqrt(k)
+        row = {"expected": e[kept].mean(), "found": found, "low": found - half}
+        row |= {"high": found + half, "error": (y[kept] - e[kept]).std(ddof=1) / np.sqrt(k)}
+        rows.append(row | {"count": k, "confidence": confidence})
+    return pd.DataFrame(rows)
+
+
+def calibration_errors(table: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, float]:
+    """Return how far the expectations are off, and how much better they are than a constant.
+
+    The expected calibration error is the mean of |found - expected| over bins, weighed by their
+    counts (Naeini et al. 2015), in the accuracy's unit: not a probability. It is not 0 for a
+    perfect map, as bins hold few tasks: "noise" is what it would then be, the mean of
+    sqrt(2/pi) times the bins' standard errors. And a constant has a small one too; so "skill",
+    1 - (squared error of the map) / (squared error of the constant), says whether the
+    uncertainty adds anything: 1 = all is explained, 0 or less = nothing.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `reliability`.
+    predictions : DataFrame
+        As `cross_validated`.
+
+    Returns
+    -------
+    dict
+        "ece", "noise" (the accuracy's unit), "skill" (at most 1).
+
+    Raises
+    ------
+    ValueError
+        If all accuracies are equal, so that there is nothing to explain.
+    """
+    weight = table["count"] / table["count"].sum()
+    squared = ((predictions.accuracy - predictions[c]) ** 2 for c in ("expected", "constant"))
+    by_map, by_constant = (s.sum() for s in squared)
+    if not by_constant > 0:
+        raise ValueError("accuracy is equal for all tasks; an expectation has nothing to explain")
+    return {
+        "ece": float((weight * (table.found - table.expected).abs()).sum()),
+        "noise": float((weight * table.error).sum() * np.sqrt(2 / np.pi)),
+        "skill": float(1 - by_map / by_constant),
+    }
+
+
+def _pair(x: ArrayLike, accuracy: ArrayLike, name: str = "uncertainty") -> tuple[np.ndarray, ...]:
+    x, y = np.asarray(x, dtype=float), np.asarray(accuracy, dtype=float)
+    if x.ndim != 1 or x.shape != y.shape or not x.size:
+        raise ValueError(
+            f"{name} has shape {x.shape} and accuracy {y.shape}; expected one of each a task"
+        )
+    for values, what in ((x, name), (y, "accuracy")):
+        require(np.isfinite(values), values, what, "a finite number: leave that task out")
+    return x, y

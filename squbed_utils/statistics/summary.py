@@ -1,0 +1,301 @@
+"""From an archive to one row a task: uncertainty, accuracy, counts."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from squbed_utils.archive.archive import Archive
+from squbed_utils.archive.layout import FAILED, OK
+from squbed_utils.estimators.checks import check_task
+from squbed_utils.estimators.estimate import (
+    CAPPED,
+    LEAST_LATENTS,
+    Uncertainty,
+    check_comparable,
+    estimate,
+)
+from squbed_utils.estimators.identical import identical_parts
+from squbed_utils.estimators.pca import pooled_pca
+from squbed_utils.models.accuracy import LABELS
+from squbed_utils.statistics.cautions import cautions, named, refuse_unmeasured
+from squbed_utils.text import visible
+
+TERMS = ("aleatoric", "epistemic", "total")
+LEAST_VIDEOS = 2
+"""That an estimator needs of a latent prompt; it needs `LEAST_LATENTS` of a task."""
+
+ABSENT = "-"
+
+NO_LATENT_PROMPTS = (
+    "aleatoric and total need latent prompts, which are not known here; epistemic stands alone"
+)
+CAP_MARK = " (cap)"
+
+Embeddings = tuple[np.ndarray | None, list[np.ndarray]]
+
+
+def summarize(
+    archive: Archive,
+    *,
+    estimator: str = "squbed",
+    confidence: float = 0.95,
+    truth: bool = False,
+) -> pd.DataFrame:
+    """Estimate every task's uncertainty and average its accuracy.
+
+    Missing data: failed videos are left out; a latent prompt with fewer than two videos is left
+    out with them; a task with fewer than three latent prompts is left out and warned of. A task
+    whose latent prompts are not known needs one with two videos; its aleatoric and total are
+    missing. A task with identical samples is kept and marked; rankings leave it out.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one; a `pca` in its profile is applied to the embeddings of all tasks together.
+    estimator : str
+        A name in ``registry.ESTIMATORS``.
+    confidence : float
+        Of the intervals, between 0 and 1.
+    truth : bool
+        Whether to add the columns of the archive's truth.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a task: task, dataset, category, prompt; aleatoric, epistemic, total (higher = less
+        certain), each with _low, _high, _remark (why it has no interval, or was not measured; else
+        empty) and _per_dof; degenerate; identical (of which samples no spread was measured: "latent
+        prompts", "videos", both or ""); n, m (the fewest videos of a latent prompt); ssim, psnr,
+        lpips, clip_reference, clip_prompt (means over videos; missing without a reference); failed
+        (videos); vagueness_rank where the archive's tasks have one.
+
+    Raises
+    ------
+    ValueError
+        If the estimator is unknown, no task is left, the counts make the estimates incomparable,
+        or `truth` is asked for and the archive has none.
+
+    Warns
+    -----
+    UserWarning
+        If tasks are left out; they are named. And as `cautions.cautions` says.
+    """
+    for sentence in cautions(archive):
+        warnings.warn(sentence, UserWarning, stacklevel=2)
+    estimates = {
+        task: estimate(*embeddings, estimator=estimator, confidence=confidence)
+        for task, embeddings in usable_embeddings(archive).items()
+    }
+    check_comparable(estimates.values())
+    table = pd.DataFrame({task: _row(u) for task, u in estimates.items()}).T
+    table = table.infer_objects().rename_axis("task").reset_index()
+    table = table.astype({f"{t}{part}": float for t in TERMS for part in ("", "_low", "_high")})
+    labels = archive.tasks().drop(columns="reference")
+    table = labels.merge(table, on="task").merge(task_accuracies(archive), on="task")
+    return table.merge(_truth(archive), on="task") if truth else table
+
+
+def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
+    """Return the embeddings of each task that can be estimated.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one; a `pca` in its profile is applied to all tasks together.
+
+    Returns
+    -------
+    dict
+        Task -> (text, videos): text float (n, d_t), or None where latent prompts are not known;
+        videos a list of n arrays (m_i, d_v), m_i >= 2.
+
+    Raises
+    ------
+    ValueError
+        If no task is left.
+
+    Warns
+    -----
+    UserWarning
+        As `summarize`.
+    """
+    usable = {task: _usable(*archive.embeddings(task)) for task in archive.tasks().task}
+    kept = _without_thin_tasks(usable)
+    dimensions = archive.profile.get("pca")
+    return _projected(kept, dimensions) if dimensions else kept
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """Set a summary as text: a line a task, then a sentence on each thing that is absent.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `summarize`.
+
+    Returns
+    -------
+    str
+        An absent value is a dash.
+    """
+    shown = table[["task"]].assign(**{term: _with_intervals(table, term) for term in TERMS})
+    shown = shown.join(table[["clip_reference", "failed"]]).assign(prompt=table.prompt.map(visible))
+    lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
+    if table.total.isna().any():
+        lines.append(f"({ABSENT}) {NO_LATENT_PROMPTS}")
+    for (remark, terms), tasks in _by_remark(table).items():
+        mark = CAP_MARK.strip() if remark.endswith(CAPPED) else f"(± {ABSENT})"
+        lines.append(f"{mark} {remark} ({terms} of {named(tasks)})")
+    return "\n".join(lines)
+
+
+def _with_intervals(table: pd.DataFrame, term: str) -> list[str]:
+    return [value_text(row, term) for _, row in table.iterrows()]
+
+
+def value_text(row: pd.Series, term: str) -> str:
+    """Write a value of a summary with half its interval; what is missing is a dash.
+
+    >>> row = pd.Series({"total": 1.5, "total_low": 1.25, "total_high": 1.75, "total_remark": ""})
+    >>> value_text(row, "total")
+    '1.50 ± 0.25'
+    """
+    value, half = row[term], (row[f"{term}_high"] - row[f"{term}_low"]) / 2
+    if np.isnan(value):
+        return ABSENT
+    if row[f"{term}_remark"].endswith(CAPPED):
+        return f"{value:.2f}{CAP_MARK}"
+    return f"{value:.2f} ± {ABSENT if np.isnan(half) else f'{half:.2f}'}"
+
+
+def _by_remark(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
+    """Return the tasks of which a remark is made, by it and the terms that it is of."""
+    tasks: dict[tuple[str, str], list[str]] = {}
+    for _, row in table.iterrows():
+        remarks = [row[f"{term}_remark"] for term in TERMS]
+        for remark in dict.fromkeys(filter(None, remarks)):
+            terms = ", ".join(t for t, r in zip(TERMS, remarks, strict=True) if r == remark)
+            tasks.setdefault((remark, terms), []).append(row.task)
+    return tasks
+
+
+def measured_embeddings(archive: Archive) -> dict[str, Embeddings]:
+    """Return `usable_embeddings` of the tasks that can be ranked.
+
+    Those with identical samples are left out and warned of: their value is set by a cap or is none,
+    and would rank as most certain.
+    """
+    usable = usable_embeddings(archive)
+    identical = {task for task, pair in usable.items() if identical_parts(*check_task(*pair)[:2])}
+    refuse_unmeasured(list(usable), identical)
+    return {task: pair for task, pair in usable.items() if task not in identical}
+
+
+def _usable(text: np.ndarray | None, videos: list[np.ndarray]) -> Embeddings:
+    good = [i for i, v in enumerate(videos) if len(v) >= LEAST_VIDEOS]
+    return None if text is None else text[good], [videos[i] for i in good]
+
+
+def _without_thin_tasks(usable: dict[str, Embeddings]) -> dict[str, Embeddings]:
+    least = {task: 1 if text is None else LEAST_LATENTS for task, (text, _) in usable.items()}
+    kept = {task: e for task, e in usable.items() if len(e[1]) >= least[task]}
+    thin = [task for task in usable if task not in kept]
+    if not kept:
+        raise ValueError(
+            f"no task has {max(least.values())} latent prompts with {LEAST_VIDEOS} videos each; "
+            "see the errors in videos(), then run the same command with --retry-failed"
+        )
+    if thin:
+        warnings.warn(
+            f"{len(thin)} of {len(usable)} tasks left out for want of videos: {', '.join(thin)}",
+            UserWarning,
+            stacklevel=4,
+        )
+    return kept
+
+
+def _projected(kept: dict[str, Embeddings], dimensions: int) -> dict[str, Embeddings]:
+    """Apply pooled PCA to the texts of all tasks, and to their videos."""
+    known = {task: text for task, (text, _) in kept.items() if text is not None}
+    projected = pooled_pca([*known.values()], dimensions) if known else []
+    texts = dict(zip(known, projected, strict=True))
+    stacked = pooled_pca([np.concatenate(videos) for _, videos in kept.values()], dimensions)
+    counts = [[len(v) for v in videos] for _, videos in kept.values()]
+    videos = [np.split(x, np.cumsum(c)[:-1]) for x, c in zip(stacked, counts, strict=True)]
+    return {task: (texts.get(task), v) for task, v in zip(kept, videos, strict=True)}
+
+
+def _row(u: Uncertainty) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for term in TERMS:
+        low, high = getattr(u, f"{term}_interval") or (None, None)
+        row |= {term: getattr(u, term), f"{term}_low": low, f"{term}_high": high}
+        row |= {name: getattr(u, name) for name in (f"{term}_remark", f"{term}_per_dof")}
+    row |= {"degenerate": u.degenerate, "identical": ", ".join(u.identical)}
+    return row | {"n": u.n, "m": u.m}
+
+
+def task_accuracies(archive: Archive) -> pd.DataFrame:
+    """Mean accuracies of the videos there are, and the number of those that failed."""
+    videos = archive.videos()
+    means = videos[videos.status == OK].groupby("task")[list(LABELS)].mean()
+    failed = (videos.status == FAILED).groupby(videos.task).sum().rename("failed")
+    return means.join(failed).reset_index()
+
+
+def clip_means(archive: Archive) -> pd.DataFrame | None:
+    """Return the mean CLIP embedding of all frames of each task's videos, and of its reference.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one.
+
+    Returns
+    -------
+    DataFrame or None
+        By task: video, reference; float64 (d,), not of unit length. The reference is None where
+        there is none. None where an earlier version wrote the archive, without CLIP embeddings.
+    """
+    rows = archive.clip_embeddings()
+    if rows.clip_embedding.isna().any():
+        return None
+    found = rows.groupby("task").agg(_mean_of)
+    found.columns = ["video", "reference"]
+    return found
+
+
+def reference_similarity(archive: Archive, tasks: list[str]) -> np.ndarray | None:
+    """Return how like every task's reference every task's videos are, by CLIP.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one.
+    tasks : list of str
+        n tasks, in this order.
+
+    Returns
+    -------
+    ndarray of float, shape (n, n), or None
+        Mean cosine over all frames of the videos of the task of the row with all frames of the
+        reference of the task of the column. None where the archive lacks embeddings or references.
+    """
+    means = clip_means(archive)
+    if means is None or means.reference[tasks].isna().any():
+        return None
+    return np.stack(list(means.video[tasks])) @ np.stack(list(means.reference[tasks])).T
+
+
+def _mean_of(embeddings: pd.Series) -> np.ndarray | None:
+    """Return the mean of those that are there; None if there is none."""
+    there = [e for e in embeddings if e is not None]
+    return np.mean(there, axis=0, dtype=float) if there else None
+
+
+def _truth(archive: Archive) -> pd.DataFrame:
+    truth = archive.truth()
+    if truth is None:
+        raise ValueError(f"archive {archive.folder} has no truth.parquet; leave truth=False")
+    return truth

@@ -1,0 +1,410 @@
+"""The tables that Figures 3 to 5 draw: points, and the statistics of the points shown."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from squbed_utils import csv_files
+from squbed_utils.archive.archive import Archive
+from squbed_utils.estimators.estimate import ESTIMATORS
+from squbed_utils.files import path_of, replacing
+from squbed_utils.models.accuracy import HIGHER_IS_BETTER, label
+from squbed_utils.profiles import ROOT
+from squbed_utils.schema import suggestion
+from squbed_utils.seeds import seed_of
+from squbed_utils.statistics.calibration import kendall, lowest, tau_by_subset
+from squbed_utils.statistics.cautions import refuse_unmeasured
+from squbed_utils.statistics.summary import summarize
+
+PUBLISHED = ROOT / "data" / "published" / "published_points.csv"
+PUBLISHED_ROW = "published (arXiv 2510.02571, read off its plots)"
+PUBLISHED_LABELS = {
+    "uncertainty_rank": "rank by vagueness",
+    "total_uncertainty": "total uncertainty",
+    "aleatoric_uncertainty": "aleatoric uncertainty",
+    "epistemic_uncertainty": "epistemic uncertainty",
+    "negative_LPIPS": "negative LPIPS",
+    "CLIP": "CLIP score",
+}
+Y_LABELS = {"clip_reference": "CLIP to reference", "clip_prompt": "CLIP to prompt"}
+Y_LABELS |= {"ssim": "SSIM", "psnr": "PSNR (dB)", "lpips": "negative LPIPS"}
+"""Short enough for a small panel."""
+
+METRICS = ("ssim", "psnr", "lpips", "clip_reference", "clip_prompt")
+"""The paper's four, and CLIP's other reading."""
+
+LEAST_TASKS = 3
+"""That a rank correlation can be computed of."""
+
+
+def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
+    """Return `summary.summarize` with the truth where there is one, and what labels need.
+
+    Parameters
+    ----------
+    archive : Archive
+    estimator : str
+
+    Returns
+    -------
+    DataFrame
+        In addition: coverage ("" where unknown), left_out (missing where unknown), row (what the
+        figures call this run), unit, lpips_form.
+
+    Raises
+    ------
+    ValueError
+        As `summarize`.
+    """
+    profile = archive.profile
+    table = summarize(archive, estimator=estimator, truth=archive.truth() is not None)
+    if "coverage" not in table:
+        table = table.assign(coverage="", left_out=None)
+    table["left_out"] = table.left_out.astype("Int64")
+    of = _size_of(archive)
+    datasets = ", ".join(dict.fromkeys(table.dataset))
+    return table.assign(
+        row=f"this run ({datasets}, {of}, {estimator})",
+        unit=ESTIMATORS[estimator].unit,
+        lpips_form=profile.get("lpips", {}).get("kind", ""),  # none without references
+    )
+
+
+def _size_of(archive: Archive) -> str:
+    """Say how many latent prompts a task has and videos each; a range where that differs."""
+    videos = pd.Series(archive.units)
+    prompts = videos.groupby(level=0).size()
+    n, m = (
+        f"{least}" if least == most else f"{least}–{most}"
+        for least, most in ((s.min(), s.max()) for s in (prompts, videos))
+    )
+    unknown = " (not known)" if archive.latents().prompt.isna().all() else ""
+    return f"{n} latent prompt{'' if n == '1' else 's'}{unknown} × {m} videos"
+
+
+def measured(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the tasks that can be ranked: those without identical samples.
+
+    The value of such samples is set by a cap, or is no spread at all, and would rank as most
+    certain. How many tasks are left out stands in `row`, which the figures show.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+
+    Warns
+    -----
+    UserWarning
+        Naming what is left out.
+    """
+    whole = summary.identical == ""
+    refuse_unmeasured(list(summary.task), set(summary.task[~whole]))
+    note = f"; {(~whole).sum()} of {len(summary)} tasks left out: identical samples"
+    kept = summary[whole].reset_index(drop=True)
+    return kept if whole.all() else kept.assign(row=kept.row + note)
+
+
+def with_parts(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the tasks, as `measured`, whose aleatoric and total uncertainty are there.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    summary = measured(summary)
+    found = summary[summary.total.notna()].reset_index(drop=True)
+    if found.empty:
+        raise ValueError(
+            f"the latent prompts of all {len(summary)} tasks are unknown, so they have no "
+            "aleatoric and no total uncertainty to draw; give latent_prompt in the manifest"
+        )
+    return found
+
+
+def published(figure: int) -> pd.DataFrame:
+    """Return the paper's own points of Figure 3, 4 or 5, as `points_of` returns a run's.
+
+    Raises
+    ------
+    ValueError
+        If there are no points of that figure.
+    """
+    columns = ("figure", "panel", "x_quantity", "y_quantity", "index", "x", "y")
+    table = pd.DataFrame(r for _, r in csv_files.read(PUBLISHED, "published points", columns))
+    found = table[table.figure == f"Fig{figure}"]
+    if found.empty:
+        known = ", ".join(sorted(set(table.figure)))
+        raise ValueError(f"no published points of Figure {figure}; there are: {known}")
+    names = {"x_quantity": "x_label", "y_quantity": "y_label"}
+    found = found.rename(columns=names).replace({c: PUBLISHED_LABELS for c in names.values()})
+    found = found.assign(row=PUBLISHED_ROW, coverage="", left_out=pd.NA)
+    found["task"] = "published " + found["index"].astype(str)
+    return _ordered(found)
+
+
+def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str) -> pd.DataFrame:
+    """Return the points of one panel: an accuracy against a column of the summary.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        As `summarize_run`.
+    x : str
+        A column; higher = less certain.
+    y : str
+        An accuracy; LPIPS is negated, by name, so that higher = better.
+    panel, x_label : str
+
+    Returns
+    -------
+    DataFrame
+        row, panel, task, x, y, x_label, y_label, coverage, left_out.
+    """
+    table = summary.assign(panel=panel, x=summary[x], y=better_is_higher(summary, y))
+    return _ordered(table.assign(x_label=x_label, y_label=Y_LABELS[y]))
+
+
+def better_is_higher(summary: pd.DataFrame, accuracy: str) -> pd.Series:
+    """Return an accuracy, negated if it is a distance.
+
+    Raises
+    ------
+    ValueError
+        If the accuracy is unknown.
+    """
+    if accuracy not in HIGHER_IS_BETTER:
+        raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(HIGHER_IS_BETTER)}")
+    return summary[accuracy] if HIGHER_IS_BETTER[accuracy] else -summary[accuracy]
+
+
+def ranked_tasks(
+    summary: pd.DataFrame, *, ranking: Path | str = "", per_level: int = 2
+) -> pd.DataFrame:
+    """Return the tasks of Figure 3 with their rank by vagueness, 1 = least vague.
+
+    Without a file, by the archive's own ranking (vagueness_rank) if it has one and no truth.
+    Without either: tasks whose subject the video model saw often, `per_level` of each number of
+    attributes left out, the categories taken in turn so that each occurs as often; ranked by
+    true entropy, equal ones sharing their mean rank.
+
+    Parameters
+    ----------
+    summary : DataFrame
+    ranking : path, optional
+        A CSV file with columns task and rank, people's ranking for example; absolute or relative
+        to the repository.
+    per_level : int
+        Tasks of each level, as far as there are so many.
+
+    Returns
+    -------
+    DataFrame
+        The chosen rows with `rank`.
+
+    Raises
+    ------
+    ValueError
+        If the file lacks a column, a rank is empty or no number, a task is unknown or repeated; or
+        if there is neither a file nor a task known to be on a common subject.
+    """
+    if ranking:
+        return summary.merge(_read_ranking(path_of(ranking), list(summary.task)), on="task")
+    common = summary[summary.coverage == "common"]
+    if common.empty and "vagueness_rank" in summary:
+        ranked = summary[summary.vagueness_rank.notna()]
+        return ranked.assign(rank=ranked.vagueness_rank)
+    if common.empty:
+        raise ValueError(
+            "no task is known to be on a common subject; give `ranking`, a CSV of task and rank"
+        )
+    categories = list(dict.fromkeys(summary.category))
+    turn = (common.category.map(categories.index) - 2 * common.left_out) % len(categories)
+    ordered = common.assign(turn=turn).sort_values(["left_out", "turn"])
+    chosen = ordered.groupby("left_out").head(per_level)
+    return chosen.assign(rank=chosen.true_entropy.rank())
+
+
+def _read_ranking(path: Path, tasks: list[str]) -> pd.DataFrame:
+    """Return the ranks of tasks (strings, as the archive names them) of a CSV file."""
+    rows, mistakes, first = csv_files.read(path, "ranking", ("task", "rank")), [], {}
+    for line, row in rows:
+        if row["task"] not in tasks:
+            known = f"unknown task {row['task']!r}{suggestion(row['task'], tasks)}"
+            mistakes.append((line, f"{known}; the archive has {', '.join(tasks[:3])}, ..."))
+        if first.setdefault(row["task"], line) != line:
+            mistakes.append((line, f"task {row['task']} is already in line {first[row['task']]}"))
+        if csv_files.number(row["rank"]) is None:
+            said = repr(row["rank"]) if row["rank"] else "empty"
+            mistakes.append((line, f"rank is {said}; expected a number, 1 = least vague"))
+    csv_files.refuse(f"ranking {path}", mistakes)
+    return pd.DataFrame({"task": r["task"], "rank": float(r["rank"])} for _, r in rows)
+
+
+def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = METRICS[:4]) -> pd.DataFrame:
+    """Return Figure 3's points of this run: each accuracy against the rank by vagueness."""
+    form = ranked.lpips_form.iloc[0]
+    panels = {m: label(m, lpips=form) if m == "lpips" else Y_LABELS[m] for m in metrics}
+    return pd.concat(
+        [
+            points_of(ranked, "rank", m, panel=name, x_label="rank by vagueness")
+            for m, name in panels.items()
+        ]
+    )
+
+
+def total_points(summary: pd.DataFrame, *, accuracies: Sequence[str]) -> pd.DataFrame:
+    """Return Figure 4's points of this run: total uncertainty against each accuracy."""
+    x_label = f"total uncertainty ({summary.unit.iloc[0]})"
+    names = {y: label(y, lpips=summary.lpips_form.iloc[0]) for y in accuracies}
+    return pd.concat(
+        [points_of(summary, "total", y, panel=names[y], x_label=x_label) for y in accuracies]
+    )
+
+
+def part_points(summary: pd.DataFrame, *, accuracy: str, fraction: float) -> pd.DataFrame:
+    """Return Figure 5's points of this run: each part where the other is least.
+
+    Parameters
+    ----------
+    summary : DataFrame
+    accuracy : str
+    fraction : float
+        Of the tasks to keep, those with the least of the other part.
+
+    Raises
+    ------
+    ValueError
+        If the fraction is not above 0, to 1, or the estimator has no aleatoric component.
+    """
+    if summary.aleatoric.isna().all():
+        raise ValueError(
+            f"{summary.row.iloc[0]}: this estimator has no aleatoric component, which Figure 5 "
+            "needs; choose another, such as squbed"
+        )
+    panels = []
+    for part, other in (("aleatoric", "epistemic"), ("epistemic", "aleatoric")):
+        kept = summary.iloc[np.sort(lowest(summary[other], k=kept_of(summary, fraction)))]
+        name = f"{part}, on the {len(kept)} of {len(summary)} tasks with least {other}"
+        x_label = f"{part} uncertainty ({summary.unit.iloc[0]})"
+        panels.append(points_of(kept, part, accuracy, panel=name, x_label=x_label))
+    return pd.concat(panels)
+
+
+def kept_of(summary: pd.DataFrame, fraction: float) -> int:
+    """Return how many tasks a fraction keeps: the nearest whole number, at least three."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction is {fraction}; expected above 0, to 1")
+    return max(LEAST_TASKS, round(fraction * len(summary)))
+
+
+def statistics_of(points: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Return Kendall's tau of each panel's points, with p, n and a bootstrap interval.
+
+    Parameters
+    ----------
+    points : DataFrame
+        As `points_of`, of any number of rows and panels.
+    confidence : float
+        Of the interval over tasks.
+
+    Returns
+    -------
+    DataFrame
+        row, panel, tau, pvalue, n, low, high, confidence, ties (pairs tied in x or y), pearson,
+        spearman.
+
+    Raises
+    ------
+    ValueError
+        As `calibration.kendall`, naming the panel.
+    """
+    found = []
+    for (row, panel), shown in points.groupby(["row", "panel"], sort=False):
+        rng = np.random.default_rng(seed_of("interval", panel))
+        try:
+            k = kendall(shown.x, shown.y, rng=rng, confidence=confidence)
+        except ValueError as error:
+            raise ValueError(f"panel {panel!r} has no tau: {error}") from error
+        values = {"tau": k.tau, "pvalue": k.pvalue, "n": k.n, "confidence": k.confidence}
+        values |= dict(zip(("low", "high"), k.interval, strict=True))
+        values |= {"ties": k.n_ties_x + k.n_ties_y}
+        values |= {"pearson": k.pearson.value, "spearman": k.spearman.value}
+        found.append({"row": row, "panel": panel} | values)
+    return pd.DataFrame(found)
+
+
+def subset_curves(
+    summary: pd.DataFrame, *, accuracy: str, fraction: float, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Return tau over the number of tasks kept, for both parts.
+
+    Parameters
+    ----------
+    summary : DataFrame
+    accuracy : str
+    fraction : float
+        As `part_points`; marked as shown.
+    confidence : float
+        Of the band.
+
+    Returns
+    -------
+    DataFrame
+        panel, size, tau, pvalue, lo, hi, shown, confidence.
+
+    Raises
+    ------
+    ValueError
+        As `calibration.tau_by_subset`.
+    """
+    n, shown = len(summary), kept_of(summary, fraction)
+    sizes = sorted({*np.linspace(max(LEAST_TASKS, n // 10), n, 15).round().astype(int), shown})
+    values = better_is_higher(summary, accuracy)
+    curves = []
+    for part, other in (("aleatoric", "epistemic"), ("epistemic", "aleatoric")):
+        rng = np.random.default_rng(seed_of("subsets", part))
+        by = summary[other]
+        curve = tau_by_subset(
+            summary[part], values, by, sizes=sizes, rng=rng, confidence=confidence
+        )
+        curves.append(pd.DataFrame(curve).assign(panel=f"{part}, on the tasks with least {other}"))
+    return pd.concat(curves).assign(shown=shown, confidence=confidence)
+
+
+def default_accuracy(table: pd.DataFrame) -> str:
+    """Return what accuracy means unless it is named: CLIP to the reference, else to the prompt."""
+    return "clip_reference" if table.clip_reference.notna().any() else "clip_prompt"
+
+
+def accuracies_there(table: pd.DataFrame) -> str:
+    """List the accuracies that some task has, or say that there is none."""
+    there = [m for m in METRICS if m in table and table[m].notna().any()]
+    return ", ".join(there) or "none"
+
+
+def save_tables(folder: Path | str, name: str, **tables: pd.DataFrame) -> None:
+    """Write a figure's data as ``<folder>/data/<name>.csv`` and ``<name>_<key>.csv``.
+
+    Parameters
+    ----------
+    folder : path
+        Where the figure lies.
+    name : str
+        The figure's.
+    **tables : DataFrame
+        `points` has the plain name, any other is named after its key.
+    """
+    for key, table in tables.items():
+        ending = "" if key == "points" else f"_{key}"
+        with replacing(Path(folder) / "data" / f"{name}{ending}.csv") as partial:
+            plain = csv_files.for_spreadsheets(table)
+            plain.to_csv(partial, index=False, float_format="%.10g", lineterminator="\n")
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    columns = ["row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out"]
+    return table[columns].astype({"left_out": "Int64", "x": float, "y": float})

@@ -1,0 +1,1 @@
+"""What is asked: prompts with reference videos, from the shapes world or from datasets."""

@@ -1,0 +1,133 @@
+"""Panda-70M: a CSV with a row a source video, and clips as its download tool lays them out.
+
+Every column after the url is a Python literal: a list with an entry a clip. The tool knows a video
+by its row: with rows and clips counted from 0, clip c of row r lies at
+``{r // 100:05d}/{r:07d}_{c:05d}.mp4``, with its caption in a ``.txt`` beside it.
+"""
+
+import ast
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from squbed_utils import csv_files
+from squbed_utils.files import path_of
+from squbed_utils.roles import Panda70M
+from squbed_utils.tasks.clips import LARGEST, Caption, Unusable, text_of
+from squbed_utils.tasks.shapes_world import SAFE_ID
+
+ROWS_A_SHARD = 100
+REQUIRED = ("videoID", "timestamp", "caption")
+LISTS = ("timestamp", "caption", "matching_score", "desirable_filtering", "shot_boundary_detection")
+"""Columns that hold lists; older tables lack the last two."""
+
+LONGEST_FIELD = 2**27
+"""Characters; a longer field is a quote that is never closed."""
+
+
+def captions(dataset: Panda70M, left_out: Counter) -> Iterator[Caption]:
+    """Yield the captions whose clips are there, in the order of the table.
+
+    Parameters
+    ----------
+    dataset : Panda70M
+    left_out : collections.Counter
+        Counts by reason what is not yielded: whole rows, and single captions.
+
+    Yields
+    ------
+    Caption
+        Its id is ``panda70m-{videoID}.{clip}``. Video ids may begin with a dash or an underscore,
+        which no file name here does; the prefix, the same for all, keeps ids distinct.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the table or the folder of clips is missing.
+    ValueError
+        If the table lacks a column, or holds a quote that is never closed.
+    """
+    folder = path_of(dataset.videos)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder of clips {folder}; correct dataset.videos")
+    ids, shard, there = set(), None, set()
+    table = path_of(dataset.path)
+    rows = csv_files.stream(table, "table", REQUIRED, lenient=True, longest=LONGEST_FIELD)
+    for number, (_, row) in enumerate(rows):
+        if shard != _shard(number):
+            shard = _shard(number)
+            there = _files(folder / shard)
+        try:
+            texts = _clip_captions(row, ids)
+        except Unusable as reason:
+            left_out[str(reason)] += 1
+            continue
+        for clip, text in enumerate(texts):
+            try:
+                name = f"{number:07d}_{clip:05d}.mp4"
+                if name not in there:
+                    raise Unusable("no video")
+                yield Caption(_id(row, clip), text_of(text), f"{shard}/{name}")
+            except Unusable as reason:
+                left_out[str(reason)] += 1
+
+
+def read_clip(folder: Path, caption: Caption) -> bytes:
+    """Return the file of a clip; raise `Unusable` if it is gone or the clip of another caption."""
+    path = folder / caption.clip
+    if Path(caption.clip).is_absolute() or ".." in Path(caption.clip).parts:
+        raise Unusable("video outside the dataset's folder")
+    beside = path.with_suffix(".txt")
+    try:
+        if path.stat().st_size > LARGEST:
+            raise Unusable("video too large")
+        if beside.is_file() and " ".join(_read_text(beside).split()) != caption.text:
+            raise Unusable("video of another caption")
+        return path.read_bytes()
+    except OSError as error:
+        raise Unusable("video that cannot be read") from error
+
+
+def _clip_captions(row: dict, ids: set[str]) -> list:
+    """Return the captions of a row's clips, and remember its id."""
+    if None in row or None in row.values():
+        raise Unusable("row with too few or too many fields")
+    lists = [_literal(row[column]) for column in LISTS if column in row]
+    if len({len(entries) for entries in lists}) != 1:
+        raise Unusable("row with lists of unequal lengths")
+    if not (row["videoID"] and SAFE_ID.fullmatch(_id(row, len(lists[0])))):
+        raise Unusable("row with an id that cannot name a file")
+    if row["videoID"] in ids:
+        raise Unusable("row with an id that occurs before")
+    ids.add(row["videoID"])
+    return lists[LISTS.index("caption")]
+
+
+def _literal(text: str) -> list:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+            raise Unusable("row with a bad literal") from error
+    if not isinstance(value, list):
+        raise Unusable("row with a bad literal")
+    return value
+
+
+def _id(row: dict, clip: int) -> str:
+    return f"panda70m-{row['videoID']}.{clip}"
+
+
+def _shard(number: int) -> str:
+    return f"{number // ROWS_A_SHARD:05d}"
+
+
+def _files(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")

@@ -1,0 +1,211 @@
+"""Tasks: prompts with a reference video, and readers of where they come from."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from squbed_utils import csv_files, video
+from squbed_utils.files import path_of
+from squbed_utils.roles import World
+from squbed_utils.world import render, scenes
+
+TASK_COLUMNS = ("task", "dataset", "category", "prompt")
+REFERENCE_COLUMNS = ("reference_scene", "reference_seed")
+TRUTH_COLUMNS = ("coverage", "subject", "left_out", "true_entropy", "vagueness_rank")
+COVERAGES = ("common", "rare", "never")
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prompt and the reference video that its videos are held against.
+
+    Attributes
+    ----------
+    id : str
+        Names files, so only letters, digits, dots, dashes and underscores.
+    dataset, category, prompt : str
+    reference : str or None
+        Path of the reference video within the archive; None: there is none.
+    vagueness_rank : float or None
+        Where people ranked the prompts: 1 = the least vague.
+
+    """
+
+    id: str
+    dataset: str
+    category: str
+    prompt: str
+    reference: str | None
+    vagueness_rank: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an id that cannot name a file, and an empty prompt."""
+        if not SAFE_ID.fullmatch(self.id):
+            raise ValueError(
+                f"task id {self.id!r} cannot name a file; expected at most 100 letters, digits, "
+                "dots, dashes and underscores, the first a letter or digit"
+            )
+        if not self.prompt.strip():
+            raise ValueError(f"task {self.id} has an empty prompt; write one or drop the task")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The tasks that a dataset gives, and all that an archive stores of it.
+
+    Attributes
+    ----------
+    tasks : list of Task
+    truth : pandas.DataFrame or None
+        A row a task of what is really uncertain, where that is known.
+    report : dict or None
+        Where tasks are sampled: how many by category, and what was left out for which reason.
+    write_reference : callable
+        (task, path) -> None; writes the task's reference video.
+
+    """
+
+    tasks: list[Task]
+    truth: pd.DataFrame | None
+    report: dict | None
+    write_reference: Callable[[Task, Path], None]
+
+
+def read(dataset: World) -> Source:
+    """Read the tasks of the shapes world that a profile asks for, and their truth.
+
+    Parameters
+    ----------
+    dataset : World
+        A profile's.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_world` and `select`.
+    """
+    tasks, truth = select(*read_world(path_of(dataset.path)), dataset)
+    rows = {row.task: row for row in truth.itertuples()}
+
+    def write_reference(task: Task, path: Path) -> None:
+        scene = scenes.parse(rows[task.id].reference_scene)
+        rng = np.random.default_rng(rows[task.id].reference_seed)
+        video.write(path, render.render(scene, rng), render.FPS)
+
+    return Source(tasks, truth, None, write_reference)
+
+
+def read_world(path: Path | str) -> tuple[list[Task], pd.DataFrame]:
+    """Read the task table of the shapes world.
+
+    Parameters
+    ----------
+    path : path
+        A CSV file with a row a task.
+
+    Returns
+    -------
+    tasks : list of Task
+        What an estimator may see.
+    truth : pandas.DataFrame
+        Columns task, coverage (common, rare, never), subject, left_out (0 to 4), true_entropy
+        (nats), vagueness_rank, and what the reference shows (reference_scene, reference_seed).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is empty, a column is missing, an id is unsafe or occurs twice.
+    """
+    table = _read_csv(Path(path))
+    tasks = [
+        Task(row.task, row.dataset, row.category, row.prompt, f"references/{row.task}.mp4")
+        for row in table.itertuples()
+    ]
+    return tasks, table[["task", *TRUTH_COLUMNS, *REFERENCE_COLUMNS]]
+
+
+def select(
+    tasks: list[Task], truth: pd.DataFrame, dataset: World
+) -> tuple[list[Task], pd.DataFrame]:
+    """Keep the tasks that a profile names, or some of each cell (coverage, left_out).
+
+    With `per_cell` k, cell number c (coverage by coverage, left_out increasing) gives the k tasks
+    from its c-th on, round and round: so a small selection still has every category.
+
+    Parameters
+    ----------
+    tasks, truth
+        As `read_world` returns them.
+    dataset : World
+        `tasks` (ids), `categories` and `per_cell` each narrow the choice; None keeps all.
+
+    Returns
+    -------
+    tuple of list of Task and pandas.DataFrame
+        In the order of the table.
+
+    Raises
+    ------
+    ValueError
+        If an id or category is unknown, or nothing is left.
+    """
+    keep = pd.Series(True, index=truth.index)
+    if dataset.tasks is not None:
+        keep &= _chosen(truth.task, dataset.tasks, "task")
+    if dataset.categories is not None:
+        of = pd.Series([task.category for task in tasks], index=truth.index)
+        keep &= _chosen(of, dataset.categories, "category")
+    if dataset.per_cell is not None:
+        keep &= truth.index.isin(_some_of_each_cell(truth[keep], dataset.per_cell))
+    if not keep.any():
+        raise ValueError(f"the dataset's choice of tasks leaves none of {len(tasks)}; widen it")
+    kept = [task for task, k in zip(tasks, keep, strict=True) if k]
+    return kept, truth[keep].reset_index(drop=True)
+
+
+def _some_of_each_cell(truth: pd.DataFrame, per_cell: int) -> list[int]:
+    """Index of the rows to keep."""
+    kept = []
+    level = truth.coverage.map(COVERAGES.index)
+    for number, (_, cell) in enumerate(truth.groupby([level, truth.left_out])):
+        turn = [(number + i) % len(cell) for i in range(min(per_cell, len(cell)))]
+        kept += list(cell.index[turn])
+    return kept
+
+
+def _chosen(values: pd.Series, wanted: list, what: str) -> pd.Series:
+    unknown = sorted(set(map(str, wanted)) - set(values))
+    if unknown:
+        known = ", ".join(sorted(set(values))[:10])
+        raise ValueError(f"unknown {what} {unknown[0]!r} in the profile; there are: {known}, ...")
+    return values.isin([str(w) for w in wanted])
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    columns = (*TASK_COLUMNS, *REFERENCE_COLUMNS, *TRUTH_COLUMNS)
+    kinds = {"left_out": int, "true_entropy": float, "vagueness_rank": int, "reference_seed": int}
+    rows, mistakes, first = csv_files.read(path, "task table", columns), [], {}
+    for line, row in rows:
+        if first.setdefault(row["task"], line) != line:
+            mistakes.append((line, f"task {row['task']} is already in line {first[row['task']]}"))
+        if row["coverage"] not in COVERAGES:
+            known = ", ".join(COVERAGES)
+            mistakes.append((line, f"coverage is {row['coverage']!r}; known: {known}"))
+        for name, kind in kinds.items():
+            whole = row[name].isascii() and row[name].isdigit()
+            if not (whole if kind is int else csv_files.number(row[name]) is not None):
+                expected = "a whole number from 0" if kind is int else "a number"
+                mistakes.append((line, f"{name} is {row[name]!r}; expected {expected}"))
+    csv_files.refuse(f"task table {path}", mistakes)
+    return pd.DataFrame([row for _, row in rows]).astype(kinds)

@@ -1,0 +1,306 @@
+"""Collection: every byte the same, whatever the interruption; nothing lost, nothing mixed."""
+
+import fcntl
+import os
+import shutil
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from kit import tiny
+from kit.collecting import contents, interrupt
+
+from squbed_utils import profiles, video
+from squbed_utils.archive import archive as samples
+from squbed_utils.archive.archive import Archive
+from squbed_utils.collection import latent as unit
+from squbed_utils.collection.collect import collect
+from squbed_utils.models import accuracy
+from squbed_utils.models import load as models
+from squbed_utils.seeds import seed_of
+from squbed_utils.world import render, scenes
+
+UNITS = len(tiny.TASKS) * tiny.N
+
+
+@pytest.fixture
+def copy(tiny_archive, tmp_path):
+    return shutil.copytree(tiny_archive, tmp_path / "world-tiny")
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Units made from now on."""
+    units, make = [], unit.make
+
+    def record(bench, task, latent):
+        units.append((task.id, latent))
+        make(bench, task, latent)
+
+    monkeypatch.setattr(unit, "make", record)
+    return units
+
+
+def test_the_archive_has_every_file_and_no_other(tiny_archive):
+    expected = {".lock", "profile.yaml", "tasks.parquet", "truth.parquet", "archive.sha256"}
+    for task in tiny.TASKS:
+        expected.add(f"references/{task}.mp4")
+        for latent in range(tiny.N):
+            expected |= {f"shards/{task}/{latent}{kind}" for kind in (".parquet", ".sha256")}
+            expected |= {f"videos/{task}/{latent}_{s}.mp4" for s in range(tiny.M)}
+    assert set(contents(tiny_archive)) == expected
+
+
+def test_killed_and_resumed_is_the_same_byte_for_byte(tiny_profile, tiny_archive, tmp_path, made):
+    folder = tmp_path / "world-tiny"
+    process, _ = interrupt(tiny_profile, folder, lambda process: process.kill())
+    assert process.returncode == -signal.SIGKILL
+    before = {p: p.stat().st_mtime_ns for p in folder.glob("shards/*/*.parquet")}
+    assert 2 <= len(before) < UNITS
+    (folder / "videos" / ".0_0.mp4.1.partial").write_text("what a crash leaves")
+    collect(tiny_profile, output=folder)
+    assert contents(folder) == contents(tiny_archive)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert len(made) == UNITS - len(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_leaves_a_clean_archive_and_says_how_to_go_on(
+    tiny_profile, tiny_archive, tmp_path, workers
+):
+    folder = tmp_path / "world-tiny"
+    process, errors = interrupt(
+        tiny_profile,
+        folder,
+        lambda process: os.killpg(process.pid, signal.SIGINT),
+        *("--workers", workers),
+    )
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "squbed: interrupted; run the same command again to go on"
+    assert "Traceback" not in errors
+    assert not list(folder.rglob("*.partial"))
+    collect(tiny_profile, output=folder)
+    assert contents(folder) == contents(tiny_archive)
+
+
+@pytest.mark.slow
+def test_workers_change_no_byte_and_end_with_their_parent(tiny_profile, tiny_archive, tmp_path):
+    folder = tmp_path / "world-tiny"
+    process, _ = interrupt(tiny_profile, folder, lambda p: p.kill(), "--workers", "2", after=1)
+    collect(tiny_profile, output=folder, workers=2)
+    assert contents(folder) == contents(tiny_archive)
+
+
+def test_a_finished_archive_is_left_alone(tiny_profile, copy, made, monkeypatch):
+    monkeypatch.setattr(models, "load", lambda *_: pytest.fail("models were loaded"))
+    before = {p: p.stat().st_mtime_ns for p in copy.rglob("*") if p.name != ".lock"}
+    collect(tiny_profile, output=copy)
+    assert made == []
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_only_what_is_missing_or_damaged_is_made_again(tiny_profile, tiny_archive, copy, made):
+    archive = Archive(copy)
+    archive.shard("never-0-sign", 1).unlink()
+    (copy / "videos/common-0-round/2_0.mp4").unlink()
+    (copy / "references/common-0-round.mp4").unlink()
+    collect(tiny_profile, output=copy)
+    assert made == [("common-0-round", 2), ("never-0-sign", 1)]
+    assert contents(copy) == contents(tiny_archive)
+
+
+def test_numbers_are_those_of_the_stored_videos(tiny_profile, tiny_archive):
+    archive, loaded = Archive(tiny_archive), models.load(profiles.load(tiny_profile))
+    row = archive.videos().iloc[4]
+    stored, reference = archive.read_video(row.path), archive.reference(row.task)
+    frames, target = loaded.clip_images(list(stored)), loaded.clip_images(list(reference))
+    prompt = archive.tasks().set_index("task").prompt[row.task]
+    close = {"rel": 1e-5}
+    assert row.ssim == accuracy.ssim(stored, reference)
+    assert row.psnr == accuracy.psnr(stored, reference)
+    lpips = loaded.lpips(list(stored), list(reference)).mean()
+    assert row.lpips == pytest.approx(lpips, **close)
+    assert row.clip_reference == pytest.approx((frames * target).sum(1).mean(), **close)
+    prompt_embedding = loaded.clip_texts([prompt])[0]
+    assert row.clip_prompt == pytest.approx((frames @ prompt_embedding).mean(), **close)
+    np.testing.assert_allclose(row.embedding, loaded.embed_videos([stored])[0], atol=1e-6)
+    clip = archive.clip_embeddings().iloc[4]
+    np.testing.assert_allclose(clip.clip_embedding, frames.mean(0), atol=1e-6)
+    np.testing.assert_allclose(clip.clip_reference_embedding, target.mean(0), atol=1e-6)
+
+
+@pytest.fixture
+def one_thread():
+    """As collection runs: with more threads, sums come out in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_video_is_what_its_seed_and_latent_prompt_give(tiny_profile, tiny_archive, one_thread):
+    archive, loaded = Archive(tiny_archive), models.load(profiles.load(tiny_profile))
+    row = archive.videos().query("sample == 2").iloc[2]  # the first of its batch
+    assert row.seed == seed_of(0, row.task, row.latent, row["sample"])
+    latent = archive.latents().set_index(["task", "latent"]).loc[(row.task, row.latent)]
+    (made,) = loaded.generate([latent.prompt], [row.seed])
+    assert (made.frames == archive.read_video(row.path)).all()
+    np.testing.assert_allclose(latent.embedding, loaded.embed_text([latent.prompt])[0])
+
+
+def test_references_are_the_scenes_of_the_task_table(tiny_archive):
+    archive = Archive(tiny_archive)
+    prompts = archive.tasks().set_index("task").prompt
+    for row in archive.truth().itertuples():
+        scene, rng = scenes.parse(row.reference_scene), np.random.default_rng(row.reference_seed)
+        assert (archive.reference(row.task) == render.render(scene, rng)).all()
+        assert scenes.entails(row.reference_scene, prompts[row.task])
+
+
+def refusing(monkeypatch, refuse):
+    """Let the video model refuse some (prompt, seed)."""
+    load = models.load
+
+    def load_refusing(profile, folder):
+        loaded = load(profile, folder)
+        generate = loaded.generate
+
+        def generate_or_refuse(prompts, seeds):
+            refused = RuntimeError("no video of it")
+            made = zip(seeds, generate(prompts, seeds), strict=True)
+            return [refused if refuse(seed) else video for seed, video in made]
+
+        return models.Models(**vars(loaded) | {"generate": generate_or_refuse})
+
+    monkeypatch.setattr(models, "load", load_refusing)
+
+
+def test_a_failed_video_is_a_row_and_the_others_are_as_ever(
+    tiny_profile, tiny_archive, copy, monkeypatch
+):
+    seed = seed_of(0, "never-0-sign", 1, 2)
+    Archive(copy).shard("never-0-sign", 1).unlink()
+    (copy / "videos/never-0-sign/1_2.mp4").unlink()
+    with monkeypatch.context() as patch:
+        refusing(patch, lambda s: s == seed)
+        archive = collect(tiny_profile, output=copy)
+    rows = archive.videos()
+    failed = rows[rows.status == "failed"]
+    assert failed.seed.tolist() == [seed]
+    assert failed.error.iloc[0].startswith("RuntimeError: no video of ")
+    others = rows.drop(failed.index).drop(columns="embedding").reset_index(drop=True)
+    whole = Archive(tiny_archive).videos().drop(failed.index).drop(columns="embedding")
+    pd.testing.assert_frame_equal(others, whole.reset_index(drop=True), check_exact=True)
+    collect(tiny_profile, output=copy)
+    assert (Archive(copy).videos().status == "failed").sum() == 1
+    collect(tiny_profile, output=copy, retry_failed=True)
+    assert contents(copy) == contents(tiny_archive)
+
+
+def test_a_latent_prompt_without_any_video_is_kept(tiny_profile, copy, monkeypatch):
+    for folder in ("shards", "videos"):
+        shutil.rmtree(copy / folder / "never-0-sign")
+    refusing(monkeypatch, lambda seed: True)
+    archive = collect(tiny_profile, output=copy)
+    assert len(archive.latents()) == UNITS
+    assert (archive.videos().status == "failed").sum() == tiny.N * tiny.M
+
+
+def test_another_profile_is_refused_with_what_differs(tiny_profile, copy, tmp_path):
+    changed = tiny.write_profile(tiny_profile.parent, tmp_path / "changed.yaml", seed=3, m=4)
+    expected = "made by another profile: m is 3 there and 4 here; seed is 0 there and 3 here.*dele"
+    with pytest.raises(ValueError, match=expected):
+        collect(changed, output=copy)
+
+
+def test_another_checkpoint_is_refused(tiny_profile, copy):
+    profile = yaml.safe_load((copy / "profile.yaml").read_text())
+    profile["checkpoints"]["clip"] = "0" * 64
+    (copy / "profile.yaml").write_text(yaml.safe_dump(profile))
+    Archive(copy).shard("never-0-sign", 1).unlink()
+    with pytest.raises(ValueError, match="checkpoints.clip is 000000000000... there and "):
+        collect(tiny_profile, output=copy)
+
+
+def test_the_estimator_may_change(tiny_profile, copy, tmp_path, made):
+    changed = tiny.write_profile(tiny_profile.parent, tmp_path / "a.yaml", estimator="squbed_mle")
+    assert collect(changed, output=copy).profile["estimator"] == "squbed_mle"
+    assert made == []
+
+
+def test_other_versions_are_told_of_when_something_is_left_to_do(tiny_profile, copy, capsys):
+    (copy / "archive.sha256").unlink()
+    profile = yaml.safe_load((copy / "profile.yaml").read_text())
+    profile["versions"]["torch"] = "1.0"
+    (copy / "profile.yaml").write_text(yaml.safe_dump(profile))
+    collect(tiny_profile, output=copy)
+    assert "warning" not in capsys.readouterr().err
+    Archive(copy).shard("never-0-sign", 1).unlink()
+    collect(tiny_profile, output=copy)
+    assert "was begun with other versions (torch is 1.0 there and " in capsys.readouterr().err
+
+
+def test_a_folder_of_something_else_is_refused(tiny_profile, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="holds 'thesis.tex', which is no part of an archive"):
+        collect(tiny_profile, output=tmp_path)
+
+
+def test_an_archive_that_another_command_fills_is_refused(tiny_profile, copy):
+    Archive(copy).shard("never-0-sign", 1).unlink()
+    with (copy / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another run is filling .*; wait for it to end"):
+            collect(tiny_profile, output=copy)
+    collect(tiny_profile, output=copy)
+
+
+def test_a_finished_archive_opens_where_models_and_device_are_absent(
+    tiny_profile, copy, tmp_path, made
+):
+    gone = {"path": str(tmp_path / "gone"), "kind": "unlearned"}
+    (copy / "archive.sha256").unlink()
+    profile = yaml.safe_load((copy / "profile.yaml").read_text())
+    profile["lpips"] |= gone
+    (copy / "profile.yaml").write_text(yaml.safe_dump(profile))
+    elsewhere = tiny.write_profile(
+        tiny_profile.parent, tmp_path / "gone.yaml", lpips=gone, device="mps"
+    )
+    assert len(collect(elsewhere, output=copy).videos()) == UNITS * tiny.M
+    Archive(copy).shard("never-0-sign", 1).unlink()
+    with pytest.raises(ValueError, match="device 'mps' is not available here"):
+        collect(elsewhere, output=copy)
+
+
+def test_workers_are_at_least_one(tiny_profile, tmp_path):
+    with pytest.raises(ValueError, match="workers is 0; expected at least 1"):
+        collect(tiny_profile, output=tmp_path, workers=0)
+
+
+def test_latent_prompts_that_all_fail_stop_the_run(tiny_profile, tmp_path, monkeypatch):
+    refiner = {"path": str(tiny_profile.parent / "refiner"), "check": "grammar"}
+    strict = tiny.write_profile(tiny_profile.parent, tmp_path / "strict.yaml", refiner=refiner)
+    message = "5 latent prompts in a row gave no video; the first .*none of 11 draws is compatible"
+    with pytest.raises(RuntimeError, match=message):
+        collect(strict, output=tmp_path / "archive")
+    with pytest.raises(ValueError, match="holds 5 of 12 latent prompts"):
+        samples.open_archive(tmp_path / "archive")
+
+
+def test_collecting_leaves_the_number_of_threads_alone(tiny_profile, copy):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    Archive(copy).shard("never-0-sign", 1).unlink()
+    collect(tiny_profile, output=copy)
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+def test_a_stored_video_has_the_profiles_rate(tiny_archive):
+    assert video.read(tiny_archive / "videos/never-0-sign/0_0.mp4").fps == 8

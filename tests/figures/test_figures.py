@@ -1,0 +1,297 @@
+"""What is drawn is what was given, at a legible size, and saved the same way every time."""
+
+import ast
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.text import Text
+
+from squbed_utils import figures
+from squbed_utils.figures.frames import strip
+from squbed_utils.figures.panels import describe
+
+FIGURES = [f"figure_{i}" for i in range(1, 6)] + ["subset_size", "truth", "contact_sheet"]
+MODULES = sorted(Path(figures.__file__).parent.glob("*.py"))
+
+
+def video(frames=9, height=8, width=10, value=100):
+    return np.full((frames, height, width, 3), value, np.uint8)
+
+
+def points(
+    row="this run", panel="SSIM", n=5, coverage=("common", "rare", "never", "never", "rare")
+):
+    table = pd.DataFrame({"x": np.arange(n, dtype=float), "y": np.arange(n, 0, -1.0)})
+    table = table.assign(row=row, panel=panel, x_label="total (nats)", y_label="SSIM")
+    known = list(coverage)[:n] if coverage else [""] * n
+    left_out = pd.array([0, 1, 2, 3, 4][:n] if coverage else [pd.NA] * n, dtype="Int64")
+    return table.assign(coverage=known, left_out=left_out, task=[f"t{i}" for i in range(n)])
+
+
+def statistics(row="this run", panel="SSIM", n=5, **changes):
+    values = {"row": row, "panel": panel, "tau": -0.5, "pvalue": 0.012, "n": n, "low": -0.9}
+    return pd.Series(values | {"high": -0.1, "confidence": 0.95} | changes)
+
+
+def two_rows(panels=("SSIM", "PSNR")):
+    rows = (("this run", ("common",) * 5), ("published", ()))
+    drawn = [points(r, p, coverage=c) for r, c in rows for p in panels]
+    found = [statistics(r, p) for r, _ in rows for p in panels]
+    return pd.concat(drawn), pd.DataFrame(found)
+
+
+def example(label="low", videos=3):
+    text = "a small red circle moving left on a striped background"
+    latents = list(range(videos))
+    return figures.Example("t", label, text, "total −1.0", video(), [video()] * videos, latents)
+
+
+def positions():
+    table = pd.DataFrame({"group": ["common", "common", "never"], "value": [-3.0, -2.0, -1.0]})
+    return table.assign(value_label="epistemic (nats)", label=["", "", "marked one"])
+
+
+def latents(n=3):
+    prompts = [f"prompt {i}" for i in range(n)]
+    table = pd.DataFrame({"latent": range(n), "prompt": prompts, "entropy": np.arange(n) - 9.0})
+    return table.assign(degenerate=False, unit="nats")
+
+
+def terms():
+    table = pd.DataFrame({"term": ["h(Z|l)", "h(V|Z)", "total"], "value": [-8.0, -9.0, -17.0]})
+    return table.assign(low=table.value - 1, high=table.value + 1, remark="", unit="nats")
+
+
+def taus():
+    table = pd.DataFrame({"label": ["a and b", "c and d"], "tau": [0.8, 0.1]})
+    table = table.assign(low=table.tau - 0.1, high=table.tau + 0.1, confidence=0.9)
+    return table.assign(kind=["signal", "leakage"], bar=[0.65, 0.15])
+
+
+def curves():
+    table = pd.DataFrame({"size": [3, 6, 9], "tau": [-0.9, -0.5, -0.3]})
+    table = table.assign(lo=table.tau - 0.1, hi=table.tau + 0.1, shown=6, confidence=0.95)
+    return pd.concat([table.assign(panel="aleatoric"), table.assign(panel="epistemic")])
+
+
+def every_figure():
+    walked = example(videos=3)
+    return {
+        "figure_1": figures.figure_1([example("never"), example("common")], positions()),
+        "figure_2": figures.figure_2(walked, latents(), terms()),
+        "figure_3": figures.figure_panels(*two_rows(), [example()]),
+        "figure_4": figures.figure_panels(*two_rows(), [example()] * 3),
+        "figure_5": figures.figure_panels(*two_rows(), []),
+        "subset_size": figures.figure_subset_size(curves()),
+        "truth": figures.figure_truth(points(), statistics().to_frame().T, positions(), taus()),
+        "contact_sheet": figures.contact_sheet([example(f"task {i}") for i in range(4)]),
+    }
+
+
+def words(fig):
+    return [t for t in fig.findobj(Text) if t.get_text().strip() and t.get_visible()]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return every_figure()
+
+
+def test_drawing_imports_nothing_that_computes():
+    for path in MODULES:
+        names = [
+            node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        ours = [n for n in names if n.startswith("squbed_utils") and "figures" not in n]
+        assert set(ours) <= {"squbed_utils.files", "squbed_utils.text"}, path.name
+        assert not [n for n in names if n.split(".")[0] in ("scipy", "torch")], path.name
+
+
+def test_a_point_for_every_row_coloured_by_coverage():
+    ax = figures.plot_points(points(), statistics=statistics())
+    drawn = np.concatenate([c.get_offsets() for c in ax.collections if len(c.get_offsets())])
+    assert sorted(map(tuple, drawn)) == sorted(zip(points().x, points().y, strict=True))
+    colours = {tuple(c) for col in ax.collections for c in col.get_facecolors()}
+    assert {to_rgba(c) for c in figures.COVERAGE_COLOURS.values()} <= colours
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("total (nats)", "SSIM")
+
+
+def test_the_title_says_the_statistics_given():
+    ax = figures.plot_points(points(), statistics=statistics(tau=-0.25, pvalue=0.0401, low=-0.61))
+    assert ax.get_title(loc="left") == "SSIM\nτ = −0.25, p = 0.040\nn = 5, 95% [−0.61, −0.10]"
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(1.0, "p = 1.000"), (0.001, "p = 0.001"), (2.1e-4, "p = 2e−4"), (3e-12, "p = 3e−12")],
+)
+def test_small_p_values_keep_their_size(p, text):
+    assert f", {text}\n" in describe(statistics(pvalue=p))
+
+
+def test_statistics_of_other_points_are_refused():
+    with pytest.raises(ValueError, match="'SSIM' has 5 points but its statistics are of 7"):
+        figures.plot_points(points(), statistics=statistics(n=7))
+
+
+def test_a_panel_without_statistics_is_refused():
+    table, found = two_rows()
+    with pytest.raises(
+        ValueError, match="panel 'PSNR' of row 'published' has 0 rows of statistics"
+    ):
+        figures.figure_panels(table, found.iloc[:-1], [])
+
+
+@pytest.mark.parametrize(
+    ("plot", "table"),
+    [
+        (figures.plot_positions, positions()),
+        (figures.plot_terms, terms()),
+        (figures.plot_taus, taus()),
+        (figures.plot_curve, curves()),
+    ],
+)
+def test_a_table_without_a_column_or_a_row_is_refused(plot, table):
+    with pytest.raises(ValueError, match=f"lacks the columns {table.columns[0]}; it has: "):
+        plot(table.drop(columns=table.columns[0]))
+    with pytest.raises(ValueError, match="has no rows; expected at least one"):
+        plot(table.iloc[:0])
+
+
+def test_plots_draw_on_the_axes_given():
+    fig = mpl.figure.Figure()
+    ax = fig.subplots()
+    assert figures.plot_points(points(), statistics=statistics(), ax=ax) is ax
+    assert figures.plot_frames(video(), ax=ax) is ax
+    assert figures.plot_taus(taus(), ax=ax) is ax
+
+
+def test_rows_are_named_as_given(drawn):
+    text = [t.get_text() for t in words(drawn["figure_3"])]
+    assert text.count("this run") == text.count("published") == 1
+    assert [t for t in text if t.startswith("SSIM\n")] and "reference" in text
+
+
+def test_marked_tasks_are_labelled():
+    ax = figures.plot_positions(positions())
+    assert [t.get_text() for t in ax.texts] == ["marked one"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["common", "never"]
+
+
+def test_entropies_are_drawn_with_their_mean(drawn):
+    ax = next(a for a in drawn["figure_2"].axes if "mean dashed" in a.get_title(loc="left"))
+    assert ax.lines[0].get_xdata().tolist() == latents().entropy.tolist()
+    assert set(ax.lines[1].get_xdata()) == {latents().entropy.mean()}
+
+
+def test_what_was_not_measured_is_an_open_marker_with_its_remark():
+    table = terms().assign(remark=["no interval: 2 distinct latent prompts", "", "identical: set"])
+    ax = figures.plot_terms(table.assign(low=[np.nan, -10, np.nan], high=[np.nan, -8, np.nan]))
+    assert [t.get_text() for t in ax.texts] == [r for r in table.remark if r]
+    opened = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata().tolist() for line in opened] == [[-17.0]]
+    spans = [np.ptp(s[:, 0]) for c in ax.collections for s in c.get_segments() if len(s)]
+    assert [s for s in spans if np.isfinite(s)] == [2.0]
+    assert not figures.plot_terms(terms()).texts
+
+
+def test_entropies_set_by_the_cap_are_open(drawn):
+    table = latents().assign(degenerate=[False, True, False])
+    fig = figures.figure_2(example(), table, terms())
+    for shown, expected in ((fig, [table.entropy[1]]), (drawn["figure_2"], [])):
+        ax = next(a for a in shown.axes if "mean dashed" in a.get_title(loc="left"))
+        opened = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+        assert [x for line in opened for x in line.get_xdata()] == expected
+
+
+def test_a_latent_prompt_without_video_is_refused():
+    with pytest.raises(ValueError, match="example t has a latent prompt without any video"):
+        figures.figure_2(example(videos=2), latents(3), terms())
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_text_is_legible_at_the_width_of_a_paper(drawn, name):
+    fig = drawn[name]
+    assert fig.get_size_inches()[0] in (figures.SINGLE, figures.DOUBLE)
+    assert min(t.get_fontsize() for t in words(fig)) >= 6.5
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_text_stays_inside(drawn, name):
+    fig = drawn[name]
+    fig.draw_without_rendering()
+    ticks = [t for ax in fig.axes for t in (*ax.get_xticklabels(), *ax.get_yticklabels())]
+    for text in [t for t in words(fig) if t not in ticks]:
+        box = text.get_window_extent()
+        assert box.x0 >= -2 and box.x1 <= fig.bbox.x1 + 2, text.get_text()
+        assert box.y0 >= -2 and box.y1 <= fig.bbox.y1 + 2, text.get_text()
+
+
+def test_nothing_is_shown_and_no_setting_changed():
+    before = dict(mpl.rcParams)
+    figures.figure_panels(*two_rows(), [])
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_callers_style_changes_nothing(tmp_path):
+    plain = figures.save(figures.figure_subset_size(curves()), "a", tmp_path)
+    with mpl.rc_context({"font.size": 20, "savefig.dpi": 50, "axes.facecolor": "red"}):
+        styled = figures.save(figures.figure_subset_size(curves()), "b", tmp_path)
+    assert plain[1].read_bytes() == styled[1].read_bytes()
+
+
+def test_equal_figures_give_equal_bytes(tmp_path):
+    first = figures.save(
+        figures.figure_panels(*two_rows(), [example()]), "figure_3", tmp_path / "a"
+    )
+    again = figures.save(
+        figures.figure_panels(*two_rows(), [example()]), "figure_3", tmp_path / "b"
+    )
+    assert [p.name for p in first] == ["figure_3.pdf", "figure_3.png"]
+    for one, other in zip(first, again, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [p.name for p in first]
+
+
+def test_the_pdf_embeds_its_fonts_and_no_date(tmp_path):
+    pdf = figures.save(figures.figure_subset_size(curves()), "f", tmp_path)[0].read_bytes()
+    assert b"/FontFile2" in pdf and b"/Subtype /Type3" not in pdf
+    assert b"CreationDate" not in pdf and b"/Producer" not in pdf
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "figure.png"])
+def test_a_figure_name_is_a_plain_name(tmp_path, name):
+    with pytest.raises(ValueError, match="is not a plain name"):
+        figures.save(figures.figure_subset_size(curves()), name, tmp_path)
+
+
+def test_a_strip_has_the_first_middle_and_last_frame():
+    clip = np.stack([video(1, value=v)[0] for v in range(9)])
+    image = strip(clip, 3)
+    assert image.shape == (8, 3 * 10 + 2 * 1, 3)
+    assert [image[0, left, 0] for left in (0, 11, 22)] == [0, 4, 8]
+    assert image[0, 10, 0] == 255
+    assert strip(clip, 1)[0, 0, 0] == 4
+    assert strip(clip[:2], 3).shape[1] == 21
+
+
+def test_a_strip_of_no_video_is_refused():
+    with pytest.raises(ValueError, match=r"video is float64 \(2, 2\); expected uint8"):
+        strip(np.zeros((2, 2)), 3)
+    with pytest.raises(ValueError, match="count is 0"):
+        figures.plot_frames(video(), count=0)
+    with pytest.raises(ValueError, match="contact sheet of no tasks"):
+        figures.contact_sheet([])
+
+
+def test_a_reference_of_another_size_fits_the_contact_sheet():
+    other = figures.Example("t", "t", "p", "", video(5, 16, 20), [video()], [0])
+    assert figures.contact_sheet([other]).axes[0].images[0].get_array().shape[0] == 8

@@ -1,0 +1,155 @@
+"""An offline machine gets one message that says what to fetch and where to put it."""
+
+import dataclasses
+import shutil
+
+import pytest
+from huggingface_hub import constants
+from kit import tiny_checkpoints
+
+from squbed_utils import profiles, roles
+from squbed_utils.models import checkpoints
+from squbed_utils.models import load as models
+
+REVISION = r"`hf download me/model --revision main2 --local-dir DIR`, copy DIR here, and set "
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("role", checkpoints.MARKERS)
+def test_a_hub_id_that_is_not_here(role):
+    parts = {"nli_model": "refiner.nli_model", "image_model": "video_model.image_model"}
+    key = parts.get(role, f"{role}.path")
+    expected = f"the {role} 'me/model' is neither a folder here nor to be had .*{REVISION}{key} to"
+    with pytest.raises(FileNotFoundError, match=expected):
+        checkpoints.locate("me/model", role, revision="main2")
+
+
+CHAT = {"path": "me/model", "kind": "chat", "revision": "main2"}
+AWAY = {
+    "refiner": roles.Chat(**CHAT),
+    "text_encoder": roles.TextEncoder("me/model", revision="main2"),
+    "video_encoder": roles.TransformersVideoEncoder("me/model", revision="main2"),
+    "clip": roles.Clip("me/model", revision="main2"),
+}
+
+
+@pytest.mark.parametrize("role", AWAY)
+def test_a_profile_whose_model_is_not_here(tiny_profile, role):
+    profile = dataclasses.replace(profiles.load(tiny_profile), **{role: AWAY[role]})
+    for fails in (profiles.resolve, models.load):
+        with pytest.raises(
+            FileNotFoundError, match=f"the {role} 'me/model' is neither .*{REVISION}"
+        ):
+            fails(profile)
+
+
+def test_an_nli_model_that_is_not_here(tiny_profile):
+    profile = profiles.load(tiny_profile)
+    refiner = dataclasses.replace(profile.refiner, check="nli", nli_model="me/nli")
+    with pytest.raises(
+        FileNotFoundError, match="the nli_model 'me/nli' is .* refiner.nli_model to"
+    ):
+        profiles.resolve(dataclasses.replace(profile, refiner=refiner))
+
+
+FILES = {
+    "s3d-d76dad2f.pth": roles.S3D("gone.pth", "torchvision-s3d"),
+    "s3d_howto100m.pth": roles.S3D("gone.pth", "milnce-s3d"),
+    "alexnet-owt-7be5be79.pth": roles.Lpips("gone.pth", "alex"),
+}
+
+
+def load_with_lpips(profile):
+    models.load(profile).lpips(None, None)  # which its first call loads
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_not_here(tiny_profile, name):
+    role = "lpips" if name.startswith("alex") else "video_encoder"
+    profile = dataclasses.replace(profiles.load(tiny_profile), **{role: FILES[name]})
+    expected = f"the {role}'s weights are expected in the file .*gone.pth, which does not exist; "
+    for fails in (profiles.resolve, load_with_lpips):
+        with pytest.raises(FileNotFoundError, match=f"{expected}get {name} .* correct {role}.path"):
+            fails(profile)
+
+
+def test_public_names_are_those_of_torchvision():
+    from torchvision.models import AlexNet_Weights
+    from torchvision.models.video import S3D_Weights
+
+    for kind, weights in (("torchvision-s3d", S3D_Weights), ("alex", AlexNet_Weights)):
+        assert weights.DEFAULT.url.rsplit("/")[-1] in checkpoints.PUBLIC_FILES[kind]
+
+
+def test_what_a_refiner_reads_is_recorded(tiny_profile, tmp_path):
+    profile = profiles.load(tiny_profile)
+    chat = str(tiny_checkpoints.chat(tmp_path / "chat"))
+    nli = str(tiny_checkpoints.nli(tmp_path / "nli", ["entailment", "neutral"], 0))
+    texts = {
+        f"instructions/{name}.txt" for name in ("refine", "refine_list", "entails", "category")
+    }
+    for refiner, expected in (
+        (roles.Chat(chat, "chat", check="nli", nli_model=nli), texts | {"refiner", "nli_model"}),
+        (roles.OpenAI("nano", "openai"), texts),
+        (roles.CausalLM(chat), {"refiner"}),
+    ):
+        found = profiles.resolve(dataclasses.replace(profile, refiner=refiner))["checkpoints"]
+        others = {"dataset", *profiles.ROLES} - {"refiner"}
+        assert found.keys() - others == expected
+
+
+def test_what_the_hub_s_tools_leave_behind_changes_no_hash(tiny_profile, tmp_path):
+    folder = tiny_checkpoints.chat(tmp_path / "chat")
+    profile = dataclasses.replace(profiles.load(tiny_profile), refiner=roles.CausalLM(str(folder)))
+    before = profiles.resolve(profile)["checkpoints"]
+    hidden = folder / ".cache" / "huggingface" / "download"
+    hidden.mkdir(parents=True)
+    (hidden / "config.json.metadata").write_text("of today")
+    assert profiles.resolve(profile)["checkpoints"] == before
+    (folder / "generation_config.json").unlink()
+    assert profiles.resolve(profile)["checkpoints"] != before
+
+
+def cut(folder):
+    file = folder / "open_clip_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def point(folder):
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (folder / "open_clip_model.safetensors").write_text(text)
+
+
+def break_json(folder):
+    (folder / "open_clip_config.json").write_text('{"model_cfg": ')
+
+
+def empty_config(folder):
+    (folder / "open_clip_config.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, r"the clip's file .*open_clip_model.safetensors is damaged \(.*; get it again"),
+        (point, r"open_clip_model.safetensors is damaged \(it is a pointer of Git LFS, and not wh"),
+        (break_json, r"open_clip_config.json is damaged \(Expecting value.*; get it again"),
+        (
+            empty_config,
+            r"the clip in .*clip cannot be loaded \(.*its config or weights",
+        ),
+    ],
+)
+def test_a_damaged_model_is_named(tiny_profile, tmp_path, damage, message):
+    profile = profiles.load(tiny_profile)
+    folder = shutil.copytree(profiles.path_of(profile.clip.path), tmp_path / "clip")
+    damage(folder)
+    profile = dataclasses.replace(profile, clip=roles.Clip(str(folder)))
+    with pytest.raises(ValueError, match=message):
+        profiles.resolve(profile)
+        models.load_measuring(profile)

@@ -1,0 +1,157 @@
+import csv
+import io
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from kit import tiny
+
+import squbed_utils
+from squbed_utils import cli, notebooks
+from squbed_utils.collection import collect
+
+
+def run(capsys, *arguments):
+    code = cli.main(arguments)
+    return code, *capsys.readouterr()
+
+
+COMMANDS = ("collect", "score", "quantify", "figures", "estimate", "train-world")
+
+
+@pytest.mark.parametrize("arguments", [[], *[[command] for command in COMMANDS]])
+def test_help(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments, "--help"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: squbed")
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.strip() == squbed_utils.__version__
+
+
+def test_importing_the_command_loads_no_model_library():
+    heavy = "{'torch', 'diffusers', 'transformers', 'pandas'}"
+    probe = f"import sys, squbed_utils.cli; print({heavy} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert result.stdout.strip() == "set()", result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["paint"], ["collect", "--worker", "x"], []])
+def test_wrong_arguments_end_with_2(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+
+
+def test_collect_says_what_is_there(capsys, tiny_profile, tiny_archive):
+    code, out, _ = run(
+        capsys, "collect", "--profile", str(tiny_profile), "--output", str(tiny_archive)
+    )
+    assert code == 0
+    assert "4 tasks, 12 latent prompts (" in out and "36 videos (0 failed)" in out
+
+
+def test_collect_hands_on_its_options(monkeypatch, tiny_archive):
+    given = {}
+
+    def record(profile, **options):
+        given.update(options, profile=profile)
+        return collect.open_archive(tiny_archive)
+
+    monkeypatch.setattr(collect, "collect", record)
+    cli.main(["collect", "--profile", "p", "--output", "o", "--workers", "3", "--retry-failed"])
+    assert (given["profile"], str(given["output"])) == ("p", "o")
+    assert given["workers"] == 3 and given["retry_failed"]
+
+
+def test_estimate_prints_a_row_a_task(capsys, tiny_archive):
+    code, out, _ = run(capsys, "estimate", str(tiny_archive))
+    head, *rows, note = out.splitlines()
+    assert code == 0 and [row.split()[0] for row in rows] == tiny.TASKS
+    assert "no interval: 3 distinct latent prompts (aleatoric, total of" in note
+    assert head.split()[:4] == ["task", "aleatoric", "epistemic", "total"]
+
+
+def test_estimate_as_csv(capsys, tiny_archive):
+    _, out, _ = run(capsys, "estimate", str(tiny_archive), "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["task"] for row in rows] == tiny.TASKS
+    assert all(float(row["epistemic_low"]) < float(row["epistemic_high"]) for row in rows)
+    assert all(row["total_low"] == row["total_high"] == "" for row in rows)
+    assert all("distinct latent prompts" in row["total_remark"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["collect", "--profile", "wrld"], "no profile 'wrld' (did you mean 'world'?)"),
+        (["estimate", "nowhere"], "no samples archive in nowhere (no such folder); run `squbed c"),
+        (
+            ["figures", "--ranking", "gone.csv"],
+            f"no ranking {Path.cwd() / 'gone.csv'}; expected a CSV of",
+        ),
+        (["quantify", "a star", "--profile", "wrld"], "no profile 'wrld' (did you mean 'world'?)"),
+        (["quantify", "a star", "--n", "2"], "n is 2; expected at least 3"),
+        (["train-world", "--only", "x"], "the world has no model 'x'; its models: "),
+    ],
+)
+def test_mistakes_are_one_line(capsys, arguments, message):
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == ""
+    assert err.startswith(f"squbed: {message}") and err.count("\n") == 1
+
+
+def test_unknown_estimator(capsys, tiny_archive):
+    code, _, err = run(capsys, "estimate", str(tiny_archive), "--estimator", "x")
+    assert code == 2 and err.startswith("squbed: unknown estimator 'x'; known: ")
+
+
+def test_the_traceback_on_request():
+    with pytest.raises(FileNotFoundError):
+        cli.main(["--traceback", "estimate", "nowhere"])
+
+
+def test_ctrl_c(capsys, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(collect, "collect", stop)
+    code, _, err = run(capsys, "collect")
+    assert code == 130 and err.strip() == "squbed: interrupted; run the same command again to go on"
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_train_world_hands_on_its_options(monkeypatch, quick):
+    from squbed_utils.world import train
+
+    given = {}
+    monkeypatch.setattr(
+        train, "train_world", lambda folder, work, **o: given.update(o, folder=folder)
+    )
+    cli.main(["train-world", "--only", "clip", "--device", "cpu", *["--quick"] * quick])
+    assert (given["only"], given["device"]) == ("clip", "cpu")
+    assert given["folder"].name == ("world-quick" if quick else "world")
+    assert (given["steps"]["clip"] < train.STEPS["clip"]) == quick
+
+
+def test_figures_hands_on_its_options(monkeypatch, tmp_path):
+    given = {}
+    runner = types.SimpleNamespace(run_all=lambda profile, **o: given.update(o, profile=profile))
+    runner.parse = notebooks.parse
+    monkeypatch.setitem(sys.modules, "squbed_utils.notebooks", runner)
+    monkeypatch.setattr(squbed_utils, "notebooks", runner, raising=False)
+    line = ["figures", "--profile", "p", "--output", "o", "--only", "a", "--only", "b"]
+    cli.main(line)
+    assert given["profile"] == "p" and str(given["figures"]) == "o"
+    assert given["only"] == ["a", "b"] and given["samples"] is None and given["parameters"] == {}
+    ranking = tmp_path / "ranks.csv"
+    ranking.touch()
+    monkeypatch.chdir(tmp_path)
+    cli.main([*line, "--ranking", "ranks.csv", "-p", "per_level", "3", "-p", "task", "a"])
+    assert given["parameters"] == {"per_level": 3, "task": "a", "ranking": str(ranking)}

@@ -1,0 +1,129 @@
+"""Simulations of what the statistics promise, with fewer draws than docs/validation.md has."""
+
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def simulate():
+    return runpy.run_path(str(ROOT / "benchmarks" / "validation.py"))
+
+
+def numbers(table, columns):
+    """Return the first number of each cell."""
+    return table[columns].map(lambda cell: float(str(cell).split()[0]))
+
+
+def read_table(name):
+    """Return the numbers of a table in the document."""
+    block = DOCUMENT.split(f"<!-- {name} -->\n")[1].split(f"<!-- end {name} -->")[0]
+    head, _, *rows = [line.strip("| ").split(" | ") for line in block.strip().splitlines()]
+    return pd.DataFrame(rows, columns=head)
+
+
+class TestDocument:
+    """The numbers that the document states, held to their bars."""
+
+    def test_every_simulation_has_its_table(self, simulate):
+        for name in simulate["SIMULATIONS"]:
+            assert len(read_table(name)) >= 4
+
+    def test_intervals_of_tau(self):
+        table = read_table("tau_coverage")
+        found = numbers(table, list(table)[1:])
+        assert found.min().min() >= 93
+        assert found.max().max() <= 97
+
+    def test_intervals_of_a_difference(self):
+        table = read_table("difference_coverage")
+        assert numbers(table, list(table)[1:]).min().min() >= 94.5
+
+    def test_intervals_of_a_task(self):
+        found = numbers(read_table("jackknife_coverage"), ["aleatoric", "epistemic", "total"])
+        assert found.min().min() >= 93
+        assert found.max().max() <= 97.5
+
+    def test_null_band(self):
+        found = numbers(read_table("null_band"), ["continuous", "ties"])
+        assert found.max().max() <= 6
+        assert found[1:].min().min() >= 4
+
+    def test_reference_band(self):
+        found = numbers(read_table("reference_band"), ["references", "accuracies"])
+        assert found.references.max() <= 6
+        assert found.references[1:].min() >= 4
+        assert (found.accuracies > 2 * found.references).all()
+
+    def test_risk_control(self):
+        table = read_table("risk_control")
+        marginal = table[table.guarantee == "marginal"]
+        assert (numbers(marginal, ["mean risk"])["mean risk"] <= marginal.level.astype(float)).all()
+        accepted = table[table.guarantee == "accepted"]
+        assert (numbers(accepted, ["above the level"]) <= 10).all(axis=None)
+
+    def test_entropy_bias(self):
+        table = read_table("entropy_bias").astype(float).set_index(["width", "samples"])
+        assert table["corrected, worst"].abs().loc[(512, 10)] <= 1
+        assert table["corrected, worst"].abs().loc[(64, 10)] <= 0.5
+        theory = table["-(d-1)/2 log(m/(m-1))"]
+        assert ((table["plug-in, worst"] - theory).abs() <= 5).all()
+
+
+def test_tables_go_between_their_marks(simulate):
+    text = "a\n<!-- x -->\nold\n<!-- end x -->\nb"
+    assert simulate["with_table"](text, "x", "new") == "a\n<!-- x -->\nnew\n<!-- end x -->\nb"
+    with pytest.raises(ValueError, match="the document has 0 places for y; expected one"):
+        simulate["with_table"](text, "y", "new")
+
+
+def test_ordered_pairs_by_hand(simulate):
+    found = simulate["ordered_pairs"](pd.DataFrame([[1, 2, 3], [3, 1, 1]]).to_numpy())
+    assert found.tolist() == [3, -2]
+
+
+@pytest.mark.slow
+class TestSimulations:
+    def test_intervals_of_tau(self, simulate):
+        table = simulate["tau_coverage"](200)
+        found = numbers(table, list(table)[1:])
+        assert found.to_numpy().mean() == pytest.approx(95.2, abs=1.5)
+        assert found.min().min() >= 87
+
+    def test_intervals_of_a_difference(self, simulate):
+        table = simulate["difference_coverage"](200, 500)
+        assert numbers(table, list(table)[1:]).min().min() >= 91
+
+    def test_intervals_of_a_task(self, simulate):
+        table = simulate["jackknife_coverage"](200)
+        found = numbers(table, ["aleatoric", "epistemic", "total"])
+        assert found.to_numpy().mean() == pytest.approx(95.5, abs=1.5)
+        assert found.min().min() >= 88
+
+    def test_null_band(self, simulate):
+        found = numbers(simulate["null_band"](400, 500), ["continuous", "ties"])
+        assert found[1:].to_numpy().mean() == pytest.approx(5, abs=1.5)
+
+    def test_reference_band(self, simulate):
+        found = numbers(simulate["reference_band"](100, 300), ["references", "accuracies"])
+        assert found.references.mean() == pytest.approx(5, abs=3)
+        assert (found.accuracies > 2 * found.references).all()
+
+    def test_risk_control(self, simulate):
+        table = simulate["risk_control"](500)
+        risks = numbers(table, ["mean risk", "above the level"])
+        marginal = table.guarantee == "marginal"
+        errors = table["mean risk"].str.split().str[2].astype(float)
+        assert (risks["mean risk"] <= table.level + 3 * errors)[marginal].all()
+        assert (risks["above the level"] <= 10)[~marginal].all()
+
+    def test_entropy_bias(self, simulate):
+        table = simulate["entropy_bias"](300).set_index(["width", "samples"])
+        corrected = table["corrected, worst"].astype(float).abs()
+        assert corrected.loc[(512, 10)] <= 1.5
+        assert table["plug-in, worst"].astype(float).loc[(512, 10)] == pytest.approx(-27, abs=2)

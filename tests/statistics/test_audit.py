@@ -1,0 +1,398 @@
+"""The audit: verdicts on data whose answer is known, and on too little of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from kit import small_archive
+
+from squbed_utils import figures
+from squbed_utils.estimators import vmf
+from squbed_utils.statistics import audit, audit_power, audit_samples, audit_survival
+from squbed_utils.statistics.audit_lines import DOES_NOT, HOLDS, UNKNOWN
+from squbed_utils.statistics.summary import reference_similarity
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def make_table(rng, n: int = 60, *, a: float = 1.0, e: float = 1.0, noise: float = 0.5):
+    """Tasks whose accuracy falls with both components, a and e times as much."""
+    aleatoric, epistemic = rng.normal(size=(2, n)) * [[a], [e]]
+    total = aleatoric + epistemic
+    table = pd.DataFrame({"aleatoric": aleatoric, "epistemic": epistemic, "total": total})
+    table = table.assign(accuracy=-total + noise * rng.normal(size=n), total_per_dof=total / 100)
+    prompts = [" ".join(["word"] * k) for k in rng.integers(1, 9, n)]
+    table = table.assign(prompt=prompts, category=rng.choice(["x", "y"], n))
+    for term in ("aleatoric", "epistemic", "total"):
+        table = table.assign(
+            **{f"{term}_low": table[term] - 0.1, f"{term}_high": table[term] + 0.1}
+        )
+    return table
+
+
+def verdicts(lines: list[dict]) -> list[str]:
+    return [line["verdict"] for line in lines]
+
+
+def test_shares_hold_where_both_carry_and_fail_where_one_does(rng):
+    (both,) = audit.shares(make_table(rng, 300), rng)
+    assert both["verdict"] == HOLDS and both["low"] <= both["value"] <= both["high"]
+    (one,) = audit.shares(make_table(rng, 300, e=0.1), rng)
+    assert one["verdict"] == DOES_NOT and one["value"] < 0.05
+
+
+def test_shares_add_up_to_one(rng):
+    (line,) = audit.shares(make_table(rng, 50, e=2.0), rng)
+    parts = [float(word.rstrip(",")) for word in line["detail"].split() if word[0].isdigit()]
+    assert sum(parts[:2]) == pytest.approx(1, abs=0.011)
+
+
+def test_widths_matter_where_the_other_form_orders_otherwise(rng):
+    table = make_table(rng, 200)
+    assert verdicts(audit.widths(table, rng)) == [HOLDS]
+    other = table.assign(total_per_dof=-table.total)
+    (line,) = audit.widths(other, rng)
+    assert line["verdict"] == DOES_NOT and line["value"] > 1
+
+
+def test_sweep_ends_at_each_component_alone(rng):
+    table = make_table(rng)
+    sweep = audit.weight_sweep(table, rng, steps=3)
+    from scipy.stats import kendalltau
+
+    for row, term in ((0, "epistemic"), (2, "aleatoric")):
+        tau = kendalltau(table[term], table.accuracy).statistic
+        assert sweep.tau[row] == pytest.approx(tau)
+    assert (sweep.low <= sweep.tau).all() and (sweep.tau <= sweep.high).all()
+
+
+def test_tasks_needed_as_published_power_tables_have_it():
+    for tau, n in ((0.70, 10), (0.50, 17), (0.155, 150)):
+        assert audit_power.tasks_needed(tau) == audit_power.tasks_needed(-tau)
+        assert audit_power.tasks_needed(tau) == pytest.approx(n, rel=0.06)
+    assert audit_power.tasks_needed(0.0) == np.inf
+    assert audit_power.tasks_needed(1.0) >= 4
+
+
+def test_tasks_needed_give_the_power_in_simulation(rng):
+    from scipy.stats import kendalltau
+
+    tau = 0.4
+    n, rho = int(audit_power.tasks_needed(tau)), np.sin(np.pi * tau / 2)
+    pairs = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=(600, n))
+    found = np.mean([kendalltau(*pair.T).pvalue < 0.05 for pair in pairs])
+    assert 0.72 < found < 0.9
+
+
+def test_partial_tau_takes_out_a_common_cause(rng):
+    cause = rng.normal(size=150)
+    x, y = (pd.Series(cause + 0.3 * rng.normal(size=150)) for _ in range(2))
+    given = pd.DataFrame({"cause": cause})
+    tau, p = audit_survival.partial_tau(x, y, given, rng)
+    assert abs(tau) < 0.15 and p > 0.01
+    nothing = pd.DataFrame({"other": rng.normal(size=150)})
+    tau, p = audit_survival.partial_tau(x, y, nothing, rng)
+    assert tau > 0.5 and p < 0.01
+    assert audit_survival.partial_tau(x, x, pd.DataFrame({"itself": x}), rng) == (0.0, 1.0)
+
+
+def test_survivals_say_what_holds_and_what_does_not(rng):
+    table = make_table(rng, 120)
+    forms = pd.DataFrame({"mean": table.accuracy, "noise": rng.normal(size=120)})
+    lines = {line["question"]: line for line in audit_survival.survivals(table, forms, rng)}
+    assert lines["tau of total with mean"]["verdict"] == HOLDS
+    assert lines["tau of total with noise"]["verdict"] == UNKNOWN
+    assert lines["tau of total against permuted accuracies"]["pvalue"] < 0.01
+    assert lines["tau of epistemic given aleatoric"]["verdict"] == HOLDS
+
+
+def test_a_useless_score_does_not_hold_once_there_are_tasks(rng):
+    table = make_table(rng, 1500).assign(accuracy=rng.normal(size=1500))
+    forms = pd.DataFrame({"mean": table.accuracy, "wrong way": table.total + rng.normal(size=1500)})
+    similarity = np.add.outer(table.accuracy.to_numpy(), np.zeros(1500))
+    lines = {
+        line["question"]: line["verdict"]
+        for line in audit_survival.survivals(table, forms, rng, similarity)
+    }
+    assert set(lines.values()) == {DOES_NOT} and len(lines) == 7
+    few = audit_survival.survivals(table[:20], forms[:20], rng, similarity[:20, :20])
+    found = {line["question"]: line["verdict"] for line in few}
+    assert found["tau of total with mean"] != HOLDS
+    assert found["tau of total with wrong way"] == DOES_NOT
+
+
+def test_few_tasks_cannot_be_told_and_never_fail(rng):
+    table = make_table(rng, 4)
+    forms = pd.DataFrame({"mean": table.accuracy})
+    lines = audit.shares(table, rng) + audit.widths(table, rng)
+    lines += audit.small_samples(table, table.total) + audit_survival.survivals(table, forms, rng)
+    lines += audit_samples.how_few(pd.DataFrame(columns=["kind", "size", "term", "tau"]))
+    lines += audit_samples.fits(pd.DataFrame(columns=["task", "kind", "pvalue"]))
+    assert set(verdicts(lines)) == {UNKNOWN}
+    page = audit.page(lines)
+    assert page.verdict.iloc[-1] == UNKNOWN and page.value.isna().all()
+
+
+def test_without_latent_prompts_only_the_epistemic_term_is_judged(rng):
+    table = make_table(rng, 40).assign(aleatoric=np.nan, total=np.nan, total_per_dof=np.nan)
+    assert audit.main_term(table) == "epistemic"
+    assert verdicts(audit.shares(table, rng) + audit.widths(table, rng)) == [UNKNOWN, UNKNOWN]
+    assert audit.weight_sweep(table, rng).empty
+    lines = audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    assert all("epistemic" in line["question"] for line in lines)
+
+
+def test_small_samples_name_a_changed_order_and_wide_intervals(rng):
+    table = make_table(rng, 30)
+    order, narrow = audit.small_samples(table, table.total - 5)
+    assert (order["verdict"], narrow["verdict"]) == (HOLDS, HOLDS)
+    assert "-5.0 nats" in order["detail"]
+    few = table.assign(total_low=table.total_low.where(table.index < 20))
+    assert "20 of 30 tasks have an interval" in audit.small_samples(few, None)[1]["detail"]
+    fewer = table.assign(total_low=table.total_low.where(table.index < 14))
+    _, untold = audit.small_samples(fewer, None)
+    assert untold["verdict"] == UNKNOWN and "14 of 30 tasks have an int" in untold["detail"]
+    order, _ = audit.small_samples(table, -table.total)
+    assert order["verdict"] == DOES_NOT
+    assert "at equal counts" in audit.small_samples(table, None)[0]["detail"]
+
+
+def test_subset_curves_are_judged_over_all_sizes():
+    sizes = {"size": [5, 10, 20, 40], "tau": -0.5, "lo": -0.9}
+    holds = pd.DataFrame(sizes | {"panel": "a", "hi": [0.5, -0.1, -0.2, -0.3]})
+    never = pd.DataFrame(sizes | {"panel": "b", "hi": 0.1, "lo": [-0.9, -0.3, -0.2, -0.05]})
+    some = pd.DataFrame(sizes | {"panel": "c", "hi": [0.5, 0.1, -0.1, -0.1]})
+    lines = audit.subsets(pd.concat([holds, never, some]))
+    assert verdicts(lines) == [HOLDS, DOES_NOT, UNKNOWN]
+
+
+def test_page_corrects_over_every_pvalue():
+    lines = [{"question": str(p), "pvalue": p, "verdict": HOLDS} for p in (0.04, 0.001)]
+    page = audit.page([*lines, {"question": "none", "verdict": HOLDS}])
+    assert page.holm[:2].tolist() == [0.04, 0.002] and np.isnan(page.holm[2])
+    assert page.verdict.iloc[-1] == HOLDS
+    page = audit.page([{"question": "q", "pvalue": 0.03, "verdict": HOLDS}] * 2)
+    assert page.verdict.iloc[-1] == DOES_NOT
+
+
+def test_published_points_are_audited_as_far_as_they_allow():
+    found = audit_power.published_page().set_index("panel")
+    assert len(found) == 10
+    assert found.verdict["Panda-70M"] == HOLDS and found.verdict["SSIM"] == DOES_NOT
+    assert (found.holm >= found.pvalue).all()
+    many = found[found.n >= 8]
+    assert (many.low <= many.tau).all() and (many.tau <= many.high).all()
+    assert found[["low", "high"]].notna().all(axis=1).tolist() == (found.n >= 8).tolist()
+    assert (found.null_low < 0).all() and (found.null_high > 0).all()
+    assert found.tau["Panda-70M"] < found.null_low["Panda-70M"]
+    assert (found.loo_low <= found.tau).all() and (found.tau <= found.loo_high).all()
+
+
+def sphere_tasks(rng, draw, tasks: int = 40) -> dict:
+    """Tasks of five latent prompts and four videos of each, drawn by `draw(size)`."""
+    return {str(i): (draw(5), [draw(4) for _ in range(5)]) for i in range(tasks)}
+
+
+def test_fit_holds_for_the_model_and_fails_on_a_plane(rng):
+    good = sphere_tasks(rng, lambda m: vmf.sample(16, 80.0, m, rng))
+    lines = audit_samples.fits(audit_samples.goodness_of_fit(good, rng))
+    assert verdicts(lines) == [HOLDS, HOLDS]
+
+    def flat(m: int) -> np.ndarray:
+        x = np.zeros((m, 16))
+        x[:, 0], x[:, 1:3] = 1, 0.2 * rng.normal(size=(m, 2))
+        return x
+
+    lines = audit_samples.fits(audit_samples.goodness_of_fit(sphere_tasks(rng, flat), rng))
+    assert verdicts(lines) == [DOES_NOT, DOES_NOT]
+
+
+def test_identical_samples_cannot_be_tested(rng):
+    same = sphere_tasks(rng, lambda m: np.ones((m, 8)))
+    assert audit_samples.goodness_of_fit(same, rng).empty
+
+
+def test_agreement_rises_to_one_and_tells_order_from_noise(rng):
+    ordered = {
+        str(i): (vmf.sample(16, 2.0**i, 6, rng), list(vmf.sample(16, 2.0**i, (6, 5), rng)))
+        for i in range(3, 13)
+    }
+    found = audit_samples.agreement(ordered, rng, estimator="squbed")
+    assert found.tau.min() > 0.9
+    assert (found.groupby("kind").tau.last() == 1).all()
+    assert verdicts(audit_samples.how_few(found)) == [HOLDS, HOLDS]
+    alike = sphere_tasks(rng, lambda m: vmf.sample(16, 50.0, m, rng), tasks=20)
+    found = audit_samples.agreement(alike, rng, estimator="squbed")
+    assert found.tau.min() < 0.7
+
+
+def test_agreement_of_too_few_tasks_is_empty(rng):
+    few = sphere_tasks(rng, lambda m: vmf.sample(8, 9.0, m, rng), tasks=3)
+    assert audit_samples.agreement(few, rng, estimator="squbed").empty
+
+
+def test_accuracy_forms_by_hand(tmp_path):
+    archive = small_archive.make(tmp_path / "a", {"t": "one", "u": "two"}, n=3, m=2)
+    videos = archive.videos()
+    forms = audit_samples.accuracy_forms(archive, "clip_prompt", pd.Series(["u", "t"]))
+    own = videos[videos.task == "u"]
+    unit = np.stack([x / np.linalg.norm(x) for x in own.embedding]).astype(float)
+    length = np.linalg.norm(unit.mean(axis=0))
+    mean = own.clip_prompt.mean()
+    expected = [mean, own.clip_prompt.max(), own.clip_prompt.median(), mean / length]
+    np.testing.assert_allclose(forms.iloc[0].to_numpy(), expected)
+    assert list(forms)[-1] == "centroid, stand-in"
+    lpips = audit_samples.accuracy_forms(archive, "lpips", pd.Series(["t"]))
+    assert list(lpips) == ["mean", "best", "median"]
+
+
+def test_the_centroid_is_that_of_all_frames(tmp_path, rng):
+    embeddings = rng.normal(size=(2, 3, 2, 2, 8))
+    places = [(task, i, j) for task in "tu" for i in range(3) for j in range(2)]
+    clip = dict(zip(places, embeddings.reshape(-1, 2, 8), strict=True))
+    archive = small_archive.make(tmp_path / "a", {"t": "one", "u": "two"}, n=3, m=2, embedded=clip)
+    videos, references = embeddings[..., 0, :].mean((1, 2)), embeddings[..., 1, :].mean((1, 2))
+    similarity = reference_similarity(archive, ["u", "t"])
+    np.testing.assert_allclose(similarity, videos[::-1] @ references[::-1].T, rtol=1e-6)
+    lengths = np.linalg.norm(videos, axis=-1), np.linalg.norm(references, axis=-1)
+    cosines = (videos * references).sum(-1) / lengths[0] / lengths[1]
+    forms = audit_samples.accuracy_forms(archive, "clip_reference", pd.Series(["t", "u"]))
+    np.testing.assert_allclose(forms["centroid"], cosines, rtol=1e-6)
+    forms = audit_samples.accuracy_forms(archive, "clip_prompt", pd.Series(["t", "u"]))
+    np.testing.assert_allclose(forms["centroid"], forms["mean"] / lengths[0], rtol=1e-6)
+
+
+def test_tau_against_permuted_references(rng):
+    table = make_table(rng, 60)
+    lost = -table.total.rank().to_numpy()
+    with_any = np.outer(lost, np.ones(60)) + rng.normal(size=(60, 60))
+    with_their_own = np.diag(lost) - 30
+    for similarity, verdict in ((with_any, DOES_NOT), (with_their_own, HOLDS)):
+        forms = pd.DataFrame({"mean": table.accuracy})
+        lines = audit_survival.survivals(table, forms, rng, similarity)
+        found = {line["question"]: line for line in lines}
+        line = found["tau of total against permuted references"]
+        assert line["verdict"] == verdict and line["value"] < -0.9
+
+
+def test_lpips_is_judged_higher_is_better(tmp_path):
+    archive = small_archive.make(tmp_path / "a", {"t": "one"}, n=3, m=2)
+    forms = audit_samples.accuracy_forms(archive, "lpips", pd.Series(["t"]))
+    assert forms.best[0] == pytest.approx(-archive.videos().lpips.min())
+
+
+def test_audited_keeps_tasks_with_the_accuracy():
+    summary = pd.DataFrame({"task": ["a", "b"], "ssim": [0.5, np.nan], "identical": ""})
+    assert audit.audited(summary, "ssim").task.tolist() == ["a"]
+    other = summary.iloc[1:].assign(clip_prompt=0.3)
+    with pytest.raises(ValueError, match="no task has the accuracy 'ssim'; there is: clip_prompt"):
+        audit.audited(other, "ssim")
+
+
+def test_without_references_the_accuracy_is_clip_to_the_prompt():
+    summary = pd.DataFrame({"clip_reference": [np.nan], "clip_prompt": [0.2]})
+    assert audit.accuracy_of(summary) == "clip_prompt"
+    assert audit.accuracy_of(summary, "ssim") == "ssim"
+    assert audit.accuracy_of(summary.assign(clip_reference=0.5)) == "clip_reference"
+
+
+@pytest.mark.parametrize("constant", [["accuracy"], ["aleatoric", "epistemic", "total"]])
+def test_what_is_the_same_for_every_task_cannot_be_told(rng, constant):
+    table = make_table(rng, 20).assign(**dict.fromkeys(constant, 0.5))
+    lines = audit.widths(table, rng)
+    lines += audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    assert set(verdicts(lines)) == {UNKNOWN}
+    assert "is the same for every task" in lines[-1]["detail"]
+    assert audit.weight_sweep(table, rng).empty
+    drawn = audit_samples.panel_statistics(table, accuracy="ssim", fraction=0.5)
+    assert all(part.empty for part in drawn)
+
+
+def test_a_component_that_is_constant_carries_nothing(rng):
+    table = make_table(rng, 40).assign(aleatoric=-1.0)
+    table = table.assign(total=table.aleatoric + table.epistemic)
+    (line,) = audit.shares(table, rng)
+    assert (line["verdict"], line["value"]) == (DOES_NOT, 0)
+    assert audit.weight_sweep(table, rng).empty
+
+
+def test_components_that_do_not_add_up_have_no_shares(rng):
+    table = make_table(rng, 40).assign(total=1.0 * np.arange(40))
+    (line,) = audit.shares(table, rng)
+    assert line["verdict"] == UNKNOWN and "do not add up" in line["detail"]
+
+
+def test_a_category_for_each_task_leaves_nothing_to_judge(rng):
+    table = make_table(rng, 20).assign(category=[str(i) for i in range(20)])
+    lines = audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    line = next(x for x in lines if "prompt length" in x["question"])
+    assert line["verdict"] == UNKNOWN and "0 degrees of freedom are left" in line["detail"]
+
+
+def test_partial_tau_rejects_as_often_as_its_level_allows(rng, monkeypatch):
+    monkeypatch.setattr(audit_survival, "PERMUTATIONS", 99)
+    found = []
+    for _ in range(300):
+        groups = pd.get_dummies(rng.integers(0, 5, 20)).astype(float)
+        x, y = (pd.Series(rng.normal(size=20)) for _ in range(2))
+        found.append(audit_survival.partial_tau(x, y, groups, rng)[1] <= 0.05)
+    assert 0.02 < np.mean(found) < 0.09
+
+
+def test_missing_panels_and_curves_cannot_be_told():
+    lines = audit_power.powers(pd.DataFrame(columns=["panel", "tau", "pvalue", "n"]))
+    lines += audit.subsets(pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"]))
+    assert verdicts(lines) == [UNKNOWN, UNKNOWN] and all(line["detail"] for line in lines)
+
+
+def test_holm_has_nothing_to_say_where_nothing_is_significant():
+    page = audit.page([{"question": "q", "pvalue": 0.3, "verdict": HOLDS}])
+    assert page.verdict.iloc[-1] == UNKNOWN
+
+
+def test_few_tasks_do_not_show_that_the_model_fits():
+    few = pd.DataFrame({"task": range(8), "kind": "videos", "pvalue": 0.5})
+    assert audit_samples.fits(few)[1]["verdict"] == UNKNOWN
+    many = pd.DataFrame({"task": range(40), "kind": "videos", "pvalue": 0.5})
+    assert audit_samples.fits(many)[1]["verdict"] == HOLDS
+
+
+def test_latent_prompts_known_of_some_tasks_only(rng):
+    tasks = sphere_tasks(rng, lambda m: vmf.sample(8, 9.0, m, rng), tasks=8)
+    tasks["0"] = (None, tasks["0"][1])
+    found = audit_samples.agreement(tasks, rng, estimator="squbed", repeats=1)
+    assert set(found.term) == {"epistemic"} and found.tau.notna().all()
+
+
+def test_identical_samples_have_no_order_to_agree_with(rng):
+    same = {str(i): (np.ones((4, 8)), [np.ones((3, 8))] * 4) for i in range(9)}
+    assert audit_samples.agreement(same, rng, estimator="squbed").empty
+
+
+def test_another_estimator_has_no_plug_in_form(tmp_path):
+    archive = small_archive.make(tmp_path / "a", {"t": "one"}, n=3, m=2)
+    table = pd.DataFrame({"task": ["t"], "n": 3, "m": 2, "total": 1.0})
+    assert audit_samples.plug_in(archive, table, estimator="energy_split") is None
+    assert audit_samples.plug_in(archive, table, estimator="squbed").size == 1
+
+
+def test_figure_draws_a_whole_and_an_empty_audit(rng):
+    table = make_table(rng, 30)
+    page = audit.page(audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng))
+    curves = pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"])
+    found = pd.DataFrame(columns=["kind", "size", "term", "tau", "low", "high"])
+    fit = pd.DataFrame(columns=["task", "kind", "pvalue"])
+    published = audit_power.published(5)
+    parts = page, audit.weight_sweep(table, rng), curves, published, found, fit
+    fig = figures.figure_audit(*parts)
+    assert len(fig.axes) == 6
+    with pytest.raises(ValueError, match="'tau by the weight of aleatoric' has no column 'paper'"):
+        figures.figure_audit(page, parts[1].drop(columns="paper"), *parts[2:])
+
+
+def test_power_lines_say_what_is_needed():
+    row = {"panel": "p", "tau": -0.1, "pvalue": 0.5, "n": 25, "low": -0.4, "high": 0.2}
+    (line,) = audit_power.powers(pd.DataFrame([row]))
+    assert line["verdict"] == DOES_NOT and "there are 25" in line["detail"]

@@ -1,0 +1,460 @@
+"""Thresholds with a promise, expected accuracy, actions and their figures."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from kit.synthetic import make_archive
+
+from squbed_utils.archive.archive import open_archive
+from squbed_utils.figures.decision import figure_decision, plot_actions, plot_reliability, plot_risk
+from squbed_utils.statistics import risk_tests
+from squbed_utils.statistics.actions import (
+    ACCEPT,
+    ACTIONS,
+    ASK,
+    DISTRUST,
+    by_action,
+    splitting_words,
+    suggest,
+)
+from squbed_utils.statistics.decision import (
+    ACCEPTED,
+    GUARANTEES,
+    MARGINAL,
+    Control,
+    control_risk,
+    held_out,
+    risk_curve,
+    shortfall,
+)
+from squbed_utils.statistics.reliability import (
+    calibration_errors,
+    cross_validated,
+    expected_accuracy,
+    reliability,
+)
+from squbed_utils.statistics.tables import summarize_run
+
+TASKS = st.lists(
+    st.tuples(st.integers(0, 9), st.floats(0, 1, allow_subnormal=False)), min_size=1, max_size=40
+)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def control(threshold, *, level=0.1):
+    return Control(threshold, level, MARGINAL, None, 1.0, 10, 5, 0.05, "")
+
+
+class TestShortfall:
+    def test_by_hand(self):
+        found = shortfall([1.0, 0.6, 0.25, -5], target=0.5, bound=2)
+        assert found.tolist() == [0, 0, 0.25, 2]
+
+    @pytest.mark.parametrize(("target", "bound"), [(np.nan, 1), (0.5, 0), (0.5, np.inf)])
+    def test_refuses_options(self, target, bound):
+        with pytest.raises(ValueError, match="expected numbers, bound above 0"):
+            shortfall([1.0], target=target, bound=bound)
+
+    def test_names_the_value_that_is_not_finite(self):
+        with pytest.raises(ValueError, match=r"accuracy at index \(1,\) is nan; expected a finite"):
+            shortfall([1.0, np.nan], target=0.5, bound=1)
+
+
+class TestRiskCurve:
+    def test_by_hand_with_a_tie(self):
+        curve = risk_curve([3, 1, 2, 2], [1.0, 0.0, 0.2, 0.4], bound=1.0)
+        assert curve["threshold"].tolist() == [1, 2, 3]
+        assert curve["accepted"].tolist() == [1, 3, 4]
+        assert curve["marginal"] == pytest.approx([0, 0.15, 0.4])
+        assert curve["marginal_bound"] == pytest.approx([0.2, 1.6 / 5, 2.6 / 5])
+        assert curve["conditional"] == pytest.approx([0, 0.2, 0.4])
+
+    @given(TASKS)
+    def test_marginal_risk_never_falls(self, tasks):
+        curve = risk_curve(*zip(*tasks, strict=True), bound=1.0)
+        assert (np.diff(curve["marginal"]) >= 0).all()
+        assert (curve["marginal_bound"] > curve["marginal"] - 1e-12).all()
+
+    @pytest.mark.parametrize(
+        ("u", "losses", "message"),
+        [
+            ([1, 2], [0.1], "2 uncertainties and 1 losses; expected as many"),
+            ([1, 2], [0.1, 1.5], r"loss at index \(1,\) is 1.5; expected 0 to the bound 1.0"),
+            ([1, 2], [0.1, -0.5], r"loss at index \(1,\) is -0.5"),
+            ([1, np.inf], [0.1, 0.5], r"uncertainty at index \(1,\) is inf"),
+            ([], [], r"uncertainty has shape \(0,\); expected \(n,\), not empty"),
+        ],
+    )
+    def test_refusals(self, u, losses, message):
+        with pytest.raises(ValueError, match=message):
+            risk_curve(u, losses, bound=1.0)
+
+
+class TestMarginalControl:
+    @settings(max_examples=50)
+    @given(TASKS, st.floats(0.05, 0.9))
+    def test_is_the_greatest_threshold_that_the_definition_allows(self, tasks, level):
+        u, losses = map(np.array, zip(*tasks, strict=True))
+        n = u.size
+        bounds = np.array([(np.sum((u <= t) * losses) + 1) / (n + 1) for t in u])
+        assume(np.abs(bounds - level).min() > 1e-9)  # two ways to round may part at the level
+        allowed = u[bounds <= level]
+        found = control_risk(u, losses, level=level, bound=1.0)
+        assert (found.threshold is None) == (allowed.size == 0)
+        if allowed.size:
+            assert found.threshold == allowed.max()
+            assert found.accepted == (u <= found.threshold).sum()
+            assert found.risk == pytest.approx(np.mean((u <= found.threshold) * losses))
+            assert found.reason == ""
+
+    def test_too_few_tasks_accept_none_and_say_so(self):
+        found = control_risk([1, 2, 3], [0, 0, 0], level=0.1, bound=1.0)
+        assert (found.threshold, found.accepted, found.risk) == (None, 0, 0.0)
+        assert found.reason == (
+            "3 calibration tasks are too few for level 0.1: at least 9 are needed"
+        )
+        assert not found.accepts([-1e9, 0, 1e9]).any()
+
+    def test_enough_tasks_by_a_hair(self):
+        assert control_risk(np.arange(9), np.zeros(9), level=0.1, bound=1.0).accepted == 9
+        assert control_risk(np.arange(8), np.zeros(8), level=0.1, bound=1.0).threshold is None
+
+    def test_bad_answers_among_the_most_certain_are_the_reason(self):
+        found = control_risk(np.zeros(40), np.ones(40), level=0.1, bound=1.0)
+        assert found.reason == (
+            "already the most certain of 40 tasks fall short too far for level 0.1"
+        )
+
+    def test_accepts_up_to_the_threshold(self):
+        assert control(2.0).accepts([1.9, 2.0, 2.1]).tolist() == [True, True, False]
+
+    def test_order_of_tasks_does_not_matter(self):
+        u, losses = rng().normal(size=50), rng(1).uniform(0, 0.3, 50)
+        order = rng(2).permutation(50)
+        for guarantee in GUARANTEES:
+            choose = partial(control_risk, level=0.2, bound=1.0, guarantee=guarantee)
+            assert choose(u, losses).threshold == choose(u[order], losses[order]).threshold
+
+
+class TestAcceptedControl:
+    def test_capital_by_hand(self):
+        stakes = risk_tests.BETS / 0.75
+        found = risk_tests.capital(np.array([0.0, 1.0]), 0.25)
+        assert found[0] == 1
+        assert found[1] == pytest.approx(np.mean(1 + stakes * 0.25))
+        assert found[2] == pytest.approx(np.mean((1 + stakes * 0.25) * (1 - stakes * 0.75)))
+
+    def test_capital_of_losses_at_the_level_stays_at_one_on_average(self):
+        losses = (rng().uniform(size=(20_000, 10)) < 0.3).astype(float)
+        found = [risk_tests.capital(row, 0.3)[-1] for row in losses]
+        assert np.mean(found) == pytest.approx(1, abs=4 * np.std(found) / np.sqrt(20_000))
+        assert np.mean(np.array(found) >= 10) <= 0.1
+
+    def test_no_shortfall_accepts_all(self):
+        found = control_risk(
+            np.arange(100), np.zeros(100), level=0.2, bound=1.0, guarantee=ACCEPTED
+        )
+        assert (found.threshold, found.accepted, found.error) == (99, 100, 0.1)
+
+    def test_stops_before_bad_tasks(self):
+        losses = np.repeat([0.0, 1.0], [150, 50])
+        found = control_risk(np.arange(200), losses, level=0.1, bound=1.0, guarantee=ACCEPTED)
+        assert 140 <= found.accepted <= 165
+        assert found.risk <= 0.1
+
+    def test_a_test_leaves_out_the_task_at_its_threshold(self):
+        losses = np.append(np.zeros(99), 1.0)
+        found = control_risk(np.arange(100), losses, level=0.2, bound=1.0, guarantee=ACCEPTED)
+        assert found.accepted == 100
+
+    def test_too_few_tasks_accept_none_and_say_so(self):
+        found = control_risk(
+            np.arange(20), np.zeros(20), level=0.1, bound=1.0, guarantee=ACCEPTED, error=0.05
+        )
+        assert found.threshold is None
+        assert found.reason == (
+            "no test of 20 tasks shows a mean shortfall under 0.1 at error 0.05; even without any "
+            "shortfall it takes more than 42 tasks"
+        )
+
+    def test_fewer_tasks_than_starts(self):
+        assert control_risk([1.0], [0.0], level=0.5, bound=1, guarantee=ACCEPTED).threshold is None
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"guarantee": "sure"}, "unknown guarantee 'sure'; known: marginal, accepted"),
+            ({"level": 0}, "expected the level between 0 and the bound"),
+            ({"level": 1.0}, r"expected the level between 0 and the bound \(1.0\)"),
+            ({"error": 1.0}, "the error between 0 and 1"),
+        ],
+    )
+    def test_refuses_options(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            control_risk([1, 2], [0, 0], **{"level": 0.1, "bound": 1.0} | options)
+
+
+class TestHeldOut:
+    def test_holds_the_level_and_equal_seeds_agree(self):
+        u = rng().normal(size=80)
+        losses = shortfall(0.6 - 0.3 * u, target=0.5, bound=1.0)
+        choose = partial(control_risk, level=0.1, bound=1.0)
+        found, again = (held_out(u, losses, choose, rng=rng(3), splits=200) for _ in range(2))
+        assert found["marginal"].mean() <= 0.1
+        assert (found["conditional"] >= found["marginal"]).all()
+        assert 0.3 < found["coverage"].mean() < 1
+        assert all((found[k] == again[k]).all() for k in found)
+
+    def test_none_accepted_is_no_risk(self):
+        choose = partial(control_risk, level=0.01, bound=1.0)
+        found = held_out(np.arange(6), np.ones(6), choose, rng=rng(), splits=3)
+        assert all((values == 0).all() for values in found.values())
+
+    def test_refusals(self):
+        choose = partial(control_risk, level=0.1, bound=1.0)
+        with pytest.raises(ValueError, match="1 uncertainties, 1 losses, 500 splits; expected"):
+            held_out([1], [0], choose, rng=rng())
+        with pytest.raises(TypeError, match="rng is a int"):
+            held_out(np.arange(4), np.zeros(4), choose, rng=0)
+
+
+class TestReliability:
+    def test_isotonic_pools_violators(self):
+        found = expected_accuracy([4, 1, 2, 3], [0.2, 1.0, 0.4, 0.6], at=[0, 1.5, 2.5, 9])
+        assert found == pytest.approx([1.0, 0.75, 0.5, 0.2])
+
+    def test_cross_validation_never_uses_the_task_itself(self):
+        x, y = np.arange(10.0), np.linspace(1, 0, 10)
+        first = cross_validated(x, y, rng=rng(1))
+        y[4] = 50.0
+        second = cross_validated(x, y, rng=rng(1))
+        same = first.fold == first.fold[4]
+        assert (first.expected[same] == second.expected[same]).all()
+        assert (first.constant[~same] != second.constant[~same]).all()
+        assert sorted(first.fold.value_counts()) == [2] * 5
+
+    def test_table_by_hand(self):
+        table = reliability([0.1, 0.9, 0.2, 0.8], [0.0, 1.0, 0.4, 0.8], bins=2)
+        assert table.expected.tolist() == pytest.approx([0.15, 0.85])
+        assert table.found.tolist() == pytest.approx([0.2, 0.9])
+        assert table["count"].tolist() == [2, 2]
+        half = 12.706205 * np.sqrt(0.08) / np.sqrt(2)  # t with one degree of freedom
+        assert table.high[0] - table.found[0] == pytest.approx(half, rel=1e-6)
+
+    def test_errors_by_hand(self):
+        predictions = pd.DataFrame(
+            {"accuracy": [0.0, 1.0], "expected": [0.1, 0.8], "constant": [1.0, 0.0]}
+        )
+        table = pd.DataFrame(
+            {"expected": [0.1, 0.8], "found": [0.0, 1.0], "error": [0.2, 0.4], "count": [3, 1]}
+        )
+        found = calibration_errors(table, predictions)
+        assert found["ece"] == pytest.approx(0.75 * 0.1 + 0.25 * 0.2)
+        assert found["noise"] == pytest.approx(0.25 * np.sqrt(2 / np.pi))
+        assert found["skill"] == pytest.approx(1 - 0.05 / 2)
+
+    def test_noise_is_the_error_of_a_perfect_map(self):
+        errors = []
+        for seed in range(200):
+            e = rng(seed).uniform(size=60)
+            y = e + 0.2 * rng(seed + 1000).normal(size=60)
+            predictions = pd.DataFrame({"accuracy": y, "expected": e, "constant": y.mean()})
+            errors.append(calibration_errors(reliability(e, y), predictions))
+        found = pd.DataFrame(errors).mean()
+        assert found.ece == pytest.approx(found.noise, rel=0.06)
+
+    def test_an_uninformative_uncertainty_has_no_skill(self):
+        x, y = rng(5).normal(size=(2, 200))
+        predictions = cross_validated(x, y, rng=rng())
+        found = calibration_errors(reliability(predictions.expected, y), predictions)
+        assert found["skill"] < 0.05
+
+    @pytest.mark.parametrize(
+        ("work", "message"),
+        [
+            (lambda: expected_accuracy([1], [1, 2]), r"uncertainty has shape \(1,\) and accuracy"),
+            (lambda: expected_accuracy([1, np.nan], [1, 2]), "uncertainty at index"),
+            (lambda: expected_accuracy([1], [1], at=[np.inf]), "uncertainty at index"),
+            (lambda: cross_validated([1, 2], [1, 2], rng=rng()), "folds is 5; expected 2 to 2"),
+            (lambda: cross_validated([1], [1], rng=rng()), "there is one task; expected more, to"),
+            (lambda: reliability([1, 2], [1, 2], bins=2), "expected 1 to 1 bins of 2 tasks"),
+            (
+                lambda: reliability([1, 2], [1, 2], bins=1, confidence=1),
+                "confidence between 0 and 1",
+            ),
+        ],
+    )
+    def test_refusals(self, work, message):
+        with pytest.raises(ValueError, match=message):
+            work()
+
+    def test_equal_accuracies_have_no_skill_to_measure(self):
+        predictions = cross_validated([1, 2, 3, 4], [0.5] * 4, rng=rng(), folds=2)
+        table = reliability(predictions.expected, predictions.accuracy, bins=2)
+        with pytest.raises(ValueError, match="accuracy is equal for all tasks"):
+            calibration_errors(table, predictions)
+
+
+class TestWords:
+    def test_even_splits_come_first(self):
+        latents = ["a red dog runs", "A red dog", "a blue dog", "the dog's hat, red"]
+        assert splitting_words("a dog", latents) == ["red", "blue", "dog's", "hat", "runs"]
+        assert splitting_words("a dog", latents, most=1) == ["red"]
+
+    def test_what_all_say_or_the_prompt_says_is_left_out(self):
+        assert splitting_words("Red dog", ["a red dog sits", "a dog sits on the grass"]) == [
+            "grass"
+        ]
+
+    def test_equal_latent_prompts_differ_in_nothing(self):
+        assert splitting_words("a dog", ["a dog"] * 3) == []
+
+    def test_other_scripts(self):
+        assert splitting_words("собака", ["рыжая собака", "собака"]) == ["рыжая"]
+
+
+def summary_of(aleatoric, epistemic):
+    a, e = np.array(aleatoric, float), np.array(epistemic, float)
+    tasks = [f"t{i}" for i in range(a.size)]
+    table = {"task": tasks, "prompt": "a dog", "aleatoric": a, "epistemic": e, "total": a + e}
+    return pd.DataFrame(table)
+
+
+def latents_of(summary):
+    rows = [(t, f"a {colour} dog") for t in summary.task for colour in ("red", "blue")]
+    return pd.DataFrame(rows, columns=["task", "prompt"])
+
+
+class TestSuggest:
+    def test_by_hand(self):
+        summary = summary_of([1, 9, 2, 5], [10, 20, 90, 25])
+        found = suggest(summary, latents_of(summary), control(12.0))
+        assert found.action.tolist() == [ACCEPT, ASK, DISTRUST, ASK]
+        assert found.aleatoric_position.tolist() == [0.125, 0.875, 0.375, 0.625]
+        assert found.words.tolist() == ["", "blue, red", "", "blue, red"]
+
+    def test_units_do_not_matter_to_the_components(self):
+        summary = summary_of([1, 9, 2, 5], [10, 20, 90, 25])
+        scaled = summary.assign(aleatoric=summary.aleatoric * 1000)
+        first, second = (suggest(s, latents_of(s), control(None)) for s in (summary, scaled))
+        assert first.action.equals(second.action)
+
+    def test_nothing_to_ask_where_latent_prompts_agree(self):
+        summary = summary_of([9, 1], [10, 20])
+        same = pd.DataFrame({"task": ["t0", "t0", "t1", "t1"], "prompt": "a dog"})
+        assert suggest(summary, same, control(None)).action.tolist() == [DISTRUST] * 2
+
+    def test_positions_are_among_the_reference_tasks(self):
+        new = summary_of([5], [5])
+        reference = summary_of([1, 2, 3, 9], [6, 7, 8, 9])
+        found = suggest(new, latents_of(new), control(None), reference=reference)
+        assert found[["aleatoric_position", "epistemic_position"]].iloc[0].tolist() == [0.75, 0]
+        assert found.action.tolist() == [ASK]
+
+    def test_missing_parts_are_refused(self):
+        summary = summary_of([1, np.nan], [1, 2])
+        with pytest.raises(ValueError, match=r"aleatoric at index \(1,\) is nan; .*with_parts"):
+            suggest(summary, latents_of(summary), control(1.0))
+        lacking = summary_of([np.nan, np.nan], [1, 2])
+        with pytest.raises(ValueError, match="no task has a value of aleatoric; choose an estim"):
+            suggest(lacking, latents_of(lacking), control(1.0))
+        with pytest.raises(ValueError, match="there are no tasks to suggest an action for"):
+            suggest(summary[:0], latents_of(summary), control(1.0))
+
+    def test_by_action_counts_every_action(self):
+        summary = summary_of([1, 9, 2], [10, 20, 90])
+        suggestions = suggest(summary, latents_of(summary), control(None))
+        found = by_action(suggestions, pd.Series([0.5, 0.7, 0.1], index=[7, 8, 9]))
+        assert found.action.tolist() == list(ACTIONS)
+        assert found.tasks.tolist() == [0, 2, 1]
+        assert found.mean_accuracy[1:].tolist() == pytest.approx([0.6, 0.1])
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """All tables of the section, from a synthetic archive."""
+    archive = open_archive(make_archive(tmp_path_factory.mktemp("decision") / "archive"))
+    summary = summarize_run(archive, estimator="squbed")
+    accuracy = summary.clip_reference
+    losses = shortfall(accuracy, target=0.7, bound=1.0)
+    predictions = cross_validated(summary.total, accuracy, rng=rng())
+    table = reliability(predictions.expected, accuracy)
+    chosen = control_risk(summary.total, losses, level=0.1, bound=1.0)
+    return {
+        "table": table,
+        "errors": calibration_errors(table, predictions),
+        "curve": pd.DataFrame(risk_curve(summary.total, losses, bound=1.0)),
+        "suggestions": suggest(summary, archive.latents(), chosen),
+        "threshold": chosen.threshold,
+        "control": chosen,
+    }
+
+
+class TestOnAnArchive:
+    def test_suggestions_follow_the_threshold(self, answered):
+        found = answered["suggestions"]
+        accepted = answered["control"].accepts(found.total)
+        assert ((found.action == ACCEPT) == accepted).all()
+        assert (found.words[found.action == ASK] != "").all()
+        assert 0 < accepted.sum() < len(found)
+
+    def test_reliability_shows_every_bin_with_its_count(self, answered):
+        ax = plot_reliability(answered["table"], errors=answered["errors"], label="CLIP")
+        assert [t.get_text() for t in ax.texts] == [str(k) for k in answered["table"]["count"]]
+        assert f"ECE {answered['errors']['ece']:.3f}" in ax.get_title(loc="left")
+
+    def test_risk_shows_level_and_threshold(self, answered):
+        ax = plot_risk(answered["curve"], level=0.1, threshold=answered["threshold"], label="total")
+        lines = {line.get_label(): line for line in ax.lines}
+        assert list(lines["level 0.1"].get_ydata()) == [0.1, 0.1]
+        assert list(lines["threshold chosen"].get_xdata()) == [answered["threshold"]] * 2
+        assert f"{answered['control'].accepted} of " in ax.get_title(loc="left")
+
+    def test_risk_says_where_no_threshold_is_valid(self, answered):
+        ax = plot_risk(answered["curve"], level=0.05, threshold=None, label="total")
+        assert "threshold chosen" not in {line.get_label() for line in ax.lines}
+        assert "accepted: no threshold is valid" in ax.get_title(loc="left")
+
+    def test_actions_are_told_apart_and_counted(self, answered):
+        suggestions = answered["suggestions"]
+        ax = plot_actions(suggestions, actions=ACTIONS, threshold=None, unit="nats")
+        counts = suggestions.action.value_counts()
+        labels = [c.get_label() for c in ax.collections]
+        assert labels == [f"{a} ({counts.get(a, 0)})" for a in ACTIONS]
+        assert sum(len(c.get_offsets()) for c in ax.collections) == len(suggestions)
+
+    def test_the_threshold_is_a_line_only_where_the_parts_sum(self, answered):
+        suggestions = answered["suggestions"]
+        other = suggestions.assign(total=suggestions.total + suggestions.aleatoric)
+        for table, drawn in ((suggestions, True), (other, False)):
+            ax = plot_actions(table, actions=ACTIONS, threshold=0.0, unit="nats")
+            labels = {line.get_label() for line in ax.lines}
+            assert ("total = threshold" in labels) == drawn
+
+    def test_figure_has_three_panels(self, answered):
+        given = {k: answered[k] for k in ("table", "errors", "curve", "suggestions", "threshold")}
+        labels = {"accuracy": "CLIP", "total": "total (nats)", "unit": "nats"}
+        fig = figure_decision(**given, level=0.05, actions=ACTIONS, labels=labels)
+        assert len(fig.axes) == 3
+
+    def test_unknown_action_is_refused(self, answered):
+        changed = answered["suggestions"].assign(action="guess")
+        with pytest.raises(ValueError, match="unknown action 'guess'; known: accept"):
+            plot_actions(changed, actions=ACTIONS, threshold=None, unit="nats")
+
+    @pytest.mark.parametrize("plot", [plot_risk, plot_reliability, plot_actions])
+    def test_missing_columns_are_refused(self, plot):
+        options = {
+            plot_risk: {"level": 1, "threshold": None, "label": ""},
+            plot_reliability: {"errors": {}, "label": ""},
+            plot_actions: {"actions": ACTIONS, "threshold": None, "unit": ""},
+        }[plot]
+        with pytest.raises(ValueError, match="lacks the columns"):
+            plot(pd.DataFrame({"x": [1]}), **options)
