@@ -17,12 +17,12 @@ import numpy as np
 from squbed_utils.archive import archive as samples
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
+from squbed_utils.archive.layout import LABELS
 from squbed_utils.archive.loading import load
-from squbed_utils.models.accuracy import LABELS
 from squbed_utils.publish import export
 from squbed_utils.statistics import scores
 from squbed_utils.statistics.summary import summarize
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 
 TEXT, VIDEO, CLIP = 384, 512, 512
 """Widths of embeddings."""

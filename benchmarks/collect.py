@@ -24,7 +24,7 @@ from squbed_utils.collection import claims, run_log
 from squbed_utils.collection import workers as work
 from squbed_utils.collection.collect import collect
 from squbed_utils.collection.executors import Executor
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 
 TASKS = [f"{coverage}-{gaps}-round" for gaps in range(5) for coverage in ("common", "never")]
 PROCESSES, THREADS, SIMULATED, SLEEP = 2, 100, 40_000, 0.5

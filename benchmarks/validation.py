@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.estimate import estimate
-from squbed_utils.seeds import seed_of
+from squbed_utils.files import seed_of
 from squbed_utils.statistics.calibration import kendall
 from squbed_utils.statistics.decision import ACCEPTED, GUARANTEES, MARGINAL, control_risk, shortfall
 from squbed_utils.statistics.ranking import bootstrap_interval

@@ -13,18 +13,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from squbed_utils import answer_html, figures, profiles
+from squbed_utils import answer_html, figures, files, profiles
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED
+from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED, ROLES
 from squbed_utils.collection.collect import fill
 from squbed_utils.collection.filling import held, is_new
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import replacing
+from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
 from squbed_utils.schema import check_field
 from squbed_utils.statistics.cautions import cautions
 from squbed_utils.statistics.summary import ABSENT, summarize, value_text
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 from squbed_utils.text import visible
 from squbed_utils.world import scenes
 
@@ -197,8 +198,8 @@ def quantify(
     profile = _resized(profile, n=n, m=m, seed=seed)
     task = Task(_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
     archive = Archive(output or _default_folder(prompt, profile))
-    roles = [role for role in profiles.ROLES if role != "lpips"]  # which needs a reference
-    resolved = profiles.resolve(profile, roles)
+    roles = [role for role in ROLES if role != "lpips"]  # which needs a reference
+    resolved = checkpoints.resolve(profile, roles)
     with held(archive):
         if is_new(archive, resolved):
             archive.write_tasks([task], None)
@@ -239,7 +240,7 @@ def _resized(profile: Profile, **changes: int | None) -> Profile:
 
 def _default_folder(prompt: str, profile: Profile) -> Path:
     settings = "\0".join(map(str, (prompt, profile.name, profile.n, profile.m, profile.seed)))
-    return profiles.SAMPLES / "quantify" / _name(prompt, settings)
+    return files.SAMPLES / "quantify" / _name(prompt, settings)
 
 
 def _name(prompt: str, hashed: str) -> str:

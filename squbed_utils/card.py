@@ -7,8 +7,7 @@ import pandas as pd
 import yaml
 
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import FAILED
-from squbed_utils.profiles import ROLES
+from squbed_utils.archive.layout import FAILED, ROLES
 from squbed_utils.text import as_markdown, visible
 
 UNITS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 from squbed_utils import check_files, profiles
 from squbed_utils.check_files import MISSING, OK, UNKNOWN, Finding, as_bytes
 from squbed_utils.families import VEO_KEYS
-from squbed_utils.files import path_of
-from squbed_utils.models import spending
+from squbed_utils.files import SAMPLES, path_of
+from squbed_utils.models import checkpoints, spending
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Diffusers, OpenAI, Veo
 from squbed_utils.tasks import captioned
@@ -42,7 +42,7 @@ def check(profile: str | Path | Profile) -> list[Finding]:
         As ``profiles.load``.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    parts = (_samples, check_files.captions, check_files.packages, _keys, check_files.files)
+    parts = (_samples, check_files.captions, check_files.packages, _keys, check_files.model_files)
     parts += (check_files.program, check_files.instructions, _device)
     parts += (_memory, _ram, _disk, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
@@ -80,7 +80,7 @@ def _keys(profile: Profile) -> Iterator[Finding]:
 
 def _device(profile: Profile) -> Iterator[Finding]:
     try:
-        device = profiles.device_of(profile.device)
+        device = checkpoints.device_of(profile.device)
         yield Finding("device", OK, f"{device}; no GPU found" if device == "cpu" else device)
     except ValueError as error:
         yield Finding("device", MISSING, str(error))
@@ -137,7 +137,7 @@ def _pixels(profile: Profile) -> int:
 
 def _disk(profile: Profile) -> Iterator[Finding]:
     need = RAW_SHARE * _pixels(profile) * _videos(profile)
-    place = next(p for p in (profiles.SAMPLES, *profiles.SAMPLES.parents) if p.exists())
+    place = next(p for p in (SAMPLES, *SAMPLES.parents) if p.exists())
     free = shutil.disk_usage(place).free
     detail = f"about {as_bytes(need)} for the videos, lossless; {as_bytes(free)} are free"
     yield Finding("disk", OK if need <= free else MISSING, detail)

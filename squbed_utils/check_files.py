@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from squbed_utils import instructions as _instructions
-from squbed_utils import profiles
+from squbed_utils.archive.layout import ROLES
 from squbed_utils.families import FAMILIES
 from squbed_utils.files import path_of, sha256_of
 from squbed_utils.models import script as command
@@ -48,7 +48,7 @@ def captions(profile: Profile) -> Iterator[Finding]:
     if isinstance(dataset, World):
         return
     if not (path_of(dataset.path).exists() and path_of(dataset.videos).exists()):
-        return  # which `files` says
+        return  # which `model_files` says
     try:
         there = captioned.available(dataset)
     except (FileNotFoundError, ValueError) as error:
@@ -70,9 +70,9 @@ def packages(profile: Profile) -> Iterator[Finding]:
         yield Finding("package cosmos_guardrail", OK if there else MISSING, detail)
 
 
-def files(profile: Profile) -> Iterator[Finding]:
+def model_files(profile: Profile) -> Iterator[Finding]:
     """Look for each file, folder and hub model that the profile names."""
-    for role in ("dataset", *profiles.ROLES):
+    for role in ("dataset", *ROLES):
         settings = getattr(profile, role)
         for name in PATHS:
             if getattr(settings, name, None):

@@ -61,7 +61,8 @@ def status(options: Namespace) -> None:
 def verify(options: Namespace) -> None:
     """Print each file that differs from its checksum; make it again if asked to."""
     from squbed_utils.archive.archive import Archive
-    from squbed_utils.archive.verify import UNKNOWN, repair, seal, verify
+    from squbed_utils.archive.verify import UNKNOWN, verify
+    from squbed_utils.collection.repair import repair, seal
 
     if options.seal:
         seal(options.folder)
@@ -247,7 +248,8 @@ def export(options: Namespace) -> None:
 
 def train_world(options: Namespace) -> None:
     """Train the shapes world's models."""
-    from squbed_utils.profiles import ROOT, device_of
+    from squbed_utils.files import ROOT
+    from squbed_utils.models.checkpoints import device_of
     from squbed_utils.world.train import CLIPS, STEPS, train_world
 
     build, steps = ROOT / "build", STEPS

@@ -12,6 +12,9 @@ from pathlib import Path, PureWindowsPath
 ROOT = Path(__file__).resolve().parent.parent
 """The repository; paths in profiles are relative to it."""
 
+SAMPLES = ROOT / "data" / "samples"
+"""Where archives lie if no other place is named: ``data/samples/<profile>/``."""
+
 SUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
 PARTIAL = ".partial"
@@ -141,3 +144,18 @@ def replacing(path: Path | str, *, keep_first: bool = False) -> Iterator[Path]:
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def seed_of(*names: object) -> int:
+    """Hash names to a seed, range [0, 2**63).
+
+    The names are joined with a separator that none of them can hold, and the first eight bytes
+    of their SHA-256 are read as an integer.
+
+    >>> seed_of("world", 0, "task", 3, 5) == seed_of("world", 0, "task", 3, 5)
+    True
+    >>> seed_of("a", 1) == seed_of("a", 2)
+    False
+    """
+    text = "\x1f".join(str(name).replace("\x1f", " ") for name in names)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from squbed_utils.archive.archive import open_archive
-from squbed_utils.files import inside, path_of, replacing, sha256_of
-from squbed_utils.profiles import FOLDER, ROOT
+from squbed_utils.files import ROOT, inside, path_of, replacing, sha256_of
+from squbed_utils.profiles import FOLDER
 
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Whose versions a figure's bytes depend on."""

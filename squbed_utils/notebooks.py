@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from squbed_utils import plain_yaml
 from squbed_utils.estimators.estimate import ESTIMATORS
+from squbed_utils.files import SAMPLES, path_of
 from squbed_utils.notebook_run import Notebook, NotebookError, Run, digest_archive, is_file
-from squbed_utils.profiles import SAMPLES, find, load, path_of
+from squbed_utils.profiles import find, load
 from squbed_utils.statistics.tables import METRICS
 
 __all__ = ["NOTEBOOKS", "Notebook", "NotebookError", "archive_folder", "digest_archive", "run_all"]

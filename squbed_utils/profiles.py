@@ -1,19 +1,15 @@
 """Profiles: which models, prompts and sizes a run uses, as a validated YAML file."""
 
-import dataclasses
-import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from squbed_utils import families, plain_yaml
+from squbed_utils.archive.layout import BOUNDS
 from squbed_utils.estimators import estimate as estimators
-from squbed_utils.files import ROOT, left_by_a_tool, path_of, sha256_of
-from squbed_utils.models import checkpoints as locate
+from squbed_utils.files import ROOT, left_by_a_tool
 from squbed_utils.roles import (
-    S3D,
     CaptionModel,
     Clip,
     Dataset,
@@ -24,21 +20,13 @@ from squbed_utils.roles import (
     VideoEncoder,
     VideoModel,
 )
-from squbed_utils.schema import build, check_field, known, least, suggestion
+from squbed_utils.schema import build, known, least, suggestion
 
 FOLDER = ROOT / "data" / "profiles"
-SAMPLES = ROOT / "data" / "samples"
-"""Where archives lie if no other place is named: ``data/samples/<profile>/``."""
 
 VERSIONED = ("numpy", "torch", "diffusers", "transformers", "sentence-transformers")
 VERSIONED += ("open_clip_torch", "av")
 """Libraries whose versions an archive records."""
-
-MEASURING = ("text_encoder", "video_encoder", "clip", "lpips", "captioner")
-"""The roles that embed, score and caption videos."""
-
-ROLES = ("video_model", "refiner", *MEASURING)
-"""The models of a run; the captioner alone may be absent."""
 
 NOT_SAMPLED = ("estimator", "pca", "estimates", "versions")
 NOT_SAMPLED += tuple(f"video_model.{key}" for key in ("price", "budget", "timeout", "poll"))
@@ -46,14 +34,16 @@ NOT_SAMPLED += tuple(f"refiner.{key}" for key in ("key", "timeout", "retries", "
 NOT_SAMPLED += ("refiner.max_calls", "refiner.max_tokens")
 """Entries that may change between two runs on one archive."""
 
-MOST_SAMPLES = 1000
-"""Latent prompts of a task, or videos of a latent prompt."""
-
-
 A_KEY = re.compile(
     r"\b(sk-(?=[\w-]*\d)[\w-]{20,}|AIza[\w-]{30,}|(hf|gh[oprsu]|gsk)_\w{30,}|AKIA[A-Z0-9]{16})"
 )
 """What the keys of services look like."""
+
+
+def within(name: str, **default: object) -> object:
+    """Declare a whole number within the bounds of what an archive may record."""
+    lowest, most = BOUNDS[name]
+    return least(lowest, most=most, **default)
 
 
 @dataclass(frozen=True)
@@ -88,20 +78,20 @@ class Profile:
 
     name: str
     dataset: Dataset
-    n: int = least(3, most=MOST_SAMPLES)
-    m: int = least(2, most=MOST_SAMPLES)
+    n: int = within("n")
+    m: int = within("m")
     video_model: VideoModel
     refiner: Refiner
     text_encoder: TextEncoder
     video_encoder: VideoEncoder
     clip: Clip
     lpips: Lpips
-    batch_size: int = least(1, most=10_000)
+    batch_size: int = within("batch_size")
     captioner: CaptionModel | None = None
     estimates: Estimates = Estimates()
-    seed: int = least(0, most=2**63 - 1, default=0)
+    seed: int = within("seed", default=0)
     estimator: str = "squbed"
-    pca: int | None = least(2, most=100_000, default=None)
+    pca: int | None = within("pca", default=None)
     device: str = known("auto", "cpu", "cuda", "mps", default="auto")
     dtype: str = known("float32", "bfloat16", "float16", default="float32")
 
@@ -167,83 +157,6 @@ def find(name: str | Path) -> Path:
     )
 
 
-def device_of(name: str) -> str:
-    """Return the device that a profile's name stands for here: ``auto`` is CUDA or the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the named device is not there.
-    """
-    import torch
-
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
-    if name == "auto":
-        return "cuda" if there["cuda"] else "cpu"
-    if not there[name]:
-        raise ValueError(f"device {name!r} is not available here; set device: auto in the profile")
-    return name
-
-
-def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> dict:
-    """Return what an archive records: all settings, checkpoint hashes and library versions.
-
-    Parameters
-    ----------
-    profile : Profile
-    roles : collection of str
-        Those that the run uses; the others are left out, and need not be there.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the task table or a model is missing.
-    ValueError
-        If the device is not there.
-    """
-    table = path_of(profile.dataset.path)
-    if "dataset" in roles and not table.is_file():
-        raise FileNotFoundError(
-            f"profile {profile.name} expects its tasks in {table}, which does not exist; "
-            "correct dataset.path"
-        )
-    settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
-    for role in {"dataset", *ROLES} - set(roles):
-        del settings[role]
-    checkpoints = {"dataset": _sha256(table)} if "dataset" in roles else {}
-    models = locate.sources(profile, [role for role in ROLES if role in roles])
-    checkpoints |= {name: _sha256(path) for name, path in models.items()}
-    if "video_encoder" in roles and isinstance(profile.video_encoder, S3D):
-        settings["video_encoder"]["sha256"] = sha256_of(models["video_encoder"])  # stated or not
-    versions = {name: version(name) for name in VERSIONED}
-    return settings | {"checkpoints": checkpoints, "versions": versions}
-
-
-def check_recorded(settings: Mapping, where: str) -> None:
-    """Refuse what an archive records of its profile, if it could not have been written.
-
-    Raises
-    ------
-    ValueError
-        Naming the entry.
-    """
-    plain = [f.name for f in dataclasses.fields(Profile) if f.name not in ("dataset", *ROLES)]
-    for name in settings:
-        if name in plain and name != "estimates":
-            check_field(Profile, name, settings[name], f"{where}: {name}")
-        elif name in ("dataset", "checkpoints", "versions", *ROLES):
-            value = {} if settings[name] is None and name == "captioner" else settings[name]
-            if not isinstance(value, dict):
-                raise ValueError(f"{where}: {name} is {_short(value)}; expected keys and values")
-            told = ("kind", "path", "model") if name in ("dataset", *ROLES) else value
-            odd = [key for key in told if not isinstance(value.get(key, ""), str)]
-            if odd:
-                expected = f"{_short(value[odd[0]])}; expected text"
-                raise ValueError(f"{where}: {name}: {odd[0]} is {expected}")
-    if settings.get("lpips", {}).get("kind", "alex") not in ("unlearned", "alex"):
-        raise ValueError(f"{where}: lpips: kind is unknown; known: unlearned, alex")
-
-
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
     """List in words what two resolved profiles differ in, leaving out what changes no sample.
 
@@ -294,15 +207,3 @@ def _merge(base: dict, over: dict) -> dict:
         and value.get("kind", base[key].get("kind")) == base[key].get("kind")
     }
     return base | over | nested
-
-
-def _sha256(path: Path) -> str:
-    """Hash a file, or a folder's files with their names; not what tools leave there."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    files = [p for p in files if not any(map(left_by_a_tool, p.relative_to(path).parts))]
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()

@@ -33,11 +33,11 @@ from squbed_utils import card
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import FOLDERS, OK, SUMS, reference_path, stored_error
 from squbed_utils.croissant import croissant
-from squbed_utils.files import PARTIAL, inside, read_sums, sha256_of, write_sums
+from squbed_utils.files import PARTIAL, sha256_of, write_sums
 from squbed_utils.statistics.summary import summarize
 
 FORMATS = HF, WEBDATASET = "hf", "webdataset"
-CARD = "README.md"
+README = "README.md"
 
 PUBLISHED = (
     *("profile.yaml", "tasks.parquet", "manifest.parquet", "truth.parquet", "dataset.json"),
@@ -103,7 +103,7 @@ def export(
         _write_parquet(partial / "summary.parquet", summary)
         about = card.describe(archive, rows, format)
         about["profile"] = without_folders(archive.profile)
-        (partial / CARD).write_text(card.readme(about), encoding="utf-8")
+        (partial / README).write_text(card.readme(about), encoding="utf-8")
         machine = croissant(about, rows, sha256_of(partial / "metadata.parquet"))
         text = json.dumps(machine, indent=1, ensure_ascii=False)
         (partial / "croissant.json").write_text(text + "\n", encoding="utf-8")
@@ -149,32 +149,6 @@ def metadata(archive: Archive) -> pd.DataFrame:
     table = table.drop(columns=["caption"] if table.caption.isna().all() else [])
     left_out = {"path", "status", "error", "reference", *first, *last}
     return table[first + [c for c in table if c not in left_out] + last]
-
-
-def verify_sums(folder: Path | str) -> list[str]:
-    """Return the files of an export that are missing, or are not what was published.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has no sums.
-    ValueError
-        If its list of sums is damaged.
-    """
-    folder = Path(folder)
-    if not (folder / SUMS).is_file():
-        raise FileNotFoundError(f"no {SUMS} in {folder}; only an exported dataset has one")
-    sums = read_sums(folder / SUMS)
-    found = tqdm(sums.items(), "checking", unit="file", disable=len(sums) < 1000)
-    return [name for name, digest in found if not _is(folder, name, digest)]
-
-
-def _is(folder: Path, name: str, digest: str) -> bool:
-    try:
-        path = inside(folder, name)
-    except ValueError:
-        return False
-    return path.is_file() and sha256_of(path) == digest
 
 
 def _refuse_output(archive: Archive, output: Path) -> None:
@@ -281,5 +255,5 @@ def _members(archive: Archive, row: tuple) -> Iterator[tuple[str, bytes]]:
 
 
 def _write_sums(folder: Path) -> None:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CARD)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != README)
     write_sums(folder / SUMS, {p.relative_to(folder).as_posix(): sha256_of(p) for p in files})

@@ -39,13 +39,13 @@ def build(cls: type, values: object, where: str) -> object:
         If a key is unknown or missing, or a value is of the wrong type or out of range.
     """
     if not isinstance(values, dict):
-        raise ValueError(f"{where} is {_shown(values)}; expected keys and values")
+        raise ValueError(f"{where} is {shortened(values)}; expected keys and values")
     fields = {f.name: f for f in dataclasses.fields(cls)}
     for key in values:
         if key not in fields:
             hint = suggestion(str(key)[:100], list(fields))
             known = ", ".join(fields)
-            raise ValueError(f"{where}: unknown key {_shown(key)}{hint}; known: {known}")
+            raise ValueError(f"{where}: unknown key {shortened(key)}{hint}; known: {known}")
     missing = [f.name for f in fields.values() if f.name not in values and not _has_default(f)]
     if missing:
         raise ValueError(f"{where}: missing {', '.join(missing)}; add it or extend a profile")
@@ -77,7 +77,7 @@ def _convert(hint: type, value: object, where: str, rule: Mapping) -> object:
         value = float(value)
     if type(value) not in accepted:
         names = " or ".join("null" if a is type(None) else a.__name__ for a in accepted)
-        raise ValueError(f"{where} is {_shown(value)}; expected {names}")
+        raise ValueError(f"{where} is {shortened(value)}; expected {names}")
     if "least" in rule and value is not None:
         if not rule["least"] <= value <= rule["most"] or value == math.inf:
             bound = f"at most {rule['most']}" if rule["most"] < value < math.inf else "finite"
@@ -86,7 +86,7 @@ def _convert(hint: type, value: object, where: str, rule: Mapping) -> object:
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{where} is {value!r}; expected a finite number")
     if "known" in rule and value not in rule["known"]:
-        raise ValueError(f"{where} is {_shown(value)}; known: {', '.join(rule['known'])}")
+        raise ValueError(f"{where} is {shortened(value)}; known: {', '.join(rule['known'])}")
     if isinstance(value, str) and len(value) > LONGEST_TEXT:
         raise ValueError(f"{where} has {len(value):,} characters; expected at most {LONGEST_TEXT}")
     for key, each in _entries(value):  # of free lists and mappings
@@ -101,7 +101,8 @@ def _entries(value: object) -> list[tuple[object, object]]:
     return list(enumerate(value, 1)) if isinstance(value, list) else []
 
 
-def _shown(value: object) -> str:
+def shortened(value: object) -> str:
+    """Return a value as an error shows it."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
@@ -113,7 +114,7 @@ def _of_kind(classes: tuple[type, ...], value: object, where: str) -> type:
         return classes[0]
     if not isinstance(value["kind"], str) or value["kind"] not in kinds:
         hint = suggestion(str(value["kind"])[:100], list(kinds))
-        named = f"{where}: kind is {_shown(value['kind'])}{hint}"
+        named = f"{where}: kind is {shortened(value['kind'])}{hint}"
         raise ValueError(f"{named}; known: {', '.join(kinds)}")
     return kinds[value["kind"]]
 

@@ -11,7 +11,7 @@ import pytest
 from kit import tiny
 
 from squbed_utils import answer as quantify
-from squbed_utils import answer_html, cli, figures, profiles
+from squbed_utils import answer_html, cli, figures, files, profiles
 from squbed_utils.answer import Answer
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
@@ -117,7 +117,7 @@ def test_another_prompt_or_size_in_the_same_folder_is_refused(answer, tiny_profi
 def test_the_default_folder_follows_prompt_and_sizes(tiny_profile):
     profile = profiles.load(tiny_profile)
     folder = quantify._default_folder("A cat, doing ../ something!", profile)
-    assert folder.parent == profiles.SAMPLES / "quantify"
+    assert folder.parent == files.SAMPLES / "quantify"
     assert re.fullmatch(r"a-cat-doing-something-[0-9a-f]{8}", folder.name)
     other = quantify._default_folder("A cat, doing ../ something", profile)
     assert other.name != folder.name

@@ -7,7 +7,7 @@ import yaml
 from kit import clips, tiny
 from safetensors.numpy import load_file
 
-from squbed_utils import check, cli, profiles
+from squbed_utils import check, cli, files, profiles
 from squbed_utils.check import MISSING, OK, UNKNOWN
 
 
@@ -42,7 +42,7 @@ def test_samples_are_counted():
 
 def test_weights_are_counted_from_the_files(tiny_profile):
     profile = profiles.load(tiny_profile)
-    folder = profiles.path_of(profile.video_model.path)
+    folder = files.path_of(profile.video_model.path)
     tensors = [t for path in folder.rglob("*.safetensors") for t in load_file(path).values()]
     whole, _ = check._memory_needed(profile)
     assert whole == sum(tensor.nbytes for tensor in tensors)
@@ -175,7 +175,7 @@ def test_a_dataset_of_another_format_is_named(tmp_path):
 
 
 def test_an_instruction_without_its_field_is_named(tmp_path):
-    shutil.copytree(profiles.ROOT / "data/instructions", tmp_path / "instructions")
+    shutil.copytree(files.ROOT / "data/instructions", tmp_path / "instructions")
     over = {"instructions": str(tmp_path / "instructions")}
     path = write(tmp_path / "p.yaml", extends="paper", refiner=over)
     assert "instructions" not in states(path)
@@ -189,7 +189,7 @@ def test_an_instruction_without_its_field_is_named(tmp_path):
 def test_damaged_weights_are_one_finding(tiny_profile, tmp_path, role, kept):
     profile = profiles.load(tiny_profile)
     settings = getattr(profile, role)
-    folder = shutil.copytree(profiles.path_of(settings.path), tmp_path / "model")
+    folder = shutil.copytree(files.path_of(settings.path), tmp_path / "model")
     weights = next(folder.rglob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:kept])
     changed = dataclasses.replace(settings, path=str(folder))

@@ -4,7 +4,9 @@ import shutil
 import pytest
 import yaml
 
-from squbed_utils import profiles, roles
+from squbed_utils import files, profiles, roles
+from squbed_utils.archive.layout import ROLES
+from squbed_utils.models import checkpoints
 from squbed_utils.profiles import load
 
 NAMES = sorted(path.stem for path in profiles.FOLDER.glob("*.yaml"))
@@ -27,7 +29,7 @@ def test_every_profile_is_valid_and_named_as_its_file(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_profile_is_documented(name):
-    documented = (profiles.ROOT / "docs" / "profiles.md").read_text()
+    documented = (files.ROOT / "docs" / "profiles.md").read_text()
     assert f"| `{name}`" in documented or f", `{name}`" in documented
 
 
@@ -47,11 +49,11 @@ def test_profiles_of_real_models_have_the_papers_sample_sizes_but_for_the_paid_o
 
 def test_tools_leavings_do_not_change_the_hash(tmp_path):
     (tmp_path / "weights").write_text("w")
-    before = profiles._sha256(tmp_path)
+    before = checkpoints._sha256(tmp_path)
     for name in (".git", "__pycache__", ".cache"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_text("x")
-    assert profiles._sha256(tmp_path) == before
+    assert checkpoints._sha256(tmp_path) == before
 
 
 def test_extends_changes_only_what_is_given(write):
@@ -144,8 +146,8 @@ def test_options_reach_the_video_model(write):
 
 
 def test_resolve_records_hashes_versions_and_the_device(tiny_profile):
-    resolved = profiles.resolve(load(tiny_profile))
-    assert set(resolved["checkpoints"]) == {"dataset", *profiles.ROLES}
+    resolved = checkpoints.resolve(load(tiny_profile))
+    assert set(resolved["checkpoints"]) == {"dataset", *ROLES}
     assert all(len(digest) == 64 for digest in resolved["checkpoints"].values())
     assert {"torch", "diffusers"} <= set(resolved["versions"])
     assert resolved["device"] == "cpu"
@@ -165,32 +167,32 @@ def test_an_unknown_captioner(write):
 
 def test_a_changed_weight_changes_the_hash(tiny_profile, tmp_path):
     profile = load(tiny_profile)
-    folder = shutil.copytree(profiles.path_of(profile.clip.path), tmp_path / "clip")
+    folder = shutil.copytree(files.path_of(profile.clip.path), tmp_path / "clip")
     moved = dataclasses.replace(profile, clip=roles.Clip(str(folder)))
-    before, same = (profiles.resolve(p)["checkpoints"] for p in (profile, moved))
+    before, same = (checkpoints.resolve(p)["checkpoints"] for p in (profile, moved))
     assert before == same
     weights = folder / "open_clip_model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    after = profiles.resolve(moved)["checkpoints"]
+    after = checkpoints.resolve(moved)["checkpoints"]
     assert [role for role in after if after[role] != before[role]] == ["clip"]
 
 
-@pytest.mark.parametrize("role", profiles.ROLES)
+@pytest.mark.parametrize("role", ROLES)
 def test_a_missing_model_is_named(tiny_profile, tmp_path, role):
     profile = load(tiny_profile)
     gone = dataclasses.replace(getattr(profile, role), path=str(tmp_path / "gone"))
     expected = f"the {role} is expected in .*gone, which has no .*train-world"
     with pytest.raises(FileNotFoundError, match=expected):
-        profiles.resolve(dataclasses.replace(profile, **{role: gone}))
+        checkpoints.resolve(dataclasses.replace(profile, **{role: gone}))
 
 
 def test_a_missing_task_table(tiny_profile):
     profile = load(tiny_profile)
     gone = dataclasses.replace(profile, dataset=roles.World("gone.csv"))
     with pytest.raises(FileNotFoundError, match="expects its tasks in .*gone.csv"):
-        profiles.resolve(gone)
+        checkpoints.resolve(gone)
 
 
 def test_a_device_that_is_not_there():
@@ -198,9 +200,9 @@ def test_a_device_that_is_not_there():
 
     if torch.cuda.is_available():
         pytest.skip("CUDA is there")
-    assert profiles.device_of("auto") == "cpu"
+    assert checkpoints.device_of("auto") == "cpu"
     with pytest.raises(ValueError, match="device 'cuda' is not available here; set device: auto"):
-        profiles.device_of("cuda")
+        checkpoints.device_of("cuda")
 
 
 def test_differences_name_the_setting_and_skip_what_changes_no_sample():

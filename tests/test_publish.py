@@ -20,8 +20,9 @@ import squbed_utils
 from squbed_utils import cli
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import OK, SUMS
+from squbed_utils.archive.verify import verify_sums
 from squbed_utils.collection.collect import collect
-from squbed_utils.publish import FORMATS, export, verify_sums
+from squbed_utils.publish import FORMATS, export
 from squbed_utils.statistics.summary import clip_means, reference_similarity, summarize
 
 FROZEN = Path(__file__).parent / "data" / "archive"

@@ -1,5 +1,7 @@
 """The samples archive: all that a run drew, embedded and scored, as plain files in one folder."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -8,6 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from squbed_utils import plain_yaml, profiles, video
+from squbed_utils import plain_yaml, video
 from squbed_utils.archive.layout import (
     CHECKSUMS,
+    LABELS,
     MANIFEST,
     OK,
     QUANTIFIED,
@@ -32,6 +36,7 @@ from squbed_utils.archive.layout import (
     as_shard,
     check_columns,
     check_ids,
+    check_recorded,
     check_values,
     read_table,
     reference_path,
@@ -40,9 +45,10 @@ from squbed_utils.archive.layout import (
     write_table,
 )
 from squbed_utils.files import inside, left_by_a_tool, read_sums, replacing, sha256_of, write_sums
-from squbed_utils.models.accuracy import LABELS
-from squbed_utils.tasks.shapes_world import Task
 from squbed_utils.video import Video
+
+if TYPE_CHECKING:
+    from squbed_utils.tasks.task import Task
 
 SHARD_NAME = re.compile(r"[0-9]+\.parquet")
 LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
@@ -51,7 +57,7 @@ VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABEL
 VIDEO_COLUMNS += ["caption", "status", "error"]
 
 
-def open_archive(folder: Path | str) -> "Archive":
+def open_archive(folder: Path | str) -> Archive:
     """Open a finished archive for reading.
 
     Parameters
@@ -126,7 +132,7 @@ class Archive:
                 f"archive {self.folder} has schema {shown}, and this version reads 1 to {SCHEMA}; "
                 "install the version of squbed-notebooks that wrote it, or a newer one"
             )
-        profiles.check_recorded(found, f"profile {path}")
+        check_recorded(found, f"profile {path}")
         return _Settings(found, path)
 
     @property

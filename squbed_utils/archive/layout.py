@@ -29,7 +29,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +40,7 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from squbed_utils.files import read_bytes, replacing
-from squbed_utils.models.accuracy import LABELS
-from squbed_utils.tasks.shapes_world import SAFE_ID
+from squbed_utils.schema import shortened
 
 OK, FAILED = "ok", "failed"
 
@@ -76,6 +75,21 @@ has up to four words."""
 READ = ("tokens", "window", "unknown")
 """Of a text: its tokens, how many its encoder reads at once (missing: any number), and how many of
 them that encoder does not know."""
+
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+COVERAGES = ("common", "rare", "never")
+
+LABELS = {
+    "ssim": "SSIM",
+    "psnr": "PSNR (dB)",
+    "lpips": "LPIPS",
+    "clip_reference": "CLIP, video to reference",
+    "clip_prompt": "CLIP, video to prompt",
+}
+"""Accuracy -> what a figure calls it."""
+
+HIGHER_IS_BETTER = {name: name != "lpips" for name in LABELS}
 
 SHARD = pa.schema(
     [
@@ -116,6 +130,25 @@ MOST_ROWS, MOST_COLUMNS, MOST_GROUPS, MOST_VALUES = 1_000_000, 100, 1000, 2**27
 
 LONGEST_TEXT = 20_000
 """Characters of a cell."""
+
+
+MEASURING = ("text_encoder", "video_encoder", "clip", "lpips", "captioner")
+"""The roles that embed, score and caption videos."""
+
+ROLES = ("video_model", "refiner", *MEASURING)
+"""The models of a run; the captioner alone may be absent."""
+
+BOUNDS = {
+    "n": (3, 1000),
+    "m": (2, 1000),
+    "batch_size": (1, 10_000),
+    "seed": (0, 2**63 - 1),
+    "pca": (2, 100_000),
+}
+"""The least and the most of the whole numbers of a profile."""
+
+TEXTS = ("name", "estimator", "device", "dtype")
+"""The texts of a profile."""
 
 
 class Column(NamedTuple):
@@ -373,3 +406,37 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write a table, whole or not at all."""
     with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd")
+
+
+def check_recorded(settings: Mapping, where: str) -> None:
+    """Refuse what an archive records of its profile, if it could not have been written.
+
+    Raises
+    ------
+    ValueError
+        Naming the entry.
+    """
+    for name, value in settings.items():
+        entry = f"{where}: {name}"
+        if name in TEXTS and not isinstance(value, str):
+            raise ValueError(f"{entry} is {shortened(value)}; expected text")
+        if name in BOUNDS and not (name == "pca" and value is None):
+            _check_whole(value, *BOUNDS[name], entry)
+        if name in ("dataset", "checkpoints", "versions", *ROLES):
+            value = {} if value is None and name == "captioner" else value
+            if not isinstance(value, dict):
+                raise ValueError(f"{entry} is {shortened(value)}; expected keys and values")
+            texts = ("kind", "path", "model") if name in ("dataset", *ROLES) else value
+            for key in texts:
+                if not isinstance(value.get(key, ""), str):
+                    raise ValueError(f"{entry}: {key} is {shortened(value[key])}; expected text")
+    if settings.get("lpips", {}).get("kind", "alex") not in ("unlearned", "alex"):
+        raise ValueError(f"{where}: lpips: kind is unknown; known: unlearned, alex")
+
+
+def _check_whole(value: object, least: int, most: int, entry: str) -> None:
+    if type(value) is not int:
+        raise ValueError(f"{entry} is {shortened(value)}; expected int")
+    if not least <= value <= most:
+        bound = f"at least {least}, and at most {most}"
+        raise ValueError(f"{entry} is {shortened(value)}; expected {bound}")

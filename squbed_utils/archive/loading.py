@@ -5,7 +5,8 @@ from pathlib import Path
 
 from squbed_utils.archive import remote
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.profiles import SAMPLES
+from squbed_utils.archive.verify import verify_sums
+from squbed_utils.files import SAMPLES
 
 ON_HUB = re.compile(r"(?P<repository>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w.-]*))?")
 
@@ -49,8 +50,6 @@ def load(source: Path | str, *, verify: bool = False) -> Archive:
 
 
 def _verify(folder: Path) -> None:
-    from squbed_utils.publish import verify_sums
-
     wrong = verify_sums(folder)
     if wrong:
         raise ValueError(

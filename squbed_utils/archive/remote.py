@@ -17,8 +17,7 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from squbed_utils.archive.layout import CHECKSUMS
-from squbed_utils.files import inside, parse_sums, read_sums, replacing, sha256_of
-from squbed_utils.profiles import SAMPLES
+from squbed_utils.files import SAMPLES, inside, parse_sums, read_sums, replacing, sha256_of
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 

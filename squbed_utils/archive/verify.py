@@ -5,18 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from squbed_utils import profiles, video
+from tqdm import tqdm
+
+from squbed_utils import video
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import CHECKSUMS, OK, SEAL, reference_path
-from squbed_utils.collection.collect import collect
-from squbed_utils.collection.filling import held, settings_over
-from squbed_utils.files import sha256_of
-from squbed_utils.profiles import Profile
+from squbed_utils.archive.layout import CHECKSUMS, OK, SUMS, reference_path
+from squbed_utils.files import inside, read_sums, sha256_of
 
 MISSING, DAMAGED, UNKNOWN = "missing", "damaged", "unknown"
 
-LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
-"""Tables that no run makes again."""
 
 LONGEST_SHOWN = 300
 """Characters of a command or an address that an error shows."""
@@ -98,95 +95,6 @@ def _of_table(archive: Archive, name: str, read: Callable[[], object]) -> Iterat
         yield Problem(name, _state(archive, name), None)
 
 
-def seal(folder: Path | str) -> bool:
-    """Write the checksums that an archive has not, as one of an earlier version; say if any.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder is missing or is not an archive.
-    ValueError
-        If a run is filling it, or anything in it is missing, damaged or unknown.
-    """
-    archive = Archive(folder)
-    archive.require()
-    if archive.sealed:
-        return False
-    with held(archive):
-        if problems := verify(folder):
-            raise ValueError(
-                f"{archive.folder} is not whole, {problems[0].path} is {problems[0].state}; only "
-                "what is whole is sealed"
-            )
-        for unit in archive.units:
-            if archive.checksums(*unit) is None:
-                archive.write_checksums(*unit)
-        archive.seal()
-    return True
-
-
-def repair(
-    folder: Path | str,
-    problems: list[Problem],
-    *,
-    profile: str | Path | Profile | None = None,
-    **options: object,
-) -> Archive:
-    """Remove what is damaged, and collect it again.
-
-    Models, programs, addresses and keys are those of a profile here, never the archive's own: that
-    is data, and may come from anyone. It only has to be the same.
-
-    Parameters
-    ----------
-    folder : path
-    problems : list of Problem
-        As `verify` found them.
-    profile : str, path or Profile, optional
-        As ``collect.collect`` takes it; by default this package's own of the archive's name.
-    **options
-        Of ``collect.collect``.
-
-    Returns
-    -------
-    Archive
-        The finished archive.
-
-    Raises
-    ------
-    ValueError
-        If `collect` did not make the archive; the message says what makes its files again. If the
-        archive's profile is another, or none is given and the package has no such profile: the
-        message shows what commands, addresses and keys the archive names.
-    FileNotFoundError, ValueError, RuntimeError, OSError
-        As ``collect.collect``.
-    """
-    archive = Archive(folder)
-    _require_collected(archive)
-    _refuse_lost(archive, problems)
-    profile = _profile(archive, profile)
-    problems = [problem for problem in problems if problem.state != UNKNOWN]
-    archive.unseal()
-    for path, _, unit in problems:
-        archive.inside(path).unlink(missing_ok=True)
-        if unit is not None:  # its shard and checksums are written again with it
-            archive.shard(*unit).unlink(missing_ok=True)
-    return collect(profile, output=archive.folder, **options)
-
-
-def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
-    """Refuse to delete what cannot be made again."""
-    if archive.exported:
-        raise ValueError(f"{archive.folder} is an exported dataset; download it again")
-    lost = [problem.path for problem in problems if problem.path in LOST]
-    if lost:
-        raise ValueError(
-            f"{archive.folder / lost[0]} is not as it was written and cannot be made again; put it "
-            f"back as it was. If the change is meant, delete {archive.folder / SEAL} and run "
-            "`squbed verify --seal`"
-        )
-
-
 def _require_collected(archive: Archive) -> None:
     if "dataset" not in archive.profile:
         made = "score" if archive.manifest() is not None else "quantify"
@@ -194,18 +102,6 @@ def _require_collected(archive: Archive) -> None:
             f"{archive.folder} was made by `squbed {made}`; delete the files that are named and "
             "run that command again"
         )
-
-
-def _profile(archive: Archive, named: str | Path | Profile | None) -> Profile:
-    """Return the profile to collect with, which the user or this package wrote."""
-    name = archive.profile.get("name")
-    if named is None and name not in profiles.names():
-        raise ValueError(_asks_for_profile(archive, "which this package does not have"))
-    profile = named if isinstance(named, Profile) else profiles.load(named or name)
-    found = profiles.differences(archive.profile, settings_over(archive, profile))
-    if found:
-        raise ValueError(_asks_for_profile(archive, f"but {'; '.join(found)}"))
-    return profile
 
 
 def _asks_for_profile(archive: Archive, why: str) -> str:
@@ -256,3 +152,29 @@ def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:
 
 def _state(archive: Archive, path: str) -> str:
     return DAMAGED if archive.inside(path).is_file() else MISSING
+
+
+def verify_sums(folder: Path | str) -> list[str]:
+    """Return the files of an export that are missing, or are not what was published.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no sums.
+    ValueError
+        If its list of sums is damaged.
+    """
+    folder = Path(folder)
+    if not (folder / SUMS).is_file():
+        raise FileNotFoundError(f"no {SUMS} in {folder}; only an exported dataset has one")
+    sums = read_sums(folder / SUMS)
+    found = tqdm(sums.items(), "checking", unit="file", disable=len(sums) < 1000)
+    return [name for name, digest in found if not _is(folder, name, digest)]
+
+
+def _is(folder: Path, name: str, digest: str) -> bool:
+    try:
+        path = inside(folder, name)
+    except ValueError:
+        return False
+    return path.is_file() and sha256_of(path) == digest

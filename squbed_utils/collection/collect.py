@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from squbed_utils import profiles
+from squbed_utils import files, profiles
 from squbed_utils.archive import remote
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import video_path
@@ -20,14 +20,13 @@ from squbed_utils.collection.claims import locked
 from squbed_utils.collection.executors import LOCAL, Executor
 from squbed_utils.collection.filling import is_new, settings_over, shared, warn_of_versions
 from squbed_utils.collection.workers import Job, Unit
-from squbed_utils.files import inside
-from squbed_utils.models import spending
+from squbed_utils.files import inside, seed_of
+from squbed_utils.models import checkpoints, spending
 from squbed_utils.profiles import NOT_SAMPLED, Profile
 from squbed_utils.roles import World
-from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import captioned
 from squbed_utils.tasks.categories import Label
-from squbed_utils.tasks.shapes_world import Source, Task
+from squbed_utils.tasks.task import Source, Task
 
 Confirm = Callable[[str], bool]
 """What is to be paid, in words -> whether to go on."""
@@ -92,12 +91,12 @@ def collect(
         how = {"workers": workers, "retry_failed": retry_failed, "executor": executor}
         with remote.mirrored(output) as folder:
             return collect(profile, output=folder, confirm=confirm, **how)
-    archive = Archive(output or profiles.SAMPLES / profile.name)
+    archive = Archive(output or files.SAMPLES / profile.name)
     if archive.manifest() is not None or archive.exported:
         return open_archive(archive.folder)
     if not retry_failed and _is_complete(archive, profile):
         return open_archive(archive.folder)
-    resolved, source = profiles.resolve(profile), None
+    resolved, source = checkpoints.resolve(profile), None
     confirm = _once(confirm)
 
     def begin() -> None:
@@ -285,7 +284,7 @@ def _label_by(profile: Profile, folder: Path) -> Label:
     def model() -> object:
         from squbed_utils.models import language
 
-        device = profiles.device_of(profile.device)
+        device = checkpoints.device_of(profile.device)
         answers = inside(folder, "answers")
         return language.load(profile.refiner, device, n=profile.n, answers=answers)
 

@@ -35,11 +35,11 @@ class Executor:
         if self.kind == RAY:
             from squbed_utils.collection import ray
 
-            return ray.run(job, workers, self.address)
+            return ray.run_on_ray(job, workers, self.address)
         if self.kind == SLURM:
             from squbed_utils.collection import slurm
 
-            return slurm.run(job, workers or 1, self.options)
+            return slurm.run_on_slurm(job, workers or 1, self.options)
         workers = min(workers or 1, len(job.todo))
         return _in_this_process(job) if workers == 1 else _in_processes(job, workers)
 

@@ -1,5 +1,6 @@
 """An archive of videos that already exist: embed and score them, generate nothing."""
 
+import math
 import shutil
 import sys
 import warnings
@@ -12,12 +13,14 @@ from tqdm import tqdm
 
 from squbed_utils import profiles, video
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import FAILED, OK, reference_path, video_path
+from squbed_utils.archive.layout import FAILED, MEASURING, OK, reference_path, video_path
 from squbed_utils.collection.filling import held, is_new, warn_of_versions
 from squbed_utils.files import ROOT, path_of, replacing
-from squbed_utils.profiles import MEASURING, Profile
+from squbed_utils.models import checkpoints
+from squbed_utils.profiles import Profile
 from squbed_utils.tasks import manifest as manifests
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.manifest import OPTIONAL, REQUIRED
+from squbed_utils.tasks.task import Task
 from squbed_utils.world.render import SIDE
 
 RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
@@ -78,7 +81,7 @@ def score(
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     table, truth, find = _read(Path(manifest))
-    resolved = profiles.resolve(profile, MEASURING)
+    resolved = checkpoints.resolve(profile, MEASURING)
     resolved = {key: resolved[key] for key in RECORDED}
     archive = Archive(output)
     with held(archive):
@@ -130,7 +133,7 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
     if not source.is_dir():
         return manifests.read(source), None, lambda path: manifests.locate(path, source.parent)
     archive = open_archive(source)
-    table = manifests.of_archive(archive)
+    table = of_archive(archive)
     for path in (*table.video, *table.reference.unique()):
         archive.inside(path)  # refused before any is copied
     return table, archive.truth(), archive.inside
@@ -246,3 +249,37 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
         return found | {"status": FAILED, "error": str(error)}
     _copy(source, bench.archive.inside(path))
     return found | measured | {"path": path, "status": OK}
+
+
+def of_archive(archive: Archive) -> pd.DataFrame:
+    """Return the manifest of an archive's own videos, as `read`; paths are within its folder.
+
+    Videos that failed are left out.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one.
+
+    Raises
+    ------
+    ValueError
+        If a task has no reference, or every video failed.
+    """
+    tasks, videos = archive.tasks(), archive.videos()
+    bare = tasks.task[tasks.reference.isna()]
+    if not bare.empty:
+        raise ValueError(
+            f"task {bare.iloc[0]} of {archive.folder} has no reference, which scoring needs; name "
+            "one in a manifest, a CSV file"
+        )
+    latents = archive.latents().rename(columns={"prompt": "latent_prompt"})
+    videos = videos[videos.status == OK].rename(columns={"path": "video"})
+    if videos.empty:
+        raise ValueError(f"all videos of {archive.folder} failed; there is nothing to score")
+    table = videos[["task", "latent", "sample", "video"]].merge(
+        latents[["task", "latent", "latent_prompt"]], on=["task", "latent"]
+    )
+    table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
+    table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
+    return table[[*REQUIRED, *OPTIONAL]]

@@ -145,7 +145,7 @@ def is_new(archive: Archive, resolved: dict) -> bool:
 def settings_over(archive: Archive, profile: Profile) -> dict:
     """Return an archive's resolved profile with a profile's settings in their place.
 
-    To be compared where the models and the device that `profiles.resolve` looks at may be absent.
+    To be compared where the models and the device, which `resolve` looks at, may be absent.
     """
     there = archive.profile
     settings = asdict(profile)

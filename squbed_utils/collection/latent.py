@@ -8,13 +8,13 @@ import numpy as np
 from squbed_utils import video
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import FAILED, OK, reference_path, video_path
+from squbed_utils.files import seed_of
 from squbed_utils.models import latent_prompts
 from squbed_utils.models.accuracy import mean_cosine, psnr, ssim
 from squbed_utils.models.load import Models
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Diffusers
-from squbed_utils.seeds import seed_of
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 from squbed_utils.video import Video
 
 

@@ -16,7 +16,7 @@ LONGEST_WAIT = 60.0
 """Seconds for a cluster to answer; by itself Ray waits for minutes, and ends the process."""
 
 
-def run(job: Job, workers: int | None, address: str | None) -> Iterator[work.Unit]:
+def run_on_ray(job: Job, workers: int | None, address: str | None) -> Iterator[work.Unit]:
     """Have a job's units made by actors; yield each that is finished.
 
     Parameters

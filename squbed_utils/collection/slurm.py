@@ -20,7 +20,7 @@ CLUSTER = "cluster"
 """The option that chooses among submitit's executors: slurm, or local and debug to try it out."""
 
 
-def run(job: Job, workers: int, options: dict) -> Iterator[work.Unit]:
+def run_on_slurm(job: Job, workers: int, options: dict) -> Iterator[work.Unit]:
     """Have a job's units made by an array of jobs; yield each that is finished.
 
     The jobs' logs are in ``<archive>.slurm`` beside the archive. Each job is a worker like any

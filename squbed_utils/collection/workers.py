@@ -11,7 +11,7 @@ from squbed_utils.collection.claims import Worker
 from squbed_utils.collection.run_log import RunLog
 from squbed_utils.models.errors import Stop, memory_named
 from squbed_utils.profiles import Profile
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 
 Unit = tuple[Task, int]
 

@@ -8,7 +8,7 @@ from squbed_utils.figures.answer import figure_answer
 from squbed_utils.figures.audit import figure_audit
 from squbed_utils.figures.cases import figure_1, figure_2, plot_positions, plot_terms
 from squbed_utils.figures.decision import figure_decision
-from squbed_utils.figures.frames import Example, contact_sheet, plot_frames
+from squbed_utils.figures.frames import contact_sheet, plot_frames
 from squbed_utils.figures.leaderboard import (
     figure_leaderboard,
     figure_rejection,
@@ -25,7 +25,6 @@ __all__ = [
     "DOUBLE",
     "SINGLE",
     "STYLE",
-    "Example",
     "contact_sheet",
     "figure_1",
     "figure_2",

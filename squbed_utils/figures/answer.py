@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from squbed_utils.figures.frames import plot_frames, stretched
 from squbed_utils.figures.style import DOUBLE, GREY, SMALLEST, require_columns, styled, wrapped
 
-TEXT_WIDTH, LETTERS, LINE = 1.9, 36, 0.115
+PROMPT_WIDTH, PROMPT_LETTERS, LINE = 1.9, 36, 0.115
 """Inches for a latent prompt's text, letters to a line, and inches a line."""
 
-TALLEST, GAP, MARGIN = 0.8, 0.07, 0.08
+TALLEST, ROW_GAP, MARGIN = 0.8, 0.07, 0.08
 """Inches: of a frame, between two lines of frames, and at the edge."""
 
 TITLE, BOLD = {"fontsize": 8.5, "fontweight": "bold"}, {"fontweight": "bold"}
@@ -45,10 +45,12 @@ def figure_answer(
     """
     require_columns(terms, ("term", "text", "meaning"), "the table of terms")
     require_columns(latents, ("latent", "prompt", "frames"), "the table of latent prompts")
-    room = DOUBLE - TEXT_WIDTH - 2 * MARGIN
-    texts = [wrapped(f"z{row.latent + 1}: {row.prompt}", LETTERS) for row in latents.itertuples()]
+    room = DOUBLE - PROMPT_WIDTH - 2 * MARGIN
+    texts = [
+        wrapped(f"z{row.latent + 1}: {row.prompt}", PROMPT_LETTERS) for row in latents.itertuples()
+    ]
     heights = [
-        max(_frame_height(frames, room), LINE * len(text.splitlines())) + GAP
+        max(_frame_height(frames, room), LINE * len(text.splitlines())) + ROW_GAP
         for frames, text in zip(latents.frames, texts, strict=True)
     ]
     head = _head_lines(prompt, terms, note)
@@ -57,7 +59,7 @@ def figure_answer(
     top = _write_head(fig, head, height - MARGIN)
     for frames, text, line in zip(latents.frames, texts, heights, strict=True):
         _write(fig, MARGIN, top, text, linespacing=1.1)
-        place = np.array([MARGIN + TEXT_WIDTH, top - line + GAP, room, line - GAP])
+        place = np.array([MARGIN + PROMPT_WIDTH, top - line + ROW_GAP, room, line - ROW_GAP])
         _draw_videos(fig.add_axes(place / np.tile([DOUBLE, height], 2)), frames)
         top -= line
     return fig

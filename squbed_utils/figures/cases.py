@@ -1,11 +1,15 @@
 """Figures 1 and 2: a hallucination, and the method walked through on one prompt."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from squbed_utils.figures.frames import EXAMPLE_HEIGHT, Example, draw_examples, plot_frames
+from squbed_utils.figures.frames import EXAMPLE_HEIGHT, draw_examples, plot_frames
 from squbed_utils.figures.style import (
     BLUE,
     COVERAGE_COLOURS,
@@ -19,6 +23,10 @@ from squbed_utils.figures.style import (
     styled,
     wrapped,
 )
+
+if TYPE_CHECKING:
+    from squbed_utils.statistics.examples import Example
+
 
 POSITION_COLUMNS = ("group", "value", "label", "value_label")
 TERM_COLUMNS = ("term", "value", "low", "high", "remark", "unit")

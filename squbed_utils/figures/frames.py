@@ -1,6 +1,8 @@
 """Videos on paper: strips of frames, rows of examples, contact sheets."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,6 +10,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from squbed_utils.figures.style import DOUBLE, GREY, SMALLEST, new_axes, styled, wrapped
+
+if TYPE_CHECKING:
+    from squbed_utils.statistics.examples import Example
+
 
 SHOWN = 3
 """Frames of a video that are shown: the first, the middle and the last."""
@@ -20,34 +26,6 @@ TEXT_WIDTH, EXAMPLE_HEIGHT, LETTERS = 1.6, 0.72, 28
 
 SHEET_HEIGHT = 0.47
 """Inches for a line of a contact sheet."""
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """A task with some of its videos, to be drawn.
-
-    Attributes
-    ----------
-    task, label, prompt : str
-        `label` says what it is an example of.
-    values : str
-        Numbers to print below the prompt.
-    reference : ndarray
-        uint8, shape (T, H, W, 3).
-    videos : list of ndarray
-        As `reference`.
-    latents : list of int
-        The latent prompt of each video.
-
-    """
-
-    task: str
-    label: str
-    prompt: str
-    values: str
-    reference: np.ndarray
-    videos: list[np.ndarray]
-    latents: list[int]
 
 
 @styled

@@ -1,12 +1,16 @@
 """Figures 3, 4 and 5: accuracy against uncertainty, this run above the paper's own points."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from squbed_utils.figures.frames import EXAMPLE_HEIGHT, Example, draw_examples
+from squbed_utils.figures.frames import EXAMPLE_HEIGHT, draw_examples
 from squbed_utils.figures.style import (
     COVERAGE_COLOURS,
     DOUBLE,
@@ -18,6 +22,10 @@ from squbed_utils.figures.style import (
     require_columns,
     styled,
 )
+
+if TYPE_CHECKING:
+    from squbed_utils.statistics.examples import Example
+
 
 POINT_COLUMNS = ("row", "panel", "x", "y", "x_label", "y_label", "coverage", "left_out")
 STATISTIC_COLUMNS = ("row", "panel", "tau", "pvalue", "n", "low", "high", "confidence")

@@ -7,20 +7,6 @@ except for LPIPS, which is stored as the distance it is.
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-LABELS = {
-    "ssim": "SSIM",
-    "psnr": "PSNR (dB)",
-    "lpips": "LPIPS",
-    "clip_reference": "CLIP, video to reference",
-    "clip_prompt": "CLIP, video to prompt",
-}
-"""Accuracy -> what a figure calls it; see `label` for LPIPS."""
-
-LPIPS_FORMS = {"unlearned": "unlearned", "alex": "learned, AlexNet"}
-"""A profile's ``lpips.kind`` -> what a figure calls it."""
-
-HIGHER_IS_BETTER = {name: name != "lpips" for name in LABELS}
-
 PSNR_CAP = 100.0
 """What identical frames are given, in dB; no less alike pair of 32 x 32 frames reaches 84."""
 
@@ -31,32 +17,6 @@ PIXELS_AT_ONCE = 1 << 14
 """Of how many pixels SSIM holds the maps at a time: what a processor's cache takes."""
 
 PEAK = 255.0
-
-
-def label(name: str, *, lpips: str) -> str:
-    """Say what a figure calls an accuracy; LPIPS names the form it is computed in.
-
-    Parameters
-    ----------
-    name : str
-        One of `LABELS`.
-    lpips : str
-        The profile's ``lpips.kind``.
-
-    Raises
-    ------
-    ValueError
-        If the accuracy is unknown.
-
-    Examples
-    --------
-    >>> label("lpips", lpips="unlearned")
-    'LPIPS (unlearned)'
-
-    """
-    if name not in LABELS:
-        raise ValueError(f"unknown accuracy {name!r}; known: {', '.join(LABELS)}")
-    return f"{LABELS[name]} ({LPIPS_FORMS[lpips]})" if name == "lpips" else LABELS[name]
 
 
 def ssim(frames: np.ndarray, reference: np.ndarray) -> float:

@@ -21,7 +21,7 @@ from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.encoders import spread
 from squbed_utils.models.weights import refuse_incomplete
 from squbed_utils.world import render, scenes
-from squbed_utils.world.encoders import VALUES, recognise
+from squbed_utils.world.recognise import VALUES, recognise
 
 UNASKED = ("blip", "git")
 """Of what `model_type` a model describes a picture without being asked."""

@@ -1,15 +1,19 @@
 """Where a model lies: a folder or a file as it is, or a hub id, fetched once and then a folder."""
 
+import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from importlib.metadata import version
 from pathlib import Path
 
 import safetensors
 
 from squbed_utils import instructions
-from squbed_utils.files import left_by_a_tool, path_of
+from squbed_utils.archive.layout import ROLES
+from squbed_utils.files import left_by_a_tool, path_of, sha256_of
+from squbed_utils.profiles import VERSIONED, Profile
 from squbed_utils.roles import S3D, CausalLM, Command, Lpips, Refiner
 
 MARKERS = {
@@ -221,3 +225,67 @@ def _key(role: str) -> str:
     """Return the profile's key that holds a role's path."""
     parts = {"nli_model": "refiner.nli_model", "image_model": "video_model.image_model"}
     return parts.get(role, f"{role}.path")
+
+
+def device_of(name: str) -> str:
+    """Return the device that a profile's name stands for here: ``auto`` is CUDA or the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the named device is not there.
+    """
+    import torch
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    if name == "auto":
+        return "cuda" if there["cuda"] else "cpu"
+    if not there[name]:
+        raise ValueError(f"device {name!r} is not available here; set device: auto in the profile")
+    return name
+
+
+def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> dict:
+    """Return what an archive records: all settings, checkpoint hashes and library versions.
+
+    Parameters
+    ----------
+    profile : Profile
+    roles : collection of str
+        Those that the run uses; the others are left out, and need not be there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the task table or a model is missing.
+    ValueError
+        If the device is not there.
+    """
+    table = path_of(profile.dataset.path)
+    if "dataset" in roles and not table.is_file():
+        raise FileNotFoundError(
+            f"profile {profile.name} expects its tasks in {table}, which does not exist; "
+            "correct dataset.path"
+        )
+    settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
+    for role in {"dataset", *ROLES} - set(roles):
+        del settings[role]
+    checkpoints = {"dataset": _sha256(table)} if "dataset" in roles else {}
+    models = sources(profile, [role for role in ROLES if role in roles])
+    checkpoints |= {name: _sha256(path) for name, path in models.items()}
+    if "video_encoder" in roles and isinstance(profile.video_encoder, S3D):
+        settings["video_encoder"]["sha256"] = sha256_of(models["video_encoder"])  # stated or not
+    versions = {name: version(name) for name in VERSIONED}
+    return settings | {"checkpoints": checkpoints, "versions": versions}
+
+
+def _sha256(path: Path) -> str:
+    """Hash a file, or a folder's files with their names; not what tools leave there."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = [p for p in files if not any(map(left_by_a_tool, p.relative_to(path).parts))]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -13,10 +13,10 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from squbed_utils import instructions, roles
+from squbed_utils.files import seed_of
 from squbed_utils.models import latent_prompts, replies
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.openai import load_openai
-from squbed_utils.seeds import seed_of
 from squbed_utils.tasks.categories import CATEGORIES, UNCLEAR
 
 ATTEMPTS = 3

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from squbed_utils.seeds import seed_of
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.files import seed_of
+from squbed_utils.tasks.task import Task
 from squbed_utils.world.scenes import entails
 
 MAX_DRAWS = 11

@@ -18,8 +18,9 @@ from transformers.utils import logging
 from squbed_utils.files import inside
 from squbed_utils.models import captioners, diffusion, encoders
 from squbed_utils.models import language as language_models
+from squbed_utils.models.checkpoints import device_of
 from squbed_utils.models.windows import WindowedText
-from squbed_utils.profiles import Profile, device_of
+from squbed_utils.profiles import Profile
 from squbed_utils.video import Video
 
 FRAME_BATCH = 64

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau, norm
 
-from squbed_utils.seeds import seed_of
+from squbed_utils.files import seed_of
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.audit_lines import (
     CONFIDENCE,

@@ -5,12 +5,11 @@ import pandas as pd
 from scipy.stats import binomtest, kendalltau
 
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import OK
+from squbed_utils.archive.layout import HIGHER_IS_BETTER, OK
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.checks import KAPPA_MAX, check_task, unit_rows
 from squbed_utils.estimators.estimate import LEAST_LATENTS
 from squbed_utils.estimators.registry import evaluate, lookup
-from squbed_utils.models.accuracy import HIGHER_IS_BETTER
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.audit_lines import (
     DOES_NOT,

@@ -15,7 +15,7 @@ import pandas as pd
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import OK
-from squbed_utils.seeds import seed_of
+from squbed_utils.files import seed_of
 
 WORD = re.compile(r"\w+")
 

@@ -1,6 +1,7 @@
 """Which tasks the figures show, by stated rules, and their frames from the archive."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,6 @@ import pandas as pd
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import OK
 from squbed_utils.estimators import vmf
-from squbed_utils.figures.frames import SHOWN, Example
 from squbed_utils.statistics.calibration import lowest
 from squbed_utils.statistics.tables import kept_of
 from squbed_utils.video import resize_area
@@ -17,6 +17,38 @@ LONGEST_SIDE = 256
 """Pixels of a frame in a figure, at most: three times what a paper's column prints."""
 
 QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
+
+
+SHOWN = 3
+"""Frames of a video that a contact sheet shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A task with some of its videos, to be drawn.
+
+    Attributes
+    ----------
+    task, label, prompt : str
+        `label` says what it is an example of.
+    values : str
+        Numbers to print below the prompt.
+    reference : ndarray
+        uint8, shape (T, H, W, 3).
+    videos : list of ndarray
+        As `reference`.
+    latents : list of int
+        The latent prompt of each video.
+
+    """
+
+    task: str
+    label: str
+    prompt: str
+    values: str
+    reference: np.ndarray
+    videos: list[np.ndarray]
+    latents: list[int]
 
 
 def load(

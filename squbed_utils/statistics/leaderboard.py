@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from squbed_utils.seeds import seed_of
+from squbed_utils.files import seed_of
 from squbed_utils.statistics.leaderboard_rows import Rows
 from squbed_utils.statistics.ranking import (
     aurc,

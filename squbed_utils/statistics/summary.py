@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import FAILED, OK
+from squbed_utils.archive.layout import FAILED, LABELS, OK
 from squbed_utils.estimators.checks import check_task
 from squbed_utils.estimators.estimate import (
     CAPPED,
@@ -17,7 +17,6 @@ from squbed_utils.estimators.estimate import (
 )
 from squbed_utils.estimators.identical import identical_parts
 from squbed_utils.estimators.pca import pooled_pca
-from squbed_utils.models.accuracy import LABELS
 from squbed_utils.statistics.cautions import cautions, named, refuse_unmeasured
 from squbed_utils.text import visible
 

@@ -8,12 +8,10 @@ import pandas as pd
 
 from squbed_utils import csv_files
 from squbed_utils.archive.archive import Archive
+from squbed_utils.archive.layout import HIGHER_IS_BETTER, LABELS
 from squbed_utils.estimators.estimate import ESTIMATORS
-from squbed_utils.files import path_of, replacing
-from squbed_utils.models.accuracy import HIGHER_IS_BETTER, label
-from squbed_utils.profiles import ROOT
+from squbed_utils.files import ROOT, path_of, replacing, seed_of
 from squbed_utils.schema import suggestion
-from squbed_utils.seeds import seed_of
 from squbed_utils.statistics.calibration import kendall, lowest, tau_by_subset
 from squbed_utils.statistics.cautions import refuse_unmeasured
 from squbed_utils.statistics.summary import summarize
@@ -408,3 +406,33 @@ def save_tables(folder: Path | str, name: str, **tables: pd.DataFrame) -> None:
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     columns = ["row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out"]
     return table[columns].astype({"left_out": "Int64", "x": float, "y": float})
+
+
+LPIPS_FORMS = {"unlearned": "unlearned", "alex": "learned, AlexNet"}
+"""A profile's ``lpips.kind`` -> what a figure calls it."""
+
+
+def label(name: str, *, lpips: str) -> str:
+    """Say what a figure calls an accuracy; LPIPS names the form it is computed in.
+
+    Parameters
+    ----------
+    name : str
+        One of `LABELS`.
+    lpips : str
+        The profile's ``lpips.kind``.
+
+    Raises
+    ------
+    ValueError
+        If the accuracy is unknown.
+
+    Examples
+    --------
+    >>> label("lpips", lpips="unlearned")
+    'LPIPS (unlearned)'
+
+    """
+    if name not in LABELS:
+        raise ValueError(f"unknown accuracy {name!r}; known: {', '.join(LABELS)}")
+    return f"{LABELS[name]} ({LPIPS_FORMS[lpips]})" if name == "lpips" else LABELS[name]

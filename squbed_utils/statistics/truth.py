@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from squbed_utils.seeds import seed_of
+from squbed_utils.archive.layout import COVERAGES
+from squbed_utils.files import seed_of
 from squbed_utils.statistics.calibration import Auroc, auroc, kendall
-from squbed_utils.tasks.shapes_world import COVERAGES
 
 TOTAL_AT_MOST, TOTAL_P = -0.35, 1e-4
 PART_P = 0.05

@@ -12,13 +12,12 @@ from pathlib import Path
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import reference_path
-from squbed_utils.files import path_of, replacing
+from squbed_utils.files import path_of, replacing, seed_of
 from squbed_utils.roles import Dataset, Panda70M, VidGen1M, World
-from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import clips, panda70m, shapes_world, vidgen1m
 from squbed_utils.tasks.categories import CATEGORIES, UNCLEAR, Label, fill_evenly, label_all
 from squbed_utils.tasks.clips import Caption, Unusable
-from squbed_utils.tasks.shapes_world import Source, Task
+from squbed_utils.tasks.task import Source, Task
 
 READERS = {"panda70m": panda70m, "vidgen1m": vidgen1m}
 """Kind of dataset -> the module with its `captions` and `read_clip`."""

@@ -1,6 +1,5 @@
 """Manifests: CSV files that say which videos exist, of which tasks and latent prompts."""
 
-import math
 import os
 import sys
 from collections import defaultdict
@@ -11,12 +10,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from squbed_utils import csv_files, video
-from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import OK
+from squbed_utils.archive.layout import SAFE_ID
 from squbed_utils.csv_files import Row
 from squbed_utils.estimators.estimate import LEAST_LATENTS
 from squbed_utils.tasks.clips import SMALLEST
-from squbed_utils.tasks.shapes_world import SAFE_ID
 
 REQUIRED = ("task", "prompt", "latent", "sample", "video", "reference")
 OPTIONAL = ("latent_prompt", "category", "vagueness_rank")
@@ -77,40 +74,6 @@ def locate(name: str, folder: Path) -> Path:
         windows = "; write / instead of the backslashes of Windows" if "\\" in name else ""
         raise FileNotFoundError(f"no video {os.path.abspath(path)}{windows}")
     return path
-
-
-def of_archive(archive: Archive) -> pd.DataFrame:
-    """Return the manifest of an archive's own videos, as `read`; paths are within its folder.
-
-    Videos that failed are left out.
-
-    Parameters
-    ----------
-    archive : Archive
-        A finished one.
-
-    Raises
-    ------
-    ValueError
-        If a task has no reference, or every video failed.
-    """
-    tasks, videos = archive.tasks(), archive.videos()
-    bare = tasks.task[tasks.reference.isna()]
-    if not bare.empty:
-        raise ValueError(
-            f"task {bare.iloc[0]} of {archive.folder} has no reference, which scoring needs; name "
-            "one in a manifest, a CSV file"
-        )
-    latents = archive.latents().rename(columns={"prompt": "latent_prompt"})
-    videos = videos[videos.status == OK].rename(columns={"path": "video"})
-    if videos.empty:
-        raise ValueError(f"all videos of {archive.folder} failed; there is nothing to score")
-    table = videos[["task", "latent", "sample", "video"]].merge(
-        latents[["task", "latent", "latent_prompt"]], on=["task", "latent"]
-    )
-    table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
-    table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
-    return table[[*REQUIRED, *OPTIONAL]]
 
 
 def _mistakes_in(line: int, row: Row) -> Iterator[tuple[int, str]]:

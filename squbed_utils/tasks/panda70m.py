@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from squbed_utils import csv_files
+from squbed_utils.archive.layout import SAFE_ID
 from squbed_utils.files import path_of
 from squbed_utils.roles import Panda70M
 from squbed_utils.tasks.clips import LARGEST, Caption, Unusable, text_of
-from squbed_utils.tasks.shapes_world import SAFE_ID
 
 ROWS_A_SHARD = 100
 REQUIRED = ("videoID", "timestamp", "caption")

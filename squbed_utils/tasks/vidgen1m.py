@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from squbed_utils.archive.layout import SAFE_ID
 from squbed_utils.files import path_of
 from squbed_utils.roles import VidGen1M
 from squbed_utils.tasks.clips import LARGEST, Caption, Unusable, text_of
-from squbed_utils.tasks.shapes_world import SAFE_ID
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 """What reading from a damaged, encrypted or unknown zip raises."""

@@ -20,15 +20,13 @@ from transformers import (
 from squbed_utils.world.draw import any_scene, caption, clips, labels
 from squbed_utils.world.language import MAX_TOKENS, contrastive, new_tokenizer, text_tower, tokens
 from squbed_utils.world.loop import train
+from squbed_utils.world.recognise import VALUES
 from squbed_utils.world.render import FRAMES, SIDE
 from squbed_utils.world.scenes import ATTRIBUTES
 
 NORMALISED = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 SEEN_IN_A_FRAME = ("size", "colour", "shape", "background")
 """Attributes that one frame shows; motion needs the video."""
-
-VALUES = [f"{a}:{v}" for a, values in ATTRIBUTES.items() for v in values]
-"""The recogniser's outputs: one softmax per attribute, laid out one after the other."""
 
 
 class _Pair(torch.nn.Module):
@@ -160,24 +158,3 @@ def train_recogniser(work: Path, out: Path, steps: int = 2000, batch: int = 64) 
 
     train("recogniser", model, loss, steps=steps, learning_rate=2e-3, folder=work)
     model.save_pretrained(out)
-
-
-@torch.inference_mode()
-def recognise(model: ResNetForImageClassification, videos: np.ndarray) -> list[dict[str, str]]:
-    """Name the five attributes of each video.
-
-    Parameters
-    ----------
-    model : transformers.ResNetForImageClassification
-        The recogniser, in evaluation mode.
-    videos : numpy.ndarray
-        uint8, shape (batch, 9, 32, 32, 3).
-    """
-    frames = torch.from_numpy(np.asarray(videos)).permute(0, 1, 4, 2, 3).flatten(1, 2)
-    logits = model(frames.to(model.device).float() / 127.5 - 1).logits
-    parts = logits.split([len(values) for values in ATTRIBUTES.values()], dim=1)
-    chosen = [part.argmax(1).tolist() for part in parts]
-    return [
-        {a: ATTRIBUTES[a][i] for a, i in zip(ATTRIBUTES, row, strict=True)}
-        for row in zip(*chosen, strict=True)
-    ]

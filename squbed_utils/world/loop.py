@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from squbed_utils.seeds import seed_of
+from squbed_utils.files import seed_of
 
 SAVE_EVERY = 100
 """Steps between two checkpoints: what an interruption can cost."""

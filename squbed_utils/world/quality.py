@@ -16,10 +16,11 @@ from transformers import (
     AutoTokenizer,
 )
 
-from squbed_utils.seeds import seed_of
+from squbed_utils.files import seed_of
 from squbed_utils.world.draw import any_scene, caption, clips, partial, seen_scene
-from squbed_utils.world.encoders import SEEN_IN_A_FRAME, recognise
+from squbed_utils.world.encoders import SEEN_IN_A_FRAME
 from squbed_utils.world.language import ARROW, MAX_TOKENS
+from squbed_utils.world.recognise import recognise
 from squbed_utils.world.render import FRAMES, SIDE, render
 from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, COVERAGE, complete, entails, parse
 

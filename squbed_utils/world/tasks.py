@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from squbed_utils.seeds import seed_of
+from squbed_utils.files import seed_of
 from squbed_utils.world.draw import caption
 from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, COVERAGE, complete, entropy, say
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 from transformers import UMT5Config, UMT5EncoderModel
 
-from squbed_utils.seeds import seed_of
+from squbed_utils.files import seed_of
 from squbed_utils.world.draw import caption, clips, partial, seen_scene
 from squbed_utils.world.language import UNKNOWN, new_tokenizer, tokens
 from squbed_utils.world.loop import train

@@ -9,8 +9,8 @@ from kit import tiny
 from squbed_utils import video
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
+from squbed_utils.archive.layout import LABELS
 from squbed_utils.models import captioners
-from squbed_utils.models.accuracy import LABELS
 from squbed_utils.profiles import load
 from squbed_utils.world import scenes
 

@@ -15,9 +15,8 @@ from kit import small
 
 from squbed_utils.archive import verify
 from squbed_utils.archive.archive import open_archive
-from squbed_utils.collection import status
+from squbed_utils.collection import existing, status
 from squbed_utils.publish import export
-from squbed_utils.tasks import manifest
 
 FEW, MANY = 10, 1000
 """Examples of each kind of damage."""
@@ -38,7 +37,7 @@ class Bench:
             if path.is_file() and path.name != ".lock"
         }
         self.numbers = small.numbers(open_archive(folder))
-        self.rows = manifest.of_archive(open_archive(folder))
+        self.rows = existing.of_archive(open_archive(folder))
 
     def restore(self):
         """Put every file back that differs."""
@@ -65,7 +64,7 @@ class Bench:
         """Return what is asked, and the right answers where they are told."""
         asked = [
             (lambda: small.numbers(open_archive(self.folder)), self.numbers),
-            (lambda: manifest.of_archive(open_archive(self.folder)), self.rows),
+            (lambda: existing.of_archive(open_archive(self.folder)), self.rows),
             (lambda: status.status(self.folder), None),
             (lambda: export(self.folder, self.folder.with_name("out")), None),
         ]

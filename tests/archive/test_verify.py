@@ -13,6 +13,7 @@ from squbed_utils.archive import verify
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import SEAL
 from squbed_utils.archive.verify import Problem
+from squbed_utils.collection import repair
 
 VIDEO, SHARD = "videos/never-0-sign/1_2.mp4", "shards/never-0-sign/1.parquet"
 UNIT = ("never-0-sign", 1)
@@ -106,7 +107,7 @@ def test_tables_of_tasks_are_written_again(copy, tiny_profile, tiny_archive, nam
     (copy / name).unlink() if damage == "delete" else damage(copy / name)
     state = "missing" if damage == "delete" else "damaged"
     assert [p[:2] for p in verify.verify(copy)] == [(name, state)]
-    verify.repair(copy, verify.verify(copy), profile=tiny_profile)
+    repair.repair(copy, verify.verify(copy), profile=tiny_profile)
     assert contents(copy) == contents(tiny_archive)
 
 
@@ -200,7 +201,7 @@ def test_what_another_command_made_is_not_repaired(copy):
     del profile["dataset"]
     (copy / "profile.yaml").write_text(yaml.safe_dump(profile))
     with pytest.raises(ValueError, match="was made by `squbed quantify`; delete the files"):
-        verify.repair(copy, verify.verify(copy))
+        repair.repair(copy, verify.verify(copy))
     assert Archive(copy).inside(VIDEO).is_file()
 
 

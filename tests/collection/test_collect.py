@@ -18,9 +18,9 @@ from squbed_utils.archive import archive as samples
 from squbed_utils.archive.archive import Archive
 from squbed_utils.collection import latent as unit
 from squbed_utils.collection.collect import collect
+from squbed_utils.files import seed_of
 from squbed_utils.models import accuracy
 from squbed_utils.models import load as models
-from squbed_utils.seeds import seed_of
 from squbed_utils.world import render, scenes
 
 UNITS = len(tiny.TASKS) * tiny.N

@@ -12,13 +12,13 @@ from kit import tiny
 from squbed_utils import cli, video
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
+from squbed_utils.archive.layout import LABELS, MEASURING
 from squbed_utils.collection import latent
 from squbed_utils.collection.collect import collect
 from squbed_utils.collection.existing import score
 from squbed_utils.files import ROOT
 from squbed_utils.models import load as models
-from squbed_utils.models.accuracy import LABELS
-from squbed_utils.profiles import MEASURING, load
+from squbed_utils.profiles import load
 from squbed_utils.statistics import audit_samples, cautions, tables
 from squbed_utils.statistics.audit_lines import DOES_NOT, HOLDS, UNKNOWN
 from squbed_utils.statistics.summary import NO_LATENT_PROMPTS, as_text, summarize

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from squbed_utils import figures
 from squbed_utils.figures.frames import strip
 from squbed_utils.figures.panels import describe
+from squbed_utils.statistics import examples
 
 FIGURES = [f"figure_{i}" for i in range(1, 6)] + ["subset_size", "truth", "contact_sheet"]
 MODULES = sorted(Path(figures.__file__).parent.glob("*.py"))
@@ -48,7 +49,7 @@ def two_rows(panels=("SSIM", "PSNR")):
 def example(label="low", videos=3):
     text = "a small red circle moving left on a striped background"
     latents = list(range(videos))
-    return figures.Example("t", label, text, "total −1.0", video(), [video()] * videos, latents)
+    return examples.Example("t", label, text, "total −1.0", video(), [video()] * videos, latents)
 
 
 def positions():
@@ -293,5 +294,5 @@ def test_a_strip_of_no_video_is_refused():
 
 
 def test_a_reference_of_another_size_fits_the_contact_sheet():
-    other = figures.Example("t", "t", "p", "", video(5, 16, 20), [video()], [0])
+    other = examples.Example("t", "t", "p", "", video(5, 16, 20), [video()], [0])
     assert figures.contact_sheet([other]).axes[0].images[0].get_array().shape[0] == 8

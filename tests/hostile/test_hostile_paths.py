@@ -17,9 +17,9 @@ from squbed_utils import cli, profiles, publish, video
 from squbed_utils.archive import remote, verify
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import OK, SHARD, SUMS
-from squbed_utils.collection import claims
+from squbed_utils.collection import claims, repair
 from squbed_utils.files import inside
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 
 BLACK = np.zeros((2, 32, 32, 3), np.uint8)
 OUT = "leads out of the archive"
@@ -85,7 +85,7 @@ def test_a_reference_lies_in_the_archive(archive, path, capsys):
 def test_a_checksum_is_of_a_file_of_the_export(archive):
     paths = ["C:\\x", "..\\private.mp4", "videos/../profile.yaml", "../private.mp4"]
     (archive / SUMS).write_text("".join(f"{'0' * 64}  {path}\n" for path in paths))
-    assert publish.verify_sums(archive) == paths
+    assert verify.verify_sums(archive) == paths
 
 
 def test_a_claim_is_of_a_worker(archive):
@@ -189,19 +189,19 @@ def test_a_profile_that_the_user_names_repairs_if_it_is_the_archives(
     mine.write_text(yaml.safe_dump(settings))
     claim(archive, name="mine", video_model=model | {"guidance": None, "timeout": 3600.0})
     problems = verify.verify(archive)
-    verify.repair(archive, problems, profile=mine)
+    repair.repair(archive, problems, profile=mine)
     assert [profile.video_model.command for profile in collected] == [["touch", "run", *FIELDS]]
     mine.write_text(
         yaml.safe_dump(settings | {"video_model": model | {"command": ["other", *FIELDS]}})
     )
     with pytest.raises(ValueError, match=r"video_model.command is \['touch', .* here.* --profile"):
-        verify.repair(archive, problems, profile=mine)
+        repair.repair(archive, problems, profile=mine)
     assert len(collected) == 1
 
 
 def test_a_profile_of_this_package_needs_not_be_named(archive, collected):
     claim(archive, n=6, m=6)
-    verify.repair(archive, [])
+    repair.repair(archive, [])
     assert collected == [profiles.load("world")]
 
 

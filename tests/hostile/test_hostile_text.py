@@ -12,7 +12,7 @@ from squbed_utils import text as _text
 from squbed_utils.figures import style
 from squbed_utils.models import language, replies
 from squbed_utils.models import latent_prompts as prompts
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 
 THOUGHT = "The categories are animals, food or people. Is it yes or no?"
 PROMPT = "a red star\non snow"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from squbed_utils.archive import verify
+from squbed_utils.collection import repair
 from squbed_utils.statistics.summary import TERMS, summarize
 
 FROZEN = Path(__file__).parents[1] / "data" / "archive"
@@ -19,7 +19,7 @@ OTHER = "shards/never-4-thing/0.parquet"
 def sealed(folder: Path) -> Path:
     """Copy the archive of the first version and seal it."""
     shutil.copytree(FROZEN, folder)
-    verify.seal(folder)
+    repair.seal(folder)
     return folder
 
 

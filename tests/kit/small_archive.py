@@ -6,7 +6,7 @@ import numpy as np
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import video_path
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 from squbed_utils.video import Video
 
 FPS = 8.0

@@ -23,7 +23,7 @@ from squbed_utils.collection.collect import fill
 from squbed_utils.collection.executors import LOCAL, Executor
 from squbed_utils.collection.filling import shared
 from squbed_utils.profiles import Profile
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 
 LATENTS, VIDEOS = 4, 2
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import video_path
+from squbed_utils.files import seed_of
 from squbed_utils.roles import World
-from squbed_utils.seeds import seed_of
 from squbed_utils.tasks import shapes_world
 from squbed_utils.video import Video
 from squbed_utils.world import render, scenes

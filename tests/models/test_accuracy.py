@@ -7,8 +7,10 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchvision.models import squeezenet1_1
 
+from squbed_utils.archive import layout
 from squbed_utils.models import accuracy
 from squbed_utils.models.lpips import SQUEEZENET_CUTS, Lpips
+from squbed_utils.statistics import tables
 
 SHAPE = (3, 24, 20, 3)
 
@@ -123,15 +125,15 @@ def test_mean_cosine_refuses_other_shapes():
 
 
 def test_labels_say_which_lpips():
-    assert accuracy.label("lpips", lpips="unlearned") == "LPIPS (unlearned)"
-    assert accuracy.label("lpips", lpips="alex") == "LPIPS (learned, AlexNet)"
-    assert accuracy.label("ssim", lpips="alex") == "SSIM"
+    assert tables.label("lpips", lpips="unlearned") == "LPIPS (unlearned)"
+    assert tables.label("lpips", lpips="alex") == "LPIPS (learned, AlexNet)"
+    assert tables.label("ssim", lpips="alex") == "SSIM"
     with pytest.raises(ValueError, match="unknown accuracy 'fvd'; known: ssim, psnr"):
-        accuracy.label("fvd", lpips="alex")
+        tables.label("fvd", lpips="alex")
 
 
 def test_directions():
-    assert [name for name, up in accuracy.HIGHER_IS_BETTER.items() if not up] == ["lpips"]
+    assert [name for name, up in layout.HIGHER_IS_BETTER.items() if not up] == ["lpips"]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import pytest
 from huggingface_hub import constants
 from kit import tiny_checkpoints
 
-from squbed_utils import profiles, roles
+from squbed_utils import files, profiles, roles
+from squbed_utils.archive.layout import ROLES
 from squbed_utils.models import checkpoints
 from squbed_utils.models import load as models
 
@@ -41,7 +42,7 @@ AWAY = {
 @pytest.mark.parametrize("role", AWAY)
 def test_a_profile_whose_model_is_not_here(tiny_profile, role):
     profile = dataclasses.replace(profiles.load(tiny_profile), **{role: AWAY[role]})
-    for fails in (profiles.resolve, models.load):
+    for fails in (checkpoints.resolve, models.load):
         with pytest.raises(
             FileNotFoundError, match=f"the {role} 'me/model' is neither .*{REVISION}"
         ):
@@ -54,7 +55,7 @@ def test_an_nli_model_that_is_not_here(tiny_profile):
     with pytest.raises(
         FileNotFoundError, match="the nli_model 'me/nli' is .* refiner.nli_model to"
     ):
-        profiles.resolve(dataclasses.replace(profile, refiner=refiner))
+        checkpoints.resolve(dataclasses.replace(profile, refiner=refiner))
 
 
 FILES = {
@@ -73,7 +74,7 @@ def test_a_file_that_is_not_here(tiny_profile, name):
     role = "lpips" if name.startswith("alex") else "video_encoder"
     profile = dataclasses.replace(profiles.load(tiny_profile), **{role: FILES[name]})
     expected = f"the {role}'s weights are expected in the file .*gone.pth, which does not exist; "
-    for fails in (profiles.resolve, load_with_lpips):
+    for fails in (checkpoints.resolve, load_with_lpips):
         with pytest.raises(FileNotFoundError, match=f"{expected}get {name} .* correct {role}.path"):
             fails(profile)
 
@@ -98,21 +99,21 @@ def test_what_a_refiner_reads_is_recorded(tiny_profile, tmp_path):
         (roles.OpenAI("nano", "openai"), texts),
         (roles.CausalLM(chat), {"refiner"}),
     ):
-        found = profiles.resolve(dataclasses.replace(profile, refiner=refiner))["checkpoints"]
-        others = {"dataset", *profiles.ROLES} - {"refiner"}
+        found = checkpoints.resolve(dataclasses.replace(profile, refiner=refiner))["checkpoints"]
+        others = {"dataset", *ROLES} - {"refiner"}
         assert found.keys() - others == expected
 
 
 def test_what_the_hub_s_tools_leave_behind_changes_no_hash(tiny_profile, tmp_path):
     folder = tiny_checkpoints.chat(tmp_path / "chat")
     profile = dataclasses.replace(profiles.load(tiny_profile), refiner=roles.CausalLM(str(folder)))
-    before = profiles.resolve(profile)["checkpoints"]
+    before = checkpoints.resolve(profile)["checkpoints"]
     hidden = folder / ".cache" / "huggingface" / "download"
     hidden.mkdir(parents=True)
     (hidden / "config.json.metadata").write_text("of today")
-    assert profiles.resolve(profile)["checkpoints"] == before
+    assert checkpoints.resolve(profile)["checkpoints"] == before
     (folder / "generation_config.json").unlink()
-    assert profiles.resolve(profile)["checkpoints"] != before
+    assert checkpoints.resolve(profile)["checkpoints"] != before
 
 
 def cut(folder):
@@ -147,9 +148,9 @@ def empty_config(folder):
 )
 def test_a_damaged_model_is_named(tiny_profile, tmp_path, damage, message):
     profile = profiles.load(tiny_profile)
-    folder = shutil.copytree(profiles.path_of(profile.clip.path), tmp_path / "clip")
+    folder = shutil.copytree(files.path_of(profile.clip.path), tmp_path / "clip")
     damage(folder)
     profile = dataclasses.replace(profile, clip=roles.Clip(str(folder)))
     with pytest.raises(ValueError, match=message):
-        profiles.resolve(profile)
+        checkpoints.resolve(profile)
         models.load_measuring(profile)

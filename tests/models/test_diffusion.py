@@ -13,6 +13,7 @@ from kit import tiny_video
 from squbed_utils import profiles, roles
 from squbed_utils.archive.archive import Archive
 from squbed_utils.collection import latent, workers
+from squbed_utils.models import checkpoints as checkpoints_module
 from squbed_utils.models import diffusion, guardrail
 from squbed_utils.tasks import shapes_world
 from squbed_utils.video import Video
@@ -241,7 +242,7 @@ def test_a_single_video_that_fails_is_not_drawn_again():
 
 
 def test_what_is_recorded_of_two_pipelines(built, world):
-    resolved = profiles.resolve(dataclasses.replace(world, video_model=built("cosmos2")))
+    resolved = checkpoints_module.resolve(dataclasses.replace(world, video_model=built("cosmos2")))
     checkpoints = resolved["checkpoints"]
     assert len(checkpoints["image_model"]) == 64
     assert checkpoints["image_model"] != checkpoints["video_model"]

@@ -15,7 +15,7 @@ from torchvision.models import alexnet
 from torchvision.models.video import s3d
 
 from squbed_utils import profiles, roles
-from squbed_utils.models import encoders, video_encoders
+from squbed_utils.models import checkpoints, encoders, video_encoders
 from squbed_utils.models import load as models
 from squbed_utils.models import s3d as _s3d
 from squbed_utils.models import weights as _weights
@@ -293,10 +293,10 @@ def test_a_sha256_that_is_not_stated_is_recorded(tiny_profile, s3d_files):
     path = s3d_files["milnce-s3d"]
     settings = s3d_settings(path, "milnce-s3d", sha256=None)
     profile = dataclasses.replace(profiles.load(tiny_profile), video_encoder=settings)
-    resolved = profiles.resolve(profile)
+    resolved = checkpoints.resolve(profile)
     assert resolved["video_encoder"]["sha256"] == sha256(path)
     stated = dataclasses.replace(settings, sha256=sha256(path).upper())
-    again = profiles.resolve(dataclasses.replace(profile, video_encoder=stated))
+    again = checkpoints.resolve(dataclasses.replace(profile, video_encoder=stated))
     assert profiles.differences(resolved, again) == []
 
 
@@ -306,7 +306,7 @@ def test_a_profile_of_single_files_runs(tiny_profile, s3d_files, alexnet_file, v
         video_encoder=s3d_settings(s3d_files["milnce-s3d"], "milnce-s3d"),
         lpips=roles.Lpips(str(alexnet_file), "alex"),
     )
-    resolved = profiles.resolve(profile)
+    resolved = checkpoints.resolve(profile)
     assert set(resolved["checkpoints"]) >= {"video_encoder", "lpips"}
     assert resolved["video_encoder"]["sha256"] == sha256(s3d_files["milnce-s3d"])
     assert models.load(profile).embed_videos(videos[:1]).shape == (1, 512)

@@ -1,8 +1,8 @@
 import pytest
 
+from squbed_utils.files import seed_of
 from squbed_utils.models import latent_prompts
-from squbed_utils.seeds import seed_of
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 
 TASK = Task("t", "world", "round", "a red circle", "references/t.mp4")
 FULL = "a small red circle moving left on a black background"

@@ -13,6 +13,7 @@ from kit.collecting import contents, interrupt
 from squbed_utils import profiles, video
 from squbed_utils.archive.archive import Archive
 from squbed_utils.collection.collect import collect
+from squbed_utils.models import checkpoints
 from squbed_utils.models import load as models
 from squbed_utils.roles import Panda70M, VidGen1M
 from squbed_utils.tasks import captioned
@@ -267,7 +268,7 @@ def test_a_lost_reference_whose_clip_is_lost_too(tiny_profile, panda, tmp_path):
     archive = Archive(tmp_path / "archive")
     archive.write_tasks(source.tasks, None)
     archive.write_report(source.report)
-    archive.write_profile(profiles.resolve(loaded))
+    archive.write_profile(checkpoints.resolve(loaded))
     shutil.rmtree(panda / "videos")
     expected = r"task panda70m-.* needs its clip 00000/0.*\(there is: video that cannot be read\)"
     with pytest.raises(ValueError, match=expected):
@@ -296,9 +297,9 @@ def test_another_table_is_another_profile(tiny_profile, panda, tmp_path):
     dataset = settings(panda, tasks=5)
     path = tiny.write_profile(tiny_profile.parent, tmp_path / "p.yaml", dataset=dataset)
     profile = profiles.load(path)
-    before = profiles.resolve(profile)
+    before = checkpoints.resolve(profile)
     (panda / "panda.csv").write_bytes((panda / "panda.csv").read_bytes() + b"\n")
-    found = profiles.differences(before, profiles.resolve(profile))
+    found = profiles.differences(before, checkpoints.resolve(profile))
     assert [text.split()[0] for text in found] == ["checkpoints.dataset"]
 
 
@@ -323,7 +324,7 @@ def test_a_profile_of_a_dataset_is_read_with_its_defaults(whole, tiny_profile, t
     path = tiny.write_profile(tiny_profile.parent, tmp_path / "p.yaml", dataset=dataset)
     read_ = profiles.load(path).dataset
     assert (read_.tasks, read_.pool, read_.seed) == (200, 2000, 0)
-    assert yaml.safe_load(yaml.safe_dump(profiles.resolve(profiles.load(path))))
+    assert yaml.safe_load(yaml.safe_dump(checkpoints.resolve(profiles.load(path))))
 
 
 def test_references_are_readable(archive):

@@ -5,7 +5,7 @@ import pytest
 from squbed_utils import video
 from squbed_utils.roles import World
 from squbed_utils.tasks import shapes_world
-from squbed_utils.tasks.shapes_world import Task
+from squbed_utils.tasks.task import Task
 from squbed_utils.world import render, scenes
 from squbed_utils.world.tasks import task_table
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squbed_utils.seeds import seed_of
+from squbed_utils.files import seed_of
 from squbed_utils.world import render as drawing
 from squbed_utils.world.draw import partial, seen_scene
 from squbed_utils.world.scenes import (

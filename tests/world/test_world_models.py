@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoModelForImageClassification, 
 from squbed_utils.world import quality, train, video_model
 from squbed_utils.world.card import write_card
 from squbed_utils.world.draw import any_scene, caption, partial
-from squbed_utils.world.encoders import recognise
 from squbed_utils.world.language import UNKNOWN
+from squbed_utils.world.recognise import recognise
 from squbed_utils.world.render import render
 from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, complete, coverage_of
 

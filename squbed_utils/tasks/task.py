@@ -1,0 +1,65 @@
+"""What is asked: a prompt with its reference video, and where such tasks come from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from squbed_utils.archive.layout import SAFE_ID
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prompt and the reference video that its videos are held against.
+
+    Attributes
+    ----------
+    id : str
+        Names files, so only letters, digits, dots, dashes and underscores.
+    dataset, category, prompt : str
+    reference : str or None
+        Path of the reference video within the archive; None: there is none.
+    vagueness_rank : float or None
+        Where people ranked the prompts: 1 = the least vague.
+
+    """
+
+    id: str
+    dataset: str
+    category: str
+    prompt: str
+    reference: str | None
+    vagueness_rank: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an id that cannot name a file, and an empty prompt."""
+        if not SAFE_ID.fullmatch(self.id):
+            raise ValueError(
+                f"task id {self.id!r} cannot name a file; expected at most 100 letters, digits, "
+                "dots, dashes and underscores, the first a letter or digit"
+            )
+        if not self.prompt.strip():
+            raise ValueError(f"task {self.id} has an empty prompt; write one or drop the task")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The tasks that a dataset gives, and all that an archive stores of it.
+
+    Attributes
+    ----------
+    tasks : list of Task
+    truth : pandas.DataFrame or None
+        A row a task of what is really uncertain, where that is known.
+    report : dict or None
+        Where tasks are sampled: how many by category, and what was left out for which reason.
+    write_reference : callable
+        (task, path) -> None; writes the task's reference video.
+
+    """
+
+    tasks: list[Task]
+    truth: pd.DataFrame | None
+    report: dict | None
+    write_reference: Callable[[Task, Path], None]
