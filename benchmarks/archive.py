@@ -18,9 +18,9 @@ from squbed_utils.archive import archive as samples
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import LABELS
-from squbed_utils.archive.loading import load
+from squbed_utils.archive.remote import load
 from squbed_utils.publish import export
-from squbed_utils.statistics import scores
+from squbed_utils.statistics import summary
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.tasks.task import Task
 
@@ -117,7 +117,7 @@ def main() -> None:
     _timed("read every shard", archive.videos)
     _timed("embeddings of one task", lambda: archive.embeddings(archive.tasks().task[0]))
     _timed("summarize (squbed)", lambda: summarize(archive))
-    _timed("score_tasks (every estimator)", lambda: scores.score_tasks(archive))
+    _timed("score_tasks (every estimator)", lambda: summary.score_tasks(archive))
     exported = options.folder.with_name(f"{options.folder.name}-exported")
     shutil.rmtree(exported, ignore_errors=True)
     _timed("export, hf", lambda: export(options.folder, exported))

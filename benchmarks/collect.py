@@ -20,7 +20,7 @@ from pathlib import Path
 
 from squbed_utils import profiles, video
 from squbed_utils.archive.archive import Archive
-from squbed_utils.collection import claims, run_log
+from squbed_utils.collection import claims, status
 from squbed_utils.collection import workers as work
 from squbed_utils.collection.collect import collect
 from squbed_utils.collection.executors import Executor
@@ -38,7 +38,7 @@ def some_tasks(name: str, count: int) -> profiles.Profile:
 
 def units_a_minute(folder: Path) -> float:
     """Return the rate since the last worker began, so that loading models does not count."""
-    logs = [log for log in run_log.read(folder).values() if len(log) > 1]
+    logs = [log for log in status.read(folder).values() if len(log) > 1]
     begun = max(min(e["time"] for e in log if e["event"] == "begin") for log in logs)
     done = [e["time"] for log in logs for e in log if e["event"] == "done" and e["time"] > begun]
     return len(done) / (max(done) - begun) * 60
@@ -89,7 +89,7 @@ def overhead(name: str, folder: Path) -> None:
     spent, part = {}, {}
     time_generation(spent)
     stored = [(video, "write"), (video, "is_whole"), (Archive, "write_shard")]
-    stored += [(claims.Worker, "claim"), (claims.Worker, "release"), (run_log.RunLog, "write")]
+    stored += [(claims.Worker, "claim"), (claims.Worker, "release"), (status.RunLog, "write")]
     for owner, function in stored:
         time_calls(owner, function, part)
     archive = collect(some_tasks(name, 1), output=folder / "overhead")

@@ -21,10 +21,8 @@ from squbed_utils import video
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.files import seed_of
 from squbed_utils.statistics.calibration import kendall
-from squbed_utils.statistics.leaderboard import compare, rejection_curves
-from squbed_utils.statistics.leaderboard_rows import mean_accuracy, rows_of
-from squbed_utils.statistics.scores import score_tasks
-from squbed_utils.statistics.summary import reference_similarity
+from squbed_utils.statistics.leaderboard import compare, mean_accuracy, rejection_curves, rows_of
+from squbed_utils.statistics.summary import reference_similarity, score_tasks
 from squbed_utils.tasks.task import Task
 
 N = M = 10

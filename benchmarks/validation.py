@@ -16,9 +16,8 @@ from tqdm import tqdm
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.estimate import estimate
 from squbed_utils.files import seed_of
-from squbed_utils.statistics.calibration import kendall
+from squbed_utils.statistics.calibration import bootstrap_interval, kendall
 from squbed_utils.statistics.decision import ACCEPTED, GUARANTEES, MARGINAL, control_risk, shortfall
-from squbed_utils.statistics.ranking import bootstrap_interval
 from squbed_utils.statistics.resampling import (
     permuted_taus,
     rereferenced_taus,

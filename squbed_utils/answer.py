@@ -1,7 +1,10 @@
 """The uncertainty of a video model about one prompt, with a contact sheet."""
 
+import base64
 import dataclasses
 import hashlib
+import html
+import io
 import re
 import sys
 import warnings
@@ -12,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
-from squbed_utils import answer_html, figures, files, profiles
+from squbed_utils import figures, files, profiles
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED, ROLES
-from squbed_utils.collection.collect import fill
-from squbed_utils.collection.filling import held, is_new
+from squbed_utils.collection.collect import fill, held, is_new
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import replacing
 from squbed_utils.models import checkpoints
@@ -27,6 +30,7 @@ from squbed_utils.statistics.cautions import cautions
 from squbed_utils.statistics.summary import ABSENT, summarize, value_text
 from squbed_utils.tasks.task import Task
 from squbed_utils.text import visible
+from squbed_utils.video import Video, resize_area, scan
 from squbed_utils.world import scenes
 
 SHEET = "contact_sheet"
@@ -132,14 +136,14 @@ class Answer:
 
     def _write_html(self, path: Path) -> None:
         with replacing(path) as partial:
-            partial.write_text(answer_html.page(self), encoding="utf-8", errors="replace")
+            partial.write_text(page(self), encoding="utf-8", errors="replace")
 
     def _middle(self, path: str) -> np.ndarray:
         frames = self.archive.read_video(path)
         return frames[len(frames) // 2]
 
     def _repr_html_(self) -> str:
-        return answer_html.fragment(self)
+        return fragment(self)
 
     def __repr__(self) -> str:
         """Write the numbers, then the latent prompts."""
@@ -255,3 +259,79 @@ def _refuse_other_prompt(archive: Archive, prompt: str) -> None:
         raise ValueError(
             f"{archive.folder} answers for {there[0]!r}; choose another --output, or delete it"
         )
+
+
+LONGEST_SIDE, MOST_FRAMES = 128, 16
+"""Of a preview: pixels, and frames, evenly spaced."""
+
+
+STYLE = """
+.squbed { font: 14px/1.4 system-ui, sans-serif; color: #111; background: #fff; }
+.squbed h1 { font-size: 18px; margin: 0 0 8px; }
+.squbed table { border-collapse: collapse; }
+.squbed td { padding: 4px 16px 4px 0; text-align: left; vertical-align: top; }
+.squbed .prompt { min-width: 220px; max-width: 320px; }
+.squbed .note, .squbed .meaning { color: #666; }
+.squbed img { width: 96px; margin: 0 3px 3px 0; border: 1px solid #ccc; }
+.squbed img.small { image-rendering: pixelated; }
+"""
+
+
+def escape(text: str) -> str:
+    """Return a text as HTML that shows it as it is written."""
+    return html.escape(visible(text))
+
+
+def page(answer: object) -> str:
+    """Return a whole page.
+
+    Parameters
+    ----------
+    answer : quantify.Answer
+    """
+    head = f'<meta charset="utf-8"><title>{escape(answer.prompt)}</title>'
+    return f"<!DOCTYPE html>\n<html><head>{head}</head><body>{fragment(answer)}</body></html>\n"
+
+
+def fragment(answer: object) -> str:
+    """Return what a notebook shows: the numbers, and a line a latent prompt with its videos."""
+    terms = "".join(
+        f"<tr><td><b>{t.term}</b></td><td>{escape(t.text)}</td>"
+        f'<td class="meaning">{t.meaning}</td></tr>'
+        for t in answer.terms().itertuples()
+    )
+    lines = "".join(_line(answer, row) for row in answer.latents().itertuples())
+    return (
+        f'<div class="squbed tex2jax_ignore mathjax_ignore"><style>{STYLE}</style>'
+        f'<h1 dir="auto">“{escape(answer.prompt)}”</h1>'
+        f'<table>{terms}</table><p class="note">{escape(answer.note())}</p>'
+        f"<table>{lines}</table></div>"
+    )
+
+
+def _line(answer: object, row: tuple) -> str:
+    number = row.latent + 1
+    images = "".join(
+        _image(scan(answer.archive.inside(path)), f"video {i} of latent prompt {number}")
+        for i, path in enumerate(row.paths, 1)
+    )
+    videos = images or "no video"
+    prompt = f'<td class="prompt" dir="auto">{escape(row.prompt)}</td>'
+    return f"<tr><td>z{number}</td>{prompt}<td>{videos}</td></tr>"
+
+
+def _image(video: Video, description: str) -> str:
+    """Return an element that plays a small copy of a video over and over."""
+    count = min(MOST_FRAMES, len(video.frames))
+    chosen = np.linspace(0, len(video.frames) - 1, count).round().astype(int)
+    height, width = video.frames.shape[1:3]
+    scale = min(1, LONGEST_SIDE / max(height, width))
+    size = [max(1, round(scale * side)) for side in (height, width)]
+    first, *others = map(Image.fromarray, resize_area(video.frames[chosen], *size))
+    duration = round(1000 * len(video.frames) / video.fps / count)
+    buffer = io.BytesIO()
+    animated = {"save_all": True, "append_images": others, "duration": duration, "loop": 0}
+    first.save(buffer, "WEBP", quality=80, **animated)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    kind = ' class="small"' if width < LONGEST_SIDE else ""
+    return f'<img{kind} alt="{description}" src="data:image/webp;base64,{data}">'

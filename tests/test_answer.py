@@ -11,7 +11,7 @@ import pytest
 from kit import tiny
 
 from squbed_utils import answer as quantify
-from squbed_utils import answer_html, cli, figures, files, profiles
+from squbed_utils import cli, figures, files, profiles
 from squbed_utils.answer import Answer
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
@@ -157,7 +157,7 @@ def test_the_example_can_be_said():
 
 
 def test_html_is_self_contained_and_escaped(answer):
-    page = answer_html.page(answer)
+    page = quantify.page(answer)
     assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; dog" in page
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == 2 * tiny.N
@@ -190,7 +190,7 @@ def test_an_output_that_fails_costs_no_other(answer, monkeypatch, capsys, broken
     def fail(*args, **options):
         raise RuntimeError("no\nroom \x1b")
 
-    place = (figures, "save") if broken == "png" else (answer_html, "page")
+    place = (figures, "save") if broken == "png" else (quantify, "page")
     monkeypatch.setattr(*place, fail)
     (written,) = answer.save()
     assert {written.suffix[1:], broken} == {"png", "html"}

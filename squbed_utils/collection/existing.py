@@ -14,7 +14,7 @@ from tqdm import tqdm
 from squbed_utils import profiles, video
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import FAILED, MEASURING, OK, reference_path, video_path
-from squbed_utils.collection.filling import held, is_new, warn_of_versions
+from squbed_utils.collection.collect import held, is_new, warn_of_versions
 from squbed_utils.files import ROOT, path_of, replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile

@@ -12,8 +12,7 @@ from squbed_utils.archive.verify import (
     _require_collected,
     verify,
 )
-from squbed_utils.collection.collect import collect
-from squbed_utils.collection.filling import held, settings_over
+from squbed_utils.collection.collect import collect, held, settings_over
 from squbed_utils.profiles import Profile
 
 LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")

@@ -8,8 +8,15 @@ prompts, repeated for each video (N, N). S(rho) = -tr rho log rho for a density 
 import numpy as np
 from scipy.special import entr
 
-from squbed_utils.estimators.groups import latent_of, mean_over_latents, pooled, shares
-from squbed_utils.estimators.registry import Terms, Videos, register
+from squbed_utils.estimators.registry import (
+    Terms,
+    Videos,
+    latent_of,
+    mean_over_latents,
+    pooled,
+    register,
+    shares,
+)
 
 RIDGE = 1e-3
 """alpha of the EigenScore, as in its paper."""

@@ -3,8 +3,7 @@
 import numpy as np
 
 from squbed_utils.estimators import vmf
-from squbed_utils.estimators.groups import equal_groups
-from squbed_utils.estimators.registry import Terms, Videos, register
+from squbed_utils.estimators.registry import Terms, Videos, equal_groups, register
 
 
 @register(

@@ -4,11 +4,10 @@ Nothing here computes a result, shows or saves, but `save`. Every label, count, 
 interval comes from the data given. `plot_*` draw one panel, `figure_*` a whole figure.
 """
 
-from squbed_utils.figures.answer import figure_answer
 from squbed_utils.figures.audit import figure_audit
 from squbed_utils.figures.cases import figure_1, figure_2, plot_positions, plot_terms
 from squbed_utils.figures.decision import figure_decision
-from squbed_utils.figures.frames import contact_sheet, plot_frames
+from squbed_utils.figures.frames import contact_sheet, figure_answer, plot_frames
 from squbed_utils.figures.leaderboard import (
     figure_leaderboard,
     figure_rejection,
@@ -16,9 +15,15 @@ from squbed_utils.figures.leaderboard import (
     plot_forest,
     plot_rejection,
 )
-from squbed_utils.figures.panels import figure_panels, plot_points
+from squbed_utils.figures.panels import (
+    figure_panels,
+    figure_subset_size,
+    figure_truth,
+    plot_curve,
+    plot_points,
+    plot_taus,
+)
 from squbed_utils.figures.style import COVERAGE_COLOURS, DOUBLE, SINGLE, STYLE, save
-from squbed_utils.figures.truth import figure_subset_size, figure_truth, plot_curve, plot_taus
 
 __all__ = [
     "COVERAGE_COLOURS",

@@ -16,9 +16,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_
 
 from squbed_utils import roles
 from squbed_utils.models import replies
-from squbed_utils.models.batches import in_batches
 from squbed_utils.models.checkpoints import locate
-from squbed_utils.models.encoders import spread
+from squbed_utils.models.encoders import in_batches, spread
 from squbed_utils.models.weights import refuse_incomplete
 from squbed_utils.world import render, scenes
 from squbed_utils.world.recognise import VALUES, recognise

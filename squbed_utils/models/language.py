@@ -17,7 +17,7 @@ from squbed_utils.files import seed_of
 from squbed_utils.models import latent_prompts, replies
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.openai import load_openai
-from squbed_utils.tasks.categories import CATEGORIES, UNCLEAR
+from squbed_utils.tasks.captioned import CATEGORIES, UNCLEAR
 
 ATTEMPTS = 3
 """How often a list, a yes or no, or a category is asked for until there is a clear one."""

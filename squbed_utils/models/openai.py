@@ -20,7 +20,7 @@ from squbed_utils import roles
 from squbed_utils.files import inside, replacing
 from squbed_utils.models import replies, servers, spending
 from squbed_utils.models.errors import Stop
-from squbed_utils.tasks.categories import CATEGORIES
+from squbed_utils.tasks.captioned import CATEGORIES
 
 OPENAI_URL = "https://api.openai.com/v1"
 ATTEMPTS = 3

@@ -7,27 +7,78 @@ higher = better; so a good tau is negative. One that is seen to be above -0.1 do
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, norm, rankdata
 
+from squbed_utils.files import seed_of
 from squbed_utils.statistics import tables
-from squbed_utils.statistics.audit_lines import (
-    CONFIDENCE,
-    DOES_NOT,
+from squbed_utils.statistics.calibration import bootstrap_interval, holm
+from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
-    HOLDS,
-    LINE_COLUMNS,
-    NEGLIGIBLE,
-    RESAMPLES,
-    UNKNOWN,
-    P,
-    found,
-    lack,
-    line,
-    main_term,
+    concordance,
+    permuted_taus,
+    rereferenced_taus,
+    resampled_taus,
+    task_counts,
 )
-from squbed_utils.statistics.ranking import bootstrap_interval, holm
-from squbed_utils.statistics.resampling import resampled_taus, task_counts
 from squbed_utils.statistics.summary import TERMS
+
+HOLDS, DOES_NOT, UNKNOWN = "holds", "does not hold", "cannot be told"
+
+
+NEGLIGIBLE = 0.1
+"""Size of a tau that is of no use: where tau is seen to be above minus this, it does not hold."""
+
+
+P, CONFIDENCE = 0.05, 0.95
+
+
+RESAMPLES, PERMUTATIONS = 2000, 1000
+
+
+LINE_COLUMNS = ["theme", "question", "value", "low", "high", "pvalue", "bar", "verdict", "detail"]
+
+
+def line(theme: str, question: str, bar: str, **found: object) -> dict:
+    """Return a line of `LINE_COLUMNS` that cannot be told unless `found` says otherwise."""
+    unknown = {"verdict": UNKNOWN, "detail": ""}
+    return {"theme": theme, "question": question, "bar": bar} | unknown | found
+
+
+def found(value: float, low: float, high: float, verdict: str, detail: str) -> dict:
+    """Return what an interval found, for `line`."""
+    return {"value": value, "low": low, "high": high, "verdict": verdict, "detail": detail}
+
+
+def negative(low: float, high: float) -> str:
+    """Say whether a tau is negative, by its interval."""
+    return HOLDS if high < 0 else DOES_NOT if low > -NEGLIGIBLE else UNKNOWN
+
+
+def main_term(table: pd.DataFrame) -> str:
+    """Return "total", or "epistemic" where the latent prompts are not known."""
+    return "total" if table.total.notna().all() else "epistemic"
+
+
+def lack(table: pd.DataFrame, *there: str, varying: tuple[str, ...] = ()) -> str:
+    """Say why a line cannot be told; empty where the columns are there and vary.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a task.
+    *there : str
+        Columns that must have no gaps.
+    varying : tuple of str
+        Columns that must differ between tasks as well.
+    """
+    if len(table) < FEWEST_TASKS:
+        return f"{len(table)} tasks; at least {FEWEST_TASKS} are needed"
+    for name in (*there, *varying):
+        if table[name].isna().any():
+            return f"{name} is missing: latent prompts are not known, or it has no such form"
+    constant = [name for name in varying if table[name].nunique() < 2]
+    return f"{constant[0]} is the same for every task" if constant else ""
+
 
 LEAST_SHARE, WIDTH_MATTERS, SAME_ORDER, NARROW = 0.2, 0.1, 0.95, 0.5
 
@@ -226,3 +277,250 @@ def _covariance(x: pd.Series, y: pd.Series, counts: np.ndarray) -> np.ndarray:
     weights = counts / counts.sum(axis=1, keepdims=True)
     x, y = (v.to_numpy() - v.mean() for v in (x, y))
     return weights @ (x * y) - (weights @ x) * (weights @ y)
+
+
+NO_PANELS = "the tasks are few, or have the same uncertainty or accuracy"
+
+
+def tasks_needed(tau: float, *, power: float = 0.8, alpha: float = P) -> float:
+    """Return how many tasks show a tau with a given power (two-sided test, normal limit).
+
+    The least n at which |tau| >= (z_(1 - alpha/2) + z_power) sd, sd^2 = 2 (2n + 5) / (9 n (n - 1))
+    the null variance of tau (Kendall 1938).
+
+    Returns
+    -------
+    float
+        At least 4; infinite at tau = 0.
+
+    Examples
+    --------
+    >>> [tasks_needed(tau) for tau in (0.7, 0.5, 0.155)]
+    [10.0, 18.0, 149.0]
+
+    """
+    if tau == 0:
+        return np.inf
+    ratio = 9 * tau**2 / (2 * (norm.ppf(1 - alpha / 2) + norm.ppf(power)) ** 2)
+    b = -(ratio + 2)  # ratio n^2 - (ratio + 2) n - 5 >= 0
+    return float(max(4, np.ceil((-b + np.sqrt(b**2 + 20 * ratio)) / (2 * ratio))))
+
+
+def null_end(n: int) -> float:
+    """Return where the middle 95 % of tau ends if nothing is there, by its null variance.
+
+    >>> round(null_end(150), 3)
+    0.108
+    """
+    return float(norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))))
+
+
+def powers(statistics: pd.DataFrame) -> list[dict]:
+    """Say whether there are enough tasks for each tau seen.
+
+    Parameters
+    ----------
+    statistics : DataFrame
+        panel, tau, n, pvalue: as `tables.statistics_of`; may be empty.
+    """
+    bar = "80 % power at the tau seen"
+    if statistics.empty:
+        return [line("power", "Enough tasks?", bar, detail=NO_PANELS)]
+    lines = []
+    for row in statistics.itertuples():
+        needed = tasks_needed(row.tau)
+        found = {"value": needed, "pvalue": row.pvalue}
+        found["verdict"] = HOLDS if row.n >= needed else DOES_NOT
+        found["detail"] = f"tau {row.tau:.2f} needs {needed:,.0f} tasks; there are {row.n}"
+        lines.append(line("power", f"Enough tasks? {row.panel}", bar, **found))
+    return lines
+
+
+def published(figure: int) -> pd.DataFrame:
+    """Audit the paper's own panels of a figure, as far as their points allow.
+
+    Returns
+    -------
+    DataFrame
+        panel, n, tau, low, high (95 % bootstrap interval; missing with fewer than 8 tasks), pvalue,
+        null_low, null_high (the middle 95 % of taus with permuted accuracies), needed (tasks for
+        80 % power at that tau), verdict, loo_low and loo_high (the least and greatest tau with one
+        task left out).
+    """
+    points = tables.published(figure)
+    rows = []
+    for stats in tables.statistics_of(points).itertuples():
+        shown = points[points.panel == stats.panel]
+        x, y = shown.x.to_numpy(), shown.y.to_numpy()
+        keep = ~np.eye(len(x), dtype=bool)
+        taus = [kendalltau(x[k], y[k]).statistic for k in keep] if len(x) > 3 else [stats.tau]
+        needed = tasks_needed(stats.tau)
+        verdict = HOLDS if stats.n >= needed else DOES_NOT
+        row = {"panel": stats.panel, "n": stats.n, "tau": stats.tau}
+        ends = (stats.low, stats.high) if stats.n >= FEWEST_TASKS else (np.nan, np.nan)
+        row |= dict(zip(("low", "high"), ends, strict=True)) | {"pvalue": stats.pvalue}
+        rng = np.random.default_rng(seed_of("published", figure, stats.panel))
+        null = permuted_taus(x[None], y, PERMUTATIONS, rng)[0]
+        ends = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        row |= dict(zip(("null_low", "null_high"), ends, strict=True))
+        row |= {"needed": needed, "verdict": verdict}
+        rows.append(row | {"loo_low": min(taus), "loo_high": max(taus)})
+    return pd.DataFrame(rows).assign(figure=figure)
+
+
+def published_page() -> pd.DataFrame:
+    """Return `published` of Figures 3 to 5, with Holm's correction over all their p-values."""
+    found = pd.concat([published(figure) for figure in (3, 4, 5)], ignore_index=True)
+    return found.assign(holm=holm(found.pvalue))
+
+
+FORM_NOTES = {
+    "mean": "falls with spread by itself, for any reference",
+    "best": "rises with spread by itself, which works against a negative tau",
+    "centroid": "what does not fall with spread by itself",
+    "centroid, stand-in": "spread is the video encoder's, as CLIP's embeddings are not stored",
+}
+"""What to know of a form of accuracy."""
+
+
+def survivals(
+    table: pd.DataFrame,
+    forms: pd.DataFrame,
+    rng: np.random.Generator,
+    similarity: np.ndarray | None = None,
+) -> list[dict]:
+    """Say whether tau survives other accuracies, chance, and what is known of the prompts.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `audit.audited`.
+    forms : DataFrame
+        Other forms of the accuracy, a column each, a row a task of the table.
+    rng : numpy.random.Generator
+    similarity : ndarray, optional
+        As `summary.reference_similarity`, in the order of the table.
+    """
+    term = main_term(table)
+    if why := lack(table, varying=(term, "accuracy")):
+        return [line("survival", f"Does tau of {term} survive?", "negative", detail=why)]
+    lines = []
+    for name, values in forms.items():
+        bar = f"interval below 0; not if it is above -{NEGLIGIBLE}"
+        asked = "survival", f"tau of {term} with {name}", bar
+        if values.nunique() < 2:
+            lines.append(line(*asked, detail=f"{name} is the same for every task"))
+            continue
+        counts = task_counts(len(table), RESAMPLES, rng)
+        tau, p = kendalltau(table[term], values)
+        low, high = bootstrap_interval(
+            resampled_taus(table[[term]].to_numpy().T, values.to_numpy(), counts)[0], CONFIDENCE
+        )
+        ends = found(tau, low, high, negative(low, high), FORM_NOTES.get(name, ""))
+        lines.append(line(*asked, **ends, pvalue=p))
+    lines.append(_against_chance(table, term, rng))
+    if similarity is not None:
+        lines.append(_against_references(table, term, similarity, rng))
+    return [*lines, *_given(table, rng)]
+
+
+def _by_null(tau: float, p: float, high: float) -> str:
+    """Say whether a tau is negative, by its p-value and the upper end of its null band.
+
+    What it has beyond the null is at least tau less that end; where this is negligible, or tau is
+    above the band, it does not hold.
+    """
+    if tau < 0 and p < P:
+        return HOLDS
+    return DOES_NOT if tau - high > -NEGLIGIBLE else UNKNOWN
+
+
+def _against_chance(table: pd.DataFrame, term: str, rng: np.random.Generator) -> dict:
+    scores = table[[term]].to_numpy().T
+    null = permuted_taus(scores, table.accuracy.to_numpy(), PERMUTATIONS, rng)[0]
+    tau = kendalltau(table[term], table.accuracy).statistic
+    low, high = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    p = (1 + (np.abs(null) >= abs(tau)).sum()) / (1 + PERMUTATIONS)
+    detail = f"{CONFIDENCE:.0%} of permuted accuracies give {low:.2f} to {high:.2f}"
+    shown = {"value": tau, "pvalue": p, "verdict": _by_null(tau, p, high), "detail": detail}
+    question = f"tau of {term} against permuted accuracies"
+    return line("survival", question, f"negative, p below {P}", **shown)
+
+
+def _against_references(
+    table: pd.DataFrame, term: str, similarity: np.ndarray, rng: np.random.Generator
+) -> dict:
+    """Compare tau with what it is where every task gets another's reference, by the same CLIP."""
+    scores = table[[term]].to_numpy().T
+    null = rereferenced_taus(scores, similarity, PERMUTATIONS, rng)[0]
+    tau = kendalltau(table[term], np.diag(similarity)).statistic
+    low, high = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    p = (1 + (null <= tau).sum()) / (1 + PERMUTATIONS)
+    detail = f"{CONFIDENCE:.0%} of permuted references give {low:.2f} to {high:.2f}: what videos "
+    detail += "that scatter lose with any reference"
+    shown = {"value": tau, "pvalue": p, "verdict": _by_null(tau, p, high), "detail": detail}
+    question = f"tau of {term} against permuted references"
+    return line("survival", question, f"below, one-sided p below {P}", **shown)
+
+
+def _given(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
+    """Return partial taus: of each term given the prompt, and of each component given the other."""
+    known = {"prompt length": table.prompt.str.split().map(len)}
+    known |= {f"category {c}": (table.category == c) for c in table.category.unique()[1:]}
+    prompt = pd.DataFrame(known).astype(float)
+    asked = [(main_term(table), prompt, "prompt length and category")]
+    if not lack(table, varying=("aleatoric", "epistemic")):
+        for part, other in (("aleatoric", "epistemic"), ("epistemic", "aleatoric")):
+            asked.append((part, table[[other]], other))
+    lines = []
+    for term, covariates, name in asked:
+        question = f"tau of {term} given {name}"
+        left = len(table) - np.linalg.matrix_rank(_design(covariates))
+        shown = {"detail": f"{left} degrees of freedom are left; {FEWEST_TASKS} are needed"}
+        if left >= FEWEST_TASKS:
+            tau, p = partial_tau(table[term], table.accuracy, covariates, rng)
+            shown = {"value": tau, "pvalue": p, "verdict": _by_null(tau, p, null_end(left))}
+        lines.append(line("survival", question, f"negative, p below {P}", **shown))
+    return lines
+
+
+def partial_tau(
+    x: pd.Series, y: pd.Series, given: pd.DataFrame, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return Kendall's tau of two variables without what others explain of them, and its p-value.
+
+    The ranks of both are regressed on the covariates (numbers by rank, indicators as they are);
+    tau is that of the residuals. For p, one side's residuals are permuted and regressed again
+    (Freedman and Lane 1983), and concordant less discordant pairs are compared.
+
+    Parameters
+    ----------
+    x, y : Series of float, length n
+    given : DataFrame
+        A column a covariate.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tuple of float
+        tau (0 where nothing is left of either) and p.
+    """
+    basis = np.linalg.svd(_design(given), full_matrices=False)
+    basis = basis.U[:, basis.S > 1e-9 * basis.S[0]]
+    left = [_without(rankdata(values), basis) for values in (x, y)]
+    if min(np.ptp(v) for v in left) == 0:
+        return 0.0, 1.0
+    tau = kendalltau(*left).statistic
+    shuffled = rng.permuted(np.tile(left[1], (PERMUTATIONS, 1)), axis=1)
+    drawn = np.vstack([left[1], *(_without(v, basis) for v in shuffled)])
+    seen, *null = np.abs(concordance(left[0][None], drawn)[0])
+    return float(tau), float((1 + (np.array(null) >= seen).sum()) / (1 + PERMUTATIONS))
+
+
+def _design(covariates: pd.DataFrame) -> np.ndarray:
+    return np.column_stack([np.ones(len(covariates)), rankdata(covariates.to_numpy(), axis=0)])
+
+
+def _without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Return the residuals of a regression on orthonormal columns, (n,)."""
+    return np.round(values - basis @ (basis.T @ values), 9)

@@ -11,16 +11,9 @@ from squbed_utils.estimators.checks import KAPPA_MAX, check_task, unit_rows
 from squbed_utils.estimators.estimate import LEAST_LATENTS
 from squbed_utils.estimators.registry import evaluate, lookup
 from squbed_utils.statistics import tables
-from squbed_utils.statistics.audit_lines import (
-    DOES_NOT,
-    FEWEST_TASKS,
-    HOLDS,
-    UNKNOWN,
-    P,
-    line,
-    main_term,
-)
+from squbed_utils.statistics.audit import DOES_NOT, HOLDS, UNKNOWN, P, line, main_term
 from squbed_utils.statistics.cautions import named, repeated
+from squbed_utils.statistics.resampling import FEWEST_TASKS
 from squbed_utils.statistics.summary import LEAST_VIDEOS, TERMS, Embeddings, clip_means, summarize
 
 AGREES = 0.8

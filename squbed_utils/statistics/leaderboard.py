@@ -9,13 +9,17 @@ all of them. It need not lie around zero. Without the similarity of every task's
 reference, the accuracies are dealt instead, and the band shows chance alone.
 """
 
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from squbed_utils.files import seed_of
-from squbed_utils.statistics.leaderboard_rows import Rows
-from squbed_utils.statistics.ranking import (
+from squbed_utils.archive.archive import Archive
+from squbed_utils.files import replacing, seed_of
+from squbed_utils.statistics.calibration import (
     aurc,
     auroc_at,
     bootstrap_interval,
@@ -32,6 +36,151 @@ from squbed_utils.statistics.resampling import (
     task_counts,
     weighted_taus,
 )
+from squbed_utils.statistics.summary import TERMS, task_accuracies
+from squbed_utils.statistics.tables import (
+    LEAST_TASKS,
+    accuracies_there,
+    better_is_higher,
+    default_accuracy,
+)
+
+ITSELF = {"clip_prompt": "alignment"}
+"""Accuracy -> the control that is nothing but that accuracy, negated."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Scores of the same tasks, a row for each estimator and component.
+
+    Attributes
+    ----------
+    labels : DataFrame
+        estimator, component; k rows.
+    scores : ndarray, shape (k, n)
+        Higher = less certain.
+    accuracy : Series of float, length n
+        By task; higher = better. Named after the metric.
+
+    """
+
+    labels: pd.DataFrame
+    scores: np.ndarray
+    accuracy: pd.Series
+
+
+def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
+    """Return each task's mean accuracy over its videos.
+
+    Parameters
+    ----------
+    archive : Archive
+        A finished one.
+    metric : str
+        An accuracy; LPIPS is negated. Empty: CLIP to the reference, or where no task has a
+        reference CLIP to the prompt.
+
+    Returns
+    -------
+    Series
+        By task, named after the metric; higher = better. Tasks without it are left out.
+
+    Raises
+    ------
+    ValueError
+        If the metric is unknown or no task has it.
+    """
+    means = task_accuracies(archive).set_index("task")
+    metric = metric or default_accuracy(means)
+    found = better_is_higher(means, metric).dropna().rename(metric)
+    if found.empty:
+        raise ValueError(
+            f"no task of {archive.folder} has the accuracy {metric!r}, which needs reference "
+            f"videos; there is: {accuracies_there(means)}"
+        )
+    return found
+
+
+def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
+    """Line up scores and accuracies.
+
+    Missing data: tasks without an accuracy are left out of every row, and a row that does not
+    have every other task, is constant, or is the accuracy itself, is left out; each is warned of.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As `scores.score_tasks`.
+    accuracy : Series
+        As `mean_accuracy`.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    ValueError
+        If fewer than three tasks are left, all have one accuracy, a score is not finite, or no
+        row is left.
+
+    Warns
+    -----
+    UserWarning
+        Naming what is left out.
+    """
+    tasks = [task for task in scores.task.drop_duplicates() if task in accuracy.index]
+    accuracy = accuracy[tasks]
+    _refuse_few(accuracy)
+    _warn(set(scores.task) - set(tasks), f"tasks left out for want of {accuracy.name}")
+    _refuse_not_finite(scores)
+    itself = scores.estimator == ITSELF.get(accuracy.name)
+    _warn(set(scores.estimator[itself]), f"rows left out: they are {accuracy.name} itself")
+    scores = scores[~itself]
+    keys = ["estimator", "component"]
+    order = scores[keys].drop_duplicates()
+    wide = scores.pivot(index=keys, columns="task", values="value").reindex(columns=tasks)
+    wide = wide.loc[pd.MultiIndex.from_frame(order)]
+    incomplete = wide.isna().any(axis=1)
+    constant = ~incomplete & (wide.max(axis=1) == wide.min(axis=1))
+    _warn(_names(wide[incomplete]), "rows left out: they lack tasks that others have")
+    _warn(_names(wide[constant]), "rows left out: they are the same for every task")
+    kept = wide[~incomplete & ~constant]
+    if kept.empty:
+        raise ValueError("no estimator has different values for the tasks; nothing to compare")
+    return Rows(kept.index.to_frame(index=False), kept.to_numpy(), accuracy)
+
+
+def _refuse_few(accuracy: pd.Series) -> None:
+    if len(accuracy) < LEAST_TASKS:
+        raise ValueError(
+            f"{len(accuracy)} tasks have scores and {accuracy.name}; a rank correlation needs at "
+            f"least {LEAST_TASKS}"
+        )
+    if accuracy.min() == accuracy.max():
+        raise ValueError(
+            f"{accuracy.name} is {accuracy.iloc[0]:g} for all {len(accuracy)} tasks; choose an "
+            "accuracy that differs between them"
+        )
+
+
+def _refuse_not_finite(scores: pd.DataFrame) -> None:
+    bad = scores[~np.isfinite(scores.value)]
+    if not bad.empty:
+        first = bad.iloc[0]
+        raise ValueError(
+            f"{first.estimator}'s {first.component} of task {first.task!r} is {first.value} "
+            f"({len(bad)} scores are not finite); mend the estimator or leave it out"
+        )
+
+
+def _warn(names: set[str], what: str) -> None:
+    if names:
+        warnings.warn(f"{len(names)} {what}: {', '.join(sorted(names))}", UserWarning, stacklevel=3)
+
+
+def _names(wide: pd.DataFrame) -> set[str]:
+    return {f"{estimator} {component}" for estimator, component in wide.index}
+
 
 BASELINE = "squbed"
 """What every other estimator is compared with, component by component."""
@@ -221,3 +370,175 @@ def _refuse_options(confidence: float, n_resamples: int, n_permutations: int) ->
             f"confidence is {confidence}, n_resamples {n_resamples} and n_permutations "
             f"{n_permutations}; expected confidence between 0 and 1, the others at least 1"
         )
+
+
+ALPHA = 0.05
+"""Below which a corrected p-value counts."""
+
+
+HEADERS = {
+    "estimator": "estimator",
+    "component": "component",
+    "tau": r"$\tau$ (interval)",
+    "holm": r"$p_\mathrm{Holm}$",
+    "null": "null band",
+    "difference": r"$\Delta\tau$ to S-QUBED",
+    "difference_holm": r"$p_\mathrm{Holm}$ of $\Delta$",
+    "auroc": "AUROC",
+    "prr": "PRR",
+    "aurc": "AURC",
+}
+
+
+def verdict(table: pd.DataFrame) -> str:
+    """Say for each component whether S-QUBED is beaten, by what and by how much.
+
+    A row beats S-QUBED where its tau is lower; the interval and Holm's correction say whether
+    that would hold on other tasks.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `leaderboard.compare`.
+
+    Returns
+    -------
+    str
+        A sentence or two a line, a line a component.
+    """
+    components = [term for term in TERMS if term in set(table.component)]
+    return "\n".join(_verdict_on(table[table.component == term], term) for term in components)
+
+
+def truth_verdict(scores: pd.DataFrame) -> str:
+    """Say whether S-QUBED is beaten in telling the two uncertainties apart.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        As `leaderboard_truth.against_truth`.
+
+    Returns
+    -------
+    str
+    """
+    own = scores[scores.estimator == BASELINE]
+    if own.empty:
+        return "disentanglement: S-QUBED has no score here, for want of a component."
+    text = f"disentanglement: S-QUBED scores {_number(own.score.iloc[0])}{_interval(own.iloc[0])}."
+    better = scores[scores.difference > 0].sort_values("score", ascending=False)
+    return f"{text} {_beaten(better, len(scores) - 1, 'score', 'higher')}"
+
+
+def as_latex(table: pd.DataFrame) -> str:
+    """Set the leaderboard as a LaTeX table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `leaderboard.compare`.
+
+    Returns
+    -------
+    str
+        A ``tabular``, to be input into a document that loads ``booktabs``.
+    """
+    first = table.iloc[0]
+    shown = pd.DataFrame({"estimator": table.estimator, "component": table.component})
+    taus = (f"${_plain(r.tau)}$ {_math(r.low, r.high)}" for r in table.itertuples())
+    shown["tau"] = [text.strip() for text in taus]
+    shown["holm"] = table.holm.map(_math_p)
+    shown["null"] = [_math(r.null_low, r.null_high) for r in table.itertuples()]
+    shown["difference"] = [_math_difference(r) for r in table.itertuples()]
+    shown["difference_holm"] = table.difference_holm.map(_math_p)
+    for name in ("auroc", "prr", "aurc"):
+        shown[name] = [f"${_plain(value)}$" for value in table[name]]
+    styler = shown.rename(columns=HEADERS).style.hide(axis="index")
+    styler = styler.format(escape="latex", subset=["estimator"])
+    text = styler.to_latex(hrules=True, column_format="ll" + "r" * (shown.shape[1] - 2))
+    about = f"% {first.accuracy} of {first.n} tasks, confidence {first.confidence:g}"
+    return f"{about}; needs the package booktabs\n{text}"
+
+
+def save_latex(folder: Path | str, name: str, table: pd.DataFrame) -> None:
+    """Write the leaderboard as ``<folder>/data/<name>.tex``.
+
+    Parameters
+    ----------
+    folder : path
+    name : str
+    table : DataFrame
+        As `leaderboard.compare`.
+    """
+    with replacing(Path(folder) / "data" / f"{name}.tex") as partial:
+        partial.write_text(as_latex(table), encoding="utf-8")
+
+
+def _verdict_on(rows: pd.DataFrame, component: str) -> str:
+    own = rows[rows.estimator == BASELINE]
+    if own.empty:
+        return f"{component}: S-QUBED has no row here; nothing is compared with it."
+    row = own.iloc[0]
+    where = "below" if row.tau < row.null_low else "above" if row.tau > row.null_high else "inside"
+    band = f"{where} the null band"
+    text = f"{component}: S-QUBED has tau {_number(row.tau)}{_interval(row)}, {band}"
+    text += f" of permuted {row.permuted} (Holm p {_p(row.holm)})."
+    better = rows[rows.difference < 0].sort_values("tau")
+    return f"{text} {_beaten(better, len(rows) - 1, 'tau', 'lower')}"
+
+
+def _beaten(better: pd.DataFrame, others: int, value: str, sense: str) -> str:
+    if better.empty:
+        return f"No other ({others}) has a {sense} one."
+    best = better.iloc[0]
+    if pd.isna(best.difference_holm):
+        return (
+            f"{len(better)} of {others} others have a {sense} one, the best {best.estimator}, "
+            f"{_number(best[value])}; the tasks are too few to say more."
+        )
+    corrected = int((better.difference_holm < ALPHA).sum())
+    held = "survives" if best.difference_holm < ALPHA else "does not survive"
+    by = f"[{_number(best.difference_low)}, {_number(best.difference_high)}]"
+    return (
+        f"{len(better)} of {others} others have a {sense} one, {corrected} of them after Holm's "
+        f"correction. Best: {best.estimator}, {_number(best[value])}{_interval(best)}, a "
+        f"difference of {_number(best.difference)} {by}, which {held} Holm "
+        f"(p {_p(best.difference_holm)})."
+    )
+
+
+def _interval(row: pd.Series) -> str:
+    if pd.isna(row.low):
+        return ""
+    return f" [{_number(row.low)}, {_number(row.high)}]"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.2f}".replace("-0.00", "0.00")
+
+
+def _number(value: float) -> str:
+    return _plain(value).replace("-", "−")
+
+
+def _p(value: float) -> str:
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _math(low: float, high: float) -> str:
+    if pd.isna(low):
+        return ""
+    return f"$[{_plain(low)}, {_plain(high)}]$"
+
+
+def _math_p(value: float) -> str:
+    if pd.isna(value):
+        return "--"
+    return f"${value:.3f}$" if value >= 0.001 else "$<0.001$"
+
+
+def _math_difference(row: object) -> str:
+    if pd.isna(row.difference):
+        return "--"
+    ends = _math(row.difference_low, row.difference_high)
+    return f"${_plain(row.difference)}$ {ends}".strip()

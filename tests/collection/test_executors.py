@@ -14,7 +14,7 @@ from kit.collecting import command, contents, wait_for
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.collection import latent as _unit
-from squbed_utils.collection import pools
+from squbed_utils.collection import workers
 from squbed_utils.collection.collect import collect
 from squbed_utils.collection.executors import Executor
 from squbed_utils.collection.workers import BEGUN, DIED, DONE, ENDED, STOPPED, Job
@@ -141,7 +141,7 @@ def _tasks(tiny_profile):
 def test_a_dead_worker_is_replaced(job):
     unit = job.todo[0]
     pool = ScriptedPool([(1, BEGUN, unit), (1, DIED, None), (2, DONE, unit), (2, ENDED, None)])
-    assert list(pools.drive(pool, 1, job)) == [unit]
+    assert list(workers.drive(pool, 1, job)) == [unit]
     assert pool.started == 2
 
 
@@ -150,7 +150,7 @@ def test_a_unit_that_kills_its_workers_is_recorded(job):
     for worker in (1, 2, 3):
         news += [(worker, BEGUN, unit), (worker, DIED, None)]
     pool = ScriptedPool([*news, (4, DONE, unit), (4, ENDED, None)])
-    assert list(pools.drive(pool, 1, job)) == [unit]
+    assert list(workers.drive(pool, 1, job)) == [unit]
     errors = Archive(job.folder).errors("never-0-sign", 1)
     assert errors == ["its worker died 3 times, perhaps for lack of memory"] * tiny.M
 
@@ -158,7 +158,7 @@ def test_a_unit_that_kills_its_workers_is_recorded(job):
 def test_workers_that_die_one_after_the_other_stop_the_run(job):
     pool = ScriptedPool([(worker, DIED, None) for worker in range(1, 8)])
     with pytest.raises(Stop, match="6 workers in a row died, .* run the same command again, with"):
-        list(pools.drive(pool, 1, job))
+        list(workers.drive(pool, 1, job))
     assert pool.started == 6
 
 
@@ -166,7 +166,7 @@ def test_an_error_ends_the_others_after_their_units(job):
     unit = job.todo[0]
     news = [(2, BEGUN, unit), (1, STOPPED, ValueError("no")), (2, DONE, unit), (2, ENDED, None)]
     pool = ScriptedPool(news)
-    done = pools.drive(pool, 2, job)
+    done = workers.drive(pool, 2, job)
     assert next(done) == unit and pool.ended
     with pytest.raises(ValueError, match="no"):
         next(done)

@@ -20,7 +20,7 @@ from squbed_utils.files import ROOT
 from squbed_utils.models import load as models
 from squbed_utils.profiles import load
 from squbed_utils.statistics import audit_samples, cautions, tables
-from squbed_utils.statistics.audit_lines import DOES_NOT, HOLDS, UNKNOWN
+from squbed_utils.statistics.audit import DOES_NOT, HOLDS, UNKNOWN
 from squbed_utils.statistics.summary import NO_LATENT_PROMPTS, as_text, summarize
 from squbed_utils.tasks import captioned, manifest
 

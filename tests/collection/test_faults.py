@@ -23,8 +23,8 @@ from kit.collecting import contents
 
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.collection import claims as _claims
-from squbed_utils.collection import run_log, status
-from squbed_utils.collection.filling import shared
+from squbed_utils.collection import status
+from squbed_utils.collection.collect import shared
 from squbed_utils.files import PARTIAL
 
 UNITS, SECONDS, LEASE = 24, 0.04, 2.0
@@ -330,12 +330,12 @@ def test_status(tmp_path, monkeypatch):
     stub.begin(folder, UNITS)
     archive, (task, *_) = Archive(folder), stub.tasks(UNITS)
     with worker(folder) as here:
-        monkeypatch.setattr(run_log, "time", clock(1000))
-        log = run_log.RunLog(folder, here.name, device="cpu", gpus=0)
+        monkeypatch.setattr(status, "time", clock(1000))
+        log = status.RunLog(folder, here.name, device="cpu", gpus=0)
         for latent in range(3):
             log.write("begin", task=task.id, latent=latent)
             stub.make(0, archive, task, latent)
-            monkeypatch.setattr(run_log, "time", clock(1600 + 600 * latent))
+            monkeypatch.setattr(status, "time", clock(1600 + 600 * latent))
             log.write("done", task=task.id, latent=latent, seconds=540)
         assert here.claim(task.id, 3)
         monkeypatch.setattr(status, "time", clock(2800))

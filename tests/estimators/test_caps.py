@@ -4,8 +4,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from squbed_utils.estimators.baselines import LEAST_CHORD
-from squbed_utils.estimators.caps import log_cap_area
+from squbed_utils.estimators.baselines import LEAST_CHORD, log_cap_area
 
 
 @pytest.mark.parametrize("d", [2, 3, 64, 512, 4096])

@@ -10,8 +10,7 @@ from scipy import stats
 from scipy.stats import ortho_group
 
 from squbed_utils.estimators import vmf
-from squbed_utils.estimators.estimate import ESTIMATORS, check_comparable, estimate
-from squbed_utils.estimators.pca import pooled_pca
+from squbed_utils.estimators.estimate import ESTIMATORS, check_comparable, estimate, pooled_pca
 from squbed_utils.estimators.registry import Terms, register
 
 

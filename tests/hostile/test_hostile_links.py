@@ -9,9 +9,10 @@ from kit import small_archive
 
 from squbed_utils import cli, profiles
 from squbed_utils.archive.archive import Archive
-from squbed_utils.collection import claims, collect, filling, run_log
+from squbed_utils.collection import claims, collect
+from squbed_utils.collection import status as status_module
 from squbed_utils.models import spending
-from squbed_utils.notebook_run import digest_archive
+from squbed_utils.notebooks import digest_archive
 
 SECRET = "what no archive may read, copy or write"
 
@@ -83,12 +84,12 @@ def command(*words):
 
 
 def fill(archive):
-    with filling.shared(Archive(archive), lambda: None):
+    with collect.shared(Archive(archive), lambda: None):
         pass
 
 
 def hold(archive):
-    with filling.held(Archive(archive)):
+    with collect.held(Archive(archive)):
         pass
 
 
@@ -98,7 +99,7 @@ def work(archive):
 
 
 def log(archive):
-    run_log.RunLog(archive, "worker", device="cpu", gpus=0)
+    status_module.RunLog(archive, "worker", device="cpu", gpus=0)
 
 
 def pay(archive):

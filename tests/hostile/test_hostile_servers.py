@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from squbed_utils import cli, profiles, publish, roles
-from squbed_utils.collection import ray
+from squbed_utils.collection import executors
 from squbed_utils.models import openai, servers, spending, veo
 
 KEY = "sk-test-4f6c1d0a9b"
@@ -276,14 +276,14 @@ def test_what_takes_too_long_is_given_up_and_what_fails_is_raised():
 
 def test_a_cluster_of_ray_that_never_answers(monkeypatch):
     never = threading.Event()
-    monkeypatch.setattr(ray, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(executors, "LONGEST_WAIT", 0.01)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=lambda **_: never.wait()))
     with pytest.raises(RuntimeError, match=r"no cluster of Ray at '10.0.0.1:1' \(no answer after"):
-        ray._connect("10.0.0.1:1", 1)
-    monkeypatch.setattr(ray, "LONGEST_WAIT", 60)
+        executors._connect("10.0.0.1:1", 1)
+    monkeypatch.setattr(executors, "LONGEST_WAIT", 60)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=lambda **_: sys.exit(15)))
     with pytest.raises(RuntimeError, match="no cluster of Ray at '10.0.0.1:1' .*correct --address"):
-        ray._connect("10.0.0.1:1", 1)
+        executors._connect("10.0.0.1:1", 1)
     never.set()
 
 

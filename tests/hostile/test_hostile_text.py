@@ -7,7 +7,8 @@ import pytest
 from kit.chat_server import completion, serving
 from matplotlib.text import Text
 
-from squbed_utils import answer_html, card, figures, roles
+from squbed_utils import answer as answer_module
+from squbed_utils import figures, publish, roles
 from squbed_utils import text as _text
 from squbed_utils.figures import style
 from squbed_utils.models import language, replies
@@ -178,7 +179,7 @@ def test_what_no_font_has_is_a_box_and_one_line(monkeypatch, capsys):
 @pytest.mark.parametrize(("text", "shown"), SHOWN)
 def test_html_shows_texts_as_they_are_written(text, shown):
     escaped = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    assert answer_html.escape(text) == escaped
+    assert answer_module.escape(text) == escaped
 
 
 @pytest.mark.parametrize(
@@ -196,8 +197,8 @@ def test_cards_show_texts_as_they_are_written(text, markdown):
 
 
 def test_a_models_name_cannot_leave_its_code():
-    assert card._as_code("Qwen/Qwen2-0.5B") == "`Qwen/Qwen2-0.5B`"
-    assert card._as_code("a`<b>|") == r"a\`\<b\>\|"
+    assert publish._as_code("Qwen/Qwen2-0.5B") == "`Qwen/Qwen2-0.5B`"
+    assert publish._as_code("a`<b>|") == r"a\`\<b\>\|"
 
 
 def test_wide_letters_count_for_two():

@@ -19,9 +19,8 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import video_path
 from squbed_utils.collection import claims
 from squbed_utils.collection import workers as work
-from squbed_utils.collection.collect import fill
+from squbed_utils.collection.collect import fill, shared
 from squbed_utils.collection.executors import LOCAL, Executor
-from squbed_utils.collection.filling import shared
 from squbed_utils.profiles import Profile
 from squbed_utils.tasks.task import Task
 

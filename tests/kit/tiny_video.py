@@ -33,7 +33,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from squbed_utils.models.guardrail import guardrail
+from squbed_utils.models.diffusion import guardrail
 from squbed_utils.world import language
 
 CHAT = "{% for m in messages %}{{ m.content if m.content is string else m.content[0].text }} "

@@ -14,7 +14,7 @@ from squbed_utils import profiles, roles
 from squbed_utils.archive.archive import Archive
 from squbed_utils.collection import latent, workers
 from squbed_utils.models import checkpoints as checkpoints_module
-from squbed_utils.models import diffusion, guardrail
+from squbed_utils.models import diffusion
 from squbed_utils.tasks import shapes_world
 from squbed_utils.video import Video
 
@@ -165,7 +165,7 @@ def test_the_guardrail_needs_its_package(built, load):
         load(built("cosmos2", guardrail=True))
 
 
-class Checker(guardrail._LetPass):
+class Checker(diffusion._LetPass):
     """Refuses squares by their prompt, and videos as it is told."""
 
     blind = False

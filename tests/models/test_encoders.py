@@ -15,7 +15,7 @@ from torchvision.models import alexnet
 from torchvision.models.video import s3d
 
 from squbed_utils import profiles, roles
-from squbed_utils.models import checkpoints, encoders, video_encoders
+from squbed_utils.models import checkpoints, encoders
 from squbed_utils.models import load as models
 from squbed_utils.models import s3d as _s3d
 from squbed_utils.models import weights as _weights
@@ -62,10 +62,10 @@ def check_rows(embed, videos, dimension):
     assert np.abs(rows[0] - rows[1]).max() > 1e-4
 
 
-@pytest.mark.parametrize("family", video_encoders.ARCHITECTURES)
+@pytest.mark.parametrize("family", encoders.ARCHITECTURES)
 def test_a_family_of_transformers(folders, videos, family):
     settings = roles.TransformersVideoEncoder(str(folders(family)))
-    assert video_encoders.load(settings, "cpu")[1] == 4
+    assert encoders.load(settings, "cpu")[1] == 4
     check_rows(embedder(settings), videos, 12 if family == "vjepa2" else 16)
 
 
@@ -74,14 +74,14 @@ def test_videomae_is_the_mean_of_its_tokens(folders, videos):
     from transformers import AutoImageProcessor, AutoModel
 
     folder = folders("videomae")
-    encode, _ = video_encoders.load(roles.TransformersVideoEncoder(str(folder)), "cpu")
+    encode, _ = encoders.load(roles.TransformersVideoEncoder(str(folder)), "cpu")
     pixels = AutoImageProcessor.from_pretrained(folder)(list(videos[0][:4]), return_tensors="pt")
     expected = AutoModel.from_pretrained(folder)(**pixels).last_hidden_state.mean(1)
     np.testing.assert_array_equal(encode([videos[0][:4]]), expected.numpy())
 
 
 def test_the_video_processor_drops_no_frame(folders, videos):
-    encode, _ = video_encoders.load(roles.TransformersVideoEncoder(str(folders("vjepa2"))), "cpu")
+    encode, _ = encoders.load(roles.TransformersVideoEncoder(str(folders("vjepa2"))), "cpu")
     four = videos[3][:4]
     changed = four.copy()
     for i in range(4):
@@ -142,13 +142,13 @@ def test_s3d(s3d_files, videos, kind, dimension):
 
 @torch.inference_mode()
 def test_torchvision_s3d_is_its_mean_feature(s3d_files, videos):
-    encode, frames = video_encoders.load(
+    encode, frames = encoders.load(
         s3d_settings(s3d_files["torchvision-s3d"], "torchvision-s3d"), "cpu"
     )
     network = s3d().eval()
     network.load_state_dict(torch.load(s3d_files["torchvision-s3d"], weights_only=True))
     clip = encoders.spread(videos[0], frames)
-    pixels = video_encoders._kinetics(32)(torch.from_numpy(clip).permute(0, 3, 1, 2))
+    pixels = encoders._kinetics(32)(torch.from_numpy(clip).permute(0, 3, 1, 2))
     expected = network.features(pixels[None]).mean((2, 3, 4))
     np.testing.assert_allclose(encode([clip]), expected.numpy(), rtol=1e-6)
 
@@ -193,8 +193,8 @@ def test_pooling_pads_at_the_far_end():
 def test_frames_for_milnce_are_scaled_and_cut_in_the_middle():
     frames = torch.zeros(2, 3, 32, 64, dtype=torch.uint8)
     frames[..., 16:48] = 255
-    assert (video_encoders._square(frames, 32) == 1).all()
-    assert video_encoders._square(frames[..., :31, :17], 32).shape == (3, 2, 32, 32)
+    assert (encoders._square(frames, 32) == 1).all()
+    assert encoders._square(frames[..., :31, :17], 32).shape == (3, 2, 32, 32)
 
 
 def test_a_file_with_another_sha256_is_refused(s3d_files):

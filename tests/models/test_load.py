@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from squbed_utils import profiles, roles
-from squbed_utils.models import batches, diffusion
+from squbed_utils.models import diffusion, encoders
 from squbed_utils.models import load as models
 from squbed_utils.models.windows import unit
 from squbed_utils.world.render import render
@@ -151,7 +151,7 @@ def test_batches_are_padded_to_one_size():
         sizes.append(len(batch))
         return [2 * x for x in batch]
 
-    assert batches.in_batches(double, [1, 2, 3, 4, 5], 2) == [2, 4, 6, 8, 10]
+    assert encoders.in_batches(double, [1, 2, 3, 4, 5], 2) == [2, 4, 6, 8, 10]
     assert sizes == [2, 2, 2]
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import papermill
 import pytest
 
-from squbed_utils import notebook_run, notebooks
+from squbed_utils import notebooks
 from squbed_utils.notebooks import NOTEBOOKS, Notebook, NotebookError, run_all
 
 BY_NAME = {notebook.name: notebook for notebook in NOTEBOOKS}
@@ -32,7 +32,7 @@ def code_lines(notebook):
 
 
 def test_every_notebook_is_in_the_list_in_order():
-    files = sorted(path.stem for path in notebook_run.SOURCES.glob("*.ipynb"))
+    files = sorted(path.stem for path in notebooks.SOURCES.glob("*.ipynb"))
     assert files == [notebook.name for notebook in NOTEBOOKS]
 
 
@@ -129,7 +129,7 @@ def write_notebook(folder, name, parameters, code):
 
 
 def use(monkeypatch, folder, *listed):
-    monkeypatch.setattr(notebook_run, "SOURCES", folder)
+    monkeypatch.setattr(notebooks, "SOURCES", folder)
     monkeypatch.setattr(notebooks, "NOTEBOOKS", listed)
 
 
@@ -190,7 +190,7 @@ def test_a_notebook_that_does_not_write_what_it_should_is_refused(small, tmp_pat
 
 def run_of(notebook, folder, **changes):
     values = {"profile": "world", "output": str(folder / "figures")} | changes
-    return notebook_run.Run(notebook, values, folder / "archive", folder / "build")
+    return notebooks.Run(notebook, values, folder / "archive", folder / "build")
 
 
 def test_the_key_follows_every_input(small, tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ from kit import small_archive
 
 from squbed_utils import figures
 from squbed_utils.estimators import vmf
-from squbed_utils.statistics import audit, audit_power, audit_samples, audit_survival
-from squbed_utils.statistics.audit_lines import DOES_NOT, HOLDS, UNKNOWN
+from squbed_utils.statistics import audit, audit_samples
+from squbed_utils.statistics.audit import DOES_NOT, HOLDS, UNKNOWN
 from squbed_utils.statistics.summary import reference_similarity
 
 
@@ -70,17 +70,17 @@ def test_sweep_ends_at_each_component_alone(rng):
 
 def test_tasks_needed_as_published_power_tables_have_it():
     for tau, n in ((0.70, 10), (0.50, 17), (0.155, 150)):
-        assert audit_power.tasks_needed(tau) == audit_power.tasks_needed(-tau)
-        assert audit_power.tasks_needed(tau) == pytest.approx(n, rel=0.06)
-    assert audit_power.tasks_needed(0.0) == np.inf
-    assert audit_power.tasks_needed(1.0) >= 4
+        assert audit.tasks_needed(tau) == audit.tasks_needed(-tau)
+        assert audit.tasks_needed(tau) == pytest.approx(n, rel=0.06)
+    assert audit.tasks_needed(0.0) == np.inf
+    assert audit.tasks_needed(1.0) >= 4
 
 
 def test_tasks_needed_give_the_power_in_simulation(rng):
     from scipy.stats import kendalltau
 
     tau = 0.4
-    n, rho = int(audit_power.tasks_needed(tau)), np.sin(np.pi * tau / 2)
+    n, rho = int(audit.tasks_needed(tau)), np.sin(np.pi * tau / 2)
     pairs = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=(600, n))
     found = np.mean([kendalltau(*pair.T).pvalue < 0.05 for pair in pairs])
     assert 0.72 < found < 0.9
@@ -90,18 +90,18 @@ def test_partial_tau_takes_out_a_common_cause(rng):
     cause = rng.normal(size=150)
     x, y = (pd.Series(cause + 0.3 * rng.normal(size=150)) for _ in range(2))
     given = pd.DataFrame({"cause": cause})
-    tau, p = audit_survival.partial_tau(x, y, given, rng)
+    tau, p = audit.partial_tau(x, y, given, rng)
     assert abs(tau) < 0.15 and p > 0.01
     nothing = pd.DataFrame({"other": rng.normal(size=150)})
-    tau, p = audit_survival.partial_tau(x, y, nothing, rng)
+    tau, p = audit.partial_tau(x, y, nothing, rng)
     assert tau > 0.5 and p < 0.01
-    assert audit_survival.partial_tau(x, x, pd.DataFrame({"itself": x}), rng) == (0.0, 1.0)
+    assert audit.partial_tau(x, x, pd.DataFrame({"itself": x}), rng) == (0.0, 1.0)
 
 
 def test_survivals_say_what_holds_and_what_does_not(rng):
     table = make_table(rng, 120)
     forms = pd.DataFrame({"mean": table.accuracy, "noise": rng.normal(size=120)})
-    lines = {line["question"]: line for line in audit_survival.survivals(table, forms, rng)}
+    lines = {line["question"]: line for line in audit.survivals(table, forms, rng)}
     assert lines["tau of total with mean"]["verdict"] == HOLDS
     assert lines["tau of total with noise"]["verdict"] == UNKNOWN
     assert lines["tau of total against permuted accuracies"]["pvalue"] < 0.01
@@ -113,11 +113,10 @@ def test_a_useless_score_does_not_hold_once_there_are_tasks(rng):
     forms = pd.DataFrame({"mean": table.accuracy, "wrong way": table.total + rng.normal(size=1500)})
     similarity = np.add.outer(table.accuracy.to_numpy(), np.zeros(1500))
     lines = {
-        line["question"]: line["verdict"]
-        for line in audit_survival.survivals(table, forms, rng, similarity)
+        line["question"]: line["verdict"] for line in audit.survivals(table, forms, rng, similarity)
     }
     assert set(lines.values()) == {DOES_NOT} and len(lines) == 7
-    few = audit_survival.survivals(table[:20], forms[:20], rng, similarity[:20, :20])
+    few = audit.survivals(table[:20], forms[:20], rng, similarity[:20, :20])
     found = {line["question"]: line["verdict"] for line in few}
     assert found["tau of total with mean"] != HOLDS
     assert found["tau of total with wrong way"] == DOES_NOT
@@ -127,7 +126,7 @@ def test_few_tasks_cannot_be_told_and_never_fail(rng):
     table = make_table(rng, 4)
     forms = pd.DataFrame({"mean": table.accuracy})
     lines = audit.shares(table, rng) + audit.widths(table, rng)
-    lines += audit.small_samples(table, table.total) + audit_survival.survivals(table, forms, rng)
+    lines += audit.small_samples(table, table.total) + audit.survivals(table, forms, rng)
     lines += audit_samples.how_few(pd.DataFrame(columns=["kind", "size", "term", "tau"]))
     lines += audit_samples.fits(pd.DataFrame(columns=["task", "kind", "pvalue"]))
     assert set(verdicts(lines)) == {UNKNOWN}
@@ -140,7 +139,7 @@ def test_without_latent_prompts_only_the_epistemic_term_is_judged(rng):
     assert audit.main_term(table) == "epistemic"
     assert verdicts(audit.shares(table, rng) + audit.widths(table, rng)) == [UNKNOWN, UNKNOWN]
     assert audit.weight_sweep(table, rng).empty
-    lines = audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    lines = audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
     assert all("epistemic" in line["question"] for line in lines)
 
 
@@ -178,7 +177,7 @@ def test_page_corrects_over_every_pvalue():
 
 
 def test_published_points_are_audited_as_far_as_they_allow():
-    found = audit_power.published_page().set_index("panel")
+    found = audit.published_page().set_index("panel")
     assert len(found) == 10
     assert found.verdict["Panda-70M"] == HOLDS and found.verdict["SSIM"] == DOES_NOT
     assert (found.holm >= found.pvalue).all()
@@ -271,7 +270,7 @@ def test_tau_against_permuted_references(rng):
     with_their_own = np.diag(lost) - 30
     for similarity, verdict in ((with_any, DOES_NOT), (with_their_own, HOLDS)):
         forms = pd.DataFrame({"mean": table.accuracy})
-        lines = audit_survival.survivals(table, forms, rng, similarity)
+        lines = audit.survivals(table, forms, rng, similarity)
         found = {line["question"]: line for line in lines}
         line = found["tau of total against permuted references"]
         assert line["verdict"] == verdict and line["value"] < -0.9
@@ -302,7 +301,7 @@ def test_without_references_the_accuracy_is_clip_to_the_prompt():
 def test_what_is_the_same_for_every_task_cannot_be_told(rng, constant):
     table = make_table(rng, 20).assign(**dict.fromkeys(constant, 0.5))
     lines = audit.widths(table, rng)
-    lines += audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    lines += audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
     assert set(verdicts(lines)) == {UNKNOWN}
     assert "is the same for every task" in lines[-1]["detail"]
     assert audit.weight_sweep(table, rng).empty
@@ -326,23 +325,23 @@ def test_components_that_do_not_add_up_have_no_shares(rng):
 
 def test_a_category_for_each_task_leaves_nothing_to_judge(rng):
     table = make_table(rng, 20).assign(category=[str(i) for i in range(20)])
-    lines = audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
+    lines = audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
     line = next(x for x in lines if "prompt length" in x["question"])
     assert line["verdict"] == UNKNOWN and "0 degrees of freedom are left" in line["detail"]
 
 
 def test_partial_tau_rejects_as_often_as_its_level_allows(rng, monkeypatch):
-    monkeypatch.setattr(audit_survival, "PERMUTATIONS", 99)
+    monkeypatch.setattr(audit, "PERMUTATIONS", 99)
     found = []
     for _ in range(300):
         groups = pd.get_dummies(rng.integers(0, 5, 20)).astype(float)
         x, y = (pd.Series(rng.normal(size=20)) for _ in range(2))
-        found.append(audit_survival.partial_tau(x, y, groups, rng)[1] <= 0.05)
+        found.append(audit.partial_tau(x, y, groups, rng)[1] <= 0.05)
     assert 0.02 < np.mean(found) < 0.09
 
 
 def test_missing_panels_and_curves_cannot_be_told():
-    lines = audit_power.powers(pd.DataFrame(columns=["panel", "tau", "pvalue", "n"]))
+    lines = audit.powers(pd.DataFrame(columns=["panel", "tau", "pvalue", "n"]))
     lines += audit.subsets(pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"]))
     assert verdicts(lines) == [UNKNOWN, UNKNOWN] and all(line["detail"] for line in lines)
 
@@ -380,11 +379,11 @@ def test_another_estimator_has_no_plug_in_form(tmp_path):
 
 def test_figure_draws_a_whole_and_an_empty_audit(rng):
     table = make_table(rng, 30)
-    page = audit.page(audit_survival.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng))
+    page = audit.page(audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng))
     curves = pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"])
     found = pd.DataFrame(columns=["kind", "size", "term", "tau", "low", "high"])
     fit = pd.DataFrame(columns=["task", "kind", "pvalue"])
-    published = audit_power.published(5)
+    published = audit.published(5)
     parts = page, audit.weight_sweep(table, rng), curves, published, found, fit
     fig = figures.figure_audit(*parts)
     assert len(fig.axes) == 6
@@ -394,5 +393,5 @@ def test_figure_draws_a_whole_and_an_empty_audit(rng):
 
 def test_power_lines_say_what_is_needed():
     row = {"panel": "p", "tau": -0.1, "pvalue": 0.5, "n": 25, "low": -0.4, "high": 0.2}
-    (line,) = audit_power.powers(pd.DataFrame([row]))
+    (line,) = audit.powers(pd.DataFrame([row]))
     assert line["verdict"] == DOES_NOT and "there are 25" in line["detail"]

@@ -11,25 +11,23 @@ from kit.synthetic import make_archive
 
 from squbed_utils.archive.archive import open_archive
 from squbed_utils.figures.decision import figure_decision, plot_actions, plot_reliability, plot_risk
-from squbed_utils.statistics import risk_tests
-from squbed_utils.statistics.actions import (
+from squbed_utils.statistics import decision
+from squbed_utils.statistics.decision import (
     ACCEPT,
+    ACCEPTED,
     ACTIONS,
     ASK,
     DISTRUST,
-    by_action,
-    splitting_words,
-    suggest,
-)
-from squbed_utils.statistics.decision import (
-    ACCEPTED,
     GUARANTEES,
     MARGINAL,
     Control,
+    by_action,
     control_risk,
     held_out,
     risk_curve,
     shortfall,
+    splitting_words,
+    suggest,
 )
 from squbed_utils.statistics.reliability import (
     calibration_errors,
@@ -145,15 +143,15 @@ class TestMarginalControl:
 
 class TestAcceptedControl:
     def test_capital_by_hand(self):
-        stakes = risk_tests.BETS / 0.75
-        found = risk_tests.capital(np.array([0.0, 1.0]), 0.25)
+        stakes = decision.BETS / 0.75
+        found = decision.capital(np.array([0.0, 1.0]), 0.25)
         assert found[0] == 1
         assert found[1] == pytest.approx(np.mean(1 + stakes * 0.25))
         assert found[2] == pytest.approx(np.mean((1 + stakes * 0.25) * (1 - stakes * 0.75)))
 
     def test_capital_of_losses_at_the_level_stays_at_one_on_average(self):
         losses = (rng().uniform(size=(20_000, 10)) < 0.3).astype(float)
-        found = [risk_tests.capital(row, 0.3)[-1] for row in losses]
+        found = [decision.capital(row, 0.3)[-1] for row in losses]
         assert np.mean(found) == pytest.approx(1, abs=4 * np.std(found) / np.sqrt(20_000))
         assert np.mean(np.array(found) >= 10) <= 0.1
 

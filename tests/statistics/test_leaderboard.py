@@ -13,12 +13,18 @@ from squbed_utils import figures
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.notebooks import NotebookError, run_all
-from squbed_utils.statistics import leaderboard, leaderboard_text
+from squbed_utils.statistics import leaderboard
 from squbed_utils.statistics.calibration import kendall
-from squbed_utils.statistics.leaderboard import INTERVALS, compare, rejection_curves, resamples_for
-from squbed_utils.statistics.leaderboard_rows import mean_accuracy, rows_of
-from squbed_utils.statistics.leaderboard_truth import against_truth
-from squbed_utils.statistics.scores import score_tasks
+from squbed_utils.statistics.leaderboard import (
+    INTERVALS,
+    compare,
+    mean_accuracy,
+    rejection_curves,
+    resamples_for,
+    rows_of,
+)
+from squbed_utils.statistics.summary import score_tasks
+from squbed_utils.statistics.truth import against_truth
 
 N = 40
 FEW = {"n_resamples": 200, "n_permutations": 200}
@@ -125,7 +131,7 @@ class TestCompare:
     def test_without_squbed_nothing_is_compared(self):
         table = compare(rows_of(scores(better=0.1), accuracy()), **FEW)
         assert table.difference.isna().all() and table.difference_holm.isna().all()
-        assert "S-QUBED has no row here" in leaderboard_text.verdict(table)
+        assert "S-QUBED has no row here" in leaderboard.verdict(table)
 
     def test_the_threshold_is_the_median_or_given(self):
         rows = rows_of(scores(), accuracy())
@@ -229,18 +235,18 @@ class TestTruth:
     def test_the_mixed_one_is_beaten_and_does_not_beat(self):
         _, found = against_truth(rows_of(told_apart(), accuracy()), truth(), n_resamples=200)
         assert found.difference[1] < 0 and np.isnan(found.difference[0])
-        text = leaderboard_text.truth_verdict(found)
+        text = leaderboard.truth_verdict(found)
         assert "disentanglement: S-QUBED scores 0." in text and "No other (1)" in text
         swapped = found.assign(estimator=["good", "squbed"], difference=[0.5, np.nan])
         swapped = swapped.assign(difference_low=0.4, difference_high=0.6, difference_holm=0.01)
-        assert "Best: good" in leaderboard_text.truth_verdict(swapped)
-        assert "for want of a component" in leaderboard_text.truth_verdict(found[1:])
+        assert "Best: good" in leaderboard.truth_verdict(swapped)
+        assert "for want of a component" in leaderboard.truth_verdict(found[1:])
 
     def test_no_estimator_with_both_terms(self):
         half = told_apart().query("component == 'epistemic'")
         taus, found = against_truth(rows_of(half, accuracy()), truth(), n_resamples=50)
         assert found.empty and len(taus) == 6
-        assert "for want of a component" in leaderboard_text.truth_verdict(found)
+        assert "for want of a component" in leaderboard.truth_verdict(found)
         assert len(figures.figure_signals(taus, found).axes) == 2
 
     def test_refusals(self):
@@ -261,9 +267,9 @@ class TestFewTasks:
         assert table[INTERVALS].isna().all(axis=None)
         seen = ["tau", "pvalue", "holm", "null_low", "null_high", "auroc", "prr", "aurc"]
         assert np.isfinite(table[seen]).all(axis=None)
-        text = leaderboard_text.verdict(table)
+        text = leaderboard.verdict(table)
         assert "the tasks are too few to say more" in text and "nan" not in text
-        assert "nan" not in leaderboard_text.as_latex(table)
+        assert "nan" not in leaderboard.as_latex(table)
         assert len(figures.figure_leaderboard(table).axes) == 3
 
     def test_nor_of_the_truth(self):
@@ -271,7 +277,7 @@ class TestFewTasks:
         assert found[["low", "high", "difference_holm"]].isna().all(axis=None)
         assert taus[["low", "high"]].isna().all(axis=None)
         assert np.isfinite(taus.tau).all() and np.isfinite(found.score).all()
-        assert "nan" not in leaderboard_text.truth_verdict(found)
+        assert "nan" not in leaderboard.truth_verdict(found)
         assert len(figures.figure_signals(taus, found).axes) == 3
 
     def test_eight_are_enough(self):
@@ -303,24 +309,24 @@ def test_an_accuracy_is_not_compared_with_itself():
 class TestText:
     def test_who_beats_squbed(self):
         table = compare(rows_of(scores(), accuracy()), n_permutations=50)
-        lines = leaderboard_text.verdict(table).splitlines()
+        lines = leaderboard.verdict(table).splitlines()
         assert [line.split(":")[0] for line in lines] == ["aleatoric", "epistemic", "total"]
         for line in lines:
             assert "1 of 2 others have a lower one, 1 of them after Holm's correction" in line
             assert "Best: better, −0.9" in line and "which survives Holm (p = 0.0" in line
         assert "below the null band of permuted accuracies (Holm p" in lines[0]
         wrong_way = table.assign(tau=0.9)
-        assert "above the null band" in leaderboard_text.verdict(wrong_way)
+        assert "above the null band" in leaderboard.verdict(wrong_way)
 
     def test_not_beaten_and_not_surviving(self):
         table = compare(rows_of(scores(squbed=0.1, worse=5.0), accuracy()), **FEW)
-        assert leaderboard_text.verdict(table).count("No other (1) has a lower one.") == 3
+        assert leaderboard.verdict(table).count("No other (1) has a lower one.") == 3
         close = table.assign(difference=-0.01, difference_holm=0.4)
-        assert "does not survive Holm (p = 0.400)" in leaderboard_text.verdict(close)
+        assert "does not survive Holm (p = 0.400)" in leaderboard.verdict(close)
 
     def test_latex_is_balanced_and_escaped(self, tmp_path):
         table = compare(rows_of(scores(squbed=1, worse_one=2, **{"50%&": 3}), accuracy()), **FEW)
-        leaderboard_text.save_latex(tmp_path, "board", table)
+        leaderboard.save_latex(tmp_path, "board", table)
         text = (tmp_path / "data" / "board.tex").read_text()
         about, *lines = text.splitlines()
         assert about.startswith("% ssim of 40 tasks") and "booktabs" in about
@@ -448,4 +454,4 @@ def test_fixed_names_agree():
     from squbed_utils.figures import leaderboard as figures_leaderboard
 
     assert figures_leaderboard.BASELINE == leaderboard.BASELINE
-    assert figures_leaderboard.ALPHA == leaderboard_text.ALPHA
+    assert figures_leaderboard.ALPHA == leaderboard.ALPHA

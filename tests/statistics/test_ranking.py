@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from squbed_utils.statistics.ranking import (
+from squbed_utils.statistics.calibration import (
     aurc,
     auroc_at,
     bootstrap_interval,

@@ -10,7 +10,7 @@ from squbed_utils.archive.archive import open_archive
 from squbed_utils.estimators.estimate import ESTIMATORS, estimate
 from squbed_utils.estimators.registry import Terms, register
 from squbed_utils.statistics.controls import CONTROLS, random_number
-from squbed_utils.statistics.scores import score_tasks, sources
+from squbed_utils.statistics.summary import score_tasks, sources
 
 PROMPTS = {"a": "a dog", "b": "a red ball", "c": "two cats", "d": "rain"}
 

@@ -8,8 +8,7 @@ from kit import tiny
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import LABELS
-from squbed_utils.estimators.estimate import estimate
-from squbed_utils.estimators.pca import pooled_pca
+from squbed_utils.estimators.estimate import estimate, pooled_pca
 from squbed_utils.statistics.summary import summarize
 
 

@@ -17,7 +17,7 @@ from squbed_utils.models import checkpoints
 from squbed_utils.models import load as models
 from squbed_utils.roles import Panda70M, VidGen1M
 from squbed_utils.tasks import captioned
-from squbed_utils.tasks.categories import CATEGORIES
+from squbed_utils.tasks.captioned import CATEGORIES
 
 TEXTS = ["a dog runs", "soup boils", "a chess match", "a woman smiles", "a train"]
 
@@ -209,7 +209,7 @@ def test_interrupted_and_resumed_is_the_same_byte_for_byte(
         asked.extend(captions)
         return clips.label(captions)
 
-    monkeypatch.setattr("squbed_utils.tasks.categories.BATCH", 4)
+    monkeypatch.setattr("squbed_utils.tasks.captioned.BATCH", 4)
     with pytest.raises(KeyboardInterrupt):
         collect_labelled(panda_profile, folder, label_some)
     assert list(contents(folder)) == [".lock", "labels.json"]

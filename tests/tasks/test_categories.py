@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squbed_utils.tasks import categories
-from squbed_utils.tasks.categories import CATEGORIES, fill_evenly, label_all
+from squbed_utils.tasks import captioned
+from squbed_utils.tasks.captioned import CATEGORIES, fill_evenly, label_all
 
 COUNTS = st.dictionaries(st.sampled_from(CATEGORIES), st.integers(0, 30))
 
@@ -74,7 +74,7 @@ def test_after_an_interruption_nothing_is_asked_twice(tmp_path):
         label_all(captions, first, tmp_path / "cut.json", asked="x")
     assert label_all(captions, second, tmp_path / "cut.json", asked="x") == expected
     assert first.asked + second.asked == whole.asked == captions
-    assert len(first.asked) == 2 * categories.BATCH
+    assert len(first.asked) == 2 * captioned.BATCH
     assert (tmp_path / "cut.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
 
 
