@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 FACE = {
     "open_archive": "archive.archive",
-    "load": "archive.loading",
+    "load": "archive.remote",
     "collect": "collection.collect",
     "score": "collection.existing",
     "quantify": "answer",

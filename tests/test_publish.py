@@ -321,8 +321,8 @@ def hub(exported):
 def load_from(hub: str, name: str, samples: Path) -> subprocess.CompletedProcess:
     """Load a dataset in a process of its own: the hub's address is read once, at import."""
     code = (
-        "import sys, pathlib, squbed_utils, squbed_utils.archive.loading as loading\n"
-        "loading.SAMPLES = pathlib.Path(sys.argv[2])\n"
+        "import sys, pathlib, squbed_utils, squbed_utils.archive.remote as remote\n"
+        "remote.SAMPLES = pathlib.Path(sys.argv[2])\n"
         "archive = squbed_utils.load(sys.argv[1], verify=True)\n"
         "print(len(archive.videos()), archive.reference(archive.tasks().task[0]).shape)"
     )

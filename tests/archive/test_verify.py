@@ -165,7 +165,7 @@ def test_a_repair_that_was_interrupted_is_not_called_whole(copy, tiny_profile, m
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verify, "collect", interrupted)
+    monkeypatch.setattr(repair, "collect", interrupted)
     line = ["verify", str(copy), "--repair", "--profile", str(tiny_profile)]
     assert cli.main(line) == cli.INTERRUPTED
     assert cli.main(["verify", str(copy)]) == 2

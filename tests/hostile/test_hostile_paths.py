@@ -140,7 +140,7 @@ VEO |= {"price": 1.0, "budget": 1.0}
 @pytest.fixture
 def unpaid(monkeypatch):
     """Fail if anything is collected."""
-    monkeypatch.setattr(verify, "collect", lambda *_, **__: pytest.fail("it was collected"))
+    monkeypatch.setattr(repair, "collect", lambda *_, **__: pytest.fail("it was collected"))
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_what_an_archive_names_is_shown_and_not_run(
 def collected(monkeypatch):
     """Profiles that were collected with, instead of collecting."""
     given = []
-    monkeypatch.setattr(verify, "collect", lambda profile, **_: given.append(profile))
+    monkeypatch.setattr(repair, "collect", lambda profile, **_: given.append(profile))
     return given
 
 
