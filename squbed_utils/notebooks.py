@@ -321,12 +321,13 @@ def run_all(
     only: Sequence[str] | None = None,
     parameters: Mapping[str, object] | None = None,
 ) -> list[Path]:
-    """Run notebooks in order, unless inputs and outputs are unchanged; return all figures and tables.
+    """Run the notebooks in order, skipping unchanged ones; return all figures and tables.
 
-    `only` names the notebooks to run (default: all); each gets those `parameters` that it takes.
-    `samples` is the archive (default: the profile's). Executed copies, their HTML and a record of
-    inputs go to ``<build>/<profile>/``. Unknown names and values of a wrong type or range are a
-    ValueError before anything runs; a NotebookError stops the run.
+    A notebook is unchanged if its inputs and outputs are as recorded. `only` names those to run
+    (default: all); each gets the `parameters` that it takes. `samples` is the archive (default: the
+    profile's). Outputs go to `figures`, executed copies, their HTML and records to
+    ``<build>/<profile>/``. Unknown names and values of a wrong type or range are a ValueError
+    before anything runs; a NotebookError stops the run.
     """
     chosen = _choose(only)
     name = load(profile).name

@@ -204,7 +204,7 @@ def _write_parquet(path: Path, table: pd.DataFrame) -> None:
 
 
 def _write_tars(archive: Archive, rows: pd.DataFrame, folder: Path, limit: int) -> None:
-    """Write the videos in order to tar files of at most about `limit` bytes."""
+    """Write the videos in order to tar files of about `limit` bytes."""
     tar, number = None, 0
     try:
         for row in tqdm(rows.itertuples(index=False), "videos", total=len(rows), unit="video"):
