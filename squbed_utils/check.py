@@ -307,7 +307,7 @@ def _size(path: Path) -> int:
 
 
 def damage(folder: Path) -> str | None:
-    """Return the name of a folder's first safetensors file whose header is unreadable or wrong."""
+    """Return what is wrong with a folder's first damaged safetensors file, or None."""
     from safetensors import SafetensorError
 
     for path in sorted(folder.rglob(WEIGHTS)):

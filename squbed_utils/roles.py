@@ -17,11 +17,11 @@ MOST_PIXELS, MOST_FRAMES, MOST_TOKENS = 16_384, 10_000, 1_000_000
 """Limits of a side in pixels, of a video's frames, of an answer's tokens."""
 
 LONGEST = 1e6
-"""Seconds that a run waits for anything."""
+"""Most seconds that a setting may ask a run to wait."""
 
 CHECKS = ("none", "grammar", "nli", "model")
-"""How a draw is checked against its prompt: not at all, by the shapes world's grammar, by an
-inference model (`nli_model`), or by the language model itself."""
+"""How a draw is checked against its prompt: not at all, by the shapes world's grammar, by a
+natural-language inference model (`nli_model`), or by the language model itself."""
 
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)")
