@@ -16,13 +16,13 @@ FACE = {
     "estimate": "estimators.estimate",
     "summarize": "statistics.summary",
 }
-"""The public functions and the modules that hold them, each imported when it is first asked for."""
+"""Each public function's module, which is imported when the function is first used."""
 
 __all__ = ["__version__", *FACE]
 
 
 def __getattr__(name: str) -> object:
-    """Import a public function when it is first asked for, so that the package stays light."""
+    """Import a public function when it is first used, so that importing the package stays light."""
     if name in FACE:
         return getattr(import_module(f"squbed_utils.{FACE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

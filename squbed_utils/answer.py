@@ -51,8 +51,7 @@ class Answer:
     archive : Archive
         Of one task without a reference.
     summary : Series
-        As a row of ``summary.summarize``.
-
+        A row of ``summary.summarize``.
     """
 
     archive: Archive
@@ -60,13 +59,14 @@ class Answer:
 
     @property
     def prompt(self) -> str:
-        """What was asked."""
+        """The prompt that was asked."""
         return self.summary.prompt
 
     def terms(self) -> pd.DataFrame:
-        """Return aleatoric, epistemic and total: term, value, low, high, unit, text, meaning.
+        """Return a row each for aleatoric, epistemic and total uncertainty.
 
-        And remark: as in the summary, why a value was not measured or has no interval.
+        Columns term, value, low, high, unit, meaning, text, and remark: why a value was not
+        measured or has no interval.
         """
         s, unit = self.summary, ESTIMATORS[self.archive.profile["estimator"]].unit
         rows = []
@@ -79,14 +79,14 @@ class Answer:
         return pd.DataFrame(rows)
 
     def latents(self) -> pd.DataFrame:
-        """Return a row a latent prompt: latent, prompt, paths (of its videos that there are)."""
+        """Return a row a latent prompt: latent, prompt, paths (of the videos that did not fail)."""
         videos = self.archive.videos()
         paths = videos[videos.status == OK].groupby("latent").path.agg(list)
         table = self.archive.latents()[["latent", "prompt"]]
         return table.assign(paths=[paths.get(latent, []) for latent in table.latent])
 
     def note(self) -> str:
-        """Say what the numbers are, and of how many videos."""
+        """Say what the numbers mean, and how many videos they are of."""
         videos = self.archive.videos()
         failed = int((videos.status == FAILED).sum())
         return (
@@ -112,12 +112,7 @@ class Answer:
     def save(self) -> list[Path]:
         """Write ``contact_sheet.png`` and ``.html`` (self-contained) into the archive's folder.
 
-        One that cannot be written is a line on stderr, and does not cost the other.
-
-        Returns
-        -------
-        list of Path
-            What was written.
+        Returns the paths that were written; a file that cannot be written is a line on stderr.
         """
         paths = []
         for kind, write in (("png", self._write_png), ("html", self._write_html)):
@@ -146,7 +141,7 @@ class Answer:
         return fragment(self)
 
     def __repr__(self) -> str:
-        """Write the numbers, then the latent prompts."""
+        """Return the numbers, then the latent prompts."""
         lines = [f"“{self.prompt}”"]
         lines += [f"  {t.term:9}  {t.text}  ({t.meaning})" for t in self.terms().itertuples()]
         lines += [self.note()]
@@ -173,15 +168,15 @@ def quantify(
     profile : str, path or Profile
         A name in ``data/profiles/``, a ``.yaml`` file, or a loaded profile.
     n, m, seed : int, optional
-        Latent prompts (at least 3), videos of each (at least 2), and the run's seed; by default
-        the profile's.
+        Latent prompts (at least 3), videos of each (at least 2), and the run's seed; by default the
+        profile's.
     output : path, optional
         The archive's folder; by default ``data/samples/quantify/<prompt>-<hash>``. An interrupted
-        call goes on where it stopped, a finished one makes nothing again.
+        call is continued there; a finished one generates nothing again.
     retry_failed : bool
         Whether latent prompts with failed videos are made again.
     confirm : callable, optional
-        As ``collect.collect`` takes it: asked before a paid model is.
+        Asked before a paid model is used, as in ``collect.collect``.
 
     Returns
     -------
@@ -192,8 +187,8 @@ def quantify(
     FileNotFoundError
         If the profile or a model is missing.
     ValueError
-        If the prompt is empty, or outside of what the shapes world can say where the profile is of
-        that world; n, m or seed is too small; the folder holds something else; or too many videos
+        If the prompt is empty, or the shapes world cannot say it and the profile is of that world;
+        if n, m or seed is too small; if the folder holds something else; or if too many videos
         fail.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
@@ -248,7 +243,7 @@ def _default_folder(prompt: str, profile: Profile) -> Path:
 
 
 def _name(prompt: str, hashed: str) -> str:
-    """Return a file name that can be read, and differs wherever `hashed` does."""
+    """Return a readable file name that differs wherever `hashed` differs."""
     readable = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:40].strip("-") or "prompt"
     return f"{readable}-{hashlib.sha256(hashed.encode()).hexdigest()[:8]}"
 
@@ -262,7 +257,7 @@ def _refuse_other_prompt(archive: Archive, prompt: str) -> None:
 
 
 LONGEST_SIDE, MOST_FRAMES = 128, 16
-"""Of a preview: pixels, and frames, evenly spaced."""
+"""Longest side in pixels and number of frames, evenly spaced, of a preview."""
 
 
 STYLE = """
@@ -278,23 +273,18 @@ STYLE = """
 
 
 def escape(text: str) -> str:
-    """Return a text as HTML that shows it as it is written."""
+    """Return a text as HTML that shows it literally."""
     return html.escape(visible(text))
 
 
 def page(answer: object) -> str:
-    """Return a whole page.
-
-    Parameters
-    ----------
-    answer : quantify.Answer
-    """
+    """Return an `Answer` as a whole HTML page."""
     head = f'<meta charset="utf-8"><title>{escape(answer.prompt)}</title>'
     return f"<!DOCTYPE html>\n<html><head>{head}</head><body>{fragment(answer)}</body></html>\n"
 
 
 def fragment(answer: object) -> str:
-    """Return what a notebook shows: the numbers, and a line a latent prompt with its videos."""
+    """Return the HTML that a notebook shows: numbers, then each latent prompt with its videos."""
     terms = "".join(
         f"<tr><td><b>{t.term}</b></td><td>{escape(t.text)}</td>"
         f'<td class="meaning">{t.meaning}</td></tr>'
@@ -321,7 +311,7 @@ def _line(answer: object, row: tuple) -> str:
 
 
 def _image(video: Video, description: str) -> str:
-    """Return an element that plays a small copy of a video over and over."""
+    """Return an HTML element that plays a small copy of a video in a loop."""
     count = min(MOST_FRAMES, len(video.frames))
     chosen = np.linspace(0, len(video.frames) - 1, count).round().astype(int)
     height, width = video.frames.shape[1:3]

@@ -1,4 +1,4 @@
-"""A dry run: what a profile needs, what of it is here, and what its run would cost."""
+"""A dry run: what a profile needs, what of that is on this machine, and what its run would cost."""
 
 import importlib.util
 import math
@@ -22,11 +22,10 @@ from squbed_utils.roles import S3D, Command, Diffusers, OpenAI, Veo, World
 from squbed_utils.tasks import captioned
 
 RAW_SHARE = 0.4
-"""Size of a lossless video against its raw pixels, above all that was measured (docs/scale.md): of
-six real clips 0.02 to 0.26, of the shapes world 0.37."""
+"""Size / raw pixels of a lossless video, above the 0.02 to 0.37 measured (docs/scale.md)."""
 
 SCORING_SHARE = 6
-"""Memory to decode, align and score a video against its raw pixels, measured."""
+"""Memory to decode, align and score a video / its raw pixels, measured."""
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -42,16 +41,7 @@ PATHS = ("path", "videos", "image_model", "nli_model", "instructions")
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
-
-    Attributes
-    ----------
-    what : str
-    state : str
-        ``ok``, ``missing`` or ``unknown``.
-    detail : str
-
-    """
+    """A thing that a run needs, its state (``ok``, ``missing`` or ``unknown``) and the details."""
 
     what: str
     state: str
@@ -59,21 +49,9 @@ class Finding(NamedTuple):
 
 
 def check(profile: str | Path | Profile) -> list[Finding]:
-    """Look at all that a run needs without loading weights, fetching or paying.
+    """Return what a run needs and what is missing, without loading weights, fetching or paying.
 
-    Parameters
-    ----------
-    profile : str, path or Profile
-
-    Returns
-    -------
-    list of Finding
-        Samples, packages, keys, files, programs, device, memory, disk, GPU-hours and money.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As ``profiles.load``.
+    Covers samples, packages, keys, files, programs, device, memory, disk, GPU-hours and money.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     parts = (_samples, captions, packages, _keys, model_files)
@@ -135,7 +113,7 @@ def _memory(profile: Profile) -> Iterator[Finding]:
 
 
 def _memory_needed(profile: Profile) -> tuple[float | None, str]:
-    """Take the profile's figure, or count the weights, if they are here."""
+    """Return the profile's figure of memory, or count the weights if they are on this machine."""
     model, known = profile.video_model, profile.estimates
     if known.gpu_memory is not None:
         return known.gpu_memory * 1e9, known.source
@@ -164,7 +142,7 @@ def _ram(profile: Profile) -> Iterator[Finding]:
 
 
 def _pixels(profile: Profile) -> int:
-    """Return the raw bytes of a video."""
+    """Return the number of raw bytes of a video."""
     model = profile.video_model
     return 3 * model.frames * model.height * model.width
 
@@ -215,7 +193,7 @@ def _money_of_calls(refiner: OpenAI, calls: int) -> Finding:
 
 
 def captions(profile: Profile) -> Iterator[Finding]:
-    """Look whether a dataset has clips for as many tasks as it is to give."""
+    """Check that a dataset has enough clips for the tasks that are to be sampled from it."""
     dataset = profile.dataset
     if isinstance(dataset, World):
         return
@@ -234,7 +212,7 @@ def captions(profile: Profile) -> Iterator[Finding]:
 
 
 def packages(profile: Profile) -> Iterator[Finding]:
-    """Look for packages that a video model wants beside diffusers."""
+    """Check that the packages that a video model needs beside diffusers are installed."""
     model = profile.video_model
     if isinstance(model, Diffusers) and FAMILIES[model.family].guardrail and model.guardrail:
         there = importlib.util.find_spec("cosmos_guardrail") is not None
@@ -243,7 +221,7 @@ def packages(profile: Profile) -> Iterator[Finding]:
 
 
 def model_files(profile: Profile) -> Iterator[Finding]:
-    """Look for each file, folder and hub model that the profile names."""
+    """Check each file, folder and hub model that the profile names."""
     for role in ("dataset", *ROLES):
         settings = getattr(profile, role)
         for name in PATHS:
@@ -274,7 +252,7 @@ def _hash(what: str, role: str, settings: S3D) -> Finding:
 
 
 def program(profile: Profile) -> Iterator[Finding]:
-    """Look for the program and scripts of a video model that runs by its own."""
+    """Check that a `Command` video model's program and scripts exist."""
     model = profile.video_model
     if not isinstance(model, Command):
         return
@@ -289,7 +267,7 @@ def program(profile: Profile) -> Iterator[Finding]:
 
 
 def instructions(profile: Profile) -> Iterator[Finding]:
-    """Read the instructions of the language model."""
+    """Check that the instructions of the language model can be read."""
     folder = getattr(profile.refiner, "instructions", None)
     if folder and path_of(folder).is_dir():
         try:
@@ -299,7 +277,7 @@ def instructions(profile: Profile) -> Iterator[Finding]:
 
 
 def _marker(settings: object, role: str, name: str) -> str | None:
-    """Return what a model's folder must hold; None for a path that is no hub model's."""
+    """Return the file that a model's folder must hold, or None if the path is no hub model's."""
     if name in MARKERS:
         return MARKERS[name]
     alone = isinstance(settings, S3D | Command) or getattr(settings, "kind", None) == "alex"
@@ -329,7 +307,7 @@ def _size(path: Path) -> int:
 
 
 def damage(folder: Path) -> str | None:
-    """Name a folder's first safetensors file whose header cannot be read or does not fit it."""
+    """Return what is wrong with a folder's first damaged safetensors file, or None."""
     from safetensors import SafetensorError
 
     for path in sorted(folder.rglob(WEIGHTS)):
@@ -341,7 +319,7 @@ def damage(folder: Path) -> str | None:
 
 
 def parameters(folder: Path) -> int:
-    """Count the parameters in a folder's safetensors files, by their headers."""
+    """Count the parameters in the headers of a folder's safetensors files."""
     return sum(map(_count, folder.rglob(WEIGHTS)))
 
 
@@ -353,7 +331,7 @@ def _count(path: Path) -> int:
 
 
 def as_bytes(count: float) -> str:
-    """Write a number of bytes.
+    """Return a number of bytes as text.
 
     >>> as_bytes(1234567)
     '1.23 MB'

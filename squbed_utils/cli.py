@@ -17,16 +17,8 @@ USER_ERROR, DIFFERS, INTERRUPTED = 2, 3, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; a user's mistake is one line on stderr and exit code 2.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        By default those of the process.
-
-    Returns
-    -------
-    int
-        0; 2 after a user's mistake; 3 where ``--strict`` finds a table that is not the reference
-        run's; 130 after Ctrl-C.
+    Other exit codes: 0; 3 if ``--strict`` finds a table unlike the reference run's; 130 after
+    Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
@@ -101,7 +93,7 @@ def _add_yes(command: argparse.ArgumentParser) -> None:
 
 
 def _place(text: str) -> Path | str:
-    """Return a folder, or a URL as it is."""
+    """Return a place as a folder's path, or as it is if it is a URL."""
     return text if "://" in text else Path(text)
 
 

@@ -1,4 +1,4 @@
-"""What each command of ``squbed`` does; what it needs is imported when it runs."""
+"""What each command of ``squbed`` does; each imports what it needs when it runs."""
 
 import sys
 import warnings
@@ -52,14 +52,14 @@ def collect(options: Namespace) -> None:
 
 
 def status(options: Namespace) -> None:
-    """Print how far a collection is."""
+    """Print how far a collection has come."""
     from squbed_utils.collection.status import status
 
     print(status(options.folder))
 
 
 def verify(options: Namespace) -> None:
-    """Print each file that differs from its checksum; make it again if asked to."""
+    """Print each file that differs from its checksum; with --repair, make it again."""
     from squbed_utils.archive.archive import Archive
     from squbed_utils.archive.verify import UNKNOWN, verify
     from squbed_utils.collection.repair import repair, seal
@@ -99,14 +99,14 @@ def verify(options: Namespace) -> None:
 
 
 def _from_yaml(pairs: list[tuple[str, str]]) -> dict[str, object]:
-    """Read the values that were given beside names."""
+    """Read the values of NAME VALUE options as YAML."""
     from squbed_utils import plain_yaml
 
     return {name: plain_yaml.parse(value, f"the value of {name}") for name, value in pairs}
 
 
 def _agreed(question: str) -> bool:
-    """Ask on a terminal; where there is none, the answer is no."""
+    """Ask the user on a terminal; without a terminal the answer is no."""
     if not sys.stdin.isatty():
         return False
     return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
@@ -122,7 +122,7 @@ def _warnings_as_lines() -> Iterator[None]:
 
 
 def score(options: Namespace) -> None:
-    """Make an archive of videos that exist, and print its summary."""
+    """Make an archive from existing videos, and print its summary."""
     from squbed_utils.archive.layout import FAILED
     from squbed_utils.collection.existing import score
 
@@ -197,7 +197,7 @@ def figures(options: Namespace) -> int:
 
 
 def reproduce(options: Namespace) -> int:
-    """Compare tables with the reference run's."""
+    """Compare tables with those of the reference run."""
     return _reproduced(options.figures, options.reference, strict=options.strict)
 
 
@@ -223,7 +223,7 @@ def estimate(options: Namespace) -> None:
 
 
 def _print_summary(archive: object, estimator: str, *, csv: bool = False) -> None:
-    """Print a row a task; who is left out, and why, is a line on stderr."""
+    """Print a row a task; a line on stderr says which tasks are left out, and why."""
     from squbed_utils.csv_files import for_spreadsheets
     from squbed_utils.statistics.summary import as_text, summarize
 

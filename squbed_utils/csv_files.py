@@ -1,4 +1,4 @@
-"""Tables that people write: CSV files as spreadsheets and scripts save them, every cell a text."""
+"""CSV tables that people write with spreadsheets and scripts; every cell is read as text."""
 
 import codecs
 import csv
@@ -16,15 +16,15 @@ from squbed_utils.schema import suggestion
 Row = dict[str, str]
 
 LARGEST, LONGEST_CELL, MOST_SHOWN = 2**28, 2**17, 20
-"""Bytes of a table and characters of a cell, at most; and mistakes that an error names."""
+"""Most bytes of a table, most characters of a cell, and most mistakes that an error names."""
 
 SEPARATORS = ",;\t|"
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
 BOMS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-"""Marks at the start of a file; that of UTF-32 begins as one of UTF-16 does."""
+"""Byte-order marks and their encodings; UTF-32's comes first, since it begins like UTF-16's."""
 
 INDEX = ("", "Unnamed: 0")
-"""What the first column is called that only counts the rows."""
+"""Names of a first column that only counts the rows."""
 
 FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
@@ -36,26 +36,12 @@ def read(
     required: Collection[str],
     optional: Collection[str] | None = None,
 ) -> list[tuple[int, Row]]:
-    """Read a table whole: each row with its line, every cell a text.
+    """Read a table whole: each row with its line number, every cell a text.
 
-    Comma, semicolon, tab or bar separate cells; the text is UTF-8, or says by its first bytes
-    that it is UTF-16. Spaces around cells, empty rows and an index column are left out, and so is
-    the apostrophe that keeps a spreadsheet from reading a cell as a formula.
-
-    Parameters
-    ----------
-    path : path
-    what : str
-        Starts the errors, with the path.
-    required, optional : collection of str
-        Columns; other ones are refused, unless `optional` is None.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no such table.
+    Comma, semicolon, tab or bar separate cells; text is UTF-8, or UTF-16 with a byte-order mark.
+    Spaces around cells, empty rows, an index column, and the apostrophe of `for_spreadsheets` are
+    dropped. `what` and the path start every error. Columns that are neither `required` nor
+    `optional` are refused, unless `optional` is None.
     """
     rows, mistakes = [], []
     for line, row in stream(path, what, required, optional):
@@ -73,7 +59,7 @@ def read(
 
 
 def refuse(where: str, mistakes: Collection[tuple[int, str]]) -> None:
-    """Raise an error that names what is wrong, line by line, if anything is."""
+    """Raise a ValueError that lists the mistakes line by line, if there are any."""
     if mistakes:
         shown = [f"line {line}: {what}" for line, what in sorted(mistakes)[:MOST_SHOWN]]
         shown += [f"and {len(mistakes) - MOST_SHOWN} more"] * (len(mistakes) > MOST_SHOWN)
@@ -89,9 +75,9 @@ def stream(
     lenient: bool = False,
     longest: int = LONGEST_CELL,
 ) -> Iterator[tuple[int, dict]]:
-    """Yield the rows of a table as they are read, with their lines; a missing cell is None.
+    """Yield each row of a table with its line number while reading; a missing cell is None.
 
-    If `lenient`, the file may be of any size, bytes of no character are replaced, and a quote may
+    With `lenient`, a file of any size is read, undecodable bytes are replaced, and a quote may
     stand anywhere.
     """
     path = Path(os.path.abspath(Path(path).expanduser()))
@@ -125,16 +111,16 @@ def stream(
 
 
 def number(text: str) -> float | None:
-    """Return a cell as a finite number; None if it is none."""
+    """Return a cell as a finite number, or None if it is not one."""
     value = float(text) if NUMBER.fullmatch(text) else math.nan
     return value if math.isfinite(value) else None
 
 
 def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table to be written as CSV, of which a spreadsheet takes no text for a formula.
+    """Return a table for CSV in which no spreadsheet takes a text for a formula.
 
-    A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end gets an apostrophe
-    before it, unless it is a number; `read` takes it away.
+    A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end and is not a number gets
+    an apostrophe before it, which `read` removes.
     """
     return table.map(
         lambda cell: f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell
@@ -151,7 +137,7 @@ def _as_text(cell: str) -> str:
 
 
 def _encoding(path: Path, what: str, required: Collection[str], *, largest: float) -> str:
-    """Return a file's encoding by its first bytes; refuse what is no table to be read."""
+    """Return a file's encoding by its first bytes; refuse a file that is missing or no table."""
     expected = f"expected a CSV file with the columns {', '.join(required)}"
     if not path.exists():
         raise FileNotFoundError(f"no {what} {path}; {expected}")
@@ -175,7 +161,7 @@ def _encoding(path: Path, what: str, required: Collection[str], *, largest: floa
 
 
 def _separator(file: TextIO, required: Collection[str]) -> str:
-    """Return what separates the cells of the header, and go to it: past the ``sep=`` of Excel."""
+    """Return the header's cell separator, and move the file past the ``sep=`` line of Excel."""
     first = file.readline()
     if first.strip().lower().startswith("sep="):
         return first.strip()[4:5] or ","
@@ -207,7 +193,7 @@ def _check_header(
 
 
 def _undecodable(path: Path) -> int:
-    """Return the line of the first bytes that are not UTF-8."""
+    """Return the number of the first line that is not UTF-8."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:

@@ -1,4 +1,4 @@
-"""What each kind of video model takes, as one small table, checked when a profile is loaded."""
+"""What each kind of video model accepts, as one small table, checked when a profile is loaded."""
 
 from dataclasses import dataclass
 
@@ -12,28 +12,13 @@ from squbed_utils.schema import suggestion
 class Family:
     """Constraints and calling convention of one kind of diffusers pipeline.
 
-    Attributes
-    ----------
-    pipeline : str
-        Its class, as ``model_index.json`` names it.
-    multiple : int
-        Height and width are multiples of this.
-    stride : int
-        The number of frames is a multiple of this, plus one.
-    image_pipeline : str or None
-        Class of the text-to-image pipeline whose image the video starts from.
-    guidance : bool
-        Whether the call takes ``guidance_scale``.
-    guardrail : bool
-        Whether the pipeline asks a safety checker about prompts and videos.
-    rate : str or None
-        The argument that takes the frame rate.
-    slicing : bool
-        Whether its autoencoder must decode the videos of a batch one after the other.
-    float32 : tuple of str
-        Parts that stay in float32 whatever the profile's dtype.
-    revision : str or None
-        Where on the hub its files for diffusers lie, if not in the main branch.
+    `pipeline` is its class in ``model_index.json``, `image_pipeline` the text-to-image class that
+    draws the first image, if it starts from one. Height and width are multiples of `multiple`, the
+    number of frames is one more than a multiple of `stride`. `rate` names the call's frame-rate
+    argument, `guidance` says whether it takes ``guidance_scale``, `guardrail` whether a safety
+    checker sees prompts and videos. With `slicing` the autoencoder decodes a batch's videos one by
+    one. The parts in `float32` stay in float32 whatever the profile's dtype. `revision` is the hub
+    branch of its diffusers files, if not main.
     """
 
     pipeline: str
@@ -80,29 +65,19 @@ FAMILIES = {
 PLACEHOLDERS = ("prompt", "seed", "height", "width", "frames", "fps", "steps", "guidance", "path")
 PLACEHOLDERS += ("output",)
 NEEDED = ("prompt", "seed", "output")
-"""Without these the command could not make the video asked for, or hand it over."""
+"""Placeholders without which a command cannot make the video asked for, or hand it over."""
 
 VEO_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-"""Environment variables that may hold the key, in the order of looking."""
+"""Environment variables that may hold the key, in order of preference."""
 
 VEO_SIZES = ((720, 1280), (1280, 720), (1080, 1920), (1920, 1080))
 VEO_SECONDS = (4, 8)
 
 
 def check(model: VideoModel, where: str) -> None:
-    """Refuse settings that a video model does not take, and name the nearest that it does.
+    """Refuse settings that a video model does not accept, and name the nearest that it does.
 
-    Parameters
-    ----------
-    model : VideoModel
-    where : str
-        Named at the start of every error.
-
-    Raises
-    ------
-    ValueError
-        If the family is unknown, a size or number of frames does not fit, an argument is not
-        taken or is missing, or a command cannot work.
+    `where` starts every error.
     """
     checks = {Diffusers: _check_diffusers, Command: _check_command, Veo: _check_veo}
     checks[type(model)](model, where)
@@ -130,7 +105,7 @@ def _check_diffusers(model: Diffusers, where: str) -> None:
 
 
 def _check_step(model: Diffusers, name: str, step: int, offset: int, where: str) -> None:
-    """Refuse a number that is not `step` k + `offset`."""
+    """Refuse a number that is not `step` k + `offset` for a whole k."""
     value = getattr(model, name)
     if value % step == offset:
         return

@@ -1,4 +1,4 @@
-"""Paths, and files that are whole or absent."""
+"""Paths, checksums and seeds, and files that are whole or absent."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 """The repository; paths in profiles are relative to it."""
 
 SAMPLES = ROOT / "data" / "samples"
-"""Where archives lie if no other place is named: ``data/samples/<profile>/``."""
+"""Default folder of archives: ``data/samples/<profile>/``."""
 
 SUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
@@ -25,16 +25,16 @@ LEFT_WHOLE = {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "__pycache__"
 LEFT_WHOLE |= {"@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 
 MOST_SUMS = 2**27
-"""Bytes of a list of checksums."""
+"""Most bytes of a list of checksums."""
 
 
 def path_of(path: Path | str) -> Path:
-    """Return a profile's path as an absolute one."""
+    """Return a path as an absolute one; a relative path starts at the repository."""
     return ROOT / Path(path).expanduser()
 
 
 def left_by_a_tool(name: str) -> bool:
-    """Say whether a name is one that editors and file managers leave; such files are not read.
+    """Say whether an editor or file manager left a file of this name; such files are not read.
 
     >>> [left_by_a_tool(name) for name in (".DS_Store", "._0.parquet", "a.csv~", "0.parquet")]
     [True, True, True, False]
@@ -43,15 +43,7 @@ def left_by_a_tool(name: str) -> bool:
 
 
 def read_bytes(path: Path, most: int) -> bytes:
-    """Return the bytes of a regular file of at most `most` bytes.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it is a folder, a pipe or a device, or larger.
-    """
+    """Return the bytes of a regular file; refuse a folder, pipe or device, or more than `most`."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise ValueError(f"{path} is a folder, a pipe or a device; expected a file")
@@ -61,14 +53,10 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 def inside(folder: Path, path: str) -> Path:
-    """Return the absolute path of a file or folder of an archive, whether it is there or not.
+    """Return the absolute path of an archive's file or folder, existing or not.
 
-    An archive holds plain files and folders; the archive's own folder alone may be a link.
-
-    Raises
-    ------
-    ValueError
-        If the path leads out of the archive, or comes upon a link, a pipe, a socket or a device.
+    Raises ValueError if the path leads out of the archive or meets a link, pipe, socket or device;
+    only the archive's own folder may be a link.
     """
     named = PureWindowsPath(path)  # knows the separators, drives and roots of every system
     if named.anchor or ".." in named.parts or "\0" in path:
@@ -95,24 +83,18 @@ def sha256_of(path: Path) -> str:
 
 
 def write_sums(path: Path, sums: dict[str, str]) -> None:
-    """Write the SHA-256 of files by their paths, as `sha256sum --check` reads them."""
+    """Write the SHA-256 of files by their paths, in the format of `sha256sum --check`."""
     lines = (f"{value}  {name}\n" for name, value in sums.items())
     path.write_text("".join(lines), encoding="utf-8")
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """Return the SHA-256 of files by their paths, as `write_sums` wrote them.
-
-    Raises
-    ------
-    ValueError
-        If the file holds anything else.
-    """
+    """Return the SHA-256 of files by path from a file of `write_sums`; refuse any other file."""
     return parse_sums(read_bytes(path, MOST_SUMS).decode(errors="replace"), str(path))
 
 
 def parse_sums(text: str, where: str) -> dict[str, str]:
-    """Return the SHA-256 of files by their paths, of such a list; `where` starts the error."""
+    """Return the SHA-256 of files by path from a list of checksums; `where` starts the error."""
     matches = [SUM.fullmatch(line) for line in text.splitlines()]
     if not matches or not all(matches):
         raise ValueError(f"{where} is no list of checksums")
@@ -121,14 +103,9 @@ def parse_sums(text: str, where: str) -> dict[str, str]:
 
 @contextmanager
 def replacing(path: Path | str, *, keep_first: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is flushed to disk and renamed.
+    """Yield a temporary path beside `path`, whose file is flushed to disk and renamed on success.
 
-    Parameters
-    ----------
-    path : path
-        The final name. Its folder is made if need be.
-    keep_first : bool
-        Whether a file that is there by then stays as it is.
+    The folder is made if need be. With `keep_first`, an existing file at `path` stays as it is.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,8 +126,7 @@ def replacing(path: Path | str, *, keep_first: bool = False) -> Iterator[Path]:
 def seed_of(*names: object) -> int:
     """Hash names to a seed, range [0, 2**63).
 
-    The names are joined with a separator that none of them can hold, and the first eight bytes
-    of their SHA-256 are read as an integer.
+    The seed is the first eight bytes of the SHA-256 of the names, joined by a reserved separator.
 
     >>> seed_of("world", 0, "task", 3, 5) == seed_of("world", 0, "task", 3, 5)
     True

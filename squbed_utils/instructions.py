@@ -12,24 +12,13 @@ FIELDS = {
     "entails": ("refined", "prompt"),
     "category": ("caption",),
 }
-"""Instruction -> the fields that its file, ``<instruction>.txt``, must hold; it knows no others."""
+"""Instruction -> the fields that its file, ``<instruction>.txt``, must hold, and no others."""
 
 FIELD = re.compile(r"\{(\w+)\}")
 
 
 def files(folder: str) -> dict[str, Path]:
-    """Return the file of each instruction.
-
-    Parameters
-    ----------
-    folder : str
-        Absolute, or relative to the repository.
-
-    Raises
-    ------
-    FileNotFoundError
-        If one is missing.
-    """
+    """Return the path of each instruction in a folder, absolute or relative to the repository."""
     found = {name: path_of(folder) / f"{name}.txt" for name in FIELDS}
     for path in found.values():
         if not path.is_file():
@@ -41,15 +30,7 @@ def files(folder: str) -> dict[str, Path]:
 
 
 def read(folder: str) -> dict[str, str]:
-    """Return the text of each instruction, of which every field has been checked.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file is missing.
-    ValueError
-        If a file is not UTF-8, lacks a field, or has an unknown one.
-    """
+    """Return the text of each instruction; refuse one that is not UTF-8 or has wrong fields."""
     texts = {}
     for name, path in files(folder).items():
         try:
@@ -61,7 +42,7 @@ def read(folder: str) -> dict[str, str]:
 
 
 def check_fields(text: str, fields: tuple[str, ...], where: str) -> None:
-    """Refuse a text that lacks one of its fields or names another; `where` starts the error."""
+    """Refuse a text that lacks one of its fields or has another; `where` starts the error."""
     found = set(FIELD.findall(text))
     expected = ", ".join(f"{{{field}}}" for field in fields)
     for field in [f for f in fields if f not in found]:
@@ -71,7 +52,7 @@ def check_fields(text: str, fields: tuple[str, ...], where: str) -> None:
 
 
 def fill(text: str, values: Mapping[str, object]) -> str:
-    """Fill in the fields of a text, once: braces in a value stay as they are.
+    """Fill in the fields of a text once; braces within a value stay as they are.
 
     >>> fill("Prompt: {prompt}", {"prompt": "a {prompt} in {braces}"})
     'Prompt: a {prompt} in {braces}'

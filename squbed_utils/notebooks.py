@@ -1,4 +1,4 @@
-"""The one list of notebooks: parameters, inputs, outputs; and the running of them in order."""
+"""The one list of notebooks with their parameters, inputs and outputs; and their run in order."""
 
 import ast
 import hashlib
@@ -21,7 +21,7 @@ from squbed_utils.profiles import FOLDER, find, load
 from squbed_utils.statistics.tables import METRICS
 
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
-"""Whose versions a figure's bytes depend on."""
+"""Libraries whose versions change a figure's bytes."""
 
 
 KERNEL, START_TIMEOUT = "python3", 300
@@ -34,30 +34,16 @@ PUBLISHED = ROOT / "data" / "published"
 
 
 class NotebookError(RuntimeError):
-    """A notebook failed, or did not write what it should."""
+    """A notebook failed, or did not write all its outputs."""
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """A notebook and what it takes, reads and writes.
+    """A notebook's parameters (those of its cell tagged ``parameters``), inputs and outputs.
 
-    Attributes
-    ----------
-    name : str
-        File name without ending.
-    parameters : tuple of str
-        All names in its cell tagged ``parameters``.
-    figures, tables : tuple of str
-        What it writes: ``<figure>.pdf`` and ``.png``, and ``data/<table>.csv``.
-    latex : tuple of str
-        Tables that it also writes as ``data/<table>.tex``.
-    truth_figures, truth_tables : tuple of str
-        What it writes in addition where the archive has a truth.
-    published : bool
-        Whether it reads ``data/published/``.
-    fills : bool
-        Whether it fills the archive; any other only reads a finished one.
-
+    It writes each of `figures` as ``.pdf`` and ``.png``, `tables` as ``data/<table>.csv`` and
+    `latex` also as ``.tex``; where the archive has a truth, the `truth_` ones too. `published`: it
+    reads ``data/published/``. `fills`: it fills the archive, which others only read.
     """
 
     name: str
@@ -72,7 +58,7 @@ class Notebook:
 
     @property
     def path(self) -> Path:
-        """Where its source lies."""
+        """The path of its source."""
         return SOURCES / f"{self.name}.ipynb"
 
     def outputs(self, folder: Path, *, truth: bool) -> list[Path]:
@@ -86,17 +72,7 @@ class Notebook:
 
 @dataclass(frozen=True)
 class Run:
-    """A notebook with the values of its parameters.
-
-    Attributes
-    ----------
-    notebook : notebooks.Notebook
-    values : dict
-        Parameter -> value.
-    archive, build : Path
-        The archive, and where the executed copy, its HTML and the record go.
-
-    """
+    """A notebook, its parameters' values, its archive, and the folder of the executed copy."""
 
     notebook: Notebook
     values: dict[str, object]
@@ -104,20 +80,20 @@ class Run:
     build: Path
 
     def file(self, ending: str) -> Path:
-        """Path of a file that the run leaves in its build folder."""
+        """Return the path of a file that the run writes into its build folder."""
         return self.build / f"{self.notebook.name}{ending}"
 
     def outputs(self) -> list[Path]:
-        """Paths of the figures and tables that the run has to write."""
+        """Return the paths of the figures and tables that the run must write."""
         truth = (self.archive / "truth.parquet").is_file()
         return self.notebook.outputs(Path(self.values["output"]), truth=truth)
 
     def results(self) -> list[Path]:
-        """Paths of everything that the run writes."""
+        """Return the paths of everything that the run writes."""
         return [*self.outputs(), self.file(".ipynb"), self.file(".html")]
 
     def key(self) -> str:
-        """Hash all that the outputs depend on."""
+        """Return a hash of everything that the outputs depend on."""
         files = [self.notebook.path, *sorted((ROOT / "squbed_utils").rglob("*.py"))]
         files += sorted(FOLDER.glob("*.yaml"))
         if is_file(self.values["profile"]):
@@ -134,7 +110,7 @@ class Run:
         return digest.hexdigest()
 
     def is_finished(self) -> bool:
-        """Say whether the record is of these inputs and of the outputs as they lie there."""
+        """Say whether the record agrees with the inputs and outputs as they are now."""
         try:
             record = json.loads(self.file(".json").read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
@@ -144,7 +120,7 @@ class Run:
         return record.get("inputs") == self.key()
 
     def execute(self, title: str) -> None:
-        """Run the notebook, check what it wrote, and only then record it as finished."""
+        """Run the notebook, check what it wrote, and then record it as finished."""
         self.require_inputs()
         start = time.time_ns()
         for ending in (".json", ".ipynb", ".html", ".failed.ipynb"):
@@ -166,7 +142,7 @@ class Run:
             raise FileNotFoundError(f"{self.notebook.name} reads {PUBLISHED}, which has no CSV")
 
     def run_cells(self, title: str) -> None:
-        """Run the cells, and say which one failed."""
+        """Run the cells; an error names the cell that failed."""
         import papermill
         from nbclient.exceptions import DeadKernelError
         from traitlets.config import Config
@@ -197,7 +173,7 @@ class Run:
         os.replace(partial, self.file(".ipynb"))
 
     def require_outputs(self, start: int) -> None:
-        """Refuse a run that left a result unwritten."""
+        """Refuse a run that did not write all its outputs."""
         stale = [p for p in self.outputs() if not p.is_file() or p.stat().st_mtime_ns < start]
         if stale:
             self.file(".ipynb").unlink()
@@ -209,16 +185,9 @@ class Run:
 
 
 def digest_archive(folder: Path) -> str:
-    """Hash an archive: tables by content, videos by name and size (their scores are in tables).
+    """Return a hash of an archive: tables by content, videos by name and size.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    str
-        Hexadecimal; of a missing folder, that of nothing.
+    The tables hold the videos' scores. A missing folder has the hash of nothing.
     """
     digest = hashlib.sha256()
     for path in sorted(_files_below(folder)):
@@ -236,7 +205,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def is_file(profile: str | Path) -> bool:
-    """Say whether a profile is named by its file."""
+    """Say whether a profile is given as a file rather than a name."""
     return str(profile).endswith((".yaml", ".yml"))
 
 
@@ -262,7 +231,7 @@ RANGES = {
     "estimator": ("one that is registered", ESTIMATORS.__contains__),
     "ranking": ("a file that is there", lambda value: not value or path_of(value).is_file()),
 }
-"""What a parameter's value must be, beside its type, which is that of its default."""
+"""What a parameter's value must be, beside having the type of its default."""
 
 NOTEBOOKS = (
     Notebook(
@@ -322,16 +291,16 @@ NOTEBOOKS = (
 
 NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 NAMES |= {list: "a list, as in [1, 2]", dict: "names and values"}
-"""Of the types of parameters."""
+"""Types of parameters -> how errors call them."""
 
 
 def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
-    """Return the folder of an archive, wherever the caller runs.
+    """Return the folder of an archive, whatever the working directory is.
 
     Parameters
     ----------
     profile : str or path
-        A name or a ``.yaml`` file, as `profiles.load`.
+        A name or a ``.yaml`` file, as in `profiles.load`.
     samples : path, optional
         The folder itself, absolute or relative to the repository; empty: the profile's.
 
@@ -352,37 +321,13 @@ def run_all(
     only: Sequence[str] | None = None,
     parameters: Mapping[str, object] | None = None,
 ) -> list[Path]:
-    """Run the notebooks in order, leaving out those whose inputs and outputs have not changed.
+    """Run the notebooks in order, skipping unchanged ones; return all figures and tables.
 
-    Executed copies, their HTML and a record of inputs go to ``<build>/<profile>/``.
-
-    Parameters
-    ----------
-    profile : str or path
-        A name in ``data/profiles/``, or a ``.yaml`` file.
-    samples : path, optional
-        The archive; by default ``data/samples/<profile>``.
-    figures, build : path
-        Where figures and executed notebooks go, relative to the working directory.
-    only : sequence of str, optional
-        Names of the notebooks to run; by default all.
-    parameters : mapping, optional
-        Further parameters; each notebook gets those that it takes.
-
-    Returns
-    -------
-    list of Path
-        All figures and tables.
-
-    Raises
-    ------
-    FileNotFoundError
-        If an input is missing.
-    ValueError
-        If a notebook or a parameter is unknown, or a value is of another type than its default or
-        out of range; before anything runs.
-    NotebookError
-        If a notebook fails, or does not write what the list says. The others are not run.
+    A notebook is unchanged if its inputs and outputs are as recorded. `only` names those to run
+    (default: all); each gets the `parameters` that it takes. `samples` is the archive (default: the
+    profile's). Outputs go to `figures`, executed copies, their HTML and records to
+    ``<build>/<profile>/``. Unknown names and values of a wrong type or range are a ValueError
+    before anything runs; a NotebookError stops the run.
     """
     chosen = _choose(only)
     name = load(profile).name
@@ -404,13 +349,7 @@ def run_all(
 
 
 def parse(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
-    """Read parameters as they are typed: a text as it is (001, NA), anything else as YAML.
-
-    Raises
-    ------
-    ValueError
-        If a value is no YAML.
-    """
+    """Read typed parameters: text stays as it is (001, NA), anything else is YAML."""
     defaults = {}
     for notebook in NOTEBOOKS:
         defaults |= _defaults(notebook)
@@ -433,7 +372,7 @@ def _choose(only: Sequence[str] | None) -> list[Notebook]:
 
 
 def _parameters_of(notebook: Notebook, given: Mapping, further: Mapping) -> dict[str, object]:
-    """Return the values that a notebook gets, refusing a list that its source does not bear out."""
+    """Return the values that a notebook gets; refuse it if its source has other parameters."""
     defaults = _defaults(notebook)
     found = set(defaults)
     if found != set(notebook.parameters):

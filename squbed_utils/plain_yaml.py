@@ -1,4 +1,4 @@
-"""YAML from anywhere: plain values alone, of a limited size, depth and number."""
+"""YAML from untrusted files: plain values only, limited in size, depth and number."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,25 +9,17 @@ from squbed_utils.files import read_bytes
 
 MOST_BYTES = 2**18
 MOST_VALUES = 50_000
-"""With each alias counted as all that it stands for."""
+"""Most values of a file, counting each alias as all that it stands for."""
 
 DEEPEST = 20
 LONGEST_NUMBER = 100
-"""Digits."""
+"""Most digits of a number."""
 
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read(path: Path, what: str) -> dict:
-    """Return the keys and values of a YAML file; `what` names its kind in errors.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no regular file, too large, or anything but keys and plain values.
-    """
+    """Return the keys and values of a YAML file; `what` names its kind in errors."""
     try:
         text = read_bytes(path, MOST_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -39,7 +31,7 @@ def read(path: Path, what: str) -> dict:
 
 
 def parse(text: str, where: str) -> object:
-    """Return what a YAML text says; `where` starts every error."""
+    """Return the value of a YAML text; `where` starts every error."""
     loader = None
     try:
         loader = yaml.SafeLoader(text)

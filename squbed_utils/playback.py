@@ -1,4 +1,4 @@
-"""What a player shows of a file: which stream, which pictures, how they lie, and for how long."""
+"""What a player shows of a file: which stream and pictures, their orientation and duration."""
 
 import math
 import os
@@ -15,44 +15,37 @@ from av.sidedata.sidedata import Type
 from av.stream import Disposition
 
 MOST_PIXELS = 2**26
-"""Of a picture; twice that of 8K. What claims to hold more is damaged, or made to fill memory."""
+"""Most pixels of a picture, twice those of 8K; a file that claims more is damaged or malicious."""
 
 MOST_FRAMES = 100_000
-"""Of a video: almost an hour at 30 a second."""
+"""Most frames of a video: almost an hour at 30 a second."""
 
 MOST_BYTES = 2**32
-"""Of pictures held in memory at once."""
+"""Most bytes of pictures held in memory at once."""
 
 SMALL = 2**26
-"""Bytes of a whole video that is held in memory rather than decoded again where it is needed."""
+"""Bytes up to which a whole video is held in memory; a larger one is decoded at each use."""
 
 REMEDY = "get it again"
 
 MOST_RATE = 1000
-"""Frames a second; more are the mark of damaged time stamps."""
+"""Frames a second; a higher rate is a sign of damaged time stamps."""
 
 OPTIONS = {"max_pixels": str(MOST_PIXELS), "protocol_whitelist": ""}
 """Of FFmpeg. Without protocols, a playlist posing as a video opens no other file and no network."""
 
 DECLARING = {"mov", "matroska", "avi", "flv", "asf"}
-"""Containers whose header says how long they are; of others FFmpeg guesses."""
+"""Containers whose header says how long they are; for others FFmpeg guesses."""
 
 TS_PACKETS = (188, 192, 204)
-"""Bytes of a transport stream's packet."""
+"""Sizes in bytes of a transport stream's packet."""
 
 
 @dataclass(frozen=True)
 class Playback:
-    """What a player shows of a file.
+    """What a player shows of a file: uint8 (T, H, W, 3) RGB frames, one each 1 / fps seconds.
 
-    Attributes
-    ----------
-    frames : numpy.ndarray or StoredFrames
-        uint8, shape (T, H, W, 3), RGB; one for each 1 / fps seconds.
-    fps : float
-    notes : tuple of str
-        What is not plain about the file.
-
+    `notes` say what is unusual about the file.
     """
 
     frames: "np.ndarray | StoredFrames"
@@ -61,7 +54,7 @@ class Playback:
 
 
 class StoredFrames:
-    """The pictures of a file, uint8 (T, H, W, 3); they are decoded when they are asked for."""
+    """The frames of a file, read like a uint8 (T, H, W, 3) array and decoded at each use."""
 
     dtype, ndim = np.dtype(np.uint8), 4
 
@@ -88,7 +81,7 @@ class StoredFrames:
         return out.reshape(*np.shape(places), *self.shape[1:])
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
-        """Hold all frames."""
+        """Return all frames as an array."""
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def each(self, places: np.ndarray) -> Iterator[np.ndarray]:
@@ -107,7 +100,7 @@ class StoredFrames:
 
 
 def empty(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return room for frames; refuse what would fill the memory."""
+    """Return an uninitialised uint8 array for frames; refuse a shape that would fill the memory."""
     if (size := math.prod(shape)) > MOST_BYTES:
         raise ValueError(
             f"{name} takes {size / 2**30:.1f} GB of pictures, {' x '.join(map(str, shape))}; at "
@@ -190,7 +183,7 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator[tuple]:
 
 
 def _film(container: av.container.InputContainer, name: str) -> av.VideoStream:
-    """Return the video stream that ffmpeg takes by default: the largest that is no cover."""
+    """Return the video stream that ffmpeg picks by default: the largest that is no cover."""
     films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not films:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
@@ -220,7 +213,7 @@ def _pictures(
     name: str,
     reach: "_Reach | None" = None,
 ) -> "Iterator[_Picture]":
-    """Yield the pictures of a stream in the order in which they are shown."""
+    """Yield the pictures of a stream in the order of display."""
     count = 0
     try:
         for packet in container.demux():
@@ -255,14 +248,14 @@ class _Picture:
 
     @property
     def notes(self) -> Iterator[str]:
-        """Say what is not plain about it."""
+        """Say what is unusual about it."""
         if self._width != self.frame.width:
             yield "pixels that are not square"
         if self._matrix is not None:
             yield "turned or mirrored"
 
     def pixels(self) -> np.ndarray:
-        """Return uint8 (H, W, 3)."""
+        """Return its pixels, uint8 (H, W, 3)."""
         if self.frame.format.name == "gbrp" and self._width == self.frame.width:
             pixels = self.frame.to_ndarray()  # as archives hold it: no slow conversion
         elif self._alpha:
@@ -273,7 +266,7 @@ class _Picture:
 
 
 def _filtered(frame: av.VideoFrame, width: int, kind: str) -> np.ndarray:
-    """Convert by ffmpeg's own filter, which takes chroma from where a player does."""
+    """Convert with ffmpeg's own filter, which places chroma where players do."""
     graph = av.filter.Graph()
     size = {"width": frame.width, "height": frame.height, "format": frame.format}
     nodes = graph.add_buffer(**size, time_base=frame.time_base), graph.add("scale", f"{width}:ih")
@@ -283,7 +276,7 @@ def _filtered(frame: av.VideoFrame, width: int, kind: str) -> np.ndarray:
 
 
 def _display_matrix(frame: av.VideoFrame, name: str) -> np.ndarray | None:
-    """Return the 2 x 2 part that turns and mirrors, rows for x and y; None if it does nothing."""
+    """Return the 2 x 2 matrix that turns and mirrors, rows for x and y; None for the identity."""
     data = frame.side_data.get(Type.DISPLAYMATRIX)
     if data is None:
         return None
@@ -294,7 +287,7 @@ def _display_matrix(frame: av.VideoFrame, name: str) -> np.ndarray | None:
 
 
 def _turn(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Turn and mirror pixels (H, W, ...); a point (x, y) comes to (x, y) @ matrix."""
+    """Turn and mirror pixels (H, W, ...); a point (x, y) moves to (x, y) @ matrix."""
     if abs(matrix[0, 1]) > abs(matrix[0, 0]):
         pixels, matrix = pixels.swapaxes(0, 1), matrix[::-1]
     across, down = (-1 if value < 0 else 1 for value in np.diagonal(matrix))
@@ -302,7 +295,7 @@ def _turn(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _on_black(pixels: np.ndarray) -> np.ndarray:
-    """Show uint8 (H, W, 4), RGB and alpha, on black."""
+    """Return RGB and alpha, uint8 (H, W, 4), blended on black."""
     alpha = pixels[..., 3:].astype(np.uint16)
     return ((pixels[..., :3] * alpha + 127) // 255).astype(np.uint8)
 
@@ -321,9 +314,9 @@ def _check_picture(name: str, number: int, size: tuple, first: tuple) -> None:
 
 
 def _timeline(name: str, stamps: list[tuple], stream: av.VideoStream) -> tuple[np.ndarray, float]:
-    """Return which picture is on screen at each tick of a constant rate, and that rate.
+    """Return the picture on screen at each tick of a constant rate, and that rate.
 
-    It is the file's where its time stamps lie on it, else that of their smaller gaps.
+    The rate is the file's if its time stamps lie on it, else that of their smaller gaps.
     """
     stated = stream.average_rate or stream.guessed_rate or Fraction(0)
     pts, order = [stamp for stamp, _ in stamps], np.arange(len(stamps))
@@ -359,7 +352,7 @@ def _timeline(name: str, stamps: list[tuple], stream: av.VideoStream) -> tuple[n
 
 
 def _on_grid(times: np.ndarray, rate: Fraction, tick: Fraction) -> tuple[np.ndarray, Fraction]:
-    """Return at which steps of a rate times lie, and the rate; 0 if they do not lie on it."""
+    """Return the steps of a rate at which times lie, and the rate, or 0 if they lie on none."""
     exact = times * float(rate * tick)
     steps = np.rint(exact).astype(int)
     gaps = np.diff(steps)
@@ -391,7 +384,7 @@ class _Reach:
         self._silent = self.hidden = False
 
     def add(self, packet: av.Packet) -> None:
-        """Note where a packet ends."""
+        """Record where a packet ends."""
         if packet.pts is None:
             return
         self._silent |= not packet.duration  # of how long it lasts
@@ -402,7 +395,7 @@ class _Reach:
             self.hidden |= packet.is_discard
 
     def check(self, name: str, fps: float) -> None:
-        """Refuse a file that ends before it should."""
+        """Refuse a file that ends earlier than its header says."""
         kind = self._container.format.name.split(",")[0]
         if not self._film:
             return
@@ -423,7 +416,7 @@ class _Reach:
             )
 
     def _check_transport_stream(self, name: str) -> None:
-        """Look for what a cut leaves: part of a packet, or a picture without those before it."""
+        """Refuse a file that ends within a packet, or has a picture but not those before it."""
         pts, dts, places = zip(*self._film, strict=True)
         places = [place for place in places if place is not None]
         steps = [size for size in TS_PACKETS if not (np.diff(places) % size).any()]

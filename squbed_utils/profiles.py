@@ -37,11 +37,11 @@ NOT_SAMPLED += ("refiner.max_calls", "refiner.max_tokens")
 A_KEY = re.compile(
     r"\b(sk-(?=[\w-]*\d)[\w-]{20,}|AIza[\w-]{30,}|(hf|gh[oprsu]|gsk)_\w{30,}|AKIA[A-Z0-9]{16})"
 )
-"""What the keys of services look like."""
+"""The form of services' keys."""
 
 
 def within(name: str, **default: object) -> object:
-    """Declare a whole number within the bounds of what an archive may record."""
+    """Return a dataclass field for a whole number within the `BOUNDS` of that name."""
     lowest, most = BOUNDS[name]
     return least(lowest, most=most, **default)
 
@@ -61,10 +61,10 @@ class Profile:
     captioner : CaptionModel or None
         Says what each video shows, for the estimator PUNC, which is left out without it.
     batch_size : int
-        Videos made and embedded at once. Part of the result to the last bit, so it is fixed, and
-        the last batch is padded.
+        Videos made and embedded at once. It changes the last bits of the result, so it is fixed,
+        and the last batch is padded.
     estimates : Estimates
-        What `squbed check` says that the run will take.
+        Time and memory that `squbed check` says the run will take.
     seed : int
     estimator : str
     pca : int or None
@@ -73,7 +73,6 @@ class Profile:
         ``auto`` takes CUDA where there is one, else the CPU.
     dtype : str
         Of the video model's weights; all other models run in float32.
-
     """
 
     name: str
@@ -97,29 +96,14 @@ class Profile:
 
 
 def load(name: str | Path) -> Profile:
-    """Read a profile by its name in ``data/profiles/``, or from a ``.yaml`` file.
+    """Return the profile of that name in ``data/profiles/``, or of a ``.yaml`` file.
 
-    Parameters
-    ----------
-    name : str or path
-        ``world``, or a path that ends in ``.yaml``.
-
-    Returns
-    -------
-    Profile
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such profile; the known ones are listed.
-    ValueError
-        If a key is unknown or missing, or a value is of the wrong type or out of range.
+    An unknown name is a FileNotFoundError that lists the known ones; a wrong entry is a ValueError.
 
     Examples
     --------
     >>> load("world").n
     6
-
     """
     settings = _read(find(name), ())
     for entry, value in settings.items():
@@ -139,12 +123,12 @@ def load(name: str | Path) -> Profile:
 
 
 def names() -> list[str]:
-    """Return the names of the profiles that come with this package."""
+    """Return the names of the package's profiles."""
     return sorted(p.stem for p in FOLDER.glob("*.yaml") if not left_by_a_tool(p.name))
 
 
 def find(name: str | Path) -> Path:
-    """Return the file of a profile; refuse an unknown name and list the known ones."""
+    """Return the path of a profile; refuse an unknown name and list the known ones."""
     text = str(name)
     path = Path(text) if text.endswith((".yaml", ".yml")) else FOLDER / f"{text}.yaml"
     if path.is_file():
@@ -158,13 +142,12 @@ def find(name: str | Path) -> Path:
 
 
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
-    """List in words what two resolved profiles differ in, leaving out what changes no sample.
+    """List in words the differences of two resolved profiles that change samples.
 
     Examples
     --------
     >>> differences({"n": 6, "pca": None}, {"n": 10, "pca": 8})
     ['n is 6 there and 10 here']
-
     """
     found = []
     for key in sorted(old.keys() | new.keys(), key=str):
@@ -184,7 +167,7 @@ def _short(value: object) -> str:
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict:
-    """Read one file over what it extends."""
+    """Read a profile's file, merged over the profile that it extends."""
     if path in seen:
         chain = " -> ".join(p.stem for p in (*seen, path))
         raise ValueError(f"profile {path.stem} extends itself: {chain}; break the circle")
@@ -198,7 +181,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
 
 
 def _merge(base: dict, over: dict) -> dict:
-    """Lay one mapping over another; a role that changes its kind takes nothing over."""
+    """Merge one mapping over another; a role of another kind takes nothing from the old one."""
     nested = {
         key: _merge(base[key], value)
         for key, value in over.items()

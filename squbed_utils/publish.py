@@ -52,10 +52,10 @@ PUBLISHED = (
     *("profile.yaml", "tasks.parquet", "manifest.parquet", "truth.parquet", "dataset.json"),
     *("references", "shards", "videos"),
 )
-"""Of an archive; its account, its cached answers and its labels stay at home."""
+"""Files of an archive that are published; spending, cached answers and labels are not."""
 
 SHARD_MB = 1000
-"""Size of a tar file at which the next is begun."""
+"""Size in 10^6 bytes at which the next tar file begins."""
 
 
 def export(
@@ -65,32 +65,10 @@ def export(
     format: str = HF,  # noqa: A002 - the option's name
     shard_mb: float = SHARD_MB,
 ) -> Path:
-    """Write a finished archive as a dataset to publish.
+    """Write a finished archive as a dataset into an empty or new folder, and return the folder.
 
-    Equal archives give equal bytes. The folder appears when it is whole.
-
-    Parameters
-    ----------
-    folder : path
-        The archive.
-    output : path
-        A folder that does not exist yet, or is empty.
-    format : str
-        One of `FORMATS`.
-    shard_mb : float
-        Of ``webdataset``, above 0: the size (10^6 bytes) at which the next tar file is begun.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no finished archive, no video in it, the output has files in it or lies within
-        the archive, the format is unknown, the size is not above 0, or a link or a special file is
-        in the archive.
+    `format` is one of `FORMATS`; at `shard_mb` (10^6 bytes, above 0) the next tar file begins.
+    Equal archives give equal bytes, and the folder appears when it is whole.
     """
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}; known: {', '.join(FORMATS)}")
@@ -125,16 +103,11 @@ def export(
 
 
 def metadata(archive: Archive) -> pd.DataFrame:
-    """Return a row a video that there is, with all that is known of it.
+    """Return a row for each video that did not fail, with everything that is known of it.
 
     Columns file_name and reference_file_name (within the dataset), dataset, category, task,
     task_prompt, latent, latent_prompt, sample, seed, the accuracies, text_embedding,
     video_embedding.
-
-    Raises
-    ------
-    ValueError
-        If every video failed.
     """
     videos = archive.videos()
     videos = videos[videos.status == OK].rename(columns={"embedding": "video_embedding"})
@@ -168,9 +141,9 @@ def _refuse_output(archive: Archive, output: Path) -> None:
 
 
 def _copy(archive: Archive, folder: Path) -> None:
-    """Copy what is published of the archive, without what a crash or a tool left there.
+    """Copy the published files of the archive, except those that a crash or a tool left behind.
 
-    Its settings, manifest, report and errors do not say in which folders models and videos lay.
+    Folders of models and videos are removed from its settings, manifest, report and errors.
     """
     for source in map(archive.inside, PUBLISHED):
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
@@ -195,7 +168,7 @@ def _copy(archive: Archive, folder: Path) -> None:
 
 
 def _refuse_home(file: Path) -> None:
-    """Refuse a video that holds the path of the user's home, as some tools write into metadata."""
+    """Refuse a video that holds the path of the user's home, which some tools write as metadata."""
     home = str(Path.home())
     if file.suffix == ".mp4" and len(home) > 1 and f"{home}/".encode() in file.read_bytes():
         raise ValueError(
@@ -205,7 +178,7 @@ def _refuse_home(file: Path) -> None:
 
 
 def without_folders(value: object) -> object:
-    r"""Return settings without what tells of the machine: paths out of here keep their last part.
+    r"""Return settings without this machine's folders: outside paths keep only their last part.
 
     >>> without_folders({"path": "/home/me/models/wan", "base_url": "http://10.0.0.1/v1", "n": 6})
     {'path': 'wan', 'base_url': None, 'n': 6}
@@ -231,7 +204,7 @@ def _write_parquet(path: Path, table: pd.DataFrame) -> None:
 
 
 def _write_tars(archive: Archive, rows: pd.DataFrame, folder: Path, limit: int) -> None:
-    """Write the videos to tar files of about a size, in order."""
+    """Write the videos in order to tar files of about `limit` bytes."""
     tar, number = None, 0
     try:
         for row in tqdm(rows.itertuples(index=False), "videos", total=len(rows), unit="video"):
@@ -250,7 +223,7 @@ def _write_tars(archive: Archive, rows: pd.DataFrame, folder: Path, limit: int) 
 
 
 def _members(archive: Archive, row: tuple) -> Iterator[tuple[str, bytes]]:
-    """Yield one video's files, which webdataset joins by all that comes before their ending."""
+    """Yield one video's files by name; webdataset groups names that differ only in their ending."""
     key = f"{row.task}/{row.latent}_{row.sample}"
     plain = {k: v for k, v in row._asdict().items() if not isinstance(v, np.ndarray)}
     plain = {k: None if pd.isna(v) else v for k, v in plain.items()}
@@ -370,15 +343,9 @@ FILES = {
 
 
 def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
-    """Return what the card and the Croissant metadata say.
+    """Return the contents of the card and of the Croissant metadata.
 
-    Parameters
-    ----------
-    archive : Archive
-    rows : DataFrame
-        As `publish.metadata`.
-    layout : str
-        One of `publish.FORMATS`.
+    `rows` is the table of `publish.metadata`, `layout` one of `FORMATS`.
     """
     profile, tasks = archive.profile, archive.tasks()
     counts = rows.groupby("category").agg(tasks=("task", "nunique"), videos=("task", "size"))
@@ -399,7 +366,7 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
 
 
 def readme(about: dict) -> str:
-    """Write the dataset card, with what the hub reads at its top."""
+    """Return the dataset card, which begins with what the hub reads."""
     profile = about["profile"]
     files = FILES[about["layout"]]
     return CARD.format(
@@ -439,13 +406,13 @@ def _front(about: dict) -> str:
 
 
 def _size(videos: int) -> str:
-    """Return the hub's word for a number of rows."""
+    """Return the hub's size category for a number of rows."""
     steps = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M"}
     return next((word for least, word in steps.items() if videos < least), "1M<n<10M")
 
 
 def _models(profile: dict) -> list[tuple[str, str, str]]:
-    """Return each model's role, name and hash, of those that the archive names."""
+    """Return the role, name and hash of each model that the archive names."""
     found = []
     for role in ROLES:
         if model := profile.get(role):
@@ -458,7 +425,7 @@ def _models(profile: dict) -> list[tuple[str, str, str]]:
 
 
 def _as_code(name: object) -> str:
-    """Return a name as Markdown's code, or escaped where it would end that."""
+    """Return a name as Markdown code, or escaped if it would end the code."""
     return f"`{name}`" if re.fullmatch(r"[\w./:@+ -]+", str(name)) else as_markdown(name)
 
 
@@ -489,20 +456,13 @@ CONTEXT = {term: f"cr:{term}" for term in TERMS} | {
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
 }
-"""The context of the specification."""
+"""The JSON-LD context of the Croissant specification."""
 
 
 def croissant(about: dict, rows: pd.DataFrame, sha256: str) -> dict:
     """Return MLCommons Croissant 1.0 metadata (JSON-LD) of the table of videos.
 
-    Parameters
-    ----------
-    about : dict
-        As `card.describe`.
-    rows : DataFrame
-        As `publish.metadata`.
-    sha256 : str
-        Of ``metadata.parquet``.
+    `about` is from `describe`, `rows` from `metadata`, `sha256` of ``metadata.parquet``.
     """
     table = {
         "@type": "cr:FileObject",

@@ -1,4 +1,4 @@
-"""Whether a run's tables are those of the reference run, which lies in git."""
+"""Compare a run's tables with those of the reference run in git."""
 
 import math
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ REFERENCE = ROOT / "figures" / "reference"
 """Figures and tables of the reference run, renewed on purpose by ``make reference``."""
 
 PROFILE = "world"
-"""What the reference run ran."""
+"""The profile of the reference run."""
 
 TOLERANCE = 1e-4
-"""Relative: other processors round sums otherwise, and the last digits that are written follow."""
+"""Relative; other processors round sums otherwise, which changes the last digits written."""
 
 NOISE = 1e-12
-"""Smaller numbers are zero but for rounding, as the difference of equal sums is."""
+"""Smaller numbers count as zero; rounding makes them, as in the difference of equal sums."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One table beside its reference: `difference` is empty where it is reproduced."""
+    """A table's difference from its reference, which is empty if the table is reproduced."""
 
     table: str
     difference: str
@@ -34,25 +34,10 @@ class Compared:
 
 
 def compare(figures: Path | str, reference: Path | str = REFERENCE) -> list[Compared]:
-    """Compare every table of the reference run with that of another run.
+    """Compare every table of the reference run with the same table of another run.
 
-    Parameters
-    ----------
-    figures : path
-        Where the run's figures lie; its tables are in ``data/``.
-    reference : path
-        The same of the reference run.
-
-    Returns
-    -------
-    list of Compared
-        One a table, by name. A number is reproduced if it differs by at most a ten-thousandth of
-        its size; any other cell has to be equal.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the reference has no tables, or there is no such run.
+    Tables are in ``data/`` of both folders. A number may differ by a ten-thousandth of its size;
+    any other cell must be equal.
     """
     tables = sorted((Path(reference) / "data").glob("*.csv"))
     if not tables:
@@ -63,7 +48,7 @@ def compare(figures: Path | str, reference: Path | str = REFERENCE) -> list[Comp
 
 
 def _difference(path: Path, reference: Path) -> str:
-    """Say how a table differs from its reference; nothing if it does not."""
+    """Say how a table differs from its reference; empty if it does not."""
     if not path.is_file():
         return "is missing"
     table, expected = (pd.read_csv(p, dtype=str, keep_default_na=False) for p in (path, reference))
@@ -88,7 +73,7 @@ def _agree(value: str, wanted: str) -> bool:
 
 
 def _distance(value: str, wanted: str) -> float:
-    """Return by how much of their size two numbers differ; infinity if one is no number."""
+    """Return the relative difference of two numbers, or infinity if one is no number."""
     try:
         a, b = float(value), float(wanted)
     except ValueError:

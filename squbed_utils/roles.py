@@ -1,8 +1,7 @@
 """What a profile can name: the kinds of task source and of model, with their settings.
 
-A role that comes in several kinds is a union; the entry ``kind`` of its mapping says which, and
-the first of the union is taken where it says nothing. A model's ``path`` is a folder (absolute or
-relative to the repository) or a hub id, ``organisation/name``.
+A role with several kinds is a union; the entry ``kind`` picks one, by default the first. A model's
+``path`` is a folder (absolute or relative to the repository) or a hub id, ``organisation/name``.
 """
 
 import re
@@ -15,23 +14,23 @@ from squbed_utils.schema import known, least
 INSTRUCTIONS = "data/instructions"
 
 MOST_PIXELS, MOST_FRAMES, MOST_TOKENS = 16_384, 10_000, 1_000_000
-"""Of a side, of a video, of an answer."""
+"""Limits of a side in pixels, of a video's frames, of an answer's tokens."""
 
 LONGEST = 1e6
-"""Seconds that anything is waited for."""
+"""Most seconds that a setting may ask a run to wait."""
 
 CHECKS = ("none", "grammar", "nli", "model")
-"""How a draw is held against its prompt: not, by the shapes world's grammar, by a natural-language
-inference model (`nli_model`), or by the language model itself."""
+"""How a draw is checked against its prompt: not at all, by the shapes world's grammar, by a
+natural-language inference model (`nli_model`), or by the language model itself."""
 
 
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)")
-"""An environment variable that may hold a key; a model's own scripts get none of these."""
+"""An environment variable that may hold a key; a model's own scripts do not get it."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The task table of the shapes world, and which tasks to take (``shapes_world.select``)."""
+    """The shapes world's task table, and which tasks to take (``shapes_world.select``)."""
 
     path: str
     kind: str = known("world", default="world")
@@ -52,7 +51,7 @@ class Captioned:
     seed: int = least(0, most=2**63 - 1, default=0)  # of the draw, apart from the run's
 
     def __post_init__(self) -> None:
-        """Refuse a pool that cannot give the tasks."""
+        """Refuse a pool smaller than the number of tasks."""
         if self.pool < self.tasks:
             raise ValueError(
                 f"dataset.pool is {self.pool}; expected at least dataset.tasks, {self.tasks}"
@@ -61,26 +60,25 @@ class Captioned:
 
 @dataclass(frozen=True)
 class Panda70M(Captioned):
-    """A Panda-70M CSV, and the folder of clips as its download tool lays them out."""
+    """A Panda-70M CSV and its folder of clips, as the dataset's download tool writes them."""
 
     kind: str = known("panda70m")
 
 
 @dataclass(frozen=True)
 class VidGen1M(Captioned):
-    """VidGen-1M's caption JSON, and the folder of its zips, which are not unpacked."""
+    """VidGen-1M's caption JSON and the folder of its zip files, which stay packed."""
 
     kind: str = known("vidgen1m")
 
 
 @dataclass(frozen=True)
 class Diffusers:
-    """A text-to-video pipeline of diffusers; `guidance` null: not passed on.
+    """A text-to-video pipeline of diffusers; without `guidance` the pipeline's default applies.
 
-    `family` names its constraints and calling convention (``families.FAMILIES``);
-    `image_model` is the text-to-image pipeline whose image a video-to-world model starts from: it
-    is drawn at the video's size, with the same steps and guidance. `options` are further arguments
-    of the pipeline's call. `guardrail` matters for Cosmos alone.
+    `family` names its constraints and calling convention (``families.FAMILIES``). A video-to-world
+    model starts from an image that `image_model` draws at the video's size, with the same steps and
+    guidance. `options` are further arguments of the call. `guardrail` matters only for Cosmos.
     """
 
     path: str
@@ -104,10 +102,10 @@ class Diffusers:
 class Command:
     """A model run by scripts of its own: one subprocess a video, in the folder `path`.
 
-    `command` is a list of words, in which ``{prompt}``, ``{seed}``, ``{height}``, ``{width}``,
-    ``{frames}``, ``{fps}``, ``{steps}``, ``{guidance}``, ``{path}`` and ``{output}`` (a folder, in
-    which it must leave one mp4, at any depth) are filled in; no shell sees it. The video keeps the
-    size and rate that it has in that file.
+    In `command`, a list of words that no shell sees, ``{prompt}``, ``{seed}``, ``{height}``,
+    ``{width}``, ``{frames}``, ``{fps}``, ``{steps}``, ``{guidance}``, ``{path}`` and ``{output}``
+    are filled in. It must write one mp4 into the folder ``{output}``, at any depth; the video keeps
+    that file's size and rate.
     """
 
     path: str
@@ -124,7 +122,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Veo:
-    """A paid model behind google-genai, which polls until the video is there."""
+    """A paid model behind google-genai, which is polled until the video is ready."""
 
     model: str
     height: int = least(1, most=MOST_PIXELS)
@@ -144,13 +142,13 @@ class Veo:
 
     @property
     def frames(self) -> int:
-        """Frames of one video, as far as is known before it is made."""
+        """Frames of one video, an estimate until the video is made."""
         return round(self.seconds * self.fps)
 
 
 @dataclass(frozen=True)
 class CausalLM:
-    """A local causal language model that completes `template`, where ``{prompt}`` is filled in."""
+    """A local causal language model that completes `template` with its ``{prompt}`` filled in."""
 
     path: str
     kind: str = known("local", default="local")
@@ -162,7 +160,7 @@ class CausalLM:
     revision: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a check that needs what is not there, and a template without its field."""
+        """Refuse a check without its model, and a template without its field."""
         _refuse_unnamed_nli(self)
         if self.check == "model":
             raise ValueError("refiner.check is model; a refiner of kind local needs another check")
@@ -185,7 +183,7 @@ class Chat:
     revision: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a check that needs what is not there."""
+        """Refuse a check without what it needs."""
         _refuse_unnamed_nli(self)
 
 
@@ -194,10 +192,10 @@ class OpenAI:
     """A language model behind OpenAI's API or a compatible server (`base_url`).
 
     The key is read from the environment variable `key`, whose name ends in _KEY or _TOKEN.
-    `temperature` null: not sent. The seed is sent to compatible servers alone. `price` is in US
-    dollars per million tokens, the highest that the vendor lists for the model (that of its
-    answers); null: not stated, 0: free. `budget` (US dollars, which needs a price) and `max_calls`
-    stop the run; null: no limit.
+    `temperature` null is not sent; the seed goes only to compatible servers. `price` is the
+    vendor's highest for the model (that of its answers), in US dollars per million tokens; null:
+    not stated, 0: free. `budget` (US dollars, needs a price) and `max_calls` stop the run; null:
+    unlimited.
     """
 
     model: str
@@ -217,7 +215,7 @@ class OpenAI:
     retries: int = least(0, most=1000, default=5)
 
     def __post_init__(self) -> None:
-        """Refuse a check or budget that needs what is not there, and an address with a key."""
+        """Refuse a check or budget without what it needs, and an address with a key."""
         _refuse_unnamed_nli(self)
         if self.budget is not None and self.price is None:
             raise ValueError(
@@ -255,8 +253,8 @@ class TransformersVideoEncoder:
 class S3D:
     """S3D: torchvision's (Kinetics-400), or MIL-NCE's (HowTo100M), the paper's, from one file.
 
-    The file's sha256 must be the one given, if one is; the archive records what it is. A video
-    enters as `frames` frames of `size` pixels a side, both even.
+    The file must have the `sha256`, if one is given; the archive records it. A video enters as
+    `frames` frames of `size` pixels a side, both even.
     """
 
     path: str
@@ -266,7 +264,7 @@ class S3D:
     size: int = least(32, most=MOST_PIXELS, default=224)
 
     def __post_init__(self) -> None:
-        """Refuse sizes that the network cannot halve."""
+        """Refuse odd sizes, which the network cannot halve."""
         for name in ("frames", "size"):
             if getattr(self, name) % 2:
                 raise ValueError(
@@ -284,10 +282,9 @@ class Clip:
 
 @dataclass(frozen=True)
 class Lpips:
-    """The learned AlexNet form, or the unlearned one, which sums over channels unweighted.
+    """LPIPS as learned (AlexNet), or unlearned, which sums over channels unweighted.
 
-    `path` holds the backbone's weights: a file for ``alex``, a folder with a SqueezeNet for
-    ``unlearned``.
+    `path` holds the backbone: a file for ``alex``, a folder with a SqueezeNet for ``unlearned``.
     """
 
     path: str
@@ -296,10 +293,10 @@ class Lpips:
 
 @dataclass(frozen=True)
 class Captioner:
-    """A model of transformers that says what pictures show, for the estimator PUNC.
+    """A transformers model that describes videos, for the estimator PUNC.
 
-    A chat model (LLaVA, Qwen-VL, SmolVLM) sees `frames` frames, evenly spaced, and is asked the
-    `instruction`; one without a chat template (BLIP, GIT) sees the middle frame.
+    A chat model (LLaVA, Qwen-VL, SmolVLM) sees `frames` evenly spaced frames and the `instruction`;
+    one without a chat template (BLIP, GIT) sees the middle frame.
     """
 
     path: str
@@ -313,7 +310,7 @@ class Captioner:
 
 @dataclass(frozen=True)
 class Recogniser:
-    """The shapes world's recogniser, which names attributes; the grammar makes them a caption."""
+    """The shapes world's recogniser, whose attributes the grammar turns into a caption."""
 
     path: str
     kind: str = known("world")
@@ -321,7 +318,7 @@ class Recogniser:
 
 @dataclass(frozen=True)
 class Estimates:
-    """What one video takes, by figures measured elsewhere; `source` says by whom and on what."""
+    """What one video takes; `source` says who measured it, and on what."""
 
     source: str = ""
     seconds: float | None = least(0, default=None)  # GPU seconds a video
@@ -330,7 +327,7 @@ class Estimates:
 
 
 def _refuse_address(url: str | None, name: str) -> None:
-    """Refuse an address that is none of the web, or that holds a key."""
+    """Refuse an address that is not http(s), or that holds a key."""
     if url is None:
         return
     try:

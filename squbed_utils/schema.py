@@ -8,35 +8,24 @@ from collections.abc import Mapping
 from types import UnionType
 
 LONGEST_TEXT = 10_000
-"""Characters of a setting."""
+"""Most characters of a setting."""
 
 
 def least(least: float, *, most: float = math.inf, **default: object) -> object:
-    """Declare a dataclass's field whose value must be at least a number, and at most another."""
+    """Return a dataclass field with a least and a greatest value."""
     return dataclasses.field(metadata={"least": least, "most": most}, **default)
 
 
 def known(*known: str, **default: object) -> object:
-    """Declare a dataclass's field whose value must be one of some words."""
+    """Return a dataclass field whose value is one of some words."""
     return dataclasses.field(metadata={"known": known}, **default)
 
 
 def build(cls: type, values: object, where: str) -> object:
-    """Make a dataclass of a mapping, checking keys, types and ranges.
+    """Make a dataclass from a mapping, checking keys, types and ranges; `where` starts every error.
 
-    Parameters
-    ----------
-    cls : type
-        A dataclass; a field's metadata may hold `least` and `most` (numbers) or `known` (choices).
-    values : object
-        What the YAML holds in this place; anything but a mapping is refused.
-    where : str
-        Named at the start of every error.
-
-    Raises
-    ------
-    ValueError
-        If a key is unknown or missing, or a value is of the wrong type or out of range.
+    A field's metadata may hold `least` and `most` (numbers) or `known` (choices). Raises ValueError
+    if `values` is no mapping or an entry is unknown, missing or wrong.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{where} is {shortened(values)}; expected keys and values")
@@ -56,7 +45,7 @@ def build(cls: type, values: object, where: str) -> object:
 
 
 def check_field(cls: type, name: str, value: object, where: str) -> None:
-    """Hold one value against a dataclass's field, as `build` does."""
+    """Check one value against a dataclass's field, as `build` does."""
     (field,) = (f for f in dataclasses.fields(cls) if f.name == name)
     _convert(typing.get_type_hints(cls)[name], value, where, field.metadata)
 
@@ -95,20 +84,20 @@ def _convert(hint: type, value: object, where: str, rule: Mapping) -> object:
 
 
 def _entries(value: object) -> list[tuple[object, object]]:
-    """Return what a list or a mapping holds, by place or key; of anything else nothing."""
+    """Return the entries of a list or mapping with their places or keys; else an empty list."""
     if isinstance(value, dict):
         return list(value.items())
     return list(enumerate(value, 1)) if isinstance(value, list) else []
 
 
 def shortened(value: object) -> str:
-    """Return a value as an error shows it."""
+    """Return a value as text short enough for an error."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _of_kind(classes: tuple[type, ...], value: object, where: str) -> type:
-    """Pick the dataclass that a mapping's `kind` names; the first where it names none."""
+    """Return the dataclass that a mapping's `kind` names, by default the first."""
     kinds = {kind: cls for cls in classes for kind in _kinds(cls)}
     if not isinstance(value, dict) or "kind" not in value:
         return classes[0]
@@ -124,6 +113,6 @@ def _kinds(cls: type) -> tuple[str, ...]:
 
 
 def suggestion(name: str, known: list[str]) -> str:
-    """Return a hint at the nearest known name, or nothing."""
+    """Return a hint at the nearest known name, or an empty text."""
     close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,4 +1,4 @@
-"""Text that others wrote, shown as it is written: never as control, markup or mathematics."""
+"""Show other people's text literally: never as control, markup or mathematics."""
 
 import re
 import unicodedata
@@ -11,10 +11,10 @@ MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|&~$])")
 
 
 def visible(text: str) -> str:
-    r"""Return a text with an escape for each character that acts and is not seen.
+    r"""Return a text with an escape for each character that acts but cannot be seen.
 
-    Those are control characters but for line end and tab, half surrogates, and what turns the
-    direction of writing or has no width.
+    Escaped are control characters (except line end and tab), half surrogates, and characters that
+    change the writing direction or have no width.
 
     >>> visible("a\x1b[31m \u202eb\n")
     'a\\x1b[31m \\u202eb\n'
@@ -30,7 +30,7 @@ def _escaped(char: str) -> str:
 
 
 def as_markdown(text: object) -> str:
-    r"""Return a text that Markdown shows as it is, on one line, in a table too.
+    r"""Return a text on one line that Markdown shows literally, also in a table.
 
     >>> as_markdown("<b> | a_b")
     '\\<b\\> \\| a\\_b'

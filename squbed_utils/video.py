@@ -17,25 +17,18 @@ LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "t
 """Exact pixels, and the same bytes every time: one thread, no date."""
 
 PREVIEW = {"codec": "libx264", "pix_fmt": "yuv420p", "options": {"crf": "18", "threads": "1"}}
-"""Lossy, but what browsers play in the right colours, as they do not `LOSSLESS`."""
+"""Lossy, but browsers play it in the right colours, which they do not for `LOSSLESS`."""
 
 BT601, LIMITED = 6, 1
-"""FFmpeg's numbers of the colours that a preview is converted to; untagged, a player guesses."""
+"""FFmpeg's numbers of a preview's colours; without tags a player guesses them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Video:
     """A video at a constant rate: frame i is on screen from i / fps to (i + 1) / fps seconds.
 
-    Attributes
-    ----------
-    frames : numpy.ndarray
-        uint8, shape (T, H, W, 3), RGB; or a `playback.StoredFrames`, which is read as such an array
-        and decodes what is asked for.
-    fps : float
-        Frames a second, > 0.
-    notes : tuple of str
-        What is not plain about the file that it comes from.
+    `frames` are uint8 (T, H, W, 3), RGB: an array, or a `playback.StoredFrames`, which is read like
+    one and decodes on demand. `fps` is frames a second, > 0. `notes` say what is unusual.
     """
 
     frames: "np.ndarray | playback.StoredFrames"
@@ -43,7 +36,7 @@ class Video:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is not a video."""
+        """Refuse frames or a rate that are no video's."""
         check_frames(self.frames)
         if not (np.isfinite(self.fps) and self.fps > 0):
             raise ValueError(f"fps is {self.fps}; expected a positive number of frames a second")
@@ -57,39 +50,17 @@ def check_frames(frames: np.ndarray) -> None:
 
 
 def write(path: Path | str, frames: np.ndarray, fps: float) -> None:
-    """Write a lossless mp4: ``read`` returns the same pixels, and equal input gives equal bytes.
+    """Write uint8 (T, H, W, 3) RGB frames as a lossless mp4, whole or absent, at `fps` > 0.
 
-    The file is written under a temporary name and renamed, so that it is whole or absent.
-
-    Parameters
-    ----------
-    path : path
-        Ends in ``.mp4``; its folder is made if need be.
-    frames : numpy.ndarray
-        uint8, shape (T, H, W, 3), RGB.
-    fps : float
-        Frames a second, > 0.
-
-    Raises
-    ------
-    ValueError
-        If the frames are not such an array or fps is not positive.
+    ``read`` returns the same pixels, and equal input gives equal bytes.
     """
     _encode(Path(path), Video(frames, fps), LOSSLESS)
 
 
 def write_preview(path: Path | str, frames: np.ndarray, fps: float) -> None:
-    """Write a lossy mp4 that browsers play; an odd last row or column is repeated once.
+    """Write uint8 (T, H, W, 3) RGB frames as a lossy mp4 that browsers play, at `fps` > 0.
 
-    Parameters
-    ----------
-    path, frames, fps
-        As in ``write``.
-
-    Raises
-    ------
-    ValueError
-        As ``write``.
+    An odd last row or column is repeated once.
     """
     check_frames(frames)
     odd = [(0, 0), *((0, side % 2) for side in frames.shape[1:3]), (0, 0)]
@@ -97,31 +68,16 @@ def write_preview(path: Path | str, frames: np.ndarray, fps: float) -> None:
 
 
 def read(path: Path | str) -> Video:
-    """Read what a player shows of a video file: `playback.play` says what that is.
+    """Read what a player shows of a video file (see `playback.play`), its frames as an array.
 
-    Parameters
-    ----------
-    path : path
-        Any container and codec that FFmpeg reads.
-
-    Returns
-    -------
-    Video
-        Its frames are an array.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is empty, not a video, cut short, damaged or too large.
+    Raises FileNotFoundError, or ValueError if it is no video, empty, cut short, damaged or too big.
     """
     video = scan(path)
     return Video(np.asarray(video.frames), video.fps, video.notes)
 
 
 def scan(path: Path | str, *, hold: int = playback.SMALL) -> Video:
-    """As `read`, but frames of more than `hold` bytes are not held: they are decoded when used."""
+    """Read a video as `read` does; frames of more than `hold` bytes are decoded at each use."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no video {path}; check the path, or generate it again")
@@ -133,7 +89,7 @@ def scan(path: Path | str, *, hold: int = playback.SMALL) -> Video:
 
 
 def is_whole(path: Path) -> bool:
-    """Say whether a video is there and can be decoded to its end."""
+    """Say whether a video exists and can be decoded to its end."""
     try:
         scan(path, hold=0)
     except (FileNotFoundError, ValueError):
@@ -142,7 +98,7 @@ def is_whole(path: Path) -> bool:
 
 
 def decode(source: Path | BinaryIO, name: str, *, hold: int) -> Video:
-    """Decode a path, or an open file that can seek; errors call it by the name."""
+    """Decode a path or a seekable open file; errors call it by `name`."""
     shown = playback.play(source, name, hold=hold)
     return Video(shown.frames, shown.fps, shown.notes)
 
@@ -156,8 +112,8 @@ def align(video: Video, reference: Video) -> tuple[np.ndarray, np.ndarray]:
        For the time k / rate the frame with the nearest time stamp is taken; of two equally near
        ones the later.
     2. Shape. The video is cropped around its centre to the reference's aspect ratio.
-    3. Size. The one with more pixels is reduced to the size of the other by averaging areas, so
-       nothing is ever enlarged but a side that the rounding of step 2 left a pixel short.
+    3. Size. The one with more pixels is reduced to the size of the other by averaging areas.
+       Nothing is enlarged, except by a pixel a side that the rounding of step 2 left short.
 
     Parameters
     ----------
@@ -179,7 +135,7 @@ def align(video: Video, reference: Video) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fitted(video: Video, times: np.ndarray, aspect: tuple, size: tuple) -> np.ndarray:
-    """Return the frames at some times, cropped and reduced; stored ones are held one at a time."""
+    """Return frames at some times, cropped and reduced; stored frames are held one at a time."""
     places = _nearest(times, video)
     if isinstance(video.frames, np.ndarray):
         return resize_area(crop_to_aspect(video.frames[places], *aspect), *size)
@@ -190,15 +146,7 @@ def _fitted(video: Video, times: np.ndarray, aspect: tuple, size: tuple) -> np.n
 
 
 def crop_to_aspect(frames: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Cut out the largest centred window with the aspect ratio height : width.
-
-    Parameters
-    ----------
-    frames : numpy.ndarray
-        Shape (T, H, W, 3).
-    height, width : int
-        Only their ratio counts.
-    """
+    """Cut the largest centred window of aspect ratio height : width out of frames (T, H, W, 3)."""
     h, w = frames.shape[1:3]
     new_h, new_w = _window(h, w, height, width)
     top, left = (h - new_h) // 2, (w - new_w) // 2
@@ -213,19 +161,9 @@ def _window(h: int, w: int, height: int, width: int) -> tuple[int, int]:
 
 
 def resize_area(frames: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize so that each new pixel is the mean of the area that it covers.
+    """Resize frames, uint8 (T, H, W, 3), to uint8 (T, height, width, 3).
 
-    Parameters
-    ----------
-    frames : numpy.ndarray
-        uint8, shape (T, H, W, 3).
-    height, width : int
-        The new size.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, shape (T, height, width, 3), rounded to nearest.
+    Each new pixel is the mean, rounded to nearest, of the area that it covers.
     """
     h, w = frames.shape[1:3]
     if (h, w) == (height, width):
@@ -240,13 +178,13 @@ def resize_area(frames: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _nearest(times: np.ndarray, video: Video) -> np.ndarray:
-    """Index of the frame whose time stamp i / fps is nearest to each time."""
+    """Return for each time the index of the frame with the nearest time stamp i / fps."""
     return np.minimum(np.floor(times * video.fps + 0.5 + 1e-6).astype(int), len(video.frames) - 1)
 
 
 @lru_cache(maxsize=8)
 def _area_weights(old: int, new: int) -> csr_array:
-    """Weights (new, old): what fraction of each new interval each old one covers."""
+    """Return weights (new, old): the fraction of each new interval that each old one covers."""
     edges = np.linspace(0, old, new + 1)
     unit = np.arange(old)
     overlap = np.minimum(edges[1:, None], unit + 1) - np.maximum(edges[:-1, None], unit)

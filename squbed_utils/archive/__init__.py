@@ -1,1 +1,1 @@
-"""What was answered: plain files, and the one thing that both halves of a run know."""
+"""A run's answers as plain files: the collection writes them, the estimators read them."""

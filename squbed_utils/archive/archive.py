@@ -99,12 +99,12 @@ def open_archive(folder: Path | str) -> Archive:
 
 
 class Archive:
-    """An archive in a folder; its tables are read once, when they are first asked for.
+    """A samples archive in a folder; it reads each table once, when it is first asked for.
 
     Parameters
     ----------
     folder : path
-        Need not exist yet: `open_archive` checks, ``collect`` fills.
+        Need not exist yet: `open_archive` checks it, ``collect`` fills it.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -137,13 +137,13 @@ class Archive:
 
     @property
     def exported(self) -> bool:
-        """Whether this is a published copy, which is read and not filled."""
+        """Whether this is a published copy, which is only read and never filled."""
         return self.inside(SUMS).is_file()
 
     def tasks(self) -> pd.DataFrame:
         """Return a row a task: task, dataset, category, prompt, reference.
 
-        And vagueness_rank (1 = least vague) where a manifest ranks the tasks.
+        The column vagueness_rank (1 = least vague) is added where a manifest ranks the tasks.
         """
         path = self.inside("tasks.parquet")
         table = read_table(path)
@@ -157,10 +157,7 @@ class Archive:
         return found
 
     def truth(self) -> pd.DataFrame | None:
-        """Return a row a task of what is really uncertain; None where it is not known.
-
-        No estimator may see it.
-        """
+        """Return a row a task of what is really uncertain, or None; no estimator may see it."""
         path = self.inside("truth.parquet")
         if not path.exists():
             return None
@@ -173,7 +170,7 @@ class Archive:
         return table.to_pandas()
 
     def report(self) -> dict | None:
-        """Return how tasks were sampled from their dataset; None where they were not sampled."""
+        """Return how tasks were sampled from their dataset, or None where they were not sampled."""
         path = self.inside("dataset.json")
         if not path.is_file():
             return None
@@ -186,7 +183,7 @@ class Archive:
         return found
 
     def manifest(self) -> pd.DataFrame | None:
-        """Return where the videos come from, a row a video; None if they were generated here."""
+        """Return where the videos come from, a row a video, or None if they were generated here."""
         path = self.inside("manifest.parquet")
         if not path.exists():
             if self.inside("profile.yaml").exists() and "n" not in self.profile:
@@ -230,10 +227,10 @@ class Archive:
         return rows[LATENT_COLUMNS].reset_index(drop=True)
 
     def texts(self) -> pd.DataFrame:
-        """Return a row a text that was embedded: task, text, tokens, window, unknown.
+        """Return a row for each text that was embedded: task, text, tokens, window, unknown.
 
-        `text` is "latent prompts" (read by the text encoder) or "prompts" (by CLIP); without rows
-        where an earlier version wrote the archive. See `layout.READ`.
+        `text` is "latent prompts" (read by the text encoder) or "prompts" (read by CLIP); the
+        others are `layout.READ`. Archives of earlier versions have no such rows.
         """
         kinds = {"latent prompts": ("text", ["task", "latent"]), "prompts": ("prompt", ["task"])}
         found = []
@@ -248,7 +245,7 @@ class Archive:
 
         Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
         ssim, psnr, lpips, clip_reference, clip_prompt, caption, status ("ok" or "failed"), error. A
-        failed video's embedding is None and its accuracies are missing; without a captioner, so are
+        failed video has None as embedding and no accuracies; without a captioner there are no
         captions.
         """
         return self._rows[VIDEO_COLUMNS].copy()
@@ -256,8 +253,8 @@ class Archive:
     def clip_embeddings(self) -> pd.DataFrame:
         """Return a row a video that did not fail: task, clip_embedding, clip_reference_embedding.
 
-        float32 (d,), the means of unit frame embeddings over the aligned frames; None where there
-        is no reference, or where an earlier version wrote the archive.
+        Embeddings are float32 (d,), means of unit frame embeddings over the aligned frames; None
+        where the task has no reference or an earlier version wrote the archive.
         """
         columns = ["task", "clip_embedding", "clip_reference_embedding"]
         return self._rows.loc[self._rows.status == OK, columns].reset_index(drop=True)
@@ -265,7 +262,7 @@ class Archive:
     def embeddings(self, task: str) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """Return one task's embeddings, without its failed videos.
 
-        Where some latent prompts are known, those that could not be drawn are left out.
+        If only some latent prompts could be drawn, the others are left out.
 
         Parameters
         ----------
@@ -297,13 +294,7 @@ class Archive:
         return np.stack([text[i] for i in drawn]), [videos[i] for i in drawn]
 
     def read_video(self, path: str) -> np.ndarray:
-        """Read a video by its path within the archive: uint8 (T, H, W, 3).
-
-        Raises
-        ------
-        ValueError
-            If the path leads out of the archive.
-        """
+        """Read a video, uint8 (T, H, W, 3), by its path within the archive."""
         return video.read(self.inside(path)).frames
 
     def reference(self, task: str) -> np.ndarray:
@@ -311,22 +302,17 @@ class Archive:
         return self.read_video(reference_path(task))
 
     def inside(self, path: str) -> Path:
-        """Return the absolute path of a file in the archive, as ``files.inside``."""
+        """Return the absolute path of a file in the archive, checked by ``files.inside``."""
         return inside(self.folder, path)
 
     def shard(self, task: str, latent: int) -> Path:
-        """Return where the shard of a latent prompt lies."""
+        """Return the path of a latent prompt's shard."""
         return self.inside(f"shards/{safe(task)}/{latent:d}.parquet")
 
     def finished(self, task: str, latent: int, *, retry_failed: bool = False) -> bool:
-        """Say whether a latent prompt's shard and videos are there and whole.
+        """Say whether a latent prompt's shard is intact and its videos are there.
 
-        Parameters
-        ----------
-        task : str
-        latent : int
-        retry_failed : bool
-            Whether a shard with failed videos counts as not finished.
+        With `retry_failed`, a shard with failed videos is not finished.
         """
         try:
             rows = self.rows(task, latent, ["status", "path"])
@@ -346,12 +332,7 @@ class Archive:
     def rows(self, task: str, latent: int, columns: list[str] | None = None) -> list[dict]:
         """Return the shard of a latent prompt, a row a video; all columns, if none are named.
 
-        Raises
-        ------
-        FileNotFoundError
-            If it is not finished.
-        ValueError
-            If the shard is damaged, is not what its checksum says, or is of another place.
+        Raises FileNotFoundError if there is no shard, ValueError if it is damaged or misplaced.
         """
         table = self._shard_table(task, latent)
         return (table.select(columns) if columns else table).to_pylist()
@@ -366,19 +347,13 @@ class Archive:
         return as_shard(table, path, task, latent, self._samples[task, latent])
 
     def check_values(self, task: str, latent: int) -> pa.Table:
-        """Return a latent prompt's shard, if its numbers can be estimated from.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            As `rows`; or if an embedding is missing, zero or not finite, or a score is.
-        """
+        """Return a latent prompt's shard; refuse one whose embeddings or scores are unusable."""
         table = self._shard_table(task, latent)
         check_values(table, self.shard(task, latent))
         return table
 
     def unknown(self) -> list[str]:
-        """Return the files among the shards that are of no latent prompt of the archive."""
+        """Return the files among the shards that belong to no latent prompt of the archive."""
         folder, units = self.folder / "shards", self.units
         found = [file for file in folder.rglob("*") if not file.is_dir()]
         names = {file.relative_to(self.folder).as_posix() for file in found}
@@ -392,7 +367,7 @@ class Archive:
         return [row["error"] for row in rows if row["status"] != OK]
 
     def write_shard(self, task: str, latent: int, rows: list[dict]) -> None:
-        """Write the rows of one latent prompt and the checksums; from then on it is finished.
+        """Write the rows of one latent prompt and its checksums, which makes it finished.
 
         Errors are stored without the folders of this machine.
         """
@@ -420,12 +395,7 @@ class Archive:
     def checksums(self, task: str, latent: int) -> dict[str, str] | None:
         """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths.
 
-        None where there are none, as in an archive of an earlier version.
-
-        Raises
-        ------
-        ValueError
-            If the file cannot be read.
+        Returns None for a latent prompt without checksums, as in an archive of an earlier version.
         """
         file = self.shard(task, latent).with_suffix(CHECKSUMS)
         name = f"shards/{task}/{latent}{CHECKSUMS}"
@@ -443,26 +413,21 @@ class Archive:
 
     @cached_property
     def sealed(self) -> dict[str, str]:
-        """The SHA-256 of tables, references and lists of sums; nothing where there is no seal.
+        """The SHA-256 of tables, references and lists of sums by path; empty without a seal.
 
         An export is sealed by the list of all its files.
-
-        Raises
-        ------
-        ValueError
-            If the seal cannot be read.
         """
         path = self.folder / (SUMS if self.exported else SEAL)
         return read_sums(path) if path.exists() and not self.open else {}
 
     @property
     def open(self) -> bool:
-        """Whether a run has begun to fill the archive that has not come to its end."""
+        """Whether a run has begun to fill the archive and has not ended."""
         path = self.folder / SEAL
         return not self.exported and path.is_file() and not path.stat().st_size
 
     def changed(self, names: Iterable[str]) -> list[str]:
-        """Return those of some files that are missing, or not as they were sealed."""
+        """Return those of the given files that are missing or differ from the seal."""
         there = {name: self.inside(name) for name in names if name in self.sealed}
         return [
             name
@@ -487,7 +452,7 @@ class Archive:
         self.__dict__.pop("sealed", None)
 
     def unseal(self) -> None:
-        """Leave the seal empty, as every change to the archive does, until a run ends."""
+        """Empty the seal, as every change to the archive does until a run ends."""
         if not self.open:
             with replacing(self.folder / SEAL) as partial:
                 partial.touch()
@@ -535,12 +500,12 @@ class Archive:
 
     @cached_property
     def _places(self) -> dict[str, np.ndarray]:
-        """Where each task's rows are, found once for all tasks."""
+        """The row numbers of each task in the shards' table, computed once."""
         return self._rows.groupby("task").indices
 
     @cached_property
     def _embedded(self) -> list[np.ndarray]:
-        """Return what `embeddings` reads as arrays: rows of a table are slow to take."""
+        """Return the columns that `embeddings` reads as arrays; taking rows of a table is slow."""
         return [self._rows[name].to_numpy() for name in EMBEDDED]
 
     @cached_property
@@ -557,10 +522,10 @@ class Archive:
             return pa.concat_tables(shards).to_pandas()
 
     def misfit(self) -> tuple[tuple[str, int], str] | None:
-        """Return a shard that does not go with the others, and what is wrong with it.
+        """Return a shard that does not fit the others, and what is wrong with it.
 
-        Embeddings are of one width, and what one video of a task has of scores and latent prompts,
-        all have.
+        Embeddings have one width; what one video of a task has of scores and prompts, all its
+        videos have.
         """
         rows = self._unchecked
         for name in ("embedding", "text_embedding"):
@@ -584,7 +549,7 @@ class Archive:
 
 
 class _Settings(dict):
-    """A profile as an archive records it; an absent entry is named with its file."""
+    """The profile that an archive records; a missing entry raises an error that names its file."""
 
     def __init__(self, settings: dict, path: Path) -> None:
         super().__init__(settings)

@@ -18,11 +18,10 @@
     spending.json                    what paid models have cost, if there are any
     answers/<sha256>.json            what a model behind an API answered, by what it was asked
 
-An archive that ``score`` made of existing videos has a manifest, which says how many latent
-prompts and videos there are; in any other the profile's n and m do. One that ``quantify`` made
-holds one task without a reference. Every file is whole or absent, and none holds a date; equal
-runs give equal bytes. Only ``runs/``, the log of what was made when, and ``.claims/``, who makes
-what at this moment, are no part of the result.
+The manifest of an archive that ``score`` made of existing videos says how many latent prompts and
+videos there are; elsewhere the profile's n and m do. ``quantify`` makes an archive of one task
+without a reference. Every file is whole or absent and holds no date; equal runs give equal bytes.
+``runs/`` (what was made when) and ``.claims/`` (who makes what now) are no part of the result.
 """
 
 import hashlib
@@ -45,8 +44,7 @@ from squbed_utils.schema import shortened
 OK, FAILED = "ok", "failed"
 
 SCHEMA = 2
-"""Version of this layout, in ``profile.yaml``; an archive without one is of version 1, which has no
-CLIP embeddings and is read like any other."""
+"""Layout version, in ``profile.yaml``; archives of version 1, or of none, lack CLIP embeddings."""
 
 QUANTIFIED = "quantify"
 """The dataset of a task that ``quantify`` was asked for."""
@@ -57,24 +55,23 @@ SEAL = "archive.sha256"
 
 TABLES = ("profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet")
 TABLES += ("dataset.json", "labels.json")
-"""Files that no shard's list of sums names, and the seal does."""
+"""Files that the seal names and no shard's list of sums does."""
 
 SUMS = "SHA256SUMS"
-"""In an archive that was exported: the sums of its files."""
+"""The list of checksums of an exported archive's files."""
 
 LONGEST_ERROR = 500
-"""Characters of a failed video's error that are stored."""
+"""Most characters that are stored of a failed video's error."""
 
 FOLDERS = re.compile(
     r"""(?<![\w:/\\.~-])(?:file:(?://)?|~[\w.-]*|\.\.|[A-Za-z]:)?[/\\]+"""
     r"""(?:[^\s/\\:'"]+(?:(?<![,;])[ ][^\s/\\:'"]+){0,3}[/\\]+)+"""
 )
-"""The folders of a path within a text that is absolute, in a home or above here; a folder's name
-has up to four words."""
+"""The folders (names of up to four words) of a path in a text: absolute, under ~ or under
+``..``."""
 
 READ = ("tokens", "window", "unknown")
-"""Of a text: its tokens, how many its encoder reads at once (missing: any number), and how many of
-them that encoder does not know."""
+"""A text's tokens, its encoder's window (missing: no limit), and its tokens unknown to that."""
 
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -87,7 +84,7 @@ LABELS = {
     "clip_reference": "CLIP, video to reference",
     "clip_prompt": "CLIP, video to prompt",
 }
-"""Accuracy -> what a figure calls it."""
+"""Accuracy -> its name in figures."""
 
 HIGHER_IS_BETTER = {name: name != "lpips" for name in LABELS}
 
@@ -111,32 +108,32 @@ SHARD = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""Columns of a shard; embeddings and accuracies are null where the video failed, all but CLIP of
-the video and to the prompt where there is no reference, prompt and text embedding where the latent
-prompt is not known, the seed where the video was made elsewhere, and the caption where the profile
-has no captioner. `READ` is told of the latent prompt by the text encoder (text_), and of the task's
-prompt by CLIP (prompt_); earlier archives do not have it. CLIP embeddings are means over the
-aligned frames, each of unit length."""
+"""Columns of a shard. A failed video has null embeddings and accuracies; a task without a reference
+has null accuracies, except clip_prompt, and no clip_reference_embedding; an unknown latent prompt
+has null prompt and text embedding; seed is null where the video was made elsewhere, caption without
+a captioner. text_* are `READ` of the latent prompt by the text encoder, prompt_* of the task's
+prompt by CLIP; earlier archives lack them. CLIP embeddings are means of unit frame embeddings over
+the aligned frames."""
 
 
 OPTIONAL = ("clip_embedding", "clip_reference_embedding", "caption")
-"""Columns of a shard that archives of version 1 have not."""
+"""Columns that the shards of version 1 lack."""
 
 MOST_BYTES = 2**30
-"""Of a table, on disk and in memory."""
+"""Most bytes of a table, on disk and in memory."""
 
 MOST_ROWS, MOST_COLUMNS, MOST_GROUPS, MOST_VALUES = 1_000_000, 100, 1000, 2**27
-"""Of a table, by its footer; values are those of one column."""
+"""Largest numbers in a table's footer; values are those of one column."""
 
 LONGEST_TEXT = 20_000
-"""Characters of a cell."""
+"""Most characters of a cell."""
 
 
 MEASURING = ("text_encoder", "video_encoder", "clip", "lpips", "captioner")
 """The roles that embed, score and caption videos."""
 
 ROLES = ("video_model", "refiner", *MEASURING)
-"""The models of a run; the captioner alone may be absent."""
+"""The models of a run; only the captioner may be absent."""
 
 BOUNDS = {
     "n": (3, 1000),
@@ -145,14 +142,14 @@ BOUNDS = {
     "seed": (0, 2**63 - 1),
     "pca": (2, 100_000),
 }
-"""The least and the most of the whole numbers of a profile."""
+"""The least and the greatest value of each whole number in a profile."""
 
 TEXTS = ("name", "estimator", "device", "dtype")
-"""The texts of a profile."""
+"""The entries of a profile that are texts."""
 
 
 class Column(NamedTuple):
-    """What a column must be; `needed`: it must be there, `full`: no value may be missing."""
+    """A column's name and type; `needed`: it must exist, `full`: no value may be missing."""
 
     name: str
     kind: str
@@ -193,28 +190,28 @@ ROWS += (Column("rejected", "texts", full=False),)
 ROWS += tuple(Column(name, "vectors", full=False) for name in ("text_embedding", "embedding"))
 ROWS += tuple(Column(name, "vectors", needed=False, full=False) for name in OPTIONAL[:2])
 ROWS += tuple(Column(name, "numbers", full=False) for name in LABELS)
-"""Of a shard; `SHARD` holds their exact types."""
+"""Columns of a shard; `SHARD` holds their exact types."""
 
 
 def safe(task: str) -> str:
-    """Return a task id; refuse one that is not a plain file name."""
+    """Return the id of a task; refuse one that is not a plain file name."""
     if not SAFE_ID.fullmatch(task):
         raise ValueError(f"task id {task!r} cannot name a file; expected letters, digits, . _ -")
     return task
 
 
 def reference_path(task: str) -> str:
-    """Return where a task's reference video lies within an archive."""
+    """Return the path of a task's reference video within an archive."""
     return f"references/{safe(task)}.mp4"
 
 
 def video_path(task: str, latent: int, sample: int) -> str:
-    """Return where a video lies within an archive."""
+    """Return the path of a video within an archive."""
     return f"videos/{safe(task)}/{latent:d}_{sample:d}.mp4"
 
 
 def stored_error(error: str | None) -> str | None:
-    r"""Return an error as it is stored: not long, and the same on every machine.
+    r"""Return an error as it is stored: cut to a length, and without the folders of this machine.
 
     >>> stored_error("ValueError: video /home/me/clips/x.mp4 is empty; see https://a.org/b/c")
     'ValueError: video x.mp4 is empty; see https://a.org/b/c'
@@ -227,21 +224,9 @@ def stored_error(error: str | None) -> str | None:
 def read_table(
     path: Path, columns: list[str] | None = None, *, digest: str | None = None
 ) -> pa.Table:
-    """Read a table, or some columns of it; say what to do about a damaged one.
+    """Read a table, or some of its columns; refuse a damaged or too large one.
 
-    Parameters
-    ----------
-    path : Path
-    columns : list of str, optional
-    digest : str, optional
-        The SHA-256 that the file must have.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it cannot be read, is not what was written, or is larger than any table of an archive.
+    `digest` is the SHA-256 that the file must have.
     """
     data = read_bytes(path, MOST_BYTES)
     try:
@@ -263,7 +248,7 @@ def read_table(
 
 
 def _refuse_large(footer: pq.FileMetaData) -> None:
-    """Refuse by its footer a table that is larger than any of an archive, before it is read."""
+    """Refuse, before reading it, a table whose footer exceeds the limits of an archive."""
     groups = [footer.row_group(i) for i in range(min(footer.num_row_groups, MOST_GROUPS))]
     columns = [g.column(i) for g in groups for i in range(min(g.num_columns, MOST_COLUMNS))]
     for what, number, most in (
@@ -278,13 +263,7 @@ def _refuse_large(footer: pq.FileMetaData) -> None:
 
 
 def check_columns(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
-    """Refuse a table whose columns are not as described; the first fault is named.
-
-    Raises
-    ------
-    ValueError
-        Naming file, column and row.
-    """
+    """Refuse a table whose columns are not as described; the error names file, column and row."""
     names = table.column_names
     for column in columns:
         if column.name not in names:
@@ -313,7 +292,7 @@ def _refuse_rows(wrong: pa.ChunkedArray, where: str, what: str) -> None:
 
 
 def check_ids(ids: list[str], path: Path) -> None:
-    """Refuse ids of tasks that cannot name a file, or stand twice, and a table without any."""
+    """Refuse a table without task ids, with an id twice, or with one that cannot name a file."""
     if not ids:
         raise ValueError(f"table {path} has no rows; expected one a task")
     odd = next((task for task in ids if not SAFE_ID.fullmatch(task)), None)
@@ -325,13 +304,9 @@ def check_ids(ids: list[str], path: Path) -> None:
 
 
 def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[int]) -> pa.Table:
-    """Return a table with the columns and types of `SHARD`, held against the place of its file.
+    """Return a table with the columns and types of `SHARD`.
 
-    Raises
-    ------
-    ValueError
-        If a column is missing or of another type, or a row is of another task, latent prompt or
-        sample than the file's place says.
+    Raises ValueError if a row is not of the task, latent prompt and samples that the path says.
     """
     check_columns(table, ROWS, path)
     if not table.schema.equals(SHARD):
@@ -370,13 +345,7 @@ def _few(numbers: list[int]) -> str:
 
 
 def check_values(table: pa.Table, path: Path) -> None:
-    """Refuse a shard of which nothing can be estimated: no direction where a video is, or NaN.
-
-    Raises
-    ------
-    ValueError
-        Naming file, column and row.
-    """
+    """Refuse a shard with a missing, zero or non-finite embedding, or a non-finite score."""
     good = pc.equal(table["status"], OK)
     for name in ("embedding", "text_embedding", *OPTIONAL[:2]):
         where, values = f"table {path}: column {name}", table[name].combine_chunks()
@@ -403,19 +372,13 @@ def check_values(table: pa.Table, path: Path) -> None:
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """Write a table, whole or not at all."""
+    """Write a table to a file that is whole or absent."""
     with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
 
 def check_recorded(settings: Mapping, where: str) -> None:
-    """Refuse what an archive records of its profile, if it could not have been written.
-
-    Raises
-    ------
-    ValueError
-        Naming the entry.
-    """
+    """Refuse a recorded profile that could not have been written; the error names the entry."""
     for name, value in settings.items():
         entry = f"{where}: {name}"
         if name in TEXTS and not isinstance(value, str):

@@ -1,9 +1,9 @@
 """An archive whose home is a URL of fsspec: made in a folder here, and copied as it grows.
 
-An object store has neither locks nor atomic creation, which claims need, so samples are made in a
-working folder. A latent prompt goes home as soon as it is finished, its list of checksums last: a
-reader finds it whole or not at all. What is home is fetched first, so a run goes on from any
-machine, and makes nothing again that is there.
+Claims need locks and atomic creation, which object stores lack, so samples are made in a working
+folder. Each finished latent prompt is copied to the URL, its list of checksums last, so a reader
+sees it whole or not at all. A run first fetches what the URL holds; so any machine can continue it,
+and no sample is made twice.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ SINGLE = re.compile(r"\w[\w-]*\.(yaml|parquet|json|sha256)|answers/[0-9a-f]+\.js
 SUMS = re.compile(r"shards/[^/]+/[0-9]+\.sha256")
 
 PAUSE = 5.0
-"""Seconds between two looks at what is finished."""
+"""Seconds between two searches for finished latent prompts."""
 
 
 def is_url(place: object) -> bool:
-    """Say whether a place is a URL and no folder.
+    """Say whether a place is a URL rather than a folder.
 
     >>> is_url("s3://bucket/world"), is_url("data/samples/world"), is_url(None)
     (True, False, False)
@@ -42,22 +42,16 @@ def is_url(place: object) -> bool:
 
 
 def working_folder(url: str) -> Path:
-    """Return the folder here of an archive whose home is a URL."""
+    """Return the local folder of an archive whose home is a URL."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
     return SAMPLES / "homes" / f"{PurePosixPath(url).name}-{digest}"
 
 
 def fetch(url: str) -> Path:
-    """Fetch what is at a URL and not yet here; return the folder.
+    """Fetch the files of a URL that are not here yet, and return their folder.
 
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing.
-    OSError
-        If it cannot be reached.
-    ValueError
-        If a package for its protocol is missing, or a file is not what was stored.
+    Raises FileNotFoundError if the URL is empty, OSError if it cannot be reached, ValueError if the
+    package of its protocol is missing or a file is damaged.
     """
     home = Home(url)
     if not home.names():
@@ -72,14 +66,10 @@ def fetch(url: str) -> Path:
 
 @contextmanager
 def mirrored(url: str) -> Iterator[Path]:
-    """Give the working folder of a URL to a run, and take home what it finishes.
+    """Yield the working folder of a URL to a run, and copy to the URL what the run finishes.
 
-    Raises
-    ------
-    OSError
-        If the URL cannot be reached; what is finished stays in the folder.
-    ValueError
-        If a package for its protocol is missing.
+    Raises OSError if the URL cannot be reached (finished samples stay in the folder), ValueError if
+    the package of its protocol is missing.
     """
     home, end = Home(url), threading.Event()
     if damaged := home.pull():
@@ -96,7 +86,7 @@ def mirrored(url: str) -> Iterator[Path]:
 
 
 def _follow(home: "Home", end: threading.Event) -> None:
-    """Take home what is finished, until the end; what fails is tried again by the last push."""
+    """Copy what is finished to the URL until `end` is set; the last push repeats what failed."""
     while not end.wait(PAUSE):
         try:
             home.push()
@@ -105,13 +95,7 @@ def _follow(home: "Home", end: threading.Event) -> None:
 
 
 class Home:
-    """A URL and its working folder.
-
-    Parameters
-    ----------
-    url : str
-        Of any protocol that fsspec knows: ``s3://bucket/folder``, ``gs://``, ``sftp://``.
-    """
+    """A URL of any protocol that fsspec knows (``s3://``, ``gs://``, ...) and its folder here."""
 
     def __init__(self, url: str) -> None:
         import fsspec
@@ -127,14 +111,14 @@ class Home:
         self.there: dict[str, str] = {}  # the SHA-256 of what is known to be home
 
     def names(self) -> list[str]:
-        """Return what is home, by paths within the archive."""
+        """Return the files at the URL, by their paths within the archive."""
         with self._reached():
             self.files.invalidate_cache()
             found = self.files.find(self.root)
         return sorted(name.removeprefix(self.root).lstrip("/") for name in found)
 
     def pull(self) -> list[str]:
-        """Fetch what is home and not here; return what is damaged or missing there."""
+        """Fetch the files that are only at the URL; return those that are damaged or missing."""
         names, damaged = self.names(), []
         for name in names:
             if SINGLE.fullmatch(name) and not inside(self.folder, name).exists():
@@ -145,7 +129,7 @@ class Home:
         return damaged
 
     def _pull_unit(self, name: str) -> list[str]:
-        """Fetch a latent prompt, its shard and list of checksums last; return what is damaged."""
+        """Fetch a latent prompt, its shard and checksums last; return its damaged files."""
         try:
             with self._reached():
                 listed = self.files.cat_file(f"{self.root}/{name}")
@@ -161,7 +145,7 @@ class Home:
         return []
 
     def _fetch(self, name: str, digest: str | None = None) -> bool:
-        """Fetch a file, unless it is here; say whether it is there and what it should be."""
+        """Fetch a file, unless it is here; say whether it exists and has the given SHA-256."""
         target = inside(self.folder, name)
         if digest and target.is_file() and sha256_of(target) == digest:
             return True
@@ -176,13 +160,7 @@ class Home:
         return True
 
     def push(self) -> None:
-        """Take home what is finished here and not there.
-
-        Raises
-        ------
-        OSError
-            If it cannot be reached.
-        """
+        """Copy to the URL what is finished here and not yet there."""
         for file in sorted(self.folder.glob(f"shards/*/*{CHECKSUMS}")):
             name = file.relative_to(self.folder).as_posix()
             digest = sha256_of(inside(self.folder, name))
@@ -207,7 +185,7 @@ class Home:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Say of any error, whatever the protocol's package raises, that it is the home's."""
+        """Turn whatever error a protocol's package raises into an OSError that names the URL."""
         try:
             yield
         except FileNotFoundError:
@@ -220,7 +198,7 @@ class Home:
 
 
 class _Damaged(Exception):
-    """A file is not what its checksum says."""
+    """A file does not have its checksum."""
 
 
 def _shards_last(sums: dict[str, str]) -> list[str]:
@@ -252,8 +230,8 @@ def load(source: Path | str, *, verify: bool = False) -> Archive:
     FileNotFoundError
         If there is no such folder, and no dataset of that name can be reached.
     ValueError
-        If the archive is not finished, a newer version wrote it, it is an export to stream, or a
-        file is not what was published.
+        If the archive is not finished or a newer version wrote it, if it is an export to stream, or
+        if a file is not what was published.
     """
     folder = fetch(source) if is_url(source) else Path(source).expanduser()
     if not folder.is_dir():
@@ -278,7 +256,7 @@ def _verify(folder: Path) -> None:
 
 
 def _download(name: str) -> Path:
-    """Fetch a dataset as plain files: the hub's own cache holds links that lead out of it."""
+    """Download a dataset as plain files; the links in the hub's own cache lead out of it."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

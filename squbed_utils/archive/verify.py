@@ -1,4 +1,4 @@
-"""Whether every file of an archive is as it was written; what is not is made again."""
+"""Find the files of an archive that are not as they were written."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -16,22 +16,14 @@ MISSING, DAMAGED, UNKNOWN = "missing", "damaged", "unknown"
 
 
 LONGEST_SHOWN = 300
-"""Characters of a command or an address that an error shows."""
+"""Most characters of a command or an address that an error shows."""
 
 
 class Problem(NamedTuple):
-    """A file that is not as it should be.
+    """A missing, damaged (for a table also: changed) or unknown file, by its path in the archive.
 
-    Attributes
-    ----------
-    path : str
-        Within the archive.
-    state : str
-        ``missing``, ``damaged``, which for a table is also changed, or ``unknown``: a shard of
-        no latent prompt of the archive.
-    unit : tuple of (str, int) or None
-        The task and latent prompt that the file is of; None for a table or a reference video.
-
+    An unknown file is a shard of no latent prompt. `unit` is the task and latent prompt of the
+    file, None for a table or a reference video.
     """
 
     path: str
@@ -40,29 +32,12 @@ class Problem(NamedTuple):
 
 
 def verify(folder: Path | str) -> list[Problem]:
-    """Compare an archive with its checksums, and with what it should hold.
+    """Return the files of an archive that differ from its checksums or that it lacks.
 
-    That is a shard and its videos for every latent prompt, by its tables and its profile, the
-    references, and where it is sealed each of its tables as it was then. Where a shard has no
-    checksums, as in an archive of an earlier version, it is read and its videos are decoded
-    instead, which misses slight damage.
-
-    Parameters
-    ----------
-    folder : path
-        An archive; of one that is not finished, what has still to be made is missing.
-
-    Returns
-    -------
-    list of Problem
-        None of them if all is well.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder is missing or is not an archive.
-    ValueError
-        If its profile or its seal cannot be read.
+    Checked are each latent prompt's shard and videos, the references and, in a sealed archive, the
+    tables. A shard without checksums (of an earlier version) is read and its videos decoded, which
+    misses slight damage. In an unfinished archive the rest counts as missing. Raises ValueError if
+    the profile or the seal cannot be read.
     """
     archive = Archive(folder)
     archive.require()
@@ -105,7 +80,7 @@ def _require_collected(archive: Archive) -> None:
 
 
 def _asks_for_profile(archive: Archive, why: str) -> str:
-    """Say what of an archive's profile runs code or unlocks a service, and how to agree to it."""
+    """Say which entries of an archive's profile run code or use a key, and how to approve them."""
     named = [
         f"{role}.{key} {str(settings[key])[:LONGEST_SHOWN]!r}"
         for role, settings in archive.profile.items()
@@ -123,7 +98,7 @@ def _asks_for_profile(archive: Archive, why: str) -> str:
 
 
 def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:
-    """Look at the files of a latent prompt."""
+    """Yield the problems of a latent prompt's files."""
     shard, checksums = (f"shards/{unit[0]}/{unit[1]}{kind}" for kind in (".parquet", CHECKSUMS))
     if not archive.inside(shard).is_file():
         yield Problem(shard, MISSING, unit)
@@ -155,15 +130,7 @@ def _state(archive: Archive, path: str) -> str:
 
 
 def verify_sums(folder: Path | str) -> list[str]:
-    """Return the files of an export that are missing, or are not what was published.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has no sums.
-    ValueError
-        If its list of sums is damaged.
-    """
+    """Return the files of an export that are missing or differ from its list of sums."""
     folder = Path(folder)
     if not (folder / SUMS).is_file():
         raise FileNotFoundError(f"no {SUMS} in {folder}; only an exported dataset has one")
