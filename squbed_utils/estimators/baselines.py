@@ -1,7 +1,7 @@
 """Baselines of S-QUBED on the same embeddings: cosines, clusters, concentrations, neighbours.
 
-Each is one function (text, videos) -> `Terms` in the registry. x_i is the text embedding of
-latent prompt i of n, f_ij the embedding of its video j of m_i, all of unit length; N = sum m_i.
+Each keeps the contract of `registry`. x_i is the text embedding of latent prompt i of n, f_ij the
+embedding of its video j of m_i, all of unit length; N = sum m_i.
 """
 
 import numpy as np
@@ -24,8 +24,7 @@ SAME_MEANING = 0.1
 """Mean cosine distance up to which two clusters of videos are one meaning."""
 
 LEAST_CHORD = 1e-6
-"""Distance below which two unit vectors count as identical: that of float32 embeddings' rounding
-is some 1e-7."""
+"""Unit vectors nearer than this count as identical; rounding to float32 moves them by some 1e-7."""
 
 
 @register(
@@ -43,13 +42,8 @@ def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     of the mean cosine over their pairs of videos, and cb the mean over pairs of latent prompts of
     the mean cosine between their videos. This is the law of total variance of f, since the mean
     cosine of independent pairs is |E f|^2: the three add up exactly, and each is unbiased at any
-    n >= 2 and m >= 2. The text only says that latent prompts are known.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t), or None
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        Latent prompts weigh the same, however many videos they have; unequal counts compare.
+    n >= 2 and m >= 2. The values of `text` are not used. Latent prompts weigh the same whatever
+    their counts, so unequal counts compare.
 
     Returns
     -------
@@ -61,7 +55,6 @@ def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     --------
     >>> energy_split(np.eye(3), np.stack([np.tile(row, (2, 1)) for row in np.eye(3)]))[:3]
     (1.0, 0.0, 1.0)
-
     """
     epistemic = 1 - mean_over_latents(_mean_cosine, videos)
     if text is None:
@@ -85,16 +78,10 @@ def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
 
     aleatoric = 1 - mean cosine over pairs of x; epistemic = the mean over latent prompts of
     1 - mean cosine over their pairs of f; total = 1 - mean cosine over all pairs of f (arXiv
-    2410.22685). At equal counts S-QUBED's terms rank tasks as these do, since the entropy of a
-    von Mises-Fisher fit is a monotone function of the mean pairwise cosine; its mean over latent
-    prompts is so only if they share one kappa.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t), or None
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        The share of pairs within a latent prompt in the total, (m - 1) / (N - 1), changes with
-        the counts, so totals compare at equal counts only.
+    2410.22685). At equal counts S-QUBED's aleatoric term ranks tasks as this one does, since the
+    entropy of a von Mises-Fisher fit is a monotone function of the mean pairwise cosine; its mean
+    over latent prompts, the epistemic term, does so only if they share one kappa. Pairs within a
+    latent prompt are the share (m - 1) / (N - 1) of the total: totals compare at equal counts only.
 
     Returns
     -------
@@ -105,7 +92,6 @@ def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
     --------
     >>> pairwise_distance(np.eye(3), np.stack([np.ones((2, 4)) / 2] * 3))[:3]
     (1.0, 0.0, 0.0)
-
     """
     epistemic = 1 - mean_over_latents(_mean_cosine, videos)
     if text is None:
@@ -129,16 +115,10 @@ def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     plug-in entropy of shares (Farquhar et al. 2024, Nature 630; the split by clarification is Hou
     et al. 2024, arXiv 2311.08718). The clusters: average linkage on the cosine distances of all
     the task's videos, cut at `SAME_MEANING`, a cosine of 0.9: in the shapes world most pairs of
-    videos of one latent prompt lie above it, most of different ones below. It is fixed, so that
-    no task's score depends on other tasks. An encoder of much narrower or wider cosines makes
-    every score 0 or log m; many ties show it.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t), or None
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        Latent prompts weigh the same. Entropies saturate at log m, the total at log N, so
-        unequal counts do not compare.
+    videos of one latent prompt lie above it, most of different ones below. The cut is fixed, so
+    that no task's score depends on other tasks. An encoder of much narrower or wider cosines makes
+    every score 0 or log m; many ties show it. Latent prompts weigh the same. Entropies saturate at
+    log m, the total at log N, so unequal counts do not compare.
 
     Returns
     -------
@@ -150,7 +130,6 @@ def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> videos = np.stack([np.tile(row, (2, 1)) for row in np.eye(3)])
     >>> np.round(semantic_entropy(np.eye(3), videos)[:3], 4).tolist()  # log 3 between, 0 within
     [1.0986, 0.0, 1.0986]
-
     """
     cluster = _clusters(pooled(videos))
     shares = np.zeros((len(videos), cluster.max()))
@@ -174,31 +153,19 @@ def kappa(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return minus von Mises-Fisher concentrations, fitted with the small-sample correction.
 
     aleatoric = -kappa(x), epistemic = -mean_i kappa(f_i.), total = -kappa(all f) (arXiv
-    2602.13264). Against an entropy, the mean over latent prompts is that of kappa and not of its
-    logarithm: the most concentrated latent prompts set it.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t), or None
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        The total mixes pairs within and between latent prompts by the counts, so unequal counts
-        do not compare.
+    2602.13264). An entropy averages the logarithm of kappa over latent prompts; this averages kappa
+    itself, which the most concentrated latent prompts set. The total mixes pairs within and between
+    latent prompts by the counts, so unequal counts do not compare.
 
     Returns
     -------
     Terms
         Dimensionless, -1e9 (identical samples, flagged degenerate) to 0; not additive.
 
-    Raises
-    ------
-    ValueError
-        As `vmf.fit`.
-
     Examples
     --------
     >>> [value + 0.0 for value in kappa(np.eye(3), np.stack([np.eye(4)] * 3))[:2]]
     [0.0, 0.0]
-
     """
     each, degenerate = concentrations(videos, corrected=True)
     epistemic = -float(each.mean())
@@ -222,27 +189,20 @@ def knn_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     h = psi(m) - psi(1) + mean_j log A(r_j), with r_j the geodesic distance from sample j to its
     nearest, A the area of the cap of that radius and psi the digamma function (Kozachenko and
     Leonenko 1987, with caps for balls). aleatoric = h(x), epistemic = mean_i h(f_i.), total =
-    h(all f). One neighbour is all that two samples have. With few samples in many dimensions the
-    bias is large and falls with m.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t), or None
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        Unequal counts do not compare.
+    h(all f). One neighbour is used, since two samples have no more. With few samples in many
+    dimensions the bias is large and falls with m, so unequal counts do not compare.
 
     Returns
     -------
     Terms
-        Nats; not additive. Samples nearer than `LEAST_CHORD` count as that far apart, and are
-        flagged degenerate: the value is finite but set by it.
+        Nats; not additive. Samples nearer than `LEAST_CHORD` count as that far apart and are
+        flagged degenerate: the value is finite but set by `LEAST_CHORD`.
 
     Examples
     --------
     >>> value = knn_entropy(np.eye(3), np.stack([np.eye(3)] * 3)).aleatoric
     >>> round(value, 6)  # psi(3) - psi(1) + log 2 pi, the area of a half sphere
     3.337877
-
     """
     epistemic = mean_over_latents(_nearest_entropy, videos)
     if text is None:
@@ -259,13 +219,13 @@ def _mean_cosine(x: np.ndarray) -> np.ndarray:
 
 
 def _clusters(x: np.ndarray) -> np.ndarray:
-    """Return the cluster of each of (N, d), counted from 1."""
+    """Return the cluster of each unit vector of (N, d): int (N,), counted from 1."""
     distances = squareform(np.maximum(1 - x @ x.T, 0), checks=False)
     return fcluster(linkage(distances, "average"), SAME_MEANING, criterion="distance")
 
 
 def _nearest(x: np.ndarray) -> np.ndarray:
-    """Return the squared chord from each of (..., m, d) to its nearest, not under the least."""
+    """Return each vector's squared chord (..., m) to its nearest, at least `LEAST_CHORD`^2."""
     squared = 2 - 2 * (x @ np.swapaxes(x, -1, -2))
     squared[..., np.arange(x.shape[-2]), np.arange(x.shape[-2])] = np.inf
     return np.clip(squared.min(axis=-1), LEAST_CHORD**2, 4.0)
@@ -281,15 +241,14 @@ def _has_twins(x: np.ndarray) -> bool:
 
 
 UNDERFLOW = 1e-200
-"""Share of a half sphere under which its logarithm is summed without the share itself."""
+"""Below this share of a half sphere, a series gives the share's logarithm."""
 
 
 def log_cap_area(d: int, squared_chord: np.ndarray) -> np.ndarray:
-    """Return the log area of caps on the unit sphere in R^d.
+    """Return the log areas of caps on the unit sphere in R^d, given squared chords (..., m).
 
-    A(r) = (area of the sphere / 2) I_x((d-1)/2, 1/2) with x = sin^2 r, to r = pi/2 (Li 2011), and
-    the sphere less the opposite cap beyond. r is given by the chord, 2 sin(r/2), above 0; shape
-    (..., m) in and out.
+    A cap of radius r has the squared chord 4 sin^2(r/2) > 0. To r = pi/2, A(r) = (area of the
+    sphere / 2) I_x((d-1)/2, 1/2), x = sin^2 r (Li 2011); beyond, the sphere less the opposite cap.
     """
     squared_sine = squared_chord * (1 - squared_chord / 4)
     squared_sine = np.maximum(squared_sine, np.finfo(float).tiny)  # opposite: the whole sphere
@@ -300,7 +259,7 @@ def log_cap_area(d: int, squared_chord: np.ndarray) -> np.ndarray:
 
 
 def _log_betainc(a: float, x: np.ndarray) -> np.ndarray:
-    """Return log I_x(a, 1/2), where it underflows by its hypergeometric series (DLMF 8.17.7)."""
+    """Return log I_x(a, 1/2); where I underflows, by its hypergeometric series (DLMF 8.17.7)."""
     share = betainc(a, 0.5, x)
     small = share < UNDERFLOW
     result = np.log(np.where(small, 1.0, share))

@@ -1,8 +1,8 @@
 """The modified Bessel function behind the von Mises-Fisher distribution, without cancellation.
 
-Two expansions cover every dimension n >= 2 and concentration 0 <= kappa <= 1e9: the Debye
-series of log I_nu (DLMF 10.41) where its terms are small, the ascending power series elsewhere.
-Both are arranged so that no term of the size of kappa is left in the entropy.
+Two expansions cover every dimension n >= 2 and concentration 0 <= kappa <= 1e9: the Debye series
+of log I_nu (DLMF 10.41) where its terms are small, the ascending power series elsewhere. Terms of
+the size of kappa cancel on paper, so that the entropy keeps its digits.
 """
 
 from collections.abc import Callable
@@ -28,13 +28,8 @@ def debye_table() -> tuple[np.ndarray, np.ndarray]:
 
     V = sum_j u_j(t) / w^j is the Debye series with nu^-j U_j(p) = u_j(p^2) / w^j and the
     recurrence DLMF 10.41.9; log V = sum_j E_j(t) / w^j is its logarithm as a formal series,
-    and Q1 = sum_j w^-j sum_i (j + 2 i) e_ji t^i.
-
-    Returns
-    -------
-    log_v, q1 : ndarray, shape (N_DEBYE + 1, N_DEBYE + 1)
-        Entry (i, j) multiplies t^i / w^j.
-
+    and Q1 = sum_j w^-j sum_i (j + 2 i) e_ji t^i. In both tables, float (N_DEBYE + 1, N_DEBYE + 1),
+    entry (i, j) multiplies t^i / w^j.
     """
     logs = _log_of_series(_debye_polynomials())
     log_v = np.zeros((N_DEBYE + 1, N_DEBYE + 1))
@@ -78,35 +73,17 @@ def log_area(n: np.ndarray) -> np.ndarray:
 
 
 def entropies(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-    """Return log C and the entropy for flat arrays of dimensions and concentrations.
-
-    Parameters
-    ----------
-    n, kappa : ndarray of float, shape (N,)
-        Dimensions (>= 2) and concentrations (0 to 1e9), already checked.
-
-    Returns
-    -------
-    ndarray, shape (2, N)
-        Log normalizer and entropy, nats.
-
-    """
+    """Return log C and the entropy, nats (2, N), of checked dimensions and concentrations (N,)."""
     return _by_chunk(_debye_entropies, _series_entropies, n, kappa)
 
 
 def resultants(n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-    """Return A and 1 - A, each to full relative precision; arguments as for `entropies`.
-
-    Returns
-    -------
-    ndarray, shape (2, N)
-
-    """
+    """Return A and 1 - A, (2, N), each to full relative precision; arguments as for `entropies`."""
     return _by_chunk(_debye_resultants, _series_resultants, n, kappa)
 
 
 def solve_kappa(n: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Return kappa for spherical variances strictly between 0 and 1; flat arrays."""
+    """Return kappa (N,) for dimensions and spherical variances (N,) strictly between 0 and 1."""
     variance = np.maximum(variance, VARIANCE_MIN)
     resultant = 1 - variance
     target = np.log1p(-variance) - np.log(variance)
@@ -121,7 +98,7 @@ def solve_kappa(n: np.ndarray, variance: np.ndarray) -> np.ndarray:
 
 
 def _by_chunk(debye: Callable, series: Callable, n: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-    """Evaluate each element, two values of it, by the expansion that holds there."""
+    """Evaluate each element by the expansion that holds for it; each gives two values, (2, N)."""
     out = np.empty((2, n.size))
     for start in range(0, n.size, CHUNK):
         part = slice(start, start + CHUNK)

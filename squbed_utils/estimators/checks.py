@@ -18,14 +18,14 @@ def require(good: np.ndarray, values: np.ndarray, name: str, expected: str) -> N
 
 
 def dimension(n: ArrayLike) -> np.ndarray:
-    """Return dimensions as floats, each an integer of at least 2."""
+    """Return dimensions as floats; refuse any that is not an integer of at least 2."""
     n = np.asarray(n, dtype=float)
     require((n >= 2) & (n == np.floor(n)) & np.isfinite(n), n, "dimension n", "an integer >= 2")
     return n
 
 
 def concentration(kappa: ArrayLike) -> np.ndarray:
-    """Return concentrations as floats, each from 0 to KAPPA_MAX."""
+    """Return concentrations as floats; refuse any outside 0 to KAPPA_MAX."""
     kappa = np.asarray(kappa, dtype=float)
     require((kappa >= 0) & (kappa <= KAPPA_MAX), kappa, "concentration kappa", "0 to 1e9")
     return kappa
@@ -38,7 +38,7 @@ def require_generator(rng: object) -> None:
 
 
 def real_array(values: ArrayLike, name: str) -> np.ndarray:
-    """Return an array of floating type; refuse anything that is not of real numbers."""
+    """Return an array of floating type; refuse one that does not hold real numbers."""
     values = np.asarray(values)
     if values.dtype.kind not in "fiu":
         raise ValueError(f"{name} has dtype {values.dtype}; expected real numbers in equal rows")
@@ -48,10 +48,9 @@ def real_array(values: ArrayLike, name: str) -> np.ndarray:
 def unit_rows(
     x: np.ndarray, name: str, index_of: Callable[..., tuple[int, ...]] | None = None
 ) -> np.ndarray:
-    """Return vectors (..., d) in float64 at unit length.
+    """Return vectors (..., d) in float64 at unit length, also if squares overflow or vanish.
 
-    `index_of` turns an index into `x` into the index that an error shows, for blocks of a larger
-    array. Lengths that would overflow or vanish when squared are scaled first.
+    `index_of` turns an index into `x` into the one that an error shows, for a block of an array.
     """
     x = np.asarray(x, dtype=float)
     squared = np.einsum("...i,...i->...", x, x)
@@ -64,7 +63,7 @@ def unit_rows(
 def _scaled_rows(
     x: np.ndarray, name: str, index_of: Callable[..., tuple[int, ...]] | None
 ) -> np.ndarray:
-    """Return rows with largest component 1; refuse the first that is zero or not finite."""
+    """Scale rows (..., d) to largest component 1; refuse the first that is zero or not finite."""
     scale = np.abs(x).max(axis=-1)
     good = np.isfinite(scale) & (scale > 0)
     if not good.all():
@@ -79,7 +78,7 @@ def _scaled_rows(
 
 
 def finite_vector(values: ArrayLike, name: str) -> np.ndarray:
-    """Return finite numbers of shape (n,), n >= 1, as floats."""
+    """Return values as floats (n,), n >= 1; refuse another shape and a value that is not finite."""
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"{name} has shape {values.shape}; expected (n,), not empty")
@@ -93,7 +92,7 @@ def finite_vector(values: ArrayLike, name: str) -> np.ndarray:
 
 
 def task_pair(uncertainty: ArrayLike, accuracy: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return two vectors that a rank correlation can be computed of."""
+    """Return two float vectors (n,) with a rank correlation: n >= 3, finite, not constant."""
     x, y = finite_vector(uncertainty, "uncertainty"), finite_vector(accuracy, "accuracy")
     if x.size != y.size:
         raise ValueError(
@@ -114,7 +113,7 @@ def check_task(
 ) -> tuple[np.ndarray | None, np.ndarray | list[np.ndarray], tuple[int, ...]]:
     """Return one task's embeddings at unit length, and each latent prompt's number of videos.
 
-    Videos come back as they were given, as an array (n, m, d_v) or a list of (m_i, d_v).
+    Videos keep the form in which they were given: an array (n, m, d_v) or a list of (m_i, d_v).
     """
     if text is not None:
         text = _unit_text(text, len(videos))

@@ -1,8 +1,8 @@
 """Uncertainty of a video model on one task, from the task's embeddings.
 
 A task has n latent prompts with text embeddings (n, d_t), and m videos of each with video
-embeddings (n, m, d_v). An estimator is one small pure function from these to `Terms`. Higher
-always means less certain. Estimators are registered by name in `ESTIMATORS`.
+embeddings (n, m, d_v). Estimators turn these into `Terms`; `ESTIMATORS` holds them by name.
+Higher always means less certain.
 """
 
 from collections.abc import Iterable, Sequence
@@ -66,11 +66,10 @@ LEAST_LATENTS = 3
 """Latent prompts that a jackknife over them needs, and a fit of the text."""
 
 LEAST_DISTINCT = 4
-"""Latent prompts that must differ for an interval of what hangs on them: fewer leave the jackknife
-with replicates that are alike, up to an interval of no width."""
+"""Distinct latent prompts that an interval needs: fewer give equal replicates, down to no width."""
 
 ROUNDING = 1e-9
-"""Half a width, in any unit, from which an interval is one."""
+"""An interval of at most this half width, in any unit, counts as none."""
 
 CAPPED = "set by the cap, not measured"
 
@@ -81,18 +80,19 @@ Interval = tuple[float, float]
 class Uncertainty:
     """The uncertainty of one task; higher = less certain.
 
-    What does not exist is None: aleatoric and total where the latent prompts are not known, a
-    component that the estimator lacks, with all that belongs to them; and an interval that would
-    say nothing. The remark of a component says why it has no interval, or was not measured.
+    A value that does not exist is None: aleatoric and total where the latent prompts are not known,
+    a component that the estimator lacks, and the fields that belong to these. An interval that
+    would say nothing is None too. The remark of a component says why it has no interval or was not
+    measured.
 
     Attributes
     ----------
     aleatoric, epistemic, total : float or None
-        In `unit`; epistemic is always there.
+        In `unit`; epistemic is never None.
     aleatoric_interval, epistemic_interval, total_interval : tuple of float, or None
-        Jackknife intervals at `confidence`, in `unit`. Not of identical samples, of fewer than
-        three latent prompts, or without width; of aleatoric and total, not of fewer than four
-        distinct latent prompts.
+        Jackknife intervals at `confidence`, in `unit`. None for identical samples, for fewer than
+        three latent prompts, and where the width is 0; for aleatoric and total also for fewer than
+        four distinct latent prompts.
     aleatoric_remark, epistemic_remark, total_remark : str
         What must be said beside the value; empty where nothing.
     aleatoric_per_dof, epistemic_per_dof, total_per_dof : float or None
@@ -107,13 +107,12 @@ class Uncertainty:
     estimator : str
     confidence : float
     degenerate : bool
-        True where a value is finite but set by the estimator's cap, as that on kappa of identical
-        samples. False for an estimator that needs no cap.
+        A value is finite but set by the estimator's cap, as that on kappa of identical samples.
+        Always False for an estimator that needs no cap.
     identical : tuple of str
-        "latent prompts" where all their embeddings are identical, "videos" where all those of a
-        latent prompt are, whatever the estimator: no spread was measured there.
+        "latent prompts" where all their embeddings are identical, "videos" where all videos of a
+        latent prompt are, for any estimator: their spread was not measured.
     unit : str
-
     """
 
     aleatoric: float | None
@@ -167,7 +166,7 @@ def estimate(
     ----------
     text : ndarray of float, shape (n, d_t), or None
         Embeddings of the latent prompts, n >= 3. None where these are not known: then n may be 1,
-        and the epistemic term is all that there is (with an interval if n >= 3).
+        and only the epistemic term is estimated (with an interval if n >= 3).
     videos : ndarray of float, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
         Embeddings of the videos of each latent prompt, m_i >= 2.
     estimator : str
@@ -191,7 +190,6 @@ def estimate(
     >>> videos = np.random.default_rng(0).normal(size=(4, 5, 8))
     >>> round(estimate(np.eye(4), videos).aleatoric, 3)  # uniform: log(2 pi^2)
     2.983
-
     """
     chosen = lookup(estimator)
     if not 0 < confidence < 1:
@@ -232,10 +230,6 @@ def check_comparable(uncertainties: Iterable[Uncertainty]) -> None:
     changes with the counts, as that of the plug-in, -(d-1)/2 log(m/(m-1)), also needs equal n
     and m; the corrected one and the energy split do not.
 
-    Parameters
-    ----------
-    uncertainties : iterable of Uncertainty
-
     Raises
     ------
     ValueError
@@ -246,7 +240,6 @@ def check_comparable(uncertainties: Iterable[Uncertainty]) -> None:
     --------
     >>> videos = np.random.default_rng(0).normal(size=(4, 5, 8))
     >>> check_comparable([estimate(np.eye(4), videos), estimate(np.eye(4), videos[:, :3])])
-
     """
     items = list(uncertainties)
     _refuse_different(items, "estimator", "compare values of one estimator")
@@ -281,7 +274,7 @@ def _jackknife_intervals(
 def _reasons_against(
     text: np.ndarray | None, n: int, identical: tuple[str, ...]
 ) -> tuple[str, str, str]:
-    """Return why aleatoric, epistemic and total have no interval; empty where they may have one."""
+    """Say why aleatoric, epistemic and total have no interval; empty where they may have one."""
     few = f"{n} latent prompt{'s' * (n > 1)}" if n < LEAST_LATENTS else ""
     of_videos = f"identical {VIDEOS}" if VIDEOS in identical else few
     distinct = LEAST_DISTINCT if text is None else len(np.unique(first_twins(text)))
@@ -330,7 +323,7 @@ def _per_dof(values: np.ndarray, d_text: int | None, d_video: int) -> tuple[floa
 
 
 def _as_row(terms: Terms) -> np.ndarray:
-    """Return three numbers, NaN standing for a component that there is not."""
+    """Return the three terms as floats (3,), NaN for a missing component."""
     return np.array(terms[:3], dtype=float)
 
 
@@ -346,36 +339,17 @@ def _refuse_different(items: list[Uncertainty], name: str, remedy: str) -> None:
 
 
 def pooled_pca(embeddings: Sequence[np.ndarray], n_components: int) -> list[np.ndarray]:
-    """Project the embeddings of all tasks on the leading axes of one uncentred PCA.
+    """Project embeddings (..., d) of at least two tasks on the leading axes of one uncentred PCA.
 
-    Axes: the leading eigenvectors of sum x x' over the unit-normalised embeddings of all tasks
-    together. Nothing is centred and nothing is fitted to one task: either removes the mean
-    resultant length that the estimators measure. Reduction costs ranking accuracy (Kendall's tau
-    with the truth .915 at 384 dimensions, .82 at 16, .64 at 5), so it is never applied unasked.
+    Returns unit vectors, an array (..., n_components) a task; n_components is from 2 to d, and at
+    most the number of embeddings. An embedding orthogonal to all axes is refused. Axes: the leading
+    eigenvectors of sum x x' over the unit-normalised embeddings of all tasks together. Nothing is
+    centred and nothing is fitted to one task: either removes the mean resultant length that the
+    estimators measure. Reduction costs ranking accuracy (Kendall's tau with the truth .915 at 384
+    dimensions, .82 at 16, .64 at 5), so only a caller who asks for it gets it.
 
-    Parameters
-    ----------
-    embeddings : list of ndarray, each of shape (..., d)
-        One array a task, at least two tasks.
-    n_components : int
-        From 2 to d, and at most the number of embeddings.
-
-    Returns
-    -------
-    list of ndarray, each of shape (..., n_components)
-        Projected and divided by their length.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two tasks, widths differ, `n_components` is out of range, or an
-        embedding is zero, not finite or orthogonal to all axes kept.
-
-    Examples
-    --------
     >>> [x.shape for x in pooled_pca([np.eye(4), np.ones((2, 3, 4))], 2)]
     [(4, 2), (2, 3, 2)]
-
     """
     arrays = _check_pool(embeddings, n_components)
     units = [unit_rows(x, f"task {i}'s embedding") for i, x in enumerate(arrays)]

@@ -1,4 +1,4 @@
-"""Samples that are identical, so that no spread was measured."""
+"""Samples that are identical, so that they show no spread."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ LATENT_PROMPTS, VIDEOS = "latent prompts", "videos"
 
 
 def first_twins(rows: np.ndarray) -> np.ndarray:
-    """Return for each of k unit vectors (k, d) the first that it is identical to, shape (k,).
+    """Return int (k,): for each of k unit vectors (k, d), the first that it is identical to.
 
     Two are identical if they lie so close that a fit to them has its kappa at the cap: a thousandth
     apart in 500 dimensions, far more than rounding and far less than any two videos.
@@ -20,9 +20,9 @@ def first_twins(rows: np.ndarray) -> np.ndarray:
 
 
 def identical_parts(text: np.ndarray | None, videos: Sequence[np.ndarray]) -> tuple[str, ...]:
-    """Say of what a task has no spread: of its latent prompts, or the videos of one of them.
+    """Name what has no spread: "latent prompts", the "videos" of a latent prompt, both or neither.
 
-    Embeddings of unit length in float64, text (n, d_t) or None, videos n of (m_i, d_v).
+    Embeddings are float64 of unit length: text (n, d_t) or None, videos n arrays (m_i, d_v).
     """
     found = () if text is None or first_twins(text).any() else (LATENT_PROMPTS,)
     return found if all(first_twins(x).any() for x in videos) else (*found, VIDEOS)

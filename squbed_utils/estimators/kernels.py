@@ -1,8 +1,8 @@
 """Baselines on the eigenvalues of a task's cosine kernel.
 
-Each is one function (text, videos) -> `Terms` in the registry. K_V holds the cosines of all N
-videos of a task, K_i those of the videos of latent prompt i, and K_Z those of their latent
-prompts, repeated for each video (N, N). S(rho) = -tr rho log rho for a density matrix rho.
+Each keeps the contract of `registry`. K_V holds the cosines of all N videos of a task, K_i those
+of the videos of latent prompt i, and K_Z those of their latent prompts, repeated for each video
+(N, N). S(rho) = -tr rho log rho for a density matrix rho.
 """
 
 import numpy as np
@@ -36,15 +36,8 @@ def von_neumann(text: np.ndarray | None, videos: Videos) -> Terms:
     Holevo's information: non-negative, and exactly additive. The entropy of a kernel is Nikitin et
     al. 2024 (arXiv 2405.20003); the kernel here is the cosine. It saturates: epistemic cannot
     exceed log m nor total log N, so with few samples in many dimensions all uncertain tasks look
-    alike. See `von_neumann_jackknife`.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t), or None
-        Only says that latent prompts are known.
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        Latent prompts weigh the same: video j of i enters with 1 / (n m_i) for 1 / N. Unequal
-        counts do not compare.
+    alike (see `von_neumann_jackknife`), and unequal counts do not compare. The values of `text` are
+    not used. Latent prompts weigh the same: video j of i enters with 1 / (n m_i) for 1 / N.
 
     Returns
     -------
@@ -55,7 +48,6 @@ def von_neumann(text: np.ndarray | None, videos: Videos) -> Terms:
     --------
     >>> np.round(von_neumann(np.eye(3), np.stack([np.eye(4)] * 3))[:3], 4).tolist()
     [0.0, 1.3863, 1.3863]
-
     """
     epistemic = mean_over_latents(_entropy_of_rows, videos)
     if text is None:
@@ -78,14 +70,8 @@ def von_neumann_jackknife(text: np.ndarray | None, videos: Videos) -> Terms:
     Tibshirani 1993, ch. 10): of each latent prompt's entropy by leaving out one video at a time
     (k = m_i), of the total by leaving out one latent prompt with its videos (k = n). aleatoric =
     total - epistemic, exactly. Where all samples are orthogonal the entropy is not known to be
-    finite, and the correction only adds about one nat to log m.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t), or None
-        Only says that latent prompts are known.
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        Bias of higher order stays: unequal counts do not compare.
+    finite, and the correction only adds about one nat to log m. Bias of higher order stays: unequal
+    counts do not compare. The values of `text` are not used.
 
     Returns
     -------
@@ -97,7 +83,6 @@ def von_neumann_jackknife(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> videos = np.stack([np.eye(4)] * 3)
     >>> round(von_neumann_jackknife(np.eye(3), videos).epistemic, 4)  # 4 log 4 - 3 log 3
     2.2493
-
     """
     epistemic = mean_over_latents(_jackknifed_entropy_of_rows, videos)
     if text is None:
@@ -121,14 +106,9 @@ def conditional_vendi(text: np.ndarray, videos: Videos) -> Terms:
     epistemic = S(K_V o K_Z / N) - S(K_Z / N), the logarithm of the conditional Vendi score;
     aleatoric = S(K_V / N) + S(K_Z / N) - S(K_V o K_Z / N), of the information Vendi score; total =
     S(K_V / N); exactly additive (Jalali et al. 2024, arXiv 2411.02817; o is the elementwise
-    product). The kernel is the cosine. Unlike `von_neumann`, near-equal latent prompts share what
-    their videos vary in. It saturates at log N.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t)
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        Latent prompts weigh the same, as in `von_neumann`. Unequal counts do not compare.
+    product). The kernel is the cosine. Unlike in `von_neumann`, differences between the videos of
+    near-equal latent prompts count as epistemic. It needs text. Latent prompts weigh the same. It
+    saturates at log N, so unequal counts do not compare.
 
     Returns
     -------
@@ -140,7 +120,6 @@ def conditional_vendi(text: np.ndarray, videos: Videos) -> Terms:
     >>> videos = np.stack([np.tile(row, (2, 1)) for row in np.eye(3)])
     >>> np.abs(np.round(conditional_vendi(np.eye(3), videos)[:3], 4)).tolist()
     [1.0986, 0.0, 1.0986]
-
     """
     rho, latent = _density(pooled(videos), shares(videos)), latent_of(videos)
     cosines = text @ text.T
@@ -162,14 +141,8 @@ def eigenscore(text: np.ndarray | None, videos: Videos) -> Terms:
     (1/m) log det(F J F' + alpha I), J = I - 11'/d and alpha = `RIDGE` (Chen et al. 2024, INSIDE,
     arXiv 2402.03744). aleatoric on x, epistemic the mean over latent prompts, total on all f. As
     in the paper J centres each embedding over its own components, not the samples, so the value
-    changes a little with the encoder's axes. alpha was set for hidden states that are not of unit
-    length; here it is the floor of what is seen.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t), or None
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        Unequal counts do not compare.
+    changes a little with the encoder's axes. The paper set alpha for hidden states that are not of
+    unit length; here spreads below alpha do not show. Unequal counts do not compare.
 
     Returns
     -------
@@ -182,7 +155,6 @@ def eigenscore(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> text = np.array([[1.0, -1, 0, 0], [0, 0, 1, -1], [1, 1, -1, -1]]) / np.sqrt([[2], [2], [4]])
     >>> round(eigenscore(text, np.stack([text] * 3)).aleatoric, 6)  # log 1.001
     0.001
-
     """
     epistemic = mean_over_latents(_log_determinant, videos)
     if text is None:
@@ -203,14 +175,8 @@ def graph_laplacian(text: np.ndarray | None, videos: Videos) -> Terms:
 
     sum_k max(0, 1 - lambda_k), lambda_k the eigenvalues of I - D^(-1/2) W D^(-1/2), W the cosines
     with negative ones set to 0, D its row sums (Lin et al. 2023, arXiv 2305.19187). epistemic is
-    the mean over latent prompts, total that of all videos; there is no aleatoric component.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t), or None
-        Only says that latent prompts are known.
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        Unequal counts do not compare.
+    the mean over latent prompts, total that of all videos; there is no aleatoric component. The
+    values of `text` are not used. Unequal counts do not compare.
 
     Returns
     -------
@@ -221,7 +187,6 @@ def graph_laplacian(text: np.ndarray | None, videos: Videos) -> Terms:
     --------
     >>> np.round(graph_laplacian(np.eye(3), np.stack([np.eye(4)] * 3))[1:3], 6).tolist()
     [4.0, 4.0]
-
     """
     epistemic = mean_over_latents(_meanings, videos)
     return Terms(None, epistemic, None if text is None else float(_meanings(pooled(videos))))

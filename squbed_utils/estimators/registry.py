@@ -1,4 +1,10 @@
-"""The registry of estimators, by name."""
+"""The registry of estimators by name, and the contract that they share.
+
+An estimator is one function (text, videos) -> `Terms`. `text` holds the embeddings of n latent
+prompts, float (n, d_t), n >= 3; None: these are not known, and n may be 1. `videos` holds
+those of m_i >= 2 videos of each, float (n, m, d_v) or, where counts differ, a list of n arrays
+(m_i, d_v). All rows are finite and of unit length; `estimate` checks and scales them.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -11,9 +17,9 @@ Videos = np.ndarray | Sequence[np.ndarray]
 
 
 class Terms(NamedTuple):
-    """What an estimator returns: three uncertainties, and whether a fit was degenerate.
+    """An estimator's three uncertainties (higher = less certain), and whether a fit was degenerate.
 
-    Without text, aleatoric and total are None, as is a component that the estimator lacks.
+    Aleatoric and total are None without text; a component that the estimator lacks is None too.
     """
 
     aleatoric: float | None
@@ -30,21 +36,19 @@ class Estimator:
     ----------
     name : str
     function : callable
-        (text, videos) -> Terms; text (n, d_t), or None where `text_optional`; videos (n, m, d_v)
-        or a list of (m_i, d_v); all rows finite and of unit length.
+        (text, videos) -> Terms, as the module says; text may be None where `text_optional`.
     unit : str
     sphere_entropy : bool
-        Whether its terms are differential entropies on the sphere (text, then video), which
-        alone have a form per degree of freedom.
+        Its terms are differential entropies on the sphere (text, then video); only these have a
+        form per degree of freedom.
     equal_counts : bool
-        Whether its values depend on n and m, so that unequal counts must not be compared.
+        Its values depend on n and m, so that tasks with unequal counts must not be compared.
     text_optional : bool
-        Whether it gives the epistemic term without text.
+        It gives the epistemic term without text.
     label : str
         Its name in a figure or a table; `name` if none is given.
     source : str
         Where it comes from, as a short citation.
-
     """
 
     name: str
@@ -72,26 +76,11 @@ def register(
 ) -> Callable:
     """Return a decorator that adds a function (text, videos) -> Terms to `ESTIMATORS`.
 
-    Parameters
-    ----------
-    name : str
-    unit : str
-    sphere_entropy, equal_counts, text_optional : bool
-        As in `Estimator`.
-    label, source : str
-        As in `Estimator`.
+    The options are the attributes of `Estimator`; a name that is taken is refused.
 
-    Raises
-    ------
-    ValueError
-        If the name is taken.
-
-    Examples
-    --------
     >>> from squbed_utils.estimators.estimate import ESTIMATORS
     >>> ESTIMATORS["squbed"].unit
     'nats'
-
     """
 
     def add(function: Callable[[np.ndarray, Videos], Terms]) -> Callable:
@@ -112,7 +101,7 @@ def lookup(name: str) -> Estimator:
 
 
 def evaluate(estimator: Estimator, text: np.ndarray | None, videos: Videos) -> Terms:
-    """Return an estimator's terms; refuse a value that is not finite, or no epistemic term."""
+    """Return an estimator's terms; refuse an infinite or NaN term and a missing epistemic term."""
     terms = estimator.function(text, videos)
     there = [value for value in terms[:3] if value is not None]
     if terms.epistemic is None or not np.isfinite(there).all():

@@ -21,26 +21,15 @@ def squbed(text: np.ndarray | None, videos: Videos) -> Terms:
     aleatoric h(Z|l) = vMF entropy of the text embeddings; epistemic h(V|Z) = mean over latent
     prompts of the vMF entropy of their videos; total = their sum (arXiv 2510.02571, Prop. 1).
 
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t)
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-
     Returns
     -------
     Terms
-        Nats.
-
-    Raises
-    ------
-    ValueError
-        As `vmf.fit`.
+        Nats; tasks with unequal counts compare.
 
     Examples
     --------
     >>> round(float(squbed(np.eye(3), np.stack([np.eye(3)] * 3)).total), 6)  # 2 log(4 pi)
     5.062048
-
     """
     return _vmf_terms(text, videos, corrected=True)
 
@@ -56,35 +45,18 @@ def squbed(text: np.ndarray | None, videos: Videos) -> Terms:
 def squbed_mle(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return S-QUBED's terms with maximum-likelihood fits, as the paper computes them.
 
-    As `squbed`, but biased by -(d-1)/2 log(m/(m-1)) nats a term: comparable at equal n and m
-    only.
-
-    Parameters
-    ----------
-    text : ndarray, shape (n, d_t)
-    videos : ndarray, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-
-    Returns
-    -------
-    Terms
-        Nats.
-
-    Raises
-    ------
-    ValueError
-        As `vmf.fit`.
+    As `squbed`, but biased by -(d-1)/2 log(m/(m-1)) nats a term: comparable at equal n and m only.
 
     Examples
     --------
     >>> squbed_mle(np.eye(3), np.stack([np.eye(3)] * 3)) < squbed(np.eye(3), [np.eye(3)] * 3)
     True
-
     """
     return _vmf_terms(text, videos, corrected=False)
 
 
 def concentrations(videos: Videos, *, corrected: bool) -> tuple[np.ndarray, bool]:
-    """Return kappa of each latent prompt's videos, in no order, and whether one is capped."""
+    """Return kappa of each latent prompt's videos, (n,) in no order, and whether one is capped."""
     fits = [vmf.fit(group, corrected=corrected) for group in equal_groups(videos)]
     return np.concatenate([f.kappa for f in fits]), any(bool(f.degenerate.any()) for f in fits)
 

@@ -35,10 +35,9 @@ class Fit:
         Concentration, 0 to 1e9.
     mu : ndarray, shape (..., n)
         Mean direction, unit length. Where the samples cancel exactly (kappa 0), every direction
-        is a mean direction and the first sample is given.
+        is a mean direction, and `mu` is the first sample.
     degenerate : ndarray of bool, shape (...)
         True where the samples are identical to rounding, so that `kappa` is the cap 1e9.
-
     """
 
     kappa: np.ndarray
@@ -75,7 +74,6 @@ def log_normalizer(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     --------
     >>> round(float(log_normalizer(3, 1.0)), 12)  # log(1 / (4 pi sinh 1))
     -2.69246360854
-
     """
     return _evaluate(bessel.entropies, 0, n, kappa)
 
@@ -106,7 +104,6 @@ def mean_resultant_length(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     --------
     >>> round(float(mean_resultant_length(3, 1.0)), 12)  # coth 1 - 1
     0.313035285499
-
     """
     return _evaluate(bessel.resultants, 0, n, kappa)
 
@@ -138,7 +135,6 @@ def entropy(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     --------
     >>> round(float(entropy(3, 0.0)), 12)  # log(4 pi)
     2.531024246969
-
     """
     return _evaluate(bessel.entropies, 1, n, kappa)
 
@@ -170,7 +166,6 @@ def entropy_per_dof(n: ArrayLike, h: ArrayLike) -> np.ndarray:
     --------
     >>> float(entropy_per_dof(3, entropy(3, 0.0)))
     0.0
-
     """
     n, h = dimension(n), np.asarray(h, dtype=float)
     require(np.isfinite(h), h, "entropy h", "a finite number of nats")
@@ -204,7 +199,6 @@ def kappa_from_spherical_variance(n: ArrayLike, variance: ArrayLike) -> np.ndarr
     --------
     >>> round(float(kappa_from_spherical_variance(3, 1 - 0.313035285499)), 9)
     1.0
-
     """
     n, variance = dimension(n), np.asarray(variance, dtype=float)
     require((variance >= 0) & (variance <= 1), variance, "spherical variance 1 - R", "0 to 1")
@@ -245,7 +239,6 @@ def fit(samples: ArrayLike, *, corrected: bool = True) -> Fit:
     --------
     >>> fit([[1.0, 0.0], [0.0, 1.0]], corrected=False).mu.round(3)
     array([0.707, 0.707])
-
     """
     samples = _sample_array(samples)
     *leading, m, n = samples.shape
@@ -299,7 +292,6 @@ def sample(
     --------
     >>> sample(3, 10.0, (4, 2), np.random.default_rng(0)).shape
     (4, 2, 3)
-
     """
     require_generator(rng)
     mu = mean_direction(n_or_mu)

@@ -1,7 +1,9 @@
 """Figures 1 to 5, and further ones: axes from tables, figures from axes, and one way to save.
 
-Nothing here computes a result, shows or saves, but `save`. Every label, count, p-value and
-interval comes from the data given. `plot_*` draw one panel, `figure_*` a whole figure.
+`plot_*` draw one panel on the axes given, or new ones, and return them; `figure_*` draw a whole
+figure. Only `save` writes, none computes a result or shows. Every label, count, p-value and
+interval comes from the data given. A missing column, or a table without rows
+that a function does not allow, is a ValueError.
 """
 
 from squbed_utils.figures.audit import figure_audit

@@ -28,14 +28,7 @@ COLOURS = (BLUE, ORANGE)
 
 @styled
 def plot_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw tau against the weight of the aleatoric component, and the weight of the paper's sum.
-
-    Parameters
-    ----------
-    sweep : DataFrame
-        As `audit.weight_sweep`.
-    ax : Axes, optional
-    """
+    """Draw tau against the weight of aleatoric (`audit.weight_sweep`); mark the paper's sum."""
     ax = _axes(sweep, SWEEP_COLUMNS, ax, "tau by the weight of aleatoric")
     ax.set(xlabel="weight of aleatoric (1 − weight: epistemic)", ylabel="Kendall's τ")
     if sweep.empty:
@@ -56,14 +49,8 @@ def plot_subsets(
 ) -> Axes:
     """Draw tau over the tasks kept, with its band, and the paper's subsets beside it.
 
-    Parameters
-    ----------
-    curve : DataFrame
-        One panel of `tables.subset_curves`, or empty.
-    published : DataFrame
-        panel, n, tau of the paper's panels on the same part.
-    title : str
-    ax : Axes, optional
+    `curve` is one panel of `tables.subset_curves`, or empty; `published` has panel, n and tau of
+    the paper's panels on the same part.
     """
     require_columns(published, SUBSET_COLUMNS, "the published subsets")
     ax = _axes(curve, CURVE_COLUMNS, ax, title)
@@ -80,14 +67,7 @@ def plot_subsets(
 
 @styled
 def plot_agreement(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how well fewer samples order the tasks as all do.
-
-    Parameters
-    ----------
-    found : DataFrame
-        As `audit_samples.agreement`.
-    ax : Axes, optional
-    """
+    """Draw how well fewer samples order the tasks as all do (`audit_samples.agreement`)."""
     ax = _axes(found, AGREEMENT_COLUMNS, ax, "fewer samples: the same order?")
     ax.set(xlabel="samples kept", ylabel="τ with the order of all")
     if found.empty:
@@ -103,14 +83,7 @@ def plot_agreement(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_fit(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the p-values of the model's fit, a histogram for each kind of sample.
-
-    Parameters
-    ----------
-    found : DataFrame
-        As `audit_samples.goodness_of_fit`.
-    ax : Axes, optional
-    """
+    """Draw the p-values of `audit_samples.goodness_of_fit`, a histogram for each kind of sample."""
     ax = _axes(found, FIT_COLUMNS, ax, "fit of the von Mises-Fisher model")
     ax.set(xlabel="p-value of a task (dashed: if it fits)", ylabel="share of tasks")
     if found.empty:
@@ -127,14 +100,7 @@ def plot_fit(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_lines(lines: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the taus of the page with their intervals, where they have one.
-
-    Parameters
-    ----------
-    lines : DataFrame
-        As `audit.page`; those on "survival".
-    ax : Axes, optional
-    """
+    """Draw the taus of the lines on survival of `audit.page`, with the intervals that exist."""
     ax = _axes(lines, ("question", "value", "low", "high"), ax, "does tau survive?")
     shown = lines[lines.value.notna()].reset_index(drop=True)
     if shown.empty:
@@ -163,20 +129,16 @@ def figure_audit(
 ) -> Figure:
     """Draw an audit: survival, weights, subsets, fewer samples, fit.
 
+    All tables but `published` may have no rows: the panel says why, or shows the paper's alone.
+
     Parameters
     ----------
-    lines, sweep, curves, published, found, fit : DataFrame
-        As `plot_lines`, `plot_sweep`, `plot_subsets` (all panels; the paper's of Figure 5),
-        `plot_agreement` and `plot_fit`.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If a column is missing.
+    lines, sweep, curves : DataFrame
+        As `audit.page`, `audit.weight_sweep` and `tables.subset_curves`, with all panels.
+    published : DataFrame
+        panel, n, tau of the panels of the paper's Figure 5.
+    found, fit : DataFrame
+        As `audit_samples.agreement` and `audit_samples.goodness_of_fit`.
     """
     fig = new_figure(DOUBLE, 4.8)
     top, bottom = fig.subfigures(2, 1, height_ratios=[1, 2])
@@ -195,7 +157,7 @@ def figure_audit(
 
 
 def _axes(table: pd.DataFrame, columns: tuple[str, ...], ax: Axes | None, title: str) -> Axes:
-    """Return axes with a title, after a check of the columns; an empty table may be drawn."""
+    """Return titled axes for a table that has the columns; it may have no rows."""
     missing = [c for c in columns if c not in table]
     if missing:
         raise ValueError(f"the table for {title!r} has no column {missing[0]!r}")

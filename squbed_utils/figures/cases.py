@@ -39,21 +39,8 @@ OPEN = {"color": BLUE, "mfc": "white", "zorder": 3}
 def plot_positions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw one value of every task by group, with some tasks ringed and labelled.
 
-    Parameters
-    ----------
-    table : DataFrame
-        group (a line each, the first on top), value, value_label, label (empty: not ringed), and
-        if wanted title.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
+    The table has group (a line each, the first on top), value, value_label, label (empty: no ring),
+    and optionally title.
     """
     require_columns(table, POSITION_COLUMNS, "the table of positions")
     ax = new_axes(ax, height=1.4)
@@ -89,16 +76,7 @@ def figure_1(examples: list[Example], positions: pd.DataFrame) -> Figure:
     ----------
     examples : list of Example
     positions : DataFrame
-        As `plot_positions`: the uncertainty of every task, the examples' labelled.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        As `plot_positions`.
+        As `plot_positions`: the uncertainty of every task, with a label for each example.
     """
     heights = [EXAMPLE_HEIGHT * len(examples) + 0.2, 1.5]
     fig = new_figure(DOUBLE, sum(heights))
@@ -112,22 +90,8 @@ def figure_1(examples: list[Example], positions: pd.DataFrame) -> Figure:
 def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw values with their intervals, one line each, the values written beside.
 
-    A remark is written beside its value; one that was not measured has an open marker.
-
-    Parameters
-    ----------
-    terms : DataFrame
-        term, value, low and high (missing: no interval), remark, unit.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
+    The table has term, value, low and high (missing: no interval), remark and unit. A remark stands
+    beside its value; a value that was not measured has an open marker.
     """
     require_columns(terms, TERM_COLUMNS, "the table of terms")
     ax = new_axes(ax, height=1.2)
@@ -150,7 +114,7 @@ def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def _mark(ax: Axes, value: float, line: int, remark: str, *, right: bool) -> None:
-    """Write a remark beside a marker, which is open if the value was not measured."""
+    """Write a remark beside a marker, and open the marker if the value was not measured."""
     if not remark.startswith("no interval"):
         ax.plot(value, line, "o", **OPEN)
     place = {"xytext": (-6 if right else 6, 0), "textcoords": "offset points", "va": "center"}
@@ -171,14 +135,10 @@ def figure_2(example: Example, latents: pd.DataFrame, terms: pd.DataFrame) -> Fi
     terms : DataFrame
         As `plot_terms`: aleatoric, epistemic and total.
 
-    Returns
-    -------
-    Figure
-
     Raises
     ------
     ValueError
-        If a column is missing, a table is empty, or the example has no video of a latent prompt.
+        If a latent prompt has no video in the example.
     """
     require_columns(latents, LATENT_COLUMNS, "the table of latent prompts")
     heights = [0.3, LATENT_HEIGHT * len(latents) + 0.3, 0.95]

@@ -23,10 +23,10 @@ RELIABILITY_COLUMNS = ("expected", "found", "low", "high", "count", "confidence"
 CURVE_COLUMNS = ("threshold", "accepted", "marginal", "marginal_bound", "conditional")
 ACTION_COLUMNS = ("aleatoric", "epistemic", "total", "action")
 MARKS = (("o", GREEN), ("s", ORANGE), ("X", VERMILLION))
-"""Of the actions in the order given: a marker and a colour, so that either tells them apart."""
+"""A marker and a colour for each action in the order given; either tells them apart."""
 
 BELOW = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.22)}
-"""Where the legend of a panel stands, clear of its points."""
+"""Place of a panel's legend, clear of its points."""
 
 
 @styled
@@ -35,24 +35,8 @@ def plot_reliability(
 ) -> Axes:
     """Draw found against expected accuracy, a point a bin, with its interval and count.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `reliability.reliability`.
-    errors : dict
-        ece, noise, skill: as `reliability.calibration_errors`.
-    label : str
-        The accuracy's name.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
+    The table comes from `reliability.reliability`, ece, noise and skill in `errors` from
+    `reliability.calibration_errors`; `label` names the accuracy.
     """
     require_columns(table, RELIABILITY_COLUMNS, "the reliability table")
     ax = new_axes(ax)
@@ -86,25 +70,8 @@ def plot_risk(
 ) -> Axes:
     """Draw the risk of accepting against the threshold, with the level and the threshold chosen.
 
-    Parameters
-    ----------
-    curve : DataFrame
-        As `decision.risk_curve`.
-    level : float
-    threshold : float or None
-        As in `decision.Control`; None: none is valid.
-    label : str
-        The uncertainty's name and unit.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
+    The curve comes from `decision.risk_curve`, `level` and `threshold` from `decision.Control`
+    (None: no threshold is valid); `label` is the uncertainty's name and unit.
     """
     require_columns(curve, CURVE_COLUMNS, "the risk curve")
     ax = new_axes(ax)
@@ -137,28 +104,9 @@ def plot_actions(
 ) -> Axes:
     """Draw epistemic against aleatoric uncertainty, a point a task, by action.
 
-    The grey line is where both components stand equally high among the tasks shown, the straight
-    one, drawn if the parts sum to the total, where the total equals the threshold.
-
-    Parameters
-    ----------
-    suggestions : DataFrame
-        As `actions.suggest`.
-    actions : tuple of str
-        Every action, in the order of the legend.
-    threshold : float or None
-        Of the total.
-    unit : str
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, the table is empty, or an action is not among those given.
+    The grey line shows where both components stand equally high among the tasks shown, the straight
+    one where the total equals the threshold, if the parts sum to the total. `suggestions` come from
+    `decision.suggest`; `actions` lists every action in the legend's order, others are refused.
     """
     require_columns(suggestions, ACTION_COLUMNS, "the table of suggestions")
     unknown = set(suggestions.action) - set(actions)
@@ -209,23 +157,18 @@ def figure_decision(
 
     Parameters
     ----------
-    table, errors
-        As `plot_reliability`.
-    curve, level, threshold
-        As `plot_risk`.
-    suggestions, actions
-        As `plot_actions`.
+    table : DataFrame
+        As `reliability.reliability`.
+    errors : dict
+        ece, noise, skill, as `reliability.calibration_errors`.
+    curve, suggestions : DataFrame
+        As `decision.risk_curve` and `decision.suggest`.
+    level, threshold : float
+        As in `decision.Control`; a threshold of None: none is valid.
+    actions : tuple of str
+        Every action, in the order of the legend.
     labels : dict
-        accuracy, total, unit.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        As the plots.
+        accuracy, total, unit: names in the panels.
     """
     fig = new_figure(DOUBLE, 3.0)
     left, middle, right = fig.subplots(1, 3)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 SHOWN = 3
-"""Frames of a video that are shown: the first, the middle and the last."""
+"""Frames shown of a video: the first, the middle and the last."""
 
 GAP = 0.06
 """White between two frames, as a share of a frame's width."""
@@ -39,24 +39,9 @@ SHEET_HEIGHT = 0.47
 
 @styled
 def plot_frames(video: np.ndarray, *, count: int = SHOWN, ax: Axes | None = None) -> Axes:
-    """Draw frames of a video side by side, from the first to the last.
+    """Draw evenly spaced frames of a video, uint8 (T, H, W, 3), side by side, first to last.
 
-    Parameters
-    ----------
-    video : ndarray
-        uint8, shape (T, H, W, 3).
-    count : int
-        Frames, evenly spaced; of a shorter video all.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If the array is not such a video or `count` is below 1.
+    A video of fewer than `count` frames is drawn whole.
     """
     ax = new_axes(ax, height=1.2)
     _draw_strip(ax, video, count)
@@ -64,7 +49,7 @@ def plot_frames(video: np.ndarray, *, count: int = SHOWN, ax: Axes | None = None
 
 
 def _draw_strip(ax: Axes, video: np.ndarray, count: int) -> None:
-    """Draw a strip with a thin line around each frame, without which white ones have no edge."""
+    """Draw a strip with a thin line around each frame; without it white frames have no edge."""
     image = strip(video, count)
     ax.imshow(image, interpolation="none")
     ax.set_axis_off()
@@ -79,7 +64,7 @@ def _gap(width: int) -> int:
 
 
 def strip(video: np.ndarray, count: int) -> np.ndarray:
-    """Return evenly spaced frames side by side with white between: uint8 (H, W', 3)."""
+    """Return evenly spaced frames of uint8 (T, H, W, 3) in a row with white between: (H, W', 3)."""
     if video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8 or not len(video):
         raise ValueError(f"video is {video.dtype} {video.shape}; expected uint8 (T, H, W, 3)")
     if count < 1:
@@ -130,18 +115,9 @@ def contact_sheet(examples: list[Example], *, columns: int = 3) -> Figure:
     Parameters
     ----------
     examples : list of Example
-        `label` stands above the strip.
+        At least one; `label` stands above the strip.
     columns : int
         Strips side by side.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If there is no example.
     """
     if not examples:
         raise ValueError("a contact sheet of no tasks; give at least one example")
@@ -161,13 +137,13 @@ def contact_sheet(examples: list[Example], *, columns: int = 3) -> Figure:
 
 
 def _same_size(example: Example) -> list[np.ndarray]:
-    """Return the reference and the videos in the size of the first video, by nearest pixels."""
+    """Return the reference and the videos, stretched to the size of the first video."""
     size = (example.videos or [example.reference])[0].shape[1:3]
     return [stretched(video, size) for video in (example.reference, *example.videos)]
 
 
 def stretched(video: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring frames (T, H, W, 3) to a size by nearest pixels."""
+    """Return frames (T, H, W, 3) in another size (rows, columns), by nearest pixels."""
     rows, columns = (
         np.linspace(0, old - 1, new).round().astype(int)
         for old, new in zip(video.shape[1:3], size, strict=True)
@@ -193,26 +169,10 @@ FAINT = {"color": GREY}
 def figure_answer(
     prompt: str, terms: pd.DataFrame, latents: pd.DataFrame, *, note: str = ""
 ) -> Figure:
-    """Draw the contact sheet of one prompt.
+    """Draw the contact sheet of one prompt, with the note below the terms.
 
-    Parameters
-    ----------
-    prompt : str
-    terms : DataFrame
-        term, text (its value, written out), meaning.
-    latents : DataFrame
-        latent, prompt, frames (a list of uint8 (H, W, 3), one of each video).
-    note : str
-        Printed below the terms.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or a table is empty.
+    `terms` has term, text (its value, written out) and meaning; `latents` has latent, prompt and
+    frames, a list of uint8 (H, W, 3), one of each video.
     """
     require_columns(terms, ("term", "text", "meaning"), "the table of terms")
     require_columns(latents, ("latent", "prompt", "frames"), "the table of latent prompts")
@@ -237,7 +197,7 @@ def figure_answer(
 
 
 def _head_lines(prompt: str, terms: pd.DataFrame, note: str) -> list[tuple[float, list]]:
-    """Return lines of the head: inches, and pairs of text and style with their left edges."""
+    """Return the head's lines: their inches, and pieces of left edge, text and style."""
     title = wrapped(f"“{prompt}”", 80)
     lines = [(0.17 * len(title.splitlines()) + 0.03, [(0, title, TITLE)])]
     lines += [
@@ -257,7 +217,7 @@ def _write_head(fig: Figure, lines: list[tuple[float, list]], top: float) -> flo
 
 
 def _write(fig: Figure, left: float, top: float, text: str, **style: object) -> None:
-    """Write text below and right of a place in inches."""
+    """Write text with its upper left corner at a place in inches."""
     width, height = fig.get_size_inches()
     fig.text(left / width, top / height, text, va="top", **({"fontsize": SMALLEST} | style))
 

@@ -31,7 +31,7 @@ ALPHA = 0.05
 COMPONENT_COLOURS = {"aleatoric": BLUE, "epistemic": VERMILLION}
 OFFSETS = {"aleatoric": -0.17, "epistemic": 0.17}
 MOST_REJECTED = 0.95
-"""Share of tasks; the mean of the last few is noise and would set the scale."""
+"""Share of tasks; beyond it the mean of the last few is noise and would set the scale."""
 
 LINE = 0.155
 """Inches a line of text takes."""
@@ -43,23 +43,8 @@ def plot_forest(
 ) -> Axes:
     """Draw tau of one component with its interval, a line an estimator, over the null band.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        One component's rows: estimator, component, tau, low, high, holm, null_low, null_high,
-        accuracy, n, confidence.
-    estimators : sequence of str, optional
-        The lines from top to bottom; by default as in the table.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
+    The rows are those that `figure_leaderboard` takes, of one component; `estimators` names the
+    lines from top to bottom, by default as in the table.
     """
     require_columns(rows, FOREST_COLUMNS, "the leaderboard")
     estimators = list(rows.estimator) if estimators is None else list(estimators)
@@ -86,16 +71,8 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        As `plot_forest`, for every component.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        As `plot_forest`.
+        estimator, component, tau, low, high, holm, null_low, null_high, permuted, accuracy, n,
+        confidence.
     """
     require_columns(table, FOREST_COLUMNS, "the leaderboard")
     components = list(dict.fromkeys(table.component))
@@ -122,23 +99,8 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
 def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the mean accuracy of the tasks kept over the share rejected, for one component.
 
-    S-QUBED and the best other estimator are coloured; dashed: the oracle; dotted: chance.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        One component's rows: estimator (also "oracle" and "chance"), component, rejected (0 to
-        1), kept_accuracy, prr, accuracy.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
+    The rows are those that `figure_rejection` takes. S-QUBED and the best other estimator are
+    coloured; dashed: the oracle; dotted: chance.
     """
     require_columns(curves, CURVE_COLUMNS, "the table of rejection curves")
     curves = curves[curves.rejected <= MOST_REJECTED]
@@ -170,16 +132,8 @@ def figure_rejection(curves: pd.DataFrame) -> Figure:
     Parameters
     ----------
     curves : DataFrame
-        As `plot_rejection`, for every component.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        As `plot_rejection`.
+        estimator (also "oracle" and "chance"), component, rejected (0 to 1), kept_accuracy, prr,
+        accuracy.
     """
     require_columns(curves, CURVE_COLUMNS, "the table of rejection curves")
     curves = curves[curves.rejected <= MOST_REJECTED]
@@ -206,17 +160,8 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     taus : DataFrame
         estimator, component, kind ("signal" or "leakage"), tau, low, high, n, confidence.
     scores : DataFrame
-        estimator, score, low, high; the best on top. Estimators without a score are below;
-        where none has one, there is no panel for it.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If a column of `taus` is missing or it is empty.
+        estimator, score, low, high; the highest score is drawn on top, estimators without a score
+        below. An empty table gets no panel.
     """
     require_columns(taus, SIGNAL_COLUMNS, "the table of signals")
     ranked = scores.sort_values("score", ascending=False, kind="stable")
@@ -257,7 +202,7 @@ def _draw_taus(ax: Axes, rows: pd.DataFrame, names: list[str], title: str) -> No
 
 
 def _leave_room(ax: Axes, curves: pd.DataFrame) -> None:
-    """Leave the lower part of a panel to its legend."""
+    """Leave the lower part of a panel free for its legend."""
     low, high = curves.kept_accuracy.min(), curves.kept_accuracy.max()
     ax.set_ylim(low - 0.35 * (high - low), high + 0.05 * (high - low))
 

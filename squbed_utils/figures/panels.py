@@ -40,24 +40,8 @@ ROW_HEIGHT, LEGEND_HEIGHT = 1.75, 0.25
 def plot_points(points: pd.DataFrame, *, statistics: pd.Series, ax: Axes | None = None) -> Axes:
     """Draw one panel: accuracy against uncertainty, one point a task.
 
-    Parameters
-    ----------
-    points : DataFrame
-        One panel's rows: panel, x (higher = less certain), y (higher = better), x_label, y_label,
-        coverage (common, rare, never; empty: unknown) and left_out (0 to 4; missing: unknown).
-    statistics : Series
-        tau, pvalue, n, low, high, confidence of these points.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing, the table is empty, or it has another number of points than the
-        statistics say.
+    The points are one panel of those that `figure_panels` takes, `statistics` their row. Another
+    number of points than the statistics say is refused.
     """
     require_columns(points, POINT_COLUMNS, "the table of points")
     if len(points) != statistics["n"]:
@@ -76,7 +60,7 @@ def plot_points(points: pd.DataFrame, *, statistics: pd.Series, ax: Axes | None 
 
 
 def _scatter(points: pd.DataFrame, ax: Axes) -> None:
-    """Draw tasks with a known truth by colour and marker, the others in grey."""
+    """Draw tasks of known coverage by colour and marker, the others in grey."""
     size = 16 if len(points) <= 100 else 6
     known = points.coverage != ""
     ax.scatter(
@@ -100,7 +84,7 @@ def _scatter(points: pd.DataFrame, ax: Axes) -> None:
 
 
 def describe(statistics: pd.Series) -> str:
-    """Say a correlation in two short lines: tau and p, then n and the interval of tau."""
+    """Write a correlation in two short lines: tau and p, then n and the interval of tau."""
     tau, low, high = (f"{statistics[k]:.2f}".replace("-", "−") for k in ("tau", "low", "high"))
     p = statistics["pvalue"]
     p_text = f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-").replace("-", "−")
@@ -118,20 +102,19 @@ def figure_panels(
 
     Parameters
     ----------
-    points, statistics : DataFrame
-        As `plot_points` takes them, for every row (this run, published) and panel, in the order
-        of drawing.
+    points : DataFrame
+        row (this run, published) and panel, in the order of drawing; x (higher = less certain),
+        y (higher = better), x_label, y_label, coverage (common, rare, never; empty: unknown) and
+        left_out (0 to 4; missing: unknown).
+    statistics : DataFrame
+        row, panel, tau, pvalue, n, low, high, confidence: one row for each panel's points.
     examples : list of Example
         Tasks shown below the panels; may be empty.
-
-    Returns
-    -------
-    Figure
 
     Raises
     ------
     ValueError
-        As `plot_points`, or if a panel has no statistics.
+        If a panel has no statistics, or another number of points than they say.
     """
     require_columns(points, POINT_COLUMNS, "the table of points")
     require_columns(statistics, STATISTIC_COLUMNS, "the table of statistics")
@@ -165,7 +148,7 @@ def _draw_row(part: SubFigure, points: pd.DataFrame, statistics: pd.DataFrame) -
 
 
 def _legend(part: SubFigure, points: pd.DataFrame) -> None:
-    """One line: what the video model had seen by colour, what the prompt leaves out by marker."""
+    """Draw one line: what the model saw in training by colour, what the prompt omits by marker."""
     drawn = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.3}
     handles = [Line2D([], [], linestyle="", label="subject in training:")]
     handles += [
@@ -195,21 +178,8 @@ KIND_COLOURS = {"signal": BLUE, "leakage": VERMILLION}
 def plot_taus(taus: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw Kendall's tau with its interval, one line each, beside the bar that it should meet.
 
-    Parameters
-    ----------
-    taus : DataFrame
-        label, tau, low, high, confidence, kind ("signal": should exceed its bar; "leakage": should
-        lie within plus and minus its bar) and bar.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
+    The table has label, tau, low, high, confidence, bar and kind: a "signal" should exceed its bar,
+    a "leakage" lie within plus and minus its bar.
     """
     require_columns(taus, TAU_COLUMNS, "the table of taus")
     ax = new_axes(ax)
@@ -230,24 +200,7 @@ def plot_taus(taus: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_curve(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw tau as a function of how many tasks are kept, with its band.
-
-    Parameters
-    ----------
-    curve : DataFrame
-        One panel's rows: panel, size, tau, lo, hi, confidence, and `shown`, the size that
-        Figure 5 shows.
-    ax : Axes, optional
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If a column is missing or the table is empty.
-    """
+    """Draw tau over the number of tasks kept, with its band: one panel of `figure_subset_size`."""
     require_columns(curve, CURVE_COLUMNS, "the curve")
     ax = new_axes(ax)
     ax.fill_between(curve["size"], curve.lo, curve.hi, color=BLUE, alpha=0.2, lw=0)
@@ -268,16 +221,7 @@ def figure_subset_size(curves: pd.DataFrame) -> Figure:
     Parameters
     ----------
     curves : DataFrame
-        As `plot_curve`, for every panel.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        As `plot_curve`.
+        panel, size, tau, lo, hi, confidence, and `shown`, the size that Figure 5 shows.
     """
     require_columns(curves, CURVE_COLUMNS, "the table of curves")
     panels = list(dict.fromkeys(curves.panel))
@@ -296,20 +240,11 @@ def figure_truth(
     Parameters
     ----------
     points, statistics : DataFrame
-        As `plot_points`: the aleatoric estimate against the true entropy; one row of statistics.
+        As `figure_panels`: the aleatoric estimate against the true entropy; one row of statistics.
     positions : DataFrame
         As `plot_positions`: the epistemic estimate by coverage.
     taus : DataFrame
         As `plot_taus`.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        As the plots.
     """
     fig = new_figure(DOUBLE, 3.9)
     top, bottom = fig.subfigures(2, 1, height_ratios=[2.1, 1.8])

@@ -34,7 +34,7 @@ FALLBACKS = (
     *("Noto Sans Devanagari", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Symbola"),
     *("Arial Unicode MS", "FreeSans", "Unifont"),
 )
-"""Fonts for what `FONT` lacks, of which the installed ones are used."""
+"""Fonts for characters that `FONT` lacks; those that are installed are used."""
 
 STYLE = {
     "font.family": [FONT, *(f for f in FALLBACKS if f in set(fontManager.get_font_names()))],
@@ -78,7 +78,7 @@ STYLE = {
 
 BLUE, ORANGE, BLACK, GREEN = "#0072B2", "#E69F00", "#000000", "#009E73"
 VERMILLION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F"
-"""Okabe and Ito's colours, which people with any colour vision can tell apart, and a grey."""
+"""Colours of Okabe and Ito, told apart with any colour vision, and a grey."""
 
 COVERAGE_COLOURS = {"common": SKY, "rare": ORANGE, "never": BLACK}
 LEFT_OUT_MARKERS = {0: "o", 1: "s", 2: "^", 3: "D", 4: "v"}
@@ -86,7 +86,7 @@ LEFT_OUT_MARKERS = {0: "o", 1: "s", 2: "^", 3: "D", 4: "v"}
 
 @contextmanager
 def under_style() -> Iterator[None]:
-    """Set the style sheet for a while, whatever the caller has set."""
+    """Set the style sheet inside the context, whatever the caller has set."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
@@ -94,10 +94,10 @@ def under_style() -> Iterator[None]:
 
 
 def styled(function: Callable) -> Callable:
-    """Run a plotting function under the style sheet, and draw all text that it is given as it is.
+    """Run a plotting function under the style sheet, and draw every given text literally.
 
-    Nothing is read as mathematics, also on axes that the caller made; what cannot be seen is
-    escaped, and what no installed font has is a box, of which one line tells.
+    No text is read as mathematics, also on axes that the caller made. Invisible characters are
+    escaped. A character that no installed font has becomes a box, and a line on stderr names it.
     """
 
     @functools.wraps(function)
@@ -116,7 +116,7 @@ def styled(function: Callable) -> Callable:
 
 
 def _drawable(value: object, missing: set[str]) -> object:
-    """Return what a plotting function is given with every text in it as it can be drawn."""
+    """Return an argument of a plotting function with every text in it made drawable."""
     if isinstance(value, str):
         return value if value.isascii() and value.isprintable() else _as_drawn(value, missing)
     if isinstance(value, pd.DataFrame | pd.Series):
@@ -134,7 +134,7 @@ def _drawable(value: object, missing: set[str]) -> object:
 
 
 def _as_drawn(text: str, missing: set[str]) -> str:
-    """Put a box for each character that no font has, and nothing for one without width."""
+    """Put a box for each character that no font has, and nothing if that character has no width."""
     drawn = ""
     for char in visible(text):
         there = char.isspace() or ord(char) in _characters()
@@ -162,7 +162,7 @@ def _tell(missing: set[str], told: set[str] = set()) -> None:  # noqa: B006 - on
 
 
 def wrapped(text: str, letters: int, *, lines: int = 12) -> str:
-    r"""Break a text into lines of so many letters, of which wide ones count for two.
+    r"""Break a text into lines of at most `letters` letters; a wide letter counts for two.
 
     >>> wrapped("a red star", 6), wrapped("一只红色的猫", 6)
     ('a red\nstar', '一只红\n色的猫')
@@ -174,7 +174,7 @@ def wrapped(text: str, letters: int, *, lines: int = 12) -> str:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure that no window or notebook shows unasked; inches."""
+    """Return an empty figure of a size in inches, which no window or notebook shows unasked."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -184,13 +184,7 @@ def new_axes(ax: Axes | None, *, width: float = SINGLE, height: float = 2.2) -> 
 
 
 def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) -> None:
-    """Refuse a table that lacks a column or has no rows.
-
-    Raises
-    ------
-    ValueError
-        Naming the table, what it lacks and what it has.
-    """
+    """Refuse a table that lacks a column or has no rows; the error says what it lacks and has."""
     missing = [column for column in columns if column not in table]
     if missing:
         raise ValueError(
@@ -205,14 +199,14 @@ def save(
 ) -> list[Path]:
     """Write a figure as PDF and PNG; equal figures give equal bytes.
 
-    No dates or versions are written, and fonts are embedded. Each file is written under a
-    temporary name and renamed.
+    The files hold no dates or versions, and embed their fonts. Each is written under a temporary
+    name and renamed.
 
     Parameters
     ----------
     fig : Figure
     name : str
-        File name without ending, such as ``figure_3``.
+        File name without ending, such as ``figure_3``; a folder or an ending is a ValueError.
     folder : path
         Made if need be.
     kinds : collection of str
@@ -222,11 +216,6 @@ def save(
     -------
     list of Path
         A file of each kind.
-
-    Raises
-    ------
-    ValueError
-        If the name holds a folder or an ending.
     """
     if not name or Path(name).name != name or "." in name:
         raise ValueError(f"figure name {name!r} is not a plain name; expected such as 'figure_3'")
