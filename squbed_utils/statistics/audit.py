@@ -2,7 +2,10 @@
 
 A verdict rests on an interval or a p-value: "holds" and "does not hold" where these decide, "cannot
 be told" where the tasks are too few for either. Uncertainty: higher = less certain; accuracy:
-higher = better; so a good tau is negative. One that is seen to be above -0.1 does not hold.
+higher = better; so a good tau is negative. A tau that is seen to be above -0.1 does not hold.
+
+Each question takes `table`, the tasks as `audited` returns them, and a generator for its resamples,
+and returns a list of `line`.
 """
 
 import numpy as np
@@ -39,13 +42,13 @@ LINE_COLUMNS = ["theme", "question", "value", "low", "high", "pvalue", "bar", "v
 
 
 def line(theme: str, question: str, bar: str, **found: object) -> dict:
-    """Return a line of `LINE_COLUMNS` that cannot be told unless `found` says otherwise."""
+    """Return a row of `LINE_COLUMNS`; its verdict is "cannot be told" unless `found` gives one."""
     unknown = {"verdict": UNKNOWN, "detail": ""}
     return {"theme": theme, "question": question, "bar": bar} | unknown | found
 
 
 def found(value: float, low: float, high: float, verdict: str, detail: str) -> dict:
-    """Return what an interval found, for `line`."""
+    """Return the columns of `line` that an interval gives."""
     return {"value": value, "low": low, "high": high, "verdict": verdict, "detail": detail}
 
 
@@ -60,16 +63,10 @@ def main_term(table: pd.DataFrame) -> str:
 
 
 def lack(table: pd.DataFrame, *there: str, varying: tuple[str, ...] = ()) -> str:
-    """Say why a line cannot be told; empty where the columns are there and vary.
+    """Return why a line cannot be told: few tasks, a column with gaps, or a constant one.
 
-    Parameters
-    ----------
-    table : DataFrame
-        A row a task.
-    *there : str
-        Columns that must have no gaps.
-    varying : tuple of str
-        Columns that must differ between tasks as well.
+    Empty if the columns in `there` and `varying` have no gaps, and those in `varying` differ by
+    task.
     """
     if len(table) < FEWEST_TASKS:
         return f"{len(table)} tasks; at least {FEWEST_TASKS} are needed"
@@ -86,12 +83,12 @@ NO_PLUG_IN = "plug-in values compare with squbed's alone, and at equal counts"
 
 
 def accuracy_of(summary: pd.DataFrame, accuracy: str = "") -> str:
-    """Return an accuracy's name; empty: CLIP to the reference, or without any to the prompt."""
+    """Return an accuracy's name; "" is CLIP to the reference, or to the prompt if there is none."""
     return accuracy or tables.default_accuracy(summary)
 
 
 def audited(summary: pd.DataFrame, accuracy: str) -> pd.DataFrame:
-    """Return the tasks, as `tables.measured`, that have an accuracy, and what the audit reads.
+    """Return the tasks, as `tables.measured`, that have an accuracy, with that in one column.
 
     Parameters
     ----------
@@ -172,8 +169,8 @@ def weight_sweep(table: pd.DataFrame, rng: np.random.Generator, *, steps: int = 
     Returns
     -------
     DataFrame
-        weight (0 to 1), tau, low, high, paper (that weight); empty where a component is missing or
-        the same for every task.
+        weight (0 to 1), tau, low, high, paper (the paper's weight); empty where a component is
+        missing or the same for every task.
     """
     columns = ["weight", "tau", "low", "high", "paper"]
     if lack(table, "total", varying=("aleatoric", "epistemic", "accuracy")):
@@ -193,11 +190,8 @@ def weight_sweep(table: pd.DataFrame, rng: np.random.Generator, *, steps: int = 
 def small_samples(table: pd.DataFrame, plug_in: pd.Series | None) -> list[dict]:
     """Say whether few samples blur the tasks' order: by bias, and by noise.
 
-    Parameters
-    ----------
-    table : DataFrame
-    plug_in : Series or None
-        As `audit_samples.plug_in`, in the order of the table.
+    `plug_in` is as `audit_samples.plug_in`, in the order of the table; None where it does not
+    compare.
     """
     term = main_term(table)
     bias = line("few samples", "Does the bias leave the order?", f"tau at least {SAME_ORDER}")
@@ -224,12 +218,9 @@ def small_samples(table: pd.DataFrame, plug_in: pd.Series | None) -> list[dict]:
 
 
 def subsets(curves: pd.DataFrame) -> list[dict]:
-    """Say whether the disentanglement panels hang on how many tasks are kept.
+    """Say whether Figure 5's panels hold at every subset size.
 
-    Parameters
-    ----------
-    curves : DataFrame
-        As `tables.subset_curves`; empty where components are missing.
+    `curves` are as `tables.subset_curves`; empty where components are missing.
     """
     bar = f"band below 0 at every size from {FEWEST_TASKS}; not if one is above -{NEGLIGIBLE}"
     if curves.empty:
@@ -252,12 +243,12 @@ def subsets(curves: pd.DataFrame) -> list[dict]:
 
 
 def page(lines: list[dict]) -> pd.DataFrame:
-    """Set the lines as one table, with Holm's correction over every p-value on it.
+    """Return the lines as one table, with Holm's correction over every p-value on it.
 
     Returns
     -------
     DataFrame
-        `LINE_COLUMNS` and holm; a last line says what the correction leaves.
+        `LINE_COLUMNS` and holm; the last line says what the correction leaves significant.
     """
     table = pd.DataFrame(lines, columns=LINE_COLUMNS)
     tested = table.pvalue.notna()
@@ -286,18 +277,10 @@ def tasks_needed(tau: float, *, power: float = 0.8, alpha: float = P) -> float:
     """Return how many tasks show a tau with a given power (two-sided test, normal limit).
 
     The least n at which |tau| >= (z_(1 - alpha/2) + z_power) sd, sd^2 = 2 (2n + 5) / (9 n (n - 1))
-    the null variance of tau (Kendall 1938).
+    the null variance of tau (Kendall 1938); at least 4, infinite at tau = 0.
 
-    Returns
-    -------
-    float
-        At least 4; infinite at tau = 0.
-
-    Examples
-    --------
     >>> [tasks_needed(tau) for tau in (0.7, 0.5, 0.155)]
     [10.0, 18.0, 149.0]
-
     """
     if tau == 0:
         return np.inf
@@ -307,7 +290,7 @@ def tasks_needed(tau: float, *, power: float = 0.8, alpha: float = P) -> float:
 
 
 def null_end(n: int) -> float:
-    """Return where the middle 95 % of tau ends if nothing is there, by its null variance.
+    """Return where the middle 95 % of tau ends if the true tau is 0, by its null variance.
 
     >>> round(null_end(150), 3)
     0.108
@@ -318,10 +301,7 @@ def null_end(n: int) -> float:
 def powers(statistics: pd.DataFrame) -> list[dict]:
     """Say whether there are enough tasks for each tau seen.
 
-    Parameters
-    ----------
-    statistics : DataFrame
-        panel, tau, n, pvalue: as `tables.statistics_of`; may be empty.
+    `statistics` has panel, tau, n and pvalue, as `tables.statistics_of`; it may be empty.
     """
     bar = "80 % power at the tau seen"
     if statistics.empty:
@@ -339,13 +319,10 @@ def powers(statistics: pd.DataFrame) -> list[dict]:
 def published(figure: int) -> pd.DataFrame:
     """Audit the paper's own panels of a figure, as far as their points allow.
 
-    Returns
-    -------
-    DataFrame
-        panel, n, tau, low, high (95 % bootstrap interval; missing with fewer than 8 tasks), pvalue,
-        null_low, null_high (the middle 95 % of taus with permuted accuracies), needed (tasks for
-        80 % power at that tau), verdict, loo_low and loo_high (the least and greatest tau with one
-        task left out).
+    Columns: panel, n, tau, low, high (95 % bootstrap interval; missing with fewer than 8 tasks),
+    pvalue, null_low, null_high (the middle 95 % of taus with permuted accuracies), needed (tasks
+    for 80 % power at that tau), verdict, loo_low, loo_high (least and greatest tau with one task
+    left out).
     """
     points = tables.published(figure)
     rows = []
@@ -380,7 +357,7 @@ FORM_NOTES = {
     "centroid": "what does not fall with spread by itself",
     "centroid, stand-in": "spread is the video encoder's, as CLIP's embeddings are not stored",
 }
-"""What to know of a form of accuracy."""
+"""What a reader must know of a form of accuracy."""
 
 
 def survivals(
@@ -394,11 +371,11 @@ def survivals(
     Parameters
     ----------
     table : DataFrame
-        As `audit.audited`.
+        As `audited`.
     forms : DataFrame
-        Other forms of the accuracy, a column each, a row a task of the table.
+        As `audit_samples.accuracy_forms`: a column a form of accuracy, a row a task of the table.
     rng : numpy.random.Generator
-    similarity : ndarray, optional
+    similarity : ndarray of float, shape (n, n), optional
         As `summary.reference_similarity`, in the order of the table.
     """
     term = main_term(table)
@@ -427,7 +404,7 @@ def survivals(
 def _by_null(tau: float, p: float, high: float) -> str:
     """Say whether a tau is negative, by its p-value and the upper end of its null band.
 
-    What it has beyond the null is at least tau less that end; where this is negligible, or tau is
+    Its distance beyond the null is at least tau less that end; where this is negligible, or tau is
     above the band, it does not hold.
     """
     if tau < 0 and p < P:
@@ -450,7 +427,7 @@ def _against_chance(table: pd.DataFrame, term: str, rng: np.random.Generator) ->
 def _against_references(
     table: pd.DataFrame, term: str, similarity: np.ndarray, rng: np.random.Generator
 ) -> dict:
-    """Compare tau with what it is where every task gets another's reference, by the same CLIP."""
+    """Compare tau with its values where references are dealt to the tasks at random, by CLIP."""
     scores = table[[term]].to_numpy().T
     null = rereferenced_taus(scores, similarity, PERMUTATIONS, rng)[0]
     tau = kendalltau(table[term], np.diag(similarity)).statistic
@@ -487,23 +464,12 @@ def _given(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
 def partial_tau(
     x: pd.Series, y: pd.Series, given: pd.DataFrame, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Return Kendall's tau of two variables without what others explain of them, and its p-value.
+    """Return Kendall's tau of x and y, both float (n,), given covariates (n, k), and its p-value.
 
-    The ranks of both are regressed on the covariates (numbers by rank, indicators as they are);
-    tau is that of the residuals. For p, one side's residuals are permuted and regressed again
-    (Freedman and Lane 1983), and concordant less discordant pairs are compared.
-
-    Parameters
-    ----------
-    x, y : Series of float, length n
-    given : DataFrame
-        A column a covariate.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    tuple of float
-        tau (0 where nothing is left of either) and p.
+    The ranks of both are regressed on the covariates (numbers by rank, indicators as they are); tau
+    is that of the residuals, 0 where those of x or of y are constant. For p, one side's residuals
+    are permuted and regressed again (Freedman and Lane 1983), and concordant less discordant pairs
+    are compared.
     """
     basis = np.linalg.svd(_design(given), full_matrices=False)
     basis = basis.U[:, basis.S > 1e-9 * basis.S[0]]

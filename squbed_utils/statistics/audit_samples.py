@@ -1,4 +1,7 @@
-"""Audit of an archive's samples: other accuracies, the model's fit, and how few samples do."""
+"""Audit of an archive's samples: other accuracies, the model's fit, and how few samples do.
+
+`table` is as `audit.audited`, `embeddings` as `summary.measured_embeddings`.
+"""
 
 import numpy as np
 import pandas as pd
@@ -20,13 +23,13 @@ AGREES = 0.8
 """Kendall's tau from which two orders of the tasks count as the same."""
 
 MOST_REJECTED = 0.2
-"""Of the tasks, where the model counts as fitting."""
+"""The share of tasks that may be rejected where the model counts as fitting."""
 
 DRAWS = 99
-"""Of the parametric bootstrap; the least p-value is 1 in 100."""
+"""Draws of the parametric bootstrap; the least p-value is 1 in 100."""
 
 GROUPS = 3
-"""Latent prompts of a task whose videos are tested; the rest would tell little more."""
+"""Latent prompts of a task whose videos are tested; more would tell little more."""
 
 COSINES = ("clip_reference", "clip_prompt")
 
@@ -34,11 +37,7 @@ COSINES = ("clip_reference", "clip_prompt")
 def soundness(archive: Archive, summary: pd.DataFrame) -> list[dict]:
     """Say whether samples are distinct, and whether texts fit their encoders.
 
-    Parameters
-    ----------
-    archive : Archive
-    summary : DataFrame
-        As `summary.summarize`, of all tasks.
+    `summary` is as `summary.summarize`, of all tasks.
     """
     twins, texts = repeated(archive), archive.texts()
     asked = "samples", "Are the samples of each task distinct?", "no task with identical ones"
@@ -66,17 +65,11 @@ def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.Data
     "centroid" is the cosine to the mean of all frames, for a cosine. In an archive without CLIP's
     embeddings it is "centroid, stand-in": the mean divided by the R of the video encoder's.
 
-    Parameters
-    ----------
-    archive : Archive
-    accuracy : str
-    tasks : Series of str
-        In this order.
-
     Returns
     -------
     DataFrame
-        mean, best, median and, for a cosine, centroid; a row a task; higher = better.
+        mean, best, median and, for a cosine, centroid; a row a task, in the order of `tasks`;
+        higher = better.
     """
     videos = archive.videos()
     sign = 1 if HIGHER_IS_BETTER[accuracy] else -1
@@ -89,17 +82,10 @@ def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.Data
 
 
 def plug_in(archive: Archive, table: pd.DataFrame, *, estimator: str) -> pd.Series | None:
-    """Return each task's main term by the plug-in estimator.
+    """Return each task's main term by the plug-in estimator, in the order of the table.
 
-    None where it does not compare: counts differ, or the estimator is another than squbed.
-
-    Parameters
-    ----------
-    archive : Archive
-    table : DataFrame
-        As `audit.audited`; the order of the tasks.
-    estimator : str
-        The table's.
+    None where it does not compare: counts differ, a video failed, or `estimator`, which made the
+    table, is not squbed.
     """
     counts = table[["n", "m"]].drop_duplicates()
     if estimator != "squbed" or len(counts) > 1 or archive.videos().status.ne(OK).any():
@@ -113,19 +99,9 @@ def panel_statistics(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the statistics and the subset curves of the figures' panels that can be drawn.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `audit.audited`.
-    accuracy : str
-    fraction : float
-        As `tables.part_points`.
-
-    Returns
-    -------
-    tuple of DataFrame
-        As `tables.statistics_of` and `tables.subset_curves`; without the panels and curves whose
-        tasks are fewer than `resampling.FEWEST_TASKS`, lack a component or are all the same.
+    They are as `tables.statistics_of` and `tables.subset_curves`, of the `fraction` that
+    `tables.part_points` takes; without the panels and curves whose tasks are fewer than
+    `resampling.FEWEST_TASKS`, lack a component or are all the same.
     """
     columns = ["panel", "tau", "pvalue", "n"], ["panel", "size", "tau", "lo", "hi"]
     statistics, curves = (pd.DataFrame(columns=c) for c in columns)
@@ -159,13 +135,6 @@ def goodness_of_fit(
     of the directions are rejected 45 % of the time with six samples a task and 16 % with three;
     along a quarter, 92 % and 40 % (200 simulated tasks, about 3 points either way).
 
-    Parameters
-    ----------
-    embeddings : dict
-        As `summary.measured_embeddings`.
-    rng : numpy.random.Generator
-    draws : int
-
     Returns
     -------
     DataFrame
@@ -185,7 +154,7 @@ def goodness_of_fit(
 
 
 def fits(found: pd.DataFrame) -> list[dict]:
-    """Say whether the model fits.
+    """Say whether the model fits, by the p-values of `goodness_of_fit`.
 
     It does not where more tasks are rejected than the level explains (one-sided binomial test),
     and does where the share rejected is surely small.
@@ -216,18 +185,9 @@ def agreement(
     estimator: str,
     repeats: int = 5,
 ) -> pd.DataFrame:
-    """Return how well fewer samples order the tasks as all of them do.
+    """Return how well subsamples, `repeats` of each size, order the tasks as all samples do.
 
     A subsample shares samples with the whole, so its agreement is an upper bound for new ones.
-
-    Parameters
-    ----------
-    embeddings : dict
-        As `summary.measured_embeddings`.
-    rng : numpy.random.Generator
-    estimator : str
-    repeats : int
-        Subsamples of each size.
 
     Returns
     -------
@@ -262,7 +222,7 @@ def agreement(
 
 
 def how_few(found: pd.DataFrame) -> list[dict]:
-    """Say whether fewer samples than there are give the same order."""
+    """Say whether fewer samples give the same order, by the taus of `agreement`."""
     lines = []
     for kind in ("latent prompts", "videos of each"):
         curve = found[found.kind == kind]
@@ -303,7 +263,7 @@ def _mean_length(embeddings: pd.Series) -> float:
 def _isotropy(
     x: np.ndarray, rng: np.random.Generator, draws: int
 ) -> tuple[float, np.ndarray] | None:
-    """Return the statistic of one set of samples (m, d), and that of draws from the fit."""
+    """Return the statistic of one set of samples (m, d), and of draws from the fit (draws,)."""
     kappa = float(vmf.fit(x).kappa)
     if not 0 < kappa < KAPPA_MAX:
         return None

@@ -1,7 +1,8 @@
 """How well an uncertainty ranks tasks by accuracy.
 
-Directions are fixed: uncertainty higher = less certain, accuracy higher = better. Good
-calibration is a negative and significant Kendall's tau.
+Both are arrays of float (n,), a value a task, n >= 3: uncertainty higher = less certain, accuracy
+higher = better. Good calibration is a negative and significant Kendall's tau. Every function
+of both raises ValueError if lengths differ, n < 3, a value is not finite or either is constant.
 """
 
 from collections.abc import Callable, Sequence
@@ -198,7 +199,7 @@ def tau_by_subset(
     rng: np.random.Generator,
     confidence: float = 0.95,
 ) -> dict[str, np.ndarray]:
-    """Return tau on the tasks with the lowest `by`, as a function of how many are kept.
+    """Return tau on the tasks with the lowest `by`, as a function of how many they are.
 
     Figure 5 of arXiv 2510.02571 is one point of this curve: aleatoric uncertainty against
     accuracy on the tasks with the least epistemic uncertainty, or the reverse.
@@ -250,30 +251,14 @@ def tau_by_subset(
 
 
 def auroc(score_negative: ArrayLike, score_positive: ArrayLike) -> Auroc:
-    """Return P(positive > negative) + P(equal) / 2, with the Mann-Whitney p-value.
+    """Return P(positive > negative) + P(equal) / 2, with the two-sided Mann-Whitney p-value.
 
-    U / (n_negative n_positive), U the Mann-Whitney statistic (Hanley and McNeil 1982).
+    U / (n_negative n_positive), U the Mann-Whitney statistic (Hanley and McNeil 1982); 0 to 1, 0.5
+    without separation. The arrays hold the scores that should be low and those that should be high,
+    such as the uncertainties of right and wrong tasks.
 
-    Parameters
-    ----------
-    score_negative, score_positive : array_like of float, shapes (n_negative,), (n_positive,)
-        Scores that should be low and high, such as the uncertainties of right and wrong tasks.
-
-    Returns
-    -------
-    Auroc
-        `auroc` from 0 to 1 (0.5: no separation) and the two-sided `pvalue`.
-
-    Raises
-    ------
-    ValueError
-        If either input is empty or a score is not finite.
-
-    Examples
-    --------
     >>> auroc([1, 2], [2, 3]).auroc
     0.875
-
     """
     low = finite_vector(score_negative, "score_negative")
     high = finite_vector(score_positive, "score_positive")
@@ -319,30 +304,12 @@ def _correlation(test: Callable, x: np.ndarray, y: np.ndarray) -> Correlation:
 
 
 def rejection_curve(uncertainty: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
-    """Return the mean accuracy of the k most certain tasks, for every k.
+    """Return the mean accuracy of the k most certain tasks, for every k = 1..n.
 
     Tasks of equal uncertainty are taken in random order, of which this is the expectation.
 
-    Parameters
-    ----------
-    uncertainty, accuracy : array_like of float, shape (n,)
-        n >= 3; higher = less certain, higher = better.
-
-    Returns
-    -------
-    ndarray of float, shape (n,)
-        In the accuracy's unit; element k - 1 is the mean over k tasks, the last over all.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, n < 3, a value is not finite or either input is constant.
-
-    Examples
-    --------
     >>> rejection_curve([1, 2, 3], [0.9, 0.5, 0.1]).round(3).tolist()
     [0.9, 0.7, 0.5]
-
     """
     x, y = task_pair(uncertainty, accuracy)
     _, group, sizes = np.unique(x, return_inverse=True, return_counts=True)
@@ -356,25 +323,8 @@ def aurc(uncertainty: ArrayLike, accuracy: ArrayLike) -> float:
     The risk of a task is the shortfall of its accuracy from the best task's; the area is the mean
     over k of the mean risk of the k most certain tasks. Lower is better, in the accuracy's unit.
 
-    Parameters
-    ----------
-    uncertainty, accuracy : array_like of float, shape (n,)
-
-    Returns
-    -------
-    float
-        At least 0.
-
-    Raises
-    ------
-    ValueError
-        As `rejection_curve`.
-
-    Examples
-    --------
     >>> round(aurc([1, 2, 3], [0.9, 0.5, 0.1]), 3)  # mean of 0, 0.2, 0.4
     0.2
-
     """
     return float(np.max(accuracy) - rejection_curve(uncertainty, accuracy).mean())
 
@@ -383,27 +333,11 @@ def prediction_rejection_ratio(uncertainty: ArrayLike, accuracy: ArrayLike) -> f
     """Return the gain of rejecting by uncertainty as a share of the gain of an oracle.
 
     (area - random) / (oracle - random), areas under the rejection curve; random is the mean
-    accuracy, the oracle rejects the least accurate first (Malinin et al. 2017).
+    accuracy, the oracle rejects the least accurate first (Malinin et al. 2017). 1: as the oracle,
+    0: as chance; where accuracies are spread evenly it is at least -1.
 
-    Parameters
-    ----------
-    uncertainty, accuracy : array_like of float, shape (n,)
-
-    Returns
-    -------
-    float
-        -1 to 1 where accuracies are spread evenly, at most 1; 1: as the oracle, 0: as chance.
-
-    Raises
-    ------
-    ValueError
-        As `rejection_curve`.
-
-    Examples
-    --------
     >>> round(prediction_rejection_ratio([1, 2, 3], [0.9, 0.5, 0.1]), 9)
     1.0
-
     """
     accuracy = np.asarray(accuracy, dtype=float)
     area = rejection_curve(uncertainty, accuracy).mean()
@@ -414,28 +348,11 @@ def prediction_rejection_ratio(uncertainty: ArrayLike, accuracy: ArrayLike) -> f
 def auroc_at(uncertainty: ArrayLike, accuracy: ArrayLike, *, threshold: float) -> Auroc:
     """Return how well uncertainty tells tasks below an accuracy from those at or above it.
 
-    Parameters
-    ----------
-    uncertainty, accuracy : array_like of float, shape (n,)
-    threshold : float
-        In the accuracy's unit.
+    The probability that a task below is less certain than one above (0.5: chance). The threshold is
+    in the accuracy's unit; a task must lie on either side of it.
 
-    Returns
-    -------
-    Auroc
-        `auroc` is the probability that a task below is less certain than one above (0.5: chance);
-        `pvalue` is two-sided.
-
-    Raises
-    ------
-    ValueError
-        As `rejection_curve`, or if no task is below the threshold or none at or above it.
-
-    Examples
-    --------
     >>> auroc_at([1, 2, 3], [0.9, 0.5, 0.1], threshold=0.4).auroc
     1.0
-
     """
     x, y = task_pair(uncertainty, accuracy)
     below = y < threshold
@@ -448,32 +365,14 @@ def auroc_at(uncertainty: ArrayLike, accuracy: ArrayLike, *, threshold: float) -
 
 
 def holm(pvalues: ArrayLike) -> np.ndarray:
-    """Return p-values corrected for being many (Holm 1979).
+    """Return p-values (k,) corrected for being many (Holm 1979), in the order given.
 
     A p-value is multiplied by the number of those that are not smaller, and is no less than any
-    smaller one's. Rejecting those below alpha errs at all with probability alpha at most, however
-    the tests depend on one another.
+    smaller one's, and at most 1. Rejecting those below alpha errs at all with probability alpha at
+    most, however the tests depend on one another.
 
-    Parameters
-    ----------
-    pvalues : array_like of float, shape (k,)
-        0 to 1.
-
-    Returns
-    -------
-    ndarray of float, shape (k,)
-        In the order given, at most 1.
-
-    Raises
-    ------
-    ValueError
-        If it is empty or a value lies outside 0 to 1.
-
-    Examples
-    --------
     >>> holm([0.04, 0.01, 0.03]).round(3).tolist()
     [0.06, 0.03, 0.06]
-
     """
     p = finite_vector(pvalues, "pvalues")
     require((p >= 0) & (p <= 1), p, "pvalue", "0 to 1")
@@ -485,28 +384,10 @@ def holm(pvalues: ArrayLike) -> np.ndarray:
 
 
 def bootstrap_interval(replicates: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return the percentile interval of bootstrap replicates, without those that are missing.
+    """Return the percentile interval of bootstrap replicates, without those that are NaN.
 
-    Parameters
-    ----------
-    replicates : ndarray of float, shape (n_resamples,)
-        NaN where a resample has no value.
-    confidence : float
-
-    Returns
-    -------
-    tuple of float
-
-    Raises
-    ------
-    ValueError
-        If no resample has a value.
-
-    Examples
-    --------
     >>> bootstrap_interval(np.array([0.0, 1.0, np.nan, 2.0]), 0.5)
     (0.5, 1.5)
-
     """
     there = _there(replicates)
     low, high = np.quantile(there, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -514,30 +395,13 @@ def bootstrap_interval(replicates: np.ndarray, confidence: float) -> tuple[float
 
 
 def bootstrap_pvalue(replicates: np.ndarray) -> float:
-    """Return the two-sided p-value of zero: twice the share of replicates beyond it.
+    """Return the two-sided p-value of zero: twice the share of replicates beyond it, without NaN.
 
     It is below alpha where the percentile interval at 1 - alpha leaves zero out, and never less
     than 2 / (n_resamples + 1).
 
-    Parameters
-    ----------
-    replicates : ndarray of float, shape (n_resamples,)
-        As `bootstrap_interval`.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If no resample has a value.
-
-    Examples
-    --------
     >>> bootstrap_pvalue(np.arange(1.0, 100.0))
     0.02
-
     """
     there = _there(replicates)
     beyond = min((there <= 0).sum(), (there >= 0).sum())

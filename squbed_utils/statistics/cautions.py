@@ -11,7 +11,7 @@ from squbed_utils.estimators.checks import unit_rows
 from squbed_utils.estimators.identical import first_twins
 
 READERS = {"latent prompts": "the text encoder", "prompts": "CLIP"}
-"""What is read by which encoder."""
+"""The encoder that reads each kind of text."""
 
 UNTOLD = "differ in words and not in their embeddings"
 
@@ -19,23 +19,11 @@ NAMED = 10
 """Tasks that a caution names, at most."""
 
 PLACES = 3
-"""Groups of identical samples that it names of each, at most."""
+"""Groups of identical samples that a caution names of each task, at most."""
 
 
 def cautions(archive: Archive) -> list[str]:
-    """Say what a reader of an archive's numbers must know of its texts and samples.
-
-    Parameters
-    ----------
-    archive : Archive
-        A finished one.
-
-    Returns
-    -------
-    list of str
-        A sentence each on texts longer than an encoder's window, and on identical samples, which
-        are named.
-    """
+    """Return a sentence each on texts longer than an encoder's window and on identical samples."""
     found = []
     for read, texts in archive.texts().groupby("text", sort=False):
         cut = texts[texts.tokens > texts.window]
@@ -53,19 +41,11 @@ def cautions(archive: Archive) -> list[str]:
 
 
 def repeated(archive: Archive) -> pd.DataFrame:
-    """Return the samples of each task that are identical, as far as they should not be.
+    """Return each task's samples that are identical and should not be: task, what, why, places.
 
-    Parameters
-    ----------
-    archive : Archive
-        A finished one.
-
-    Returns
-    -------
-    DataFrame
-        task, what, why, places: a row a group of identical videos ("latent 0 samples 0, 1"), or of
-        latent prompts whose words differ and whose embeddings do not ("latents 0, 1"). A latent
-        prompt drawn twice is a draw like any other.
+    A row is a group of identical videos ("latent 0 samples 0, 1"), or of latent prompts whose words
+    differ and whose embeddings do not ("latents 0, 1"). A latent prompt drawn twice is a draw like
+    any other.
     """
     videos, latents = archive.videos(), archive.latents()
     rows = []
@@ -83,7 +63,7 @@ def repeated(archive: Archive) -> pd.DataFrame:
 
 
 def refuse_unmeasured(tasks: list[str], identical: set[str]) -> None:
-    """Warn of tasks that a ranking leaves out, as their samples are identical; not of all."""
+    """Warn of tasks that a ranking leaves out for identical samples; refuse if none remains."""
     left_out = named([task for task in tasks if task in identical])
     if len(identical) == len(tasks):
         raise ValueError(
@@ -100,13 +80,13 @@ def refuse_unmeasured(tasks: list[str], identical: set[str]) -> None:
 
 
 def named(names: list[str]) -> str:
-    """Return names in a row, the first `NAMED` of them."""
+    """Return names joined by commas, the first `NAMED` of them."""
     more = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _twins(embeddings: pd.Series) -> list[np.ndarray]:
-    """Return the positions of each group of two or more that are identical."""
+    """Return the positions of each group of two or more identical embeddings."""
     firsts = first_twins(unit_rows(np.stack(list(embeddings)), "embedding"))
     return [np.flatnonzero(firsts == i) for i in np.flatnonzero(np.bincount(firsts) > 1)]
 

@@ -1,8 +1,8 @@
 """Controls: scores that need no uncertainty to be measured, from an archive's tables and videos.
 
-An estimator that does not beat them has shown nothing. They are directed as uncertainties are,
-higher = less certain. PUNC, which asks a captioner what the videos show, stands with them: it sees
-no embedding.
+An estimator that does not beat them has shown nothing. Each takes an archive and returns a Series
+of float by task, directed as uncertainties are: higher = less certain. PUNC, which asks a captioner
+what the videos show, stands with them: it sees no embedding.
 """
 
 import re
@@ -22,21 +22,10 @@ WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Control:
-    """A control.
+    """A control: functions by component ("aleatoric", "epistemic" or "total"), and their unit.
 
-    Attributes
-    ----------
-    functions : dict
-        Component ("aleatoric", "epistemic" or "total") -> function, Archive -> Series of values by
-        task.
-    unit : str
-    label : str
-        Its name in a figure or a table.
-    source : str
-        Where it comes from, as a short citation.
-    reads_videos : bool
-        Whether it reads videos and not only tables.
-
+    `label` names it in figures and tables, `source` is a short citation, and `reads_videos` says
+    whether it reads videos and not only tables.
     """
 
     functions: dict[str, Callable[[Archive], pd.Series]]
@@ -47,17 +36,7 @@ class Control:
 
 
 def prompt_length(archive: Archive) -> pd.Series:
-    """Return minus the number of words of each task's prompt: a short prompt leaves more open.
-
-    Parameters
-    ----------
-    archive : Archive
-
-    Returns
-    -------
-    Series of float, by task
-        Words, below 0.
-    """
+    """Return minus the number of words of each task's prompt: a short prompt leaves more open."""
     tasks = archive.tasks().set_index("task")
     return -tasks.prompt.str.split().str.len().astype(float)
 
@@ -68,10 +47,6 @@ def motion(archive: Archive) -> pd.Series:
     Of each latent prompt the first video that did not fail is read, and the mean taken over its
     pixels, colours and pairs of neighbouring frames, then over latent prompts.
 
-    Parameters
-    ----------
-    archive : Archive
-
     Returns
     -------
     Series of float, by task
@@ -81,7 +56,7 @@ def motion(archive: Archive) -> pd.Series:
     Raises
     ------
     FileNotFoundError
-        If it holds some of them only; names the first that is missing.
+        If it holds only some of them; names the first that is missing.
     ValueError
         If a video is damaged.
     """
@@ -94,37 +69,18 @@ def motion(archive: Archive) -> pd.Series:
 
 
 def random_number(archive: Archive) -> pd.Series:
-    """Return a number for each task that its name alone decides.
-
-    Parameters
-    ----------
-    archive : Archive
-
-    Returns
-    -------
-    Series of float, by task
-        Uniform from 0 to 1; the same in every archive.
-    """
+    """Return a number for each task that its name alone decides: uniform from 0 to 1."""
     tasks = archive.tasks().task
     draws = [np.random.default_rng(seed_of("control", task)).random() for task in tasks]
     return pd.Series(draws, index=tasks)
 
 
 def alignment(archive: Archive) -> pd.Series:
-    """Return minus the mean cosine of each task's videos to its prompt, in CLIP's space.
+    """Return minus the mean cosine of videos to their prompt, in CLIP's space: -1 (agrees) to 1.
 
     The mean of `clip_prompt` over videos that did not fail (the overall consistency of VBench,
     Huang et al. 2024, which takes another encoder of both). It is an accuracy that needs no
     reference, and no measure of spread.
-
-    Parameters
-    ----------
-    archive : Archive
-
-    Returns
-    -------
-    Series of float, by task
-        -1 (agrees) to 1.
     """
     videos = archive.videos()
     return -videos[videos.status == OK].groupby("task", sort=False).clip_prompt.mean().dropna()
@@ -137,10 +93,6 @@ def punc_aleatoric(archive: Archive) -> pd.Series:
     is taken over videos that did not fail (PUNC, Franchi et al. 2025, arXiv 2412.03178, with words
     compared as ROUGE-1 does). A captioner names what the prompt left open, so a vague prompt has
     little precision; so has a talkative captioner.
-
-    Parameters
-    ----------
-    archive : Archive
 
     Returns
     -------
@@ -155,16 +107,8 @@ def punc_epistemic(archive: Archive) -> pd.Series:
     """Return 1 - recall of each task's captions: what was asked for that videos do not show.
 
     The recall of a caption is the share of the prompt's words that it has; else as
-    `punc_aleatoric`. Words that a captioner never uses count as not shown.
-
-    Parameters
-    ----------
-    archive : Archive
-
-    Returns
-    -------
-    Series of float, by task
-        0 (every word is there) to 1; tasks as `punc_aleatoric`.
+    `punc_aleatoric`: 0 (captions say every word) to 1. Words that a captioner never uses count as
+    not shown.
     """
     return 1 - _word_overlaps(archive, "recall")
 
@@ -212,10 +156,6 @@ def word_overlap(text: str, reference: str) -> dict[str, float]:
     """Compare the words of two texts as ROUGE-1 does, without stemming.
 
     A word that each text has k times, or more often, is shared k times. Case does not count.
-
-    Parameters
-    ----------
-    text, reference : str
 
     Returns
     -------

@@ -26,16 +26,8 @@ BETS = np.arange(1, 6) / 5.001
 def reached(losses: np.ndarray, k: np.ndarray, level: float, error: float) -> np.ndarray:
     """Return which thresholds the sequences of tests reach, as positions in rising order.
 
-    Parameters
-    ----------
-    losses : ndarray of float, shape (n,)
-        0 to 1, in rising order of uncertainty.
-    k : ndarray of int
-        Tasks up to each distinct threshold, rising to n.
-    level : float
-        Of the mean loss, below 1.
-    error : float
-        Of all tests together.
+    Losses are float (n,), 0 to 1, in rising order of uncertainty; k (int) counts the tasks up to
+    each distinct threshold. All tests together err with probability `error`.
     """
     below = np.append(0, k[:-1])
     passes = capital(losses, level)[below] >= STARTS / error
@@ -465,7 +457,7 @@ def by_action(suggestions: pd.DataFrame, accuracy: pd.Series) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        action, tasks, share, mean_accuracy (missing where there are no tasks).
+        action, tasks, share, mean_accuracy (missing without tasks).
     """
     values = pd.Series(np.asarray(accuracy, dtype=float))
     found = values.groupby(suggestions.action.to_numpy()).agg(["size", "mean"]).reindex(ACTIONS)

@@ -1,4 +1,7 @@
-"""Which tasks the figures show, by stated rules, and their frames from the archive."""
+"""Which tasks the figures show, by stated rules, and their frames from the archive.
+
+A task is a row of `summary`, which is as `tables.summarize_run`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,21 +28,10 @@ SHOWN = 3
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A task with some of its videos, to be drawn.
+    """A task with some of its videos, to be drawn; `label` says what it is an example of.
 
-    Attributes
-    ----------
-    task, label, prompt : str
-        `label` says what it is an example of.
-    values : str
-        Numbers to print below the prompt.
-    reference : ndarray
-        uint8, shape (T, H, W, 3).
-    videos : list of ndarray
-        As `reference`.
-    latents : list of int
-        The latent prompt of each video.
-
+    `values` are printed below the prompt. The reference and each video are uint8 (T, H, W, 3);
+    `latents` has the latent prompt of each video.
     """
 
     task: str
@@ -54,22 +46,10 @@ class Example:
 def load(
     archive: Archive, task: pd.Series, *, label: str, show: Mapping[str, str], count: int = 3
 ) -> Example:
-    """Read a task's reference and the first video of each of its first latent prompts.
+    """Read a task's reference and the first video of each of its first `count` latent prompts.
 
-    Parameters
-    ----------
-    archive : Archive
-    task : Series
-        A row of the summary.
-    label : str
-    show : mapping of str to str
-        Columns whose values are printed, and how they are named there.
-    count : int
-        Latent prompts, at most; those without a video are passed over.
-
-    Returns
-    -------
-    Example
+    Latent prompts without a video are passed over. `show` maps columns, whose values are printed,
+    to their names in print.
     """
     videos = _videos(archive, task.task)
     return Example(
@@ -90,18 +70,13 @@ def low_middle_high(summary: pd.DataFrame, by: str) -> dict[str, pd.Series]:
 
 
 def hallucination(summary: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the most confident hallucination and a faithful task to hold against it.
+    """Return the most confident hallucination and a faithful task to hold against it, by label.
 
     With a truth: of the tasks on subjects that the video model never saw, and that leave the
     least open, the one with the lowest epistemic uncertainty; beside it the task on a common
     subject that leaves as much open, of the same category if there is one. Without: of the
     quarter of tasks with the worst and with the best match of video and reference
     (clip_reference), those with the lowest epistemic uncertainty.
-
-    Returns
-    -------
-    dict of str to Series
-        Label -> row of the summary.
     """
     if (summary.coverage == "never").any() and (summary.coverage == "common").any():
         never = _least_open(summary[summary.coverage == "never"])
@@ -138,13 +113,8 @@ def apart(summary: pd.DataFrame, *, fraction: float) -> dict[str, pd.Series]:
 def positions(summary: pd.DataFrame, value: str, marked: Mapping[str, pd.Series]) -> pd.DataFrame:
     """Return where tasks lie among all tasks, for `figures.plot_positions`.
 
-    Parameters
-    ----------
-    summary : DataFrame
-    value : str
-        A column; higher = less certain.
-    marked : mapping of str to Series
-        Label -> row; each is labelled with the share of tasks that are less certain than it.
+    `value` is a column, higher = less certain. `marked` maps labels to rows; each of these is
+    labelled with the share of tasks that are less certain than it.
 
     Returns
     -------
@@ -165,7 +135,7 @@ def positions(summary: pd.DataFrame, value: str, marked: Mapping[str, pd.Series]
 def middle_task(summary: pd.DataFrame) -> pd.Series:
     """Return the task to walk through: of common subjects with two attributes open, the middle.
 
-    Without such tasks, of all; middle in total uncertainty, or in epistemic where that is absent.
+    Without such tasks, of all; middle in total uncertainty, or in epistemic without total.
     """
     by = "epistemic" if summary.total.isna().any() else "total"
     chosen = summary[(summary.coverage == "common") & summary.left_out.eq(2).fillna(False)]
@@ -173,7 +143,7 @@ def middle_task(summary: pd.DataFrame) -> pd.Series:
 
 
 def find(summary: pd.DataFrame, task: str) -> pd.Series:
-    """Return the row of a task; refuse an unknown one and name some that there are."""
+    """Return the row of a task; refuse an unknown one and name some known ones."""
     found = summary[summary.task == task]
     if found.empty:
         known = ", ".join(summary.task.head(5))
@@ -201,8 +171,8 @@ def walk(
         latent, prompt ("not known" where it is not), entropy h(V|z_i) in nats, degenerate (its
         videos are identical), unit.
     terms : DataFrame
-        term, value, low, high, remark, unit: h(Z|l), the mean of h(V|z_i), and their sum; those
-        that are absent are left out.
+        term, value, low, high, remark, unit: h(Z|l), the mean of h(V|z_i), and their sum; absent
+        ones have no row.
     """
     videos = _videos(archive, task.task)
     videos = videos.groupby("latent").filter(lambda rows: len(rows) >= 2)
@@ -240,10 +210,7 @@ def sheet(archive: Archive, *, most: int = 75) -> list[Example]:
 def collected(archive: Archive) -> pd.DataFrame:
     """Return what was collected, a row a task.
 
-    Returns
-    -------
-    DataFrame
-        task, latents, distinct (latent prompts), refused (draws), videos, failed.
+    Columns: task, latents, distinct (latent prompts), refused (draws), videos, failed.
     """
     latents, videos = archive.latents(), archive.videos()
     drawn = latents.assign(refused=latents.rejected.map(len)).groupby("task", sort=False)

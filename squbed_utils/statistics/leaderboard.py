@@ -50,17 +50,9 @@ ITSELF = {"clip_prompt": "alignment"}
 
 @dataclass(frozen=True)
 class Rows:
-    """Scores of the same tasks, a row for each estimator and component.
+    """Scores (k, n) of n tasks, higher = less certain; `labels` has their estimator and component.
 
-    Attributes
-    ----------
-    labels : DataFrame
-        estimator, component; k rows.
-    scores : ndarray, shape (k, n)
-        Higher = less certain.
-    accuracy : Series of float, length n
-        By task; higher = better. Named after the metric.
-
+    `accuracy` (n,) is by task and named after the metric; higher = better.
     """
 
     labels: pd.DataFrame
@@ -101,32 +93,16 @@ def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
 
 
 def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
-    """Line up scores and accuracies.
+    """Line up scores, as `summary.score_tasks`, and accuracies, as `mean_accuracy`.
 
-    Missing data: tasks without an accuracy are left out of every row, and a row that does not
-    have every other task, is constant, or is the accuracy itself, is left out; each is warned of.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        As `scores.score_tasks`.
-    accuracy : Series
-        As `mean_accuracy`.
-
-    Returns
-    -------
-    Rows
+    Missing data: tasks without an accuracy are left out of every row, and a row that does not have
+    every other task, is constant, or is the accuracy itself, is left out; a warning names each.
 
     Raises
     ------
     ValueError
-        If fewer than three tasks are left, all have one accuracy, a score is not finite, or no
-        row is left.
-
-    Warns
-    -----
-    UserWarning
-        Naming what is left out.
+        If fewer than three tasks remain, all have one accuracy, a score is not finite, or no
+        row remains.
     """
     tasks = [task for task in scores.task.drop_duplicates() if task in accuracy.index]
     accuracy = accuracy[tasks]
@@ -229,10 +205,10 @@ def compare(
         permuted ("references" or "accuracies", for the null band);
         difference (tau less that of S-QUBED's same component; negative = better than S-QUBED),
         difference_low, difference_high, difference_pvalue, difference_holm (corrected over all
-        differences), missing where there is no other to compare with; auroc, prr
+        differences), missing without such a component; auroc, prr
         (prediction-rejection ratio; higher = better), aurc (lower = better); accuracy (the
-        metric), threshold, n, confidence. With fewer than 8 tasks intervals, and what is said of
-        differences but their size, are missing: so few say nothing of others.
+        metric), threshold, n, confidence. With fewer than 8 tasks the intervals, and all columns of
+        differences but their size, are missing: so few tasks say nothing of others.
 
     Raises
     ------
@@ -272,21 +248,9 @@ def differences(
 ) -> pd.DataFrame:
     """Compare each row with S-QUBED's same component, on the same resamples.
 
-    Parameters
-    ----------
-    labels : DataFrame
-        estimator, component; k rows.
-    values : ndarray, shape (k,)
-        What is compared.
-    replicates : ndarray, shape (k, n_resamples)
-        The same in each resample, not drawn in.
-    confidence : float
-
-    Returns
-    -------
-    DataFrame
-        k rows: difference, difference_low, difference_high, difference_pvalue, difference_holm;
-        missing where there is nothing to compare with.
+    `values` (k,) are compared; `replicates` (k, n_resamples) are the values in each resample, not
+    drawn in. Columns: difference, difference_low, difference_high, difference_pvalue,
+    difference_holm; missing for S-QUBED's own rows and for a component that it lacks.
     """
     columns = ["difference", "difference_low", "difference_high", "difference_pvalue"]
     found = pd.DataFrame(np.nan, index=range(len(values)), columns=columns)
@@ -306,11 +270,7 @@ def differences(
 
 
 def rejection_curves(rows: Rows) -> pd.DataFrame:
-    """Return the mean accuracy of the tasks kept as the least certain are rejected.
-
-    Parameters
-    ----------
-    rows : Rows
+    """Return the mean accuracy of the remaining tasks as the least certain are rejected.
 
     Returns
     -------
@@ -373,7 +333,7 @@ def _refuse_options(confidence: float, n_resamples: int, n_permutations: int) ->
 
 
 ALPHA = 0.05
-"""Below which a corrected p-value counts."""
+"""A corrected p-value below this counts."""
 
 
 HEADERS = {
@@ -391,20 +351,10 @@ HEADERS = {
 
 
 def verdict(table: pd.DataFrame) -> str:
-    """Say for each component whether S-QUBED is beaten, by what and by how much.
+    """Say in a line for each component whether S-QUBED is beaten, by what and by how much.
 
-    A row beats S-QUBED where its tau is lower; the interval and Holm's correction say whether
-    that would hold on other tasks.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `leaderboard.compare`.
-
-    Returns
-    -------
-    str
-        A sentence or two a line, a line a component.
+    `table` is as `compare` returns it. A row beats S-QUBED where its tau is lower; the interval and
+    Holm's correction say whether that would hold on other tasks.
     """
     components = [term for term in TERMS if term in set(table.component)]
     return "\n".join(_verdict_on(table[table.component == term], term) for term in components)
@@ -413,14 +363,7 @@ def verdict(table: pd.DataFrame) -> str:
 def truth_verdict(scores: pd.DataFrame) -> str:
     """Say whether S-QUBED is beaten in telling the two uncertainties apart.
 
-    Parameters
-    ----------
-    scores : DataFrame
-        As `leaderboard_truth.against_truth`.
-
-    Returns
-    -------
-    str
+    `scores` is the second table of `truth.against_truth`.
     """
     own = scores[scores.estimator == BASELINE]
     if own.empty:
@@ -431,18 +374,7 @@ def truth_verdict(scores: pd.DataFrame) -> str:
 
 
 def as_latex(table: pd.DataFrame) -> str:
-    """Set the leaderboard as a LaTeX table.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `leaderboard.compare`.
-
-    Returns
-    -------
-    str
-        A ``tabular``, to be input into a document that loads ``booktabs``.
-    """
+    """Return the leaderboard as a LaTeX ``tabular``, for a document that loads ``booktabs``."""
     first = table.iloc[0]
     shown = pd.DataFrame({"estimator": table.estimator, "component": table.component})
     taus = (f"${_plain(r.tau)}$ {_math(r.low, r.high)}" for r in table.itertuples())
@@ -461,15 +393,7 @@ def as_latex(table: pd.DataFrame) -> str:
 
 
 def save_latex(folder: Path | str, name: str, table: pd.DataFrame) -> None:
-    """Write the leaderboard as ``<folder>/data/<name>.tex``.
-
-    Parameters
-    ----------
-    folder : path
-    name : str
-    table : DataFrame
-        As `leaderboard.compare`.
-    """
+    """Write the leaderboard as ``<folder>/data/<name>.tex``."""
     with replacing(Path(folder) / "data" / f"{name}.tex") as partial:
         partial.write_text(as_latex(table), encoding="utf-8")
 

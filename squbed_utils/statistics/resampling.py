@@ -1,6 +1,8 @@
 """Kendall's tau-b of many scores at once, over resampled and over permuted tasks.
 
-All rows see the same resamples or permutations, so that their differences are paired.
+Scores are float (k, n), a row a score, and accuracy float (n,). An `rng` that is not
+a Generator is a TypeError. All rows see the same resamples or permutations, so that their
+differences are paired.
 """
 
 import numpy as np
@@ -9,68 +11,33 @@ from scipy.stats import rankdata
 from squbed_utils.estimators.checks import require_generator
 
 FEWEST_TASKS = 8
-"""Below this no interval over tasks says anything."""
+"""Tasks below which an interval over them says nothing."""
 
 FEW = 10
 """Tasks below which the jackknife says too little about the spread of tau."""
 
 
 def task_counts(n: int, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw bootstrap resamples of tasks as multiplicities.
+    """Draw bootstrap resamples of n tasks as multiplicities, float32 (n_resamples, n).
 
-    Parameters
-    ----------
-    n : int
-        Tasks.
-    n_resamples : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of float32, shape (n_resamples, n)
-        How often each task is in each resample; a row adds up to n.
-
-    Raises
-    ------
-    TypeError
-        If `rng` is not a Generator.
-
-    Examples
-    --------
     >>> task_counts(5, 2, np.random.default_rng(0)).sum(axis=1).tolist()
     [5.0, 5.0]
-
     """
     require_generator(rng)
     return rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(np.float32)
 
 
 def resampled_taus(scores: np.ndarray, accuracy: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return tau-b of each score with the accuracy in each resample, spread as between samples.
+    """Return tau-b of each score in each resample (k, n_resamples), spread as between samples.
 
     A resample draws some tasks twice, so that few tasks vary more between resamples than between
     samples, the most where their order is nearly perfect, and percentiles are too far apart. From
     `FEW` tasks on the resampled values are therefore drawn in around tau, to the standard error
     of the jackknife (Efron and Stein 1981) where that is the smaller. docs/validation.md has the
-    coverage.
+    coverage. `counts` is as `task_counts`; NaN as `weighted_taus`.
 
-    Parameters
-    ----------
-    scores : ndarray of float, shape (k, n)
-    accuracy : ndarray of float, shape (n,)
-    counts : ndarray of float32, shape (n_resamples, n)
-        As `task_counts`.
-
-    Returns
-    -------
-    ndarray of float, shape (k, n_resamples)
-        NaN where a resample has no tau, all its tasks being tied in the score or the accuracy.
-
-    Examples
-    --------
     >>> resampled_taus(np.array([[1, 2, 3]]), np.array([3, 2, 1]), np.ones((1, 3), "f4"))
     array([[-1.]])
-
     """
     return drawn_in(weighted_taus(scores, accuracy, counts), scores, accuracy)
 
@@ -78,7 +45,7 @@ def resampled_taus(scores: np.ndarray, accuracy: np.ndarray, counts: np.ndarray)
 def drawn_in(taus: np.ndarray, scores: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     """Return resampled taus, as `weighted_taus`, spread as between samples: see `resampled_taus`.
 
-    Not for differences of rows, each of which is drawn in by a factor of its own.
+    Do not use it for differences of rows: each row is drawn in by a factor of its own.
     """
     taus, n = taus.copy(), accuracy.size
     if n < FEW:
@@ -93,29 +60,15 @@ def drawn_in(taus: np.ndarray, scores: np.ndarray, accuracy: np.ndarray) -> np.n
 
 
 def weighted_taus(scores: np.ndarray, accuracy: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return tau-b of each score with the accuracy, tasks counted as often as each row says.
+    """Return tau-b of each score (k, l), tasks counted as often as each row of counts (l, n) says.
 
-    With c the multiplicities and S the signs of pairs, 2 (C - D) is the quadratic form c' S c,
-    and twice the pairs untied in x is n^2 less the sum over groups of equal x of the squared
-    number of tasks in them. So a score costs one matrix product. Counts are whole numbers, which
-    float32 holds exactly.
+    With c the multiplicities and S the signs of pairs, 2 (C - D) is the quadratic form c' S c, and
+    twice the pairs untied in x is n^2 less the sum over groups of equal x of the squared number of
+    tasks in them. So a score costs one matrix product. Counts are whole numbers, which float32
+    holds exactly. Tau is NaN where all tasks that count are tied in the score or the accuracy.
 
-    Parameters
-    ----------
-    scores : ndarray of float, shape (k, n)
-    accuracy : ndarray of float, shape (n,)
-    counts : ndarray of float32, shape (l, n)
-
-    Returns
-    -------
-    ndarray of float, shape (k, l)
-        NaN where there is no tau, all tasks that count being tied in the score or the accuracy.
-
-    Examples
-    --------
     >>> weighted_taus(np.array([[1, 2, 3]]), np.array([3, 2, 4]), np.array([[1, 1, 0]], "f4"))
     array([[-1.]])
-
     """
     sign_y, untied_y = pair_signs(accuracy), _untied(accuracy, counts)
     taus = np.full((len(scores), len(counts)), np.nan)
@@ -132,30 +85,11 @@ def permuted_taus(
 ) -> np.ndarray:
     """Return tau-b of each score with the accuracies dealt to the tasks at random.
 
-    Parameters
-    ----------
-    scores : ndarray of float, shape (k, n)
-        None of them constant.
-    accuracy : ndarray of float, shape (n,)
-        Not constant.
-    n_permutations : int
-    rng : numpy.random.Generator
+    float (k, n_permutations). No score may be constant, nor the accuracy.
 
-    Returns
-    -------
-    ndarray of float, shape (k, n_permutations)
-
-    Raises
-    ------
-    TypeError
-        If `rng` is not a Generator.
-
-    Examples
-    --------
     >>> rng = np.random.default_rng(0)
     >>> np.unique(permuted_taus(np.array([[1, 2, 3]]), np.arange(3), 99, rng).round(2))
     array([-1.  , -0.33,  0.33,  1.  ])
-
     """
     require_generator(rng)
     x = rankdata(scores, axis=1).astype(np.float32)
@@ -188,11 +122,6 @@ def rereferenced_taus(
     ndarray of float, shape (k, n_permutations)
         NaN where every accuracy is the same.
 
-    Raises
-    ------
-    TypeError
-        If `rng` is not a Generator.
-
     Examples
     --------
     >>> similarity = np.outer([3.0, 2.0, 1.0], [1.0, 1.0, 1.0])  # scatter alone decides
@@ -213,21 +142,10 @@ def rereferenced_taus(
 
 
 def concordance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return concordant less discordant pairs of tasks, of each row of x with each of y.
+    """Return concordant less discordant pairs (k, l) of each row of x (k, n) with each of y (l, n).
 
-    Parameters
-    ----------
-    x, y : ndarray of float, shapes (k, n), (l, n)
-
-    Returns
-    -------
-    ndarray of float, shape (k, l)
-
-    Examples
-    --------
     >>> concordance(np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, 2.0, 3.0], [3.0, 1.0, 1.0]]))
     array([[ 3., -2.]])
-
     """
     total = np.zeros((len(x), len(y)))
     for i in range(x.shape[1] - 1):
@@ -251,6 +169,6 @@ def _untied(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _spread(taus: np.ndarray) -> float:
-    """Return the standard deviation of those that are there, 0 if none is."""
+    """Return the standard deviation of the finite values, 0 without any."""
     there = taus[np.isfinite(taus)]
     return float(np.std(there)) if there.size else 0.0

@@ -1,4 +1,4 @@
-"""From an archive to one row a task: uncertainty, accuracy, counts."""
+"""From a finished archive to one row a task: uncertainty, accuracy, counts."""
 
 import warnings
 
@@ -25,7 +25,7 @@ from squbed_utils.text import visible
 
 TERMS = ("aleatoric", "epistemic", "total")
 LEAST_VIDEOS = 2
-"""That an estimator needs of a latent prompt; it needs `LEAST_LATENTS` of a task."""
+"""Videos that an estimator needs of a latent prompt; it needs `LEAST_LATENTS` of a task."""
 
 ABSENT = "-"
 
@@ -99,28 +99,11 @@ def summarize(
 
 
 def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
-    """Return the embeddings of each task that can be estimated.
+    """Return the embeddings of each task that can be estimated, missing data as in `summarize`.
 
-    Parameters
-    ----------
-    archive : Archive
-        A finished one; a `pca` in its profile is applied to all tasks together.
-
-    Returns
-    -------
-    dict
-        Task -> (text, videos): text float (n, d_t), or None where latent prompts are not known;
-        videos a list of n arrays (m_i, d_v), m_i >= 2.
-
-    Raises
-    ------
-    ValueError
-        If no task is left.
-
-    Warns
-    -----
-    UserWarning
-        As `summarize`.
+    By task (text, videos): text float (n, d_t), or None where latent prompts are not known; videos
+    a list of n arrays (m_i, d_v), m_i >= 2. A `pca` in the profile is applied to all tasks
+    together.
     """
     usable = {task: _usable(*archive.embeddings(task)) for task in archive.tasks().task}
     kept = _without_thin_tasks(usable)
@@ -129,18 +112,7 @@ def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Set a summary as text: a line a task, then a sentence on each thing that is absent.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As `summarize`.
-
-    Returns
-    -------
-    str
-        An absent value is a dash.
-    """
+    """Return a summary as text: a line a task, then a sentence on each value shown as a dash."""
     shown = table[["task"]].assign(**{term: _with_intervals(table, term) for term in TERMS})
     shown = shown.join(table[["clip_reference", "failed"]]).assign(prompt=table.prompt.map(visible))
     lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
@@ -157,7 +129,7 @@ def _with_intervals(table: pd.DataFrame, term: str) -> list[str]:
 
 
 def value_text(row: pd.Series, term: str) -> str:
-    """Write a value of a summary with half its interval; what is missing is a dash.
+    """Return a value of a summary with half its interval; what is missing is a dash.
 
     >>> row = pd.Series({"total": 1.5, "total_low": 1.25, "total_high": 1.75, "total_remark": ""})
     >>> value_text(row, "total")
@@ -172,7 +144,7 @@ def value_text(row: pd.Series, term: str) -> str:
 
 
 def _by_remark(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
-    """Return the tasks of which a remark is made, by it and the terms that it is of."""
+    """Return the tasks that have each remark, by remark and its terms, joined by commas."""
     tasks: dict[tuple[str, str], list[str]] = {}
     for _, row in table.iterrows():
         remarks = [row[f"{term}_remark"] for term in TERMS]
@@ -185,7 +157,7 @@ def _by_remark(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
 def measured_embeddings(archive: Archive) -> dict[str, Embeddings]:
     """Return `usable_embeddings` of the tasks that can be ranked.
 
-    Those with identical samples are left out and warned of: their value is set by a cap or is none,
+    Tasks with identical samples are left out and warned of: their value is set by a cap or is none,
     and would rank as most certain.
     """
     usable = usable_embeddings(archive)
@@ -239,7 +211,7 @@ def _row(u: Uncertainty) -> dict[str, object]:
 
 
 def task_accuracies(archive: Archive) -> pd.DataFrame:
-    """Mean accuracies of the videos there are, and the number of those that failed."""
+    """Return each task's mean accuracies over its videos, and how many videos failed."""
     videos = archive.videos()
     means = videos[videos.status == OK].groupby("task")[list(LABELS)].mean()
     failed = (videos.status == FAILED).groupby(videos.task).sum().rename("failed")
@@ -249,16 +221,9 @@ def task_accuracies(archive: Archive) -> pd.DataFrame:
 def clip_means(archive: Archive) -> pd.DataFrame | None:
     """Return the mean CLIP embedding of all frames of each task's videos, and of its reference.
 
-    Parameters
-    ----------
-    archive : Archive
-        A finished one.
-
-    Returns
-    -------
-    DataFrame or None
-        By task: video, reference; float64 (d,), not of unit length. The reference is None where
-        there is none. None where an earlier version wrote the archive, without CLIP embeddings.
+    By task: video, reference; float64 (d,), not of unit length. The reference is None for a task
+    without one; the table is None where an earlier version wrote the archive, without CLIP
+    embeddings.
     """
     rows = archive.clip_embeddings()
     if rows.clip_embedding.isna().any():
@@ -271,18 +236,12 @@ def clip_means(archive: Archive) -> pd.DataFrame | None:
 def reference_similarity(archive: Archive, tasks: list[str]) -> np.ndarray | None:
     """Return how like every task's reference every task's videos are, by CLIP.
 
-    Parameters
-    ----------
-    archive : Archive
-        A finished one.
-    tasks : list of str
-        n tasks, in this order.
-
     Returns
     -------
     ndarray of float, shape (n, n), or None
         Mean cosine over all frames of the videos of the task of the row with all frames of the
-        reference of the task of the column. None where the archive lacks embeddings or references.
+        reference of the task of the column, `tasks` in this order. None where the archive lacks
+        embeddings or references.
     """
     means = clip_means(archive)
     if means is None or means.reference[tasks].isna().any():
@@ -291,7 +250,7 @@ def reference_similarity(archive: Archive, tasks: list[str]) -> np.ndarray | Non
 
 
 def _mean_of(embeddings: pd.Series) -> np.ndarray | None:
-    """Return the mean of those that are there; None if there is none."""
+    """Return the mean of the embeddings that are not None; None without any."""
     there = [e for e in embeddings if e is not None]
     return np.mean(there, axis=0, dtype=float) if there else None
 
@@ -334,7 +293,7 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        As `summary.measured_embeddings`; or if an estimator's value is not finite.
+        As `measured_embeddings`; or if an estimator's value is not finite.
 
     Warns
     -----
@@ -360,19 +319,10 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
 
 
 def sources() -> pd.DataFrame:
-    """Return what each estimator and control of `score_tasks` is.
+    """Return label, unit and source (a short citation) of what `score_tasks` applies, by estimator.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by estimator, in the order of `score_tasks`: label, unit, source (a short
-        citation).
-
-    Examples
-    --------
     >>> sources().label["energy_split"]
     'Energy split'
-
     """
     rows = {**ESTIMATORS, **CONTROLS}.items()
     table = pd.DataFrame([(name, x.label, x.unit, x.source) for name, x in rows])

@@ -1,4 +1,7 @@
-"""The tables that Figures 3 to 5 draw: points, and the statistics of the points shown."""
+"""The tables that Figures 3 to 5 draw: points, and the statistics of the points shown.
+
+`summary` is as `summarize_run`, `points` as `points_of`, of any number of rows and panels.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,33 +31,23 @@ PUBLISHED_LABELS = {
 }
 Y_LABELS = {"clip_reference": "CLIP to reference", "clip_prompt": "CLIP to prompt"}
 Y_LABELS |= {"ssim": "SSIM", "psnr": "PSNR (dB)", "lpips": "negative LPIPS"}
-"""Short enough for a small panel."""
+"""Labels short enough for a small panel."""
 
 METRICS = ("ssim", "psnr", "lpips", "clip_reference", "clip_prompt")
 """The paper's four, and CLIP's other reading."""
 
 LEAST_TASKS = 3
-"""That a rank correlation can be computed of."""
+"""Tasks that a rank correlation needs."""
 
 
 def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
-    """Return `summary.summarize` with the truth where there is one, and what labels need.
-
-    Parameters
-    ----------
-    archive : Archive
-    estimator : str
+    """Return `summary.summarize` with the truth where the archive has one, and what labels need.
 
     Returns
     -------
     DataFrame
         In addition: coverage ("" where unknown), left_out (missing where unknown), row (what the
         figures call this run), unit, lpips_form.
-
-    Raises
-    ------
-    ValueError
-        As `summarize`.
     """
     profile = archive.profile
     table = summarize(archive, estimator=estimator, truth=archive.truth() is not None)
@@ -86,17 +79,8 @@ def measured(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the tasks that can be ranked: those without identical samples.
 
     The value of such samples is set by a cap, or is no spread at all, and would rank as most
-    certain. How many tasks are left out stands in `row`, which the figures show.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-
-    Warns
-    -----
-    UserWarning
-        Naming what is left out.
+    certain. A warning names the tasks left out, and `row`, which the figures show, says how many;
+    ValueError if none remains.
     """
     whole = summary.identical == ""
     refuse_unmeasured(list(summary.task), set(summary.task[~whole]))
@@ -106,13 +90,7 @@ def measured(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_parts(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the tasks, as `measured`, whose aleatoric and total uncertainty are there.
-
-    Raises
-    ------
-    ValueError
-        If there are none.
-    """
+    """Return the tasks, as `measured`, that have all three terms; ValueError if none has."""
     summary = measured(summary)
     found = summary[summary.total.notna()].reset_index(drop=True)
     if found.empty:
@@ -129,7 +107,7 @@ def published(figure: int) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If there are no points of that figure.
+        If the file has no points of that figure.
     """
     columns = ("figure", "panel", "x_quantity", "y_quantity", "index", "x", "y")
     table = pd.DataFrame(r for _, r in csv_files.read(PUBLISHED, "published points", columns))
@@ -150,11 +128,10 @@ def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str
     Parameters
     ----------
     summary : DataFrame
-        As `summarize_run`.
     x : str
         A column; higher = less certain.
     y : str
-        An accuracy; LPIPS is negated, by name, so that higher = better.
+        An accuracy; LPIPS is negated, and labelled so, so that higher = better.
     panel, x_label : str
 
     Returns
@@ -167,13 +144,7 @@ def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str
 
 
 def better_is_higher(summary: pd.DataFrame, accuracy: str) -> pd.Series:
-    """Return an accuracy, negated if it is a distance.
-
-    Raises
-    ------
-    ValueError
-        If the accuracy is unknown.
-    """
+    """Return an accuracy, negated if it is a distance; refuse an unknown one."""
     if accuracy not in HIGHER_IS_BETTER:
         raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(HIGHER_IS_BETTER)}")
     return summary[accuracy] if HIGHER_IS_BETTER[accuracy] else -summary[accuracy]
@@ -196,7 +167,7 @@ def ranked_tasks(
         A CSV file with columns task and rank, people's ranking for example; absolute or relative
         to the repository.
     per_level : int
-        Tasks of each level, as far as there are so many.
+        Tasks of each level, or all where a level has fewer.
 
     Returns
     -------
@@ -271,12 +242,12 @@ def part_points(summary: pd.DataFrame, *, accuracy: str, fraction: float) -> pd.
     summary : DataFrame
     accuracy : str
     fraction : float
-        Of the tasks to keep, those with the least of the other part.
+        Share of the tasks that is drawn, above 0, to 1: those with the least of the other part.
 
     Raises
     ------
     ValueError
-        If the fraction is not above 0, to 1, or the estimator has no aleatoric component.
+        If the fraction is out of range, or the estimator has no aleatoric component.
     """
     if summary.aleatoric.isna().all():
         raise ValueError(
@@ -300,14 +271,7 @@ def kept_of(summary: pd.DataFrame, fraction: float) -> int:
 
 
 def statistics_of(points: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Return Kendall's tau of each panel's points, with p, n and a bootstrap interval.
-
-    Parameters
-    ----------
-    points : DataFrame
-        As `points_of`, of any number of rows and panels.
-    confidence : float
-        Of the interval over tasks.
+    """Return Kendall's tau of each panel's points, with p, n and a bootstrap interval over tasks.
 
     Returns
     -------
@@ -338,21 +302,13 @@ def statistics_of(points: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
 def subset_curves(
     summary: pd.DataFrame, *, accuracy: str, fraction: float, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """Return tau over the number of tasks kept, for both parts.
-
-    Parameters
-    ----------
-    summary : DataFrame
-    accuracy : str
-    fraction : float
-        As `part_points`; marked as shown.
-    confidence : float
-        Of the band.
+    """Return tau over the number of tasks in the subset, for both parts.
 
     Returns
     -------
     DataFrame
-        panel, size, tau, pvalue, lo, hi, shown, confidence.
+        panel, size, tau, pvalue, lo, hi (the band), shown (the size that `fraction` gives, as in
+        `part_points`), confidence.
 
     Raises
     ------
@@ -374,12 +330,12 @@ def subset_curves(
 
 
 def default_accuracy(table: pd.DataFrame) -> str:
-    """Return what accuracy means unless it is named: CLIP to the reference, else to the prompt."""
+    """Return the accuracy taken where none is named: CLIP to the reference, else to the prompt."""
     return "clip_reference" if table.clip_reference.notna().any() else "clip_prompt"
 
 
 def accuracies_there(table: pd.DataFrame) -> str:
-    """List the accuracies that some task has, or say that there is none."""
+    """Return the names of the accuracies that some task has, or "none"."""
     there = [m for m in METRICS if m in table and table[m].notna().any()]
     return ", ".join(there) or "none"
 
@@ -387,14 +343,7 @@ def accuracies_there(table: pd.DataFrame) -> str:
 def save_tables(folder: Path | str, name: str, **tables: pd.DataFrame) -> None:
     """Write a figure's data as ``<folder>/data/<name>.csv`` and ``<name>_<key>.csv``.
 
-    Parameters
-    ----------
-    folder : path
-        Where the figure lies.
-    name : str
-        The figure's.
-    **tables : DataFrame
-        `points` has the plain name, any other is named after its key.
+    `points` has the plain name; any other table is named after its key.
     """
     for key, table in tables.items():
         ending = "" if key == "points" else f"_{key}"
@@ -413,25 +362,10 @@ LPIPS_FORMS = {"unlearned": "unlearned", "alex": "learned, AlexNet"}
 
 
 def label(name: str, *, lpips: str) -> str:
-    """Say what a figure calls an accuracy; LPIPS names the form it is computed in.
+    """Return what a figure calls an accuracy; LPIPS names its form, the profile's ``lpips.kind``.
 
-    Parameters
-    ----------
-    name : str
-        One of `LABELS`.
-    lpips : str
-        The profile's ``lpips.kind``.
-
-    Raises
-    ------
-    ValueError
-        If the accuracy is unknown.
-
-    Examples
-    --------
     >>> label("lpips", lpips="unlearned")
     'LPIPS (unlearned)'
-
     """
     if name not in LABELS:
         raise ValueError(f"unknown accuracy {name!r}; known: {', '.join(LABELS)}")

@@ -1,4 +1,7 @@
-"""What should hold where the truth is known, and whether it does."""
+"""What should hold where the truth is known, and whether it does.
+
+Findings are tables of finding, value, pvalue, bar and verdict ("holds" or "does not hold").
+"""
 
 import numpy as np
 import pandas as pd
@@ -25,15 +28,7 @@ HOLDS, DOES_NOT = "holds", "does not hold"
 def calibration_findings(statistics: pd.DataFrame) -> pd.DataFrame:
     """Judge total uncertainty against accuracy (Figure 4).
 
-    Parameters
-    ----------
-    statistics : DataFrame
-        As `tables.statistics_of`; the rows of this run.
-
-    Returns
-    -------
-    DataFrame
-        finding, value, pvalue, bar, verdict ("holds" or "does not hold").
+    `statistics` are the rows of this run, as `tables.statistics_of`.
     """
     bar = f"tau at most {TOTAL_AT_MOST}, p below {TOTAL_P:g}"
     return pd.DataFrame(
@@ -48,7 +43,7 @@ def calibration_findings(statistics: pd.DataFrame) -> pd.DataFrame:
 
 
 def part_findings(statistics: pd.DataFrame) -> pd.DataFrame:
-    """Judge each part where the other is least (Figure 5); as `calibration_findings`."""
+    """Judge each part where the other is least (Figure 5), as `calibration_findings` does."""
     bar = f"tau negative, p below {PART_P}"
     return pd.DataFrame(
         _finding(row.panel, (row.tau, row.pvalue), bar, row.tau < 0 and row.pvalue < PART_P)
@@ -68,26 +63,14 @@ def truth_points(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def truth_taus(summary: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
-    """Return tau of each estimate against each truth.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        As `tables.summarize_run`, of an archive with a truth.
-    confidence : float
-        Of the bootstrap intervals over tasks.
+    """Return tau of each estimate against each truth; ValueError if the summary has no truth.
 
     Returns
     -------
     DataFrame
-        estimate, truth, label, tau, pvalue, n, low, high, confidence, kind ("signal" where the
-        two should go together, else "leakage"), bar (the least signal, the most leakage; missing
-        where none is stated).
-
-    Raises
-    ------
-    ValueError
-        If the summary has no truth.
+        estimate, truth, label, tau, pvalue, n, low, high (bootstrap interval over tasks),
+        confidence, kind ("signal" where the two should go together, else "leakage"), bar (the
+        least signal, the most leakage; missing where none is stated).
     """
     if "true_entropy" not in summary:
         raise ValueError("the summary has no true_entropy; use an archive with a truth.parquet")
@@ -110,25 +93,13 @@ def truth_taus(summary: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
 
 
 def truths_of(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return both truths of each task, from its true_entropy and its coverage (more = rarer)."""
+    """Return each task's true entropy and coverage (0 common, 1 rare, 2 never), by name."""
     coverage = table.coverage.map(COVERAGES.index)
     return {"true entropy": table.true_entropy, "coverage": coverage}
 
 
 def truth_findings(summary: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
-    """Judge the estimates against the truths.
-
-    Parameters
-    ----------
-    summary : DataFrame
-    taus : DataFrame
-        As `truth_taus`.
-
-    Returns
-    -------
-    DataFrame
-        As `calibration_findings`.
-    """
+    """Judge the estimates against the truths, from `truth_taus`."""
     rows = []
     for row in taus.dropna(subset="bar").itertuples():
         signal = row.kind == "signal"
@@ -173,7 +144,7 @@ def against_truth(
     two absolute leakages, D = (s_A + s_E) / 2 - (|l_A| + |l_E|) / 2, with s_A = tau(aleatoric,
     true entropy), s_E = tau(epistemic, coverage), l_A = tau(aleatoric, coverage) and l_E =
     tau(epistemic, true entropy). Coverage is ordered common, rare, never. A resample's absolute
-    leakage is never negative, so where there is none the interval of D lies a little low.
+    leakage is never negative, so with no true leakage the interval of D lies a little low.
 
     Parameters
     ----------
@@ -194,7 +165,7 @@ def against_truth(
         A row for each estimator that has both terms: estimator, signal, leakage (the two means),
         score (D, from -2 to 1; higher = better), low, high, and the columns of
         `leaderboard.differences` (positive = better than S-QUBED); confidence. With fewer than 8
-        tasks what is said of intervals and differences is missing, as in `leaderboard.compare`.
+        tasks intervals and differences are missing, as in `leaderboard.compare`.
 
     Raises
     ------
@@ -241,7 +212,7 @@ def _truths_of(rows: Rows, truth: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _counts(n: int, n_resamples: int) -> np.ndarray:
-    """Return every task once, which gives the estimate itself, above the resamples."""
+    """Return counts (1 + n_resamples, n): every task once, for the estimate, then the resamples."""
     rng = np.random.default_rng(seed_of("leaderboard", "truth"))
     return np.vstack([np.ones((1, n), np.float32), task_counts(n, n_resamples, rng)])
 
