@@ -96,7 +96,7 @@ class Worker:
         return True
 
     def _abandoned(self, path: Path) -> bool:
-        """Say whether a claim's worker is dead; a claim without a name dies by its own silence."""
+        """Say whether a claim's worker is dead, or a claim without a name is a lease old."""
         owner = _read(path)
         sign = inside(self.folder, f"{WORKER}{owner}") if owner else path
         if owner and is_dead_here(sign):
