@@ -1,10 +1,10 @@
 """Who makes which unit: claims in an archive's folder, by which any number of workers share it.
 
-Each worker has a file of its own, which it keeps locked and touches every few seconds. A claim is
-a file named after its unit, made by one worker alone, that holds the worker's name. It ends with
-the unit or with its worker: at once where the worker ran on this machine and its lock is free,
-elsewhere when its file has not changed for `LEASE` seconds. Whoever waits counts these on its own
-steady clock, so clocks that jump, or differ between machines, do no harm.
+Each worker has a file of its own, which it keeps locked and touches every few seconds. A claim is a
+file named after its unit; one worker makes it and writes its name into it. A claim ends with the
+unit or with its worker: at once if the worker ran on this machine and its lock is free, elsewhere
+when the worker's file has not changed for `LEASE` seconds. The worker that waits counts these on
+its own steady clock, so clocks that jump, or differ between machines, do no harm.
 """
 
 import fcntl
@@ -31,14 +31,9 @@ BEATS = 12
 
 
 class Worker:
-    """A worker's place among those that share an archive; a context manager.
+    """A worker's place among those that share an archive's folder; a context manager.
 
-    Parameters
-    ----------
-    folder : Path
-        The archive's.
-    lease : float, optional
-        Seconds; the same for all that share the archive. By default `LEASE`.
+    All workers of an archive have the same `lease`, in seconds.
     """
 
     def __init__(self, folder: Path, lease: float | None = None) -> None:
@@ -61,7 +56,7 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave; the last one clears up."""
+        """Withdraw this worker; the last one clears up."""
         self._end.set()
         self._thread.join()
         with suppress(FileNotFoundError):
@@ -70,7 +65,7 @@ class Worker:
         clear(self.folder.parent)
 
     def claim(self, task: str, latent: int) -> bool:
-        """Claim a unit; say whether it is this worker's now."""
+        """Claim a unit; say whether this worker has it now."""
         path = self._path(task, latent)
         if self._create(path):
             return True
@@ -83,7 +78,7 @@ class Worker:
             return self._create(path)
 
     def release(self, task: str, latent: int) -> None:
-        """End a claim, if it has not been taken over by another worker."""
+        """End a claim, unless another worker has taken it over."""
         path = self._path(task, latent)
         with locked(self.folder.parent):
             if _read(path) == self.name:
@@ -101,7 +96,7 @@ class Worker:
         return True
 
     def _abandoned(self, path: Path) -> bool:
-        """Say whether a claim's worker is dead; one that is being written is judged by itself."""
+        """Say whether a claim's worker is dead, or a claim without a name is a lease old."""
         owner = _read(path)
         sign = inside(self.folder, f"{WORKER}{owner}") if owner else path
         if owner and is_dead_here(sign):
@@ -109,7 +104,7 @@ class Worker:
         return self._silent(sign)
 
     def _silent(self, sign: Path) -> bool:
-        """Say whether a file has not changed since it was first seen so, a lease ago."""
+        """Say whether a file has not changed for a lease since this worker first saw it so."""
         try:
             stamp = sign.stat().st_mtime_ns
         except FileNotFoundError:
@@ -121,7 +116,7 @@ class Worker:
         return time.monotonic() - since > self.lease
 
     def _announce(self) -> None:
-        """Make the worker's file, locked before it can be seen."""
+        """Make the worker's file, locked before others can see it."""
         hidden = self.folder / f".{self._own.name}"
         if self._file is not None:
             self._file.close()
@@ -140,7 +135,7 @@ class Worker:
 
 
 def is_dead_here(path: Path) -> bool:
-    """Say whether a worker's file tells at once that it is dead: gone, or left on this machine."""
+    """Say whether a worker is surely dead: its file is gone, or is unlocked on this machine."""
     try:
         with path.open() as file:
             if file.read() != _machine():
@@ -154,7 +149,7 @@ def is_dead_here(path: Path) -> bool:
 
 
 def living(folder: Path) -> list[str]:
-    """Name the workers on an archive that are not known to be dead."""
+    """Return the workers of an archive that are not known to be dead."""
     files = _left_in(folder, WORKER)
     return [file.name.removeprefix(WORKER) for file in files if not is_dead_here(file)]
 
@@ -167,7 +162,7 @@ def claimed(folder: Path) -> dict[str, str]:
 
 
 def clear(folder: Path) -> None:
-    """Remove what workers that are known to be dead have left."""
+    """Remove the files of workers that are known to be dead, and their claims."""
     with locked(folder):
         for file in _left_in(folder, WORKER):
             if is_dead_here(file):
@@ -180,7 +175,7 @@ def clear(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time change what others may rely on."""
+    """Let one process at a time change what others rely on."""
     path = inside(folder, f"{FOLDER}/{LOCK}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
@@ -195,7 +190,7 @@ def _left_in(folder: Path, kind: str) -> list[Path]:
 
 
 def _read(path: Path) -> str:
-    """Return whose claim it is; nothing if it is gone, or not yet written."""
+    """Return the name in a claim; "" if the claim is gone or not yet written."""
     try:
         return path.read_text(errors="replace")
     except FileNotFoundError:
@@ -203,6 +198,6 @@ def _read(path: Path) -> str:
 
 
 def _machine() -> str:
-    """Name this machine since it was started, as far as the system tells."""
+    """Name this machine and its last start, as far as the system tells."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return f"{socket.gethostname()} {boot.read_text().strip() if boot.is_file() else ''}"

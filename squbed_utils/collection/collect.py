@@ -32,7 +32,7 @@ from squbed_utils.tasks.captioned import Label
 from squbed_utils.tasks.task import Source, Task
 
 Confirm = Callable[[str], bool]
-"""What is to be paid, in words -> whether to go on."""
+"""Costs in words -> whether to go on."""
 
 
 def collect(
@@ -113,9 +113,9 @@ def collect(
 
 
 def _is_complete(archive: Archive, profile: Profile) -> bool:
-    """Say whether nothing is left to do; refuse an archive of another profile.
+    """Say whether the archive is finished; refuse an archive of another profile.
 
-    Looks at settings alone, so that a finished archive opens where its models and GPU are absent.
+    It compares settings alone, so a finished archive opens without its models and GPU.
     """
     if archive.open or not (archive.folder / "profile.yaml").exists():
         return False
@@ -128,7 +128,7 @@ def _is_complete(archive: Archive, profile: Profile) -> bool:
 
 
 def _has_tables(archive: Archive, profile: Profile) -> bool:
-    """Say whether the tables of tasks and truth can be read, and are as they were sealed."""
+    """Say whether the tables of tasks and truth are readable and as they were sealed."""
     tables = ("tasks.parquet", "truth.parquet")
     try:
         archive.tasks()
@@ -143,7 +143,7 @@ def _has_tables(archive: Archive, profile: Profile) -> bool:
 
 
 def _once(confirm: Confirm | None) -> Confirm:
-    """Return a function that asks for consent the first time, and has it from then on."""
+    """Return a function that asks for consent once and remembers it."""
     given = False
 
     def ask(question: str) -> bool:
@@ -155,7 +155,7 @@ def _once(confirm: Confirm | None) -> Confirm:
 
 
 def _begin(archive: Archive, profile: Profile, resolved: dict, confirm: Confirm) -> Source:
-    """Write what comes before the videos, as far as it is not there."""
+    """Write the files that come before the videos, if they are missing."""
     new = is_new(archive, resolved)
     if new or not _has_tables(archive, profile):
         if not isinstance(profile.dataset, World):  # whose captions are labelled first
@@ -184,19 +184,8 @@ def fill(
 ) -> None:
     """Make what an archive lacks of n latent prompts a task with m videos each.
 
-    Parameters
-    ----------
-    archive : Archive
-        Held by the caller, its tasks and profile written.
-    profile : Profile
-    chosen : list of Task
-    workers, executor, retry_failed, confirm
-        As `collect`.
-
-    Raises
-    ------
-    ValueError, RuntimeError, OSError
-        As `collect`.
+    The caller holds the archive and has written its tasks and profile. The options, and the errors,
+    are those of `collect`.
     """
     units = [(task, latent) for task in chosen for latent in range(profile.n)]
     todo = [
@@ -217,7 +206,7 @@ def fill(
 
 
 def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> None:
-    """Remove shards that are no good, or with failures to retry; any other is finished."""
+    """Remove shards that are damaged or, with `retry_failed`, have failures; keep finished ones."""
     with locked(archive.folder):
         archive.unseal()
         for task, latent in todo:
@@ -226,14 +215,14 @@ def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> No
 
 
 def _whole(profile: Profile) -> dict[str, int]:
-    """Count what a run of a dataset that is sampled makes."""
+    """Count what a whole run makes, for a dataset whose tasks are sampled."""
     tasks = profile.dataset.tasks
     counts = {"videos": tasks * profile.n * profile.m, "tasks": tasks}
     return counts | {"latents": tasks * profile.n, "labels": profile.dataset.pool}
 
 
 def _left(archive: Archive, profile: Profile, todo: list[Unit]) -> dict[str, int]:
-    """Count what is left to be made."""
+    """Count what is still to be made."""
     paths = (video_path(task.id, z, i) for task, z in todo for i in range(profile.m))
     videos = sum(not archive.inside(path).is_file() for path in paths)
     tasks = len({task.id for task, _ in todo})
@@ -243,7 +232,7 @@ def _left(archive: Archive, profile: Profile, todo: list[Unit]) -> dict[str, int
 def _confirm_cost(
     profile: Profile, archive: Archive, confirm: Confirm | None, **counts: int
 ) -> None:
-    """Stop unless what is left to do is free, or someone agrees to pay for it."""
+    """Stop unless the rest of the run is free, or the user agrees to pay for it."""
     question = spending.bill(profile, archive.folder, **counts)
     if question and (confirm is None or not confirm(question)):
         raise RuntimeError(f"{question}; nothing more is paid until this is confirmed (--yes)")
@@ -260,7 +249,7 @@ def _show_progress(done: Iterator[Unit], before: int, total: int) -> None:
 
 
 def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
-    """Read the dataset; sample its tasks, if it is one that is sampled, and say how."""
+    """Read the dataset's tasks; if they are sampled, write the report and print it."""
     hashes = resolved["checkpoints"]
     instruction = hashes.get("instructions/category.txt")
     settings = {k: v for k, v in resolved["refiner"].items() if f"refiner.{k}" not in NOT_SAMPLED}
@@ -278,7 +267,7 @@ def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
 
 
 def _label_by(profile: Profile, folder: Path) -> Label:
-    """Return a function that asks the profile's language model, loaded when first asked."""
+    """Return a function that labels with the profile's language model, loaded on the first call."""
 
     def label(captions: list[str]) -> list[str]:
         return model().label(captions)
@@ -314,12 +303,8 @@ CONTENTS |= {"references", "shards", "videos", "contact_sheet.png", "contact_she
 def held(archive: Archive) -> Iterator[None]:
     """Hold an archive's folder alone, made if need be, and clear what a crash left in it.
 
-    The system lets go of it however the process ends.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds anything but an archive, or another run holds it.
+    The system releases it however the process ends. A folder that another run holds, or that holds
+    anything but an archive, raises ValueError.
     """
     with _locked(archive.folder, fcntl.LOCK_EX):
         _clear(archive.folder)
@@ -328,20 +313,11 @@ def held(archive: Archive) -> Iterator[None]:
 
 @contextmanager
 def shared(archive: Archive, begin: Callable[[], None]) -> Iterator[None]:
-    """Hold an archive's folder with others that collect into it.
+    """Hold an archive's folder together with other runs that collect into it.
 
-    What dead workers left is cleared before and after, unless others are at work.
-
-    Parameters
-    ----------
-    archive : Archive
-    begin : callable
-        Called first, by one process at a time.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds anything but an archive, or another run holds it alone.
+    One process at a time first calls `begin`. The leftovers of dead workers are cleared before and
+    after, unless other workers are at work. A folder that another run holds alone, or that holds
+    anything but an archive, raises ValueError.
     """
     folder = archive.folder
     with _locked(folder, fcntl.LOCK_SH):
@@ -394,14 +370,9 @@ def _clear(folder: Path) -> None:
 
 
 def is_new(archive: Archive, resolved: dict) -> bool:
-    """Say whether an archive has still to be begun; refuse one that was made by another profile.
+    """Say whether an archive has no profile yet; refuse an archive of another profile.
 
-    What changes no sample is written anew.
-
-    Raises
-    ------
-    ValueError
-        Naming all that differs.
+    The error names all differences. Settings that change no sample are updated in the archive.
     """
     if not archive.inside("profile.yaml").is_file():
         return True
@@ -427,9 +398,9 @@ def is_new(archive: Archive, resolved: dict) -> bool:
 
 
 def settings_over(archive: Archive, profile: Profile) -> dict:
-    """Return an archive's resolved profile with a profile's settings in their place.
+    """Return an archive's resolved profile with the settings of another profile in their place.
 
-    To be compared where the models and the device, which `resolve` looks at, may be absent.
+    It serves to compare them where the models and the device, which `resolve` needs, may be absent.
     """
     there = archive.profile
     settings = asdict(profile)
@@ -441,7 +412,7 @@ def settings_over(archive: Archive, profile: Profile) -> dict:
 
 
 def warn_of_versions(archive: Archive) -> None:
-    """Say on stderr which libraries differ from those that the archive was begun with."""
+    """Warn on stderr of libraries that differ in version from those that began the archive."""
     here = {name: version(name) for name in profiles.VERSIONED}
     found = profiles.differences(archive.profile["versions"], here)
     if found:

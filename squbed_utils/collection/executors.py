@@ -35,10 +35,9 @@ class Executor:
     kind : str
         ``local``, ``ray`` or ``slurm``.
     address : str or None
-        Of a cluster of Ray that runs already; None starts one here for the run.
+        Of a cluster of Ray that already runs; None starts one here for the run.
     options : dict
         Of SLURM's jobs, by submitit's names: ``slurm_partition``, ``gpus_per_node``.
-
     """
 
     kind: str = LOCALLY
@@ -46,7 +45,7 @@ class Executor:
     options: dict = field(default_factory=dict)
 
     def run(self, job: Job, workers: int | None) -> Iterator[Unit]:
-        """Have a job's units made; yield each that is finished."""
+        """Have workers make a job's units; yield each finished unit."""
         if self.kind == RAY:
             return run_on_ray(job, workers, self.address)
         if self.kind == SLURM:
@@ -79,7 +78,7 @@ def _in_processes(job: Job, workers: int) -> Iterator[Unit]:
 
 
 STARTED_HERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-"""Of a cluster for one run on this machine alone, which nothing else reaches."""
+"""Settings of a Ray cluster for one run on this machine, which nothing else reaches."""
 
 
 LONGEST_WAIT = 60.0
@@ -87,21 +86,11 @@ LONGEST_WAIT = 60.0
 
 
 def run_on_ray(job: Job, workers: int | None, address: str | None) -> Iterator[work.Unit]:
-    """Have a job's units made by actors; yield each that is finished.
+    """Have Ray actors make a job's units; yield each finished unit.
 
-    Parameters
-    ----------
-    job : Job
-        Its folder is on a disk that all nodes share.
-    workers : int, optional
-        By default as many as the cluster has GPUs for, or 1.
-    address : str, optional
-        Of a cluster; by default one is started here and ended with the run.
-
-    Raises
-    ------
-    RuntimeError
-        If Ray is not installed, the cluster cannot be reached, or has no room for a worker.
+    The job's folder is on a disk that all nodes share. `workers` is by default as many as the
+    cluster has GPUs for, or 1. Without an `address` a cluster is started here and ended with the
+    run.
     """
     gpus = 0.0 if work.device(job) == "cpu" else job.profile.estimates.gpus
     ray = _connect(address, workers or 1)
@@ -124,7 +113,7 @@ def run_on_ray(job: Job, workers: int | None, address: str | None) -> Iterator[w
 
 
 def _connect(address: str | None, workers: int) -> object:
-    """Import Ray and connect; a cluster of its own has a CPU more than there are workers."""
+    """Import Ray and connect; a new cluster gets one CPU more than there are workers."""
     if address is None:
         for name, value in STARTED_HERE.items():
             os.environ.setdefault(name, value)
@@ -152,14 +141,14 @@ def _connect(address: str | None, workers: int) -> object:
 
 
 class _Steps:
-    """An actor: each call goes on to the next thing worth telling."""
+    """An actor in which a worker runs: each call returns the worker's next news."""
 
     def __init__(self, job: Job) -> None:
         self.ending = False
         self.news = work.work(job, lambda: self.ending)
 
     def step(self, ending: bool) -> tuple[str, object]:
-        """Return what happened, and with which unit."""
+        """Return the next event, and its unit."""
         self.ending = ending
         try:
             return next(self.news)
@@ -170,15 +159,7 @@ class _Steps:
 
 
 class RayPool:
-    """Actors, each of which one worker runs in.
-
-    Parameters
-    ----------
-    ray : module
-    job : Job
-    gpus : float
-        That one worker takes; 0 on CPUs.
-    """
+    """Ray actors with one worker each, which takes some `gpus` (0 on CPUs)."""
 
     def __init__(self, ray: object, job: Job, gpus: float) -> None:
         self.ray, self.ending, self.count = ray, False, 0
@@ -225,34 +206,20 @@ WAIT = 5.0
 
 
 GRACE = 60.0
-"""Seconds that jobs have to end when all is made."""
+"""Seconds that jobs have to end after the last unit."""
 
 
 CLUSTER = "cluster"
-"""The option that chooses among submitit's executors: slurm, or local and debug to try it out."""
+"""The option that chooses submitit's executor: slurm, or local and debug for trials."""
 
 
 def run_on_slurm(job: Job, workers: int, options: dict) -> Iterator[work.Unit]:
-    """Have a job's units made by an array of jobs; yield each that is finished.
+    """Have an array of SLURM jobs make a job's units; yield each finished unit.
 
-    The jobs' logs are in ``<archive>.slurm`` beside the archive. Each job is a worker like any
-    other, so one that is cancelled or runs out of time costs only its unit.
-
-    Parameters
-    ----------
-    job : Job
-        Its folder is on a disk that all nodes share.
-    workers : int
-        Jobs in the array.
-    options : dict
-        As ``submitit.AutoExecutor.update_parameters`` takes them.
-
-    Raises
-    ------
-    RuntimeError
-        If submitit is not installed, jobs cannot be sent, or all have ended and units are left.
-    ValueError
-        If an option is unknown.
+    `workers` is the number of jobs in the array, and `options` are those of
+    ``submitit.AutoExecutor.update_parameters``. The job's folder is on a disk that all nodes share;
+    the jobs' logs are in ``<archive>.slurm`` beside it. A SLURM job is a worker like any other, so
+    one that is cancelled or runs out of time costs only its unit.
     """
     executor = _executor(job, dict(options))
     with executor.batch():
@@ -286,7 +253,7 @@ def _executor(job: Job, options: dict) -> object:
 
 
 def _watch(job: Job, jobs: list) -> Iterator[work.Unit]:
-    """Yield units as their shards come, until there are all or no job is left."""
+    """Yield units as their shards appear, until all are finished or no job is left."""
     archive, left = Archive(job.folder), job.todo
     while left:
         over = all(sent.done() for sent in jobs)  # before the look, which then is the last
@@ -303,14 +270,14 @@ def _watch(job: Job, jobs: list) -> Iterator[work.Unit]:
 
 
 def _let_end(jobs: list) -> None:
-    """Give workers that find nothing left time to end; jobs in the queue are cancelled."""
+    """Give idle workers time to end; cancel the jobs in the queue."""
     end = time.monotonic() + GRACE
     while time.monotonic() < end and any(not s.done() and s.state != "PENDING" for s in jobs):
         time.sleep(1)
 
 
 def _complain(job: Job, jobs: list) -> None:
-    """Raise what ended the first job that did not end well, if units are left."""
+    """If units are unfinished, raise the error of the first job that failed."""
     archive = Archive(job.folder)
     left = sum(not archive.finished(task.id, latent) for task, latent in job.todo)
     if not left:

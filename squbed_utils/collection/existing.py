@@ -24,13 +24,13 @@ from squbed_utils.tasks.task import Task
 from squbed_utils.world.render import SIDE
 
 RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
-"""What of a profile bears on videos that it did not generate."""
+"""The settings of a profile that matter for videos that it did not generate."""
 
 Find = Callable[[str], Path]
-"""A manifest's path -> where it is: beside a CSV file, or within an archive."""
+"""A path in a manifest -> where the file lies: beside a CSV file, or within an archive."""
 
 WORLD = ROOT / "data" / "world"
-"""Where the encoders of the shapes world lie."""
+"""The folder of the shapes world's encoders."""
 
 
 def score(
@@ -103,7 +103,7 @@ def score(
 
 
 def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
-    """Warn of words and frames that are not of the shapes world, where the encoders are."""
+    """Warn if the encoders are the shapes world's but words or frames are not."""
     encoders = {role: getattr(profile, role).path for role in ("text_encoder", "video_encoder")}
     known = {role for role, path in encoders.items() if path_of(path).is_relative_to(WORLD)}
     signs = []
@@ -128,7 +128,7 @@ def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
 
 
 def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
-    """Return the manifest, the truth of its tasks if it is known, and what finds its files."""
+    """Return the manifest, the truth of its tasks if known, and what locates its files."""
     source = source.expanduser()
     if not source.is_dir():
         return manifests.read(source), None, lambda path: manifests.locate(path, source.parent)
@@ -140,9 +140,9 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
 
 
 def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
-    """Refuse an archive of generated videos, or of other ones than these.
+    """Refuse an archive of generated videos, or of other videos than these.
 
-    Says whether its tables are there and whole; those that are not are written again.
+    Return whether its tables are complete; if not, they are written again.
     """
     if not archive.inside("profile.yaml").is_file():
         return False
@@ -196,7 +196,7 @@ def _score_all(
     find: Find,
     todo: list[tuple[str, int]],
 ) -> None:
-    """Score what is left, on one thread, as ``collect`` does."""
+    """Score the remaining units on one thread, as ``collect`` does."""
     import torch
 
     from squbed_utils.collection import latent as _unit
@@ -225,7 +225,7 @@ def _score_all(
 
 
 def _with_text(bench: object, prompt: str, rows: list[dict]) -> list[dict]:
-    """Add what the videos of a latent prompt share; the prompt may be unknown."""
+    """Add what the videos of a latent prompt share; the latent prompt may be unknown."""
     from squbed_utils.collection import latent as _unit
 
     shared = {"rejected": []} | _unit.embed_texts(bench.models, prompt, rows[0]["prompt"])
@@ -233,7 +233,7 @@ def _with_text(bench: object, prompt: str, rows: list[dict]) -> list[dict]:
 
 
 def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[str]]) -> dict:
-    """Copy and measure one video; say why if it cannot be."""
+    """Copy and measure one video, or return why that failed."""
     from squbed_utils.collection import latent as _unit
 
     found = {"task": row.task, "latent": row.latent, "sample": row.sample}
@@ -252,19 +252,10 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
 
 
 def of_archive(archive: Archive) -> pd.DataFrame:
-    """Return the manifest of an archive's own videos, as `read`; paths are within its folder.
+    """Return the manifest of a finished archive's own videos, with paths within its folder.
 
-    Videos that failed are left out.
-
-    Parameters
-    ----------
-    archive : Archive
-        A finished one.
-
-    Raises
-    ------
-    ValueError
-        If a task has no reference, or every video failed.
+    Failed videos are left out. A task without a reference, and an archive whose every video failed,
+    raise ValueError.
     """
     tasks, videos = archive.tasks(), archive.videos()
     bare = tasks.task[tasks.reference.isna()]

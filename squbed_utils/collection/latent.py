@@ -20,16 +20,9 @@ from squbed_utils.video import Video
 
 @dataclass(frozen=True)
 class Bench:
-    """What a worker needs at hand.
+    """A worker's profile, models and archive.
 
-    Attributes
-    ----------
-    profile : Profile
-    models : Models
-    archive : Archive
-    embedded : dict
-        The last reference's frames, aligned, and what they embed to.
-
+    `embedded` caches the last reference: its aligned frames, and their embeddings.
     """
 
     profile: Profile
@@ -39,25 +32,14 @@ class Bench:
 
 
 def make(bench: Bench, task: Task, latent: int) -> None:
-    """Draw one latent prompt, generate and store its videos, measure them, write the shard.
+    """Draw one latent prompt (0 to n - 1), make and measure its videos, and write the shard.
 
-    Each video is stored as it comes, and one that is there already, whole, is kept as it is. No
-    more than a batch of videos is held in memory.
+    Each video is stored as soon as it is made; a stored video that is whole is kept. At most one
+    batch of videos is in memory.
 
-    Parameters
-    ----------
-    bench : Bench
-    task : Task
-    latent : int
-        From 0 to n - 1.
-
-    Raises
-    ------
-    ValueError
-        If no compatible latent prompt is found, or a stored video cannot be measured. A video
-        that cannot be generated raises nothing: its row says so.
-    Stop
-        If no other unit would fare better: a budget is used up, memory is.
+    A unit without a compatible latent prompt, or with a video that cannot be measured, raises
+    ValueError; a video that cannot be generated raises nothing, and its row says why. `Stop` means
+    that every other unit would fail too: the budget or the memory is used up.
     """
     profile, models = bench.profile, bench.models
     checked = {"compatible": models.compatible, "listed": models.listed}
@@ -79,10 +61,7 @@ def make(bench: Bench, task: Task, latent: int) -> None:
 
 
 def embed_texts(models: Models, prompt: str, latent_prompt: str | None) -> dict:
-    """Return the embedding of a latent prompt, if it is known, and how it and the prompt were read.
-
-    Columns of a shard.
-    """
+    """Return shard columns: the embedding of the latent prompt, if known, and both token counts."""
     found = {f"prompt_{name}": count for name, count in models.clip_texts.read(prompt).items()}
     if latent_prompt is None:
         return found
@@ -107,10 +86,10 @@ def _seed(profile: Profile, task: Task, latent: int, sample: int) -> int:
 
 
 def _store(bench: Bench, task: Task, latent: int, samples: range, prompt: str) -> list[str | None]:
-    """Generate and store the videos that are not there; return for each why there is none.
+    """Generate and store the missing videos; return for each sample an error, or None.
 
-    A place in a batch has a say in the last bit of a video, so a batch of diffusers with a video
-    missing is generated whole. Other models make one video at a time.
+    The place in a batch changes the last bit of a video, so a batch of diffusers that lacks a video
+    is generated whole. Other models make one video at a time.
     """
     files = [bench.archive.inside(video_path(task.id, latent, sample)) for sample in samples]
     missing = [i for i, file in enumerate(files) if not video.is_whole(file)]
@@ -132,7 +111,7 @@ def _measure_stored(
 ) -> list[dict]:
     """Return the embedding and the accuracies of each stored video, nothing for those that failed.
 
-    In a batch another video stands in for a failed one, so that the rest keep their places.
+    In a batch another video replaces a failed one, so that the others keep their places.
     """
     stored = [
         None if error else video.scan(bench.archive.inside(path))
@@ -146,25 +125,10 @@ def _measure_stored(
 
 
 def measure(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
-    """Return the embeddings of each video, its accuracies, and its caption if there is a captioner.
+    """Return the shard columns of each video: embeddings, accuracies, and any captioner's caption.
 
-    Parameters
-    ----------
-    bench : Bench
-        Its archive holds the task's reference.
-    task : Task
-        Without a reference, CLIP to the prompt is the only accuracy.
-    videos : list of Video
-
-    Returns
-    -------
-    list of dict
-        Columns of a shard.
-
-    Raises
-    ------
-    ValueError
-        If a video or its reference is too small to be scored.
+    Without a reference, CLIP to the prompt is the only accuracy. A video or reference that is too
+    small to be scored raises ValueError.
     """
     frames = [v.frames for v in videos]
     score = _like_prompt if task.reference is None else _accuracies
@@ -214,7 +178,7 @@ def _accuracies(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
 
 
 def _reference_frames(bench: Bench, pairs: list[tuple]) -> list[np.ndarray]:
-    """Embed the reference's frames once, as long as every video is aligned to it alike."""
+    """Embed the reference's frames, once for all videos to which it aligns in the same way."""
     kept, targets = bench.embedded, []
     for _, reference in pairs:
         if not kept or not np.array_equal(kept["reference"], reference):
@@ -230,7 +194,7 @@ def _mean(frames: np.ndarray) -> list[float]:
 
 
 def _split(stacked: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    """Undo the stacking of all videos' frames."""
+    """Split stacked frames into one array for each video."""
     return np.split(stacked, np.cumsum([len(v) for v, _ in pairs])[:-1])
 
 

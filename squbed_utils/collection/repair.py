@@ -20,14 +20,9 @@ LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
 
 
 def seal(folder: Path | str) -> bool:
-    """Write the checksums that an archive has not, as one of an earlier version; say if any.
+    """Write the checksums that an archive of an earlier version lacks; say whether it lacked any.
 
-    Raises
-    ------
-    FileNotFoundError
-        If the folder is missing or is not an archive.
-    ValueError
-        If a run is filling it, or anything in it is missing, damaged or unknown.
+    A missing, damaged or unknown file, and a run that fills the archive, raise ValueError.
     """
     archive = Archive(folder)
     archive.require()
@@ -53,34 +48,15 @@ def repair(
     profile: str | Path | Profile | None = None,
     **options: object,
 ) -> Archive:
-    """Remove what is damaged, and collect it again.
+    """Remove the damaged files that `verify` named, and collect them again.
 
-    Models, programs, addresses and keys are those of a profile here, never the archive's own: that
-    is data, and may come from anyone. It only has to be the same.
+    The models, programs, addresses and keys are those of a local `profile` (by default the
+    package's own profile of the archive's name), never those in the archive, which may come from
+    anyone. Both profiles must agree. `options` are those of ``collect.collect``.
 
-    Parameters
-    ----------
-    folder : path
-    problems : list of Problem
-        As `verify` found them.
-    profile : str, path or Profile, optional
-        As ``collect.collect`` takes it; by default this package's own of the archive's name.
-    **options
-        Of ``collect.collect``.
-
-    Returns
-    -------
-    Archive
-        The finished archive.
-
-    Raises
-    ------
-    ValueError
-        If `collect` did not make the archive; the message says what makes its files again. If the
-        archive's profile is another, or none is given and the package has no such profile: the
-        message shows what commands, addresses and keys the archive names.
-    FileNotFoundError, ValueError, RuntimeError, OSError
-        As ``collect.collect``.
+    An archive that `collect` did not make, or whose profile is another or unknown, raises
+    ValueError; the message says what makes its files again, or shows the archive's commands,
+    addresses and keys.
     """
     archive = Archive(folder)
     _require_collected(archive)
@@ -96,7 +72,7 @@ def repair(
 
 
 def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
-    """Refuse to delete what cannot be made again."""
+    """Refuse to delete files that cannot be made again."""
     if archive.exported:
         raise ValueError(f"{archive.folder} is an exported dataset; download it again")
     lost = [problem.path for problem in problems if problem.path in LOST]
@@ -109,7 +85,7 @@ def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
 
 
 def _profile(archive: Archive, named: str | Path | Profile | None) -> Profile:
-    """Return the profile to collect with, which the user or this package wrote."""
+    """Return the local profile to collect with, the user's or this package's."""
     name = archive.profile.get("name")
     if named is None and name not in profiles.names():
         raise ValueError(_asks_for_profile(archive, "which this package does not have"))

@@ -17,27 +17,22 @@ RECENT = 3600.0
 
 @dataclass(frozen=True)
 class Status:
-    """How far a collection is; the unit is one latent prompt with its videos.
+    """How far a collection is; a unit is one latent prompt with its videos.
 
     Attributes
     ----------
-    folder : Path
     units, done, running : int
-        All, those that are finished, and those that are being made at this moment.
+        All units, the finished ones, and those that workers make now.
     failed : int
-        Videos that could not be made.
-    first_error : str or None
-        Of those.
+        Videos that could not be made; `first_error` is the first reason.
     workers : int
-        That are at work.
+        Workers that are alive.
     rate : float or None
-        Units an hour, over the last hour of work; None where nothing is known.
+        Units an hour over the last hour of work; None if it is unknown.
     hours_left : float or None
-        At that rate; None where it is not known, or nobody is at work.
+        At that rate; None if it is unknown, or no worker is alive.
     gpu_hours, cpu_hours : float
-        Of work in all runs so far, unfinished units left out; a worker with half a GPU counts
-        half.
-
+        Work of all runs so far, unfinished units left out; a worker with half a GPU counts half.
     """
 
     folder: Path
@@ -67,22 +62,7 @@ class Status:
 
 
 def status(folder: Path | str) -> Status:
-    """Say how far the collection of an archive is.
-
-    Parameters
-    ----------
-    folder : path
-        The archive's. It is only read.
-
-    Returns
-    -------
-    Status
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder is missing or is not an archive.
-    """
+    """Say how far the collection of an archive is; its folder is only read."""
     archive = Archive(folder)
     archive.require()
     finished = [unit for unit in archive.units if archive.finished(*unit)]
@@ -108,7 +88,7 @@ def status(folder: Path | str) -> Status:
 
 
 def _rate(events: dict[str, list[dict]], workers: set[str]) -> float | None:
-    """Return units an hour of those at work, or, if nobody is, of those that were last."""
+    """Return units an hour of the living workers or, if there are none, of the last ones."""
     at_work = {name: log for name, log in events.items() if name in workers} or events
     done = sorted(e["time"] for log in at_work.values() for e in log if e["event"] == "done")
     if not done:
@@ -122,7 +102,7 @@ def _rate(events: dict[str, list[dict]], workers: set[str]) -> float | None:
 
 
 def _hours(log: list[dict], *, gpu: bool) -> float:
-    """Return the hours that a worker spent on units, times its GPUs."""
+    """Return the hours that a worker spent on units, times its GPUs if `gpu`."""
     gpus = next((e["gpus"] for e in log if e["event"] == "start"), 0)
     seconds = sum(e["seconds"] for e in log if e["event"] == "done")
     if gpu:
@@ -134,21 +114,11 @@ FOLDER = "runs"
 
 
 NUMBERS = {"start": ("time", "gpus"), "done": ("time", "seconds")}
-"""Event -> the numbers that it has; any other has the time."""
+"""Event -> its numbers; all other events have the time."""
 
 
 class RunLog:
-    """The log of one worker.
-
-    Parameters
-    ----------
-    folder : Path
-        The archive's.
-    worker : str
-    device : str
-    gpus : float
-        That the worker takes; 0 on a CPU.
-    """
+    """The log of one worker, which takes some `gpus` (0 on a CPU)."""
 
     def __init__(self, folder: Path, worker: str, *, device: str, gpus: float) -> None:
         self.path = inside(folder, f"{FOLDER}/{worker}.jsonl")
@@ -166,7 +136,7 @@ class RunLog:
 
 
 def read(folder: Path) -> dict[str, list[dict]]:
-    """Return the events of each worker, in order; a line that a full disk cut short is left out."""
+    """Return the events of each worker, in order; lines that a full disk truncated are skipped."""
     logs = sorted(inside(folder, FOLDER).glob("*.jsonl"))
     return {path.stem: _read(inside(folder, f"{FOLDER}/{path.name}")) for path in logs}
 

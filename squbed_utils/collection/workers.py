@@ -25,32 +25,23 @@ from squbed_utils.tasks.task import Task
 Unit = tuple[Task, int]
 
 BEGUN, DONE, ENDED, STOPPED, DIED = "begun", "done", "ended", "stopped", "died"
-"""What is heard of a worker: with a unit, with a unit, with None, with the error, with None."""
+"""Events of a worker: BEGUN and DONE carry a unit, STOPPED carries an error, the others None."""
 
 ATTEMPTS = 3
-"""How often a unit is tried that raises an error, or whose worker dies; then it is recorded as
-failed. A mistake in its input (ValueError) is the same every time, and is recorded at once."""
+"""Attempts at a unit that kills its worker or raises; a ValueError, though, is recorded at once."""
 
 FAILED_IN_A_ROW = 5
-"""Units of one worker, of at least two tasks, without any video, after which the run stops: then
-it is rather the machine or the model that is broken."""
+"""Units in a row without a video, of one worker and two tasks or more, that stop the run."""
 
 POLL = 0.5
-"""Seconds between two looks at units that other workers are making."""
+"""Seconds between two looks at units that other workers make."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know.
+    """What a worker needs to know: the profile, the archive's absolute folder, the units to make.
 
-    Attributes
-    ----------
-    profile : Profile
-    folder : Path
-        The archive's, absolute.
-    todo : list of Unit
-        What was not finished when the run started, none of which had a shard then.
-
+    The units of `todo` had no shard when the run started.
     """
 
     profile: Profile
@@ -63,26 +54,10 @@ def work(
 ) -> Iterator[tuple[str, Unit]]:
     """Make units until all are finished, by this worker or by others.
 
-    Parameters
-    ----------
-    job : Job
-    ended : callable
-        Asked before each unit; True ends the work.
-    maker : callable, optional
-        (job, archive, worker's name) -> an object that makes units; by default the models do.
-
-    Yields
-    ------
-    (BEGUN, unit) before this worker makes a unit, (DONE, unit) for each that is finished.
-
-    Raises
-    ------
-    Stop
-        If going on makes no sense; the message says why.
-    FileNotFoundError, ValueError, RuntimeError
-        If a model cannot be loaded.
-    OSError
-        If the archive cannot be written.
+    It yields (BEGUN, unit) before this worker makes a unit and (DONE, unit) for each finished one.
+    `ended` is asked before each unit, and True ends the work. `maker` builds, from the job, the
+    archive and the worker's name, the object that makes units; by default the models make them.
+    `Stop` says why going on makes no sense.
     """
     archive, left = Archive(job.folder), job.todo
     with Worker(job.folder) as worker:
@@ -122,7 +97,7 @@ def device(job: Job) -> str:
 
 
 def new_bench(profile: Profile, folder: Path) -> object:
-    """Load the models, on one thread: with more, sums come out in another order."""
+    """Load the models on one thread: more threads would add sums in another order."""
     import torch
 
     from squbed_utils.collection import latent as _unit
@@ -134,7 +109,7 @@ def new_bench(profile: Profile, folder: Path) -> object:
 
 
 class _Maker:
-    """Makes units with models that are loaded when the first is made."""
+    """A maker of units, which loads the models for its first unit."""
 
     def __init__(self, job: Job, archive: Archive, worker: str) -> None:
         where = device(job)
@@ -189,17 +164,11 @@ News = list[tuple[int, str, object]]
 
 
 def drive(pool: object, workers: int, job: Job) -> Iterator[Unit]:
-    """Have units made by a pool's workers; yield each that is finished, some more than once.
+    """Have a pool's workers make units; yield each finished unit, some more than once.
 
-    A worker that dies costs only its unit, which is tried again: `ATTEMPTS` times in all, then it
-    is recorded as failed.
-
-    Raises
-    ------
-    Stop
-        If worker after worker dies.
-    OSError, ValueError, RuntimeError
-        What ended a worker; the others have finished their units by then.
+    A worker that dies costs only its unit, which is tried `ATTEMPTS` times in all and then recorded
+    as failed. If worker after worker dies, this raises `Stop`. A worker's own error is raised after
+    the others have finished their units.
     """
     making, deaths, row, stopped = {}, Counter(), 0, None
     running = {pool.start() for _ in range(workers)}
@@ -236,7 +205,7 @@ def _dying(row: int) -> Stop:
 
 
 def _bury(job: Job, unit: Unit | None, deaths: Counter) -> None:
-    """Count a death, and record the unit that was the last of too many workers."""
+    """Count a death; record a unit as failed after `ATTEMPTS` deaths."""
     from squbed_utils.collection import latent as _unit
 
     if unit is None:
@@ -250,12 +219,7 @@ def _bury(job: Job, unit: Unit | None, deaths: Counter) -> None:
 
 
 class LocalPool:
-    """Processes of this machine; none outlives this one.
-
-    Parameters
-    ----------
-    job : Job
-    """
+    """Worker processes of this machine, none of which outlives this one."""
 
     def __init__(self, job: Job) -> None:
         self.context, self.job = multiprocessing.get_context("spawn"), job
@@ -323,7 +287,7 @@ def last_word(
     send: Callable[[tuple], None] = lambda news: None,
     ended: Callable[[], bool] = lambda: False,
 ) -> tuple[str, Exception | None]:
-    """Work, telling of each step; return how it ended, with an error that any process can read."""
+    """Work and report each step to `send`; return how it ended, with an error of a plain type."""
     try:
         for news in work(job, ended):
             send(news)

@@ -8,13 +8,13 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 PSNR_CAP = 100.0
-"""What identical frames are given, in dB; no less alike pair of 32 x 32 frames reaches 84."""
+"""PSNR of identical frames, in dB; 32 x 32 frames that differ stay below 84."""
 
 WINDOW = 11
 """Pixels a side of SSIM's window."""
 
 PIXELS_AT_ONCE = 1 << 14
-"""Of how many pixels SSIM holds the maps at a time: what a processor's cache takes."""
+"""Pixels whose SSIM maps are held at a time: what a processor's cache takes."""
 
 PEAK = 255.0
 

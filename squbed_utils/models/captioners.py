@@ -23,32 +23,16 @@ from squbed_utils.world import render, scenes
 from squbed_utils.world.recognise import VALUES, recognise
 
 UNASKED = ("blip", "git")
-"""Of what `model_type` a model describes a picture without being asked."""
+"""Model types that describe a picture without an instruction."""
 
 Caption = Callable[[list[np.ndarray]], list[str]]
 """Videos, uint8 (T, H, W, 3) -> a caption of each, on one line; empty if the model says nothing."""
 
 
 def load(settings: roles.CaptionModel, device: str, batch_size: int) -> Caption:
-    """Load a captioner. It decodes greedily, so that equal videos have equal captions.
+    """Load a captioner, which decodes greedily: equal videos have equal captions.
 
-    Parameters
-    ----------
-    settings : Captioner or Recogniser
-    device : str
-    batch_size : int
-        Videos that the recogniser sees at once; a language model sees them one by one.
-
-    Returns
-    -------
-    Caption
-
-    Raises
-    ------
-    FileNotFoundError
-        If the model is not there.
-    ValueError
-        If the folder holds another kind of model, or lacks weights.
+    The recogniser sees `batch_size` videos at once; a language model sees them one by one.
     """
     if isinstance(settings, roles.Recogniser):
         return _load_recogniser(settings, device, batch_size)
@@ -78,7 +62,7 @@ def _load_recogniser(settings: roles.Recogniser, device: str, batch_size: int) -
 
 
 def _as_rendered(video: np.ndarray) -> np.ndarray:
-    """Return a video in the number and size of frames that the shapes world is drawn in."""
+    """Resample a video to the frames of the shapes world: uint8 (9, 32, 32, 3)."""
     frames, side = spread(video, render.FRAMES), [render.SIDE] * 2
     if list(frames.shape[1:3]) == side:
         return frames
@@ -130,7 +114,7 @@ def _chats(processor: object) -> bool:
 def _inputs(
     processor: Callable, settings: roles.Captioner, video: np.ndarray
 ) -> tuple[dict[str, torch.Tensor], int]:
-    """Return what the model is given, and how many tokens of it its answer repeats."""
+    """Return the model's inputs, and how many of their tokens its answer repeats."""
     if not _chats(processor):
         middle = Image.fromarray(video[len(video) // 2])
         return processor(images=middle, return_tensors="pt"), 0

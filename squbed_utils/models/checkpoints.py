@@ -1,4 +1,4 @@
-"""Where a model lies: a folder or a file as it is, or a hub id, fetched once and then a folder."""
+"""Where a model lies: in a folder, in a file, or on the hub, from which it is fetched once."""
 
 import dataclasses
 import hashlib
@@ -34,37 +34,22 @@ PUBLIC_FILES = {
     "milnce-s3d": "s3d_howto100m.pth (of antoine77340/S3D_HowTo100M on GitHub)",
     "alex": "alexnet-owt-7be5be79.pth (torchvision's AlexNet_Weights.IMAGENET1K_V1)",
 }
-"""Kind of a model that is one file -> what its makers call the file."""
+"""Kind of a model that is one file -> how its makers call the file."""
 
 POINTER = b"version https://git-lfs"
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 UNSAFE = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack", "*.onnx", "*.gguf"]
-"""What is never fetched: pickles, and formats that no loader here reads."""
+"""Files that are never fetched: pickles, and formats that no loader here reads."""
 
 
 def sources(profile: object, roles: Iterable[str]) -> dict[str, Path]:
-    """Return the folders and files that a profile's models are read from.
+    """Return role -> the folder or file from which a profile's model is read, for some roles.
 
-    Parameters
-    ----------
-    profile : Profile
-    roles : iterable of str
-        Those whose models are wanted.
-
-    Returns
-    -------
-    dict
-        Role -> path, with ``image_model``, ``nli_model`` and ``instructions/*.txt`` where they are
-        read; a model behind an API has none.
-
-    Raises
-    ------
-    FileNotFoundError
-        If one is missing, and what to fetch and where to put it.
-    ValueError
-        If a file's sha256 is not the one given, weights or a config are damaged, or an instruction
-        lacks a field.
+    The result also has ``image_model``, ``nli_model`` and ``instructions/*.txt`` where a model
+    reads them; a model behind an API has no entry. Damaged weights, a wrong sha256 and an
+    incomplete instruction raise ValueError; a missing file raises FileNotFoundError, which says
+    what to fetch and where to put it.
     """
     found = {}
     for role in roles:
@@ -88,7 +73,7 @@ def sources(profile: object, roles: Iterable[str]) -> dict[str, Path]:
 
 
 def _refuse_damaged(path: Path, role: str) -> None:
-    """Refuse weights that are cut short, pointers in the place of files, and what is no JSON."""
+    """Refuse truncated weights, Git LFS pointers and invalid JSON."""
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         own = any(map(left_by_a_tool, file.relative_to(path).parts))
         if own or file.suffix not in (".json", ".safetensors") or not file.is_file():
@@ -109,7 +94,7 @@ def _refuse_damaged(path: Path, role: str) -> None:
 
 
 def _read_by_the_refiner(refiner: Refiner) -> dict[str, Path]:
-    """Return what the refiner reads beside its own folder."""
+    """Return the files that the refiner reads beside its own folder."""
     found = {}
     if refiner.check == "nli":
         found["nli_model"] = locate(refiner.nli_model, "nli_model")
@@ -121,22 +106,10 @@ def _read_by_the_refiner(refiner: Refiner) -> dict[str, Path]:
 
 
 def locate(path: str, role: str, *, revision: str | None = None) -> Path:
-    """Return the folder of a model; fetch it first if it is a hub id not fetched before.
+    """Return the folder of a model; fetch a hub id on its first use.
 
-    Parameters
-    ----------
-    path : str
-        A folder, absolute or relative to the repository, or a hub id.
-    role : str
-        A key of `MARKERS`.
-    revision : str, optional
-        Of a hub id: a branch, tag or commit.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder does not hold such a model, or the hub id cannot be fetched; the message
-        says what to fetch and where to put it.
+    `path` is a folder (absolute or relative to the repository) or a hub id, of which `revision` is
+    a branch, tag or commit; `role` is a key of `MARKERS`.
     """
     folder = path_of(path)
     if not folder.exists() and HUB_ID.fullmatch(path):
@@ -150,13 +123,7 @@ def locate(path: str, role: str, *, revision: str | None = None) -> Path:
 
 
 def code_folder(path: str) -> Path:
-    """Return the folder of a video model that runs by scripts of its own.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such folder.
-    """
+    """Return the folder of a video model that runs by scripts of its own."""
     folder = path_of(path)
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -167,24 +134,9 @@ def code_folder(path: str) -> Path:
 
 
 def locate_file(path: str, role: str, kind: str, *, sha256: str | None = None) -> Path:
-    """Return the file of a model that is one file.
+    """Return the file of a model that is one file; check its sha256 (hexadecimal) if one is given.
 
-    Parameters
-    ----------
-    path : str
-        Absolute, or relative to the repository.
-    role : str
-    kind : str
-        A key of `PUBLIC_FILES`.
-    sha256 : str, optional
-        What the file must hash to, in hexadecimal.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is missing; the message says what to fetch and where to put it.
-    ValueError
-        If its hash is another.
+    `path` is absolute or relative to the repository; `kind` is a key of `PUBLIC_FILES`.
     """
     file = path_of(path)
     if not file.is_file():
@@ -204,7 +156,7 @@ def locate_file(path: str, role: str, kind: str, *, sha256: str | None = None) -
 
 
 def _fetch(hub_id: str, role: str, revision: str | None) -> Path:
-    """Fetch a model from the hub, or find it in the cache: only safetensors and settings."""
+    """Fetch a model's safetensors and settings from the hub, or from the hub's cache."""
     from diffusers import DiffusionPipeline
     from huggingface_hub import snapshot_download
 
@@ -228,13 +180,7 @@ def _key(role: str) -> str:
 
 
 def device_of(name: str) -> str:
-    """Return the device that a profile's name stands for here: ``auto`` is CUDA or the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the named device is not there.
-    """
+    """Return the device that a profile names; ``auto`` is CUDA if it is available, else the CPU."""
     import torch
 
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
@@ -248,18 +194,7 @@ def device_of(name: str) -> str:
 def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> dict:
     """Return what an archive records: all settings, checkpoint hashes and library versions.
 
-    Parameters
-    ----------
-    profile : Profile
-    roles : collection of str
-        Those that the run uses; the others are left out, and need not be there.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the task table or a model is missing.
-    ValueError
-        If the device is not there.
+    Only the roles that the run uses are recorded; the models of the others may be absent.
     """
     table = path_of(profile.dataset.path)
     if "dataset" in roles and not table.is_file():
@@ -280,7 +215,7 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
 
 
 def _sha256(path: Path) -> str:
-    """Hash a file, or a folder's files with their names; not what tools leave there."""
+    """Hash a file, or the files of a folder with their names; skip files that tools leave."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     files = [p for p in files if not any(map(left_by_a_tool, p.relative_to(path).parts))]
     digest = hashlib.sha256()

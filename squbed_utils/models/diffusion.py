@@ -1,8 +1,8 @@
 """The video model of a run: prompts and seeds in, videos out.
 
-Each of the three kinds (a pipeline of diffusers, a command, a paid model) becomes one function
-that returns, for each prompt and seed, a video or the exception that says why there is none. A
-video has the size and frame rate that its model gave it, and is stored so.
+Each of the three kinds (a pipeline of diffusers, a command, a paid model) becomes one function that
+returns, for each prompt and seed, a video or the exception that explains its absence. A video is
+stored with the size and frame rate that its model gave it.
 """
 
 import inspect
@@ -25,7 +25,7 @@ from squbed_utils.roles import Command, Diffusers, Veo
 from squbed_utils.video import Video
 
 Generate = Callable[[list[str], list[int]], list[Video | Exception]]
-"""(prompts, seeds) -> for each a video, or why there is none."""
+"""(prompts, seeds) -> for each a video, or the exception that explains its absence."""
 
 OURS = ("prompt", "generator", "height", "width", "num_frames", "num_inference_steps")
 OURS += ("guidance_scale", "output_type", "image", "video", "latents", "num_videos_per_prompt")
@@ -36,28 +36,9 @@ OURS += ("return_dict",)
 def load(profile: Profile, device: str, folder: Path | None = None) -> Generate:
     """Load the video model of a profile.
 
-    Parameters
-    ----------
-    profile : Profile
-    device : str
-    folder : path, optional
-        The archive that is being filled; a paid model keeps its account there.
-
-    Returns
-    -------
-    callable
-        (prompts, seeds) -> list of Video or Exception, in the same order. A stopped budget and a
-        machine out of memory are raised instead, as `Stop`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a model, or the program of a command, is missing.
-    ValueError
-        If the folder holds another pipeline, an option is not taken, or offloading is asked for
-        without an accelerator.
-    RuntimeError
-        If a package or an API key is missing.
+    A paid model keeps its account in `folder`, the archive. The returned function raises `Stop`
+    when the budget is used up or the machine is out of memory; it returns any other exception in
+    the place of a video.
     """
     model = profile.video_model
     if isinstance(model, Veo):
@@ -75,7 +56,7 @@ def load(profile: Profile, device: str, folder: Path | None = None) -> Generate:
 
 
 def _each(draw: Callable, items: list[tuple[str, int]], fps: float) -> list[Video | Exception]:
-    """Draw a batch; if that fails, each of its videos alone.
+    """Generate a batch; if that fails, generate each of its videos alone.
 
     A pipeline may refuse a prompt or return nonsense with any exception.
     """
@@ -93,7 +74,7 @@ def _each(draw: Callable, items: list[tuple[str, int]], fps: float) -> list[Vide
 def _alone(
     draw: Callable, item: tuple[str, int], place: int, size: int, fps: float
 ) -> Video | Exception:
-    """Draw one video with copies of itself around it, as its place in a batch has a say."""
+    """Generate one video among copies of itself: its place in a batch can change its last bit."""
     try:
         with memory_named():
             return Video(to_uint8(draw([item] * size)[place]), fps)
@@ -162,7 +143,7 @@ def _prepare(pipeline: DiffusionPipeline, model: Diffusers, device: str) -> Diff
 
 
 def _check_class(folder: Path, expected: str, family: str) -> None:
-    """Refuse a folder with a pipeline of another class than the family's."""
+    """Refuse a folder whose pipeline is not of the family's class."""
     try:
         found = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
@@ -195,27 +176,16 @@ def _arguments(model: Diffusers, pipeline: DiffusionPipeline) -> dict:
 
 
 def to_uint8(frames: np.ndarray) -> np.ndarray:
-    """Round float frames in [0, 1] to uint8; refuse what is not finite.
-
-    Raises
-    ------
-    ValueError
-        If a value is NaN or infinite.
-    """
+    """Round float frames in [0, 1] to uint8; NaN and infinite values raise ValueError."""
     if not np.isfinite(frames).all():
         raise ValueError("the generated video has values that are not finite")
     return np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
 
 
 def guardrail(wanted: bool) -> object:
-    """Return the Cosmos guardrail, or an object that lets everything pass.
+    """Return the Cosmos guardrail if it is wanted, else an object that lets everything pass.
 
-    A refused prompt or video raises ValueError when it is made.
-
-    Raises
-    ------
-    RuntimeError
-        If the guardrail is wanted and its package is not installed.
+    The guardrail raises ValueError for a prompt or video that it refuses.
     """
     if not wanted:
         return _LetPass()
@@ -241,7 +211,7 @@ def guardrail(wanted: bool) -> object:
 
 
 class _LetPass:
-    """Has what the pipelines use of a checker."""
+    """A checker, with the methods that the pipelines call, that lets everything pass."""
 
     device, dtype = torch.device("cpu"), torch.float32
 

@@ -20,19 +20,11 @@ from squbed_utils.models.weights import load_into, read_weights, refuse_incomple
 from squbed_utils.models.windows import WindowedText, counter, unit
 
 LPIPS_PIXELS = 2**19
-"""Of a batch of frames, at most, or one frame: its activations take about a kilobyte a pixel."""
+"""The most pixels in a batch of frames (at least one frame); LPIPS takes about 1 kB a pixel."""
 
 
 def load_text_encoder(settings: roles.TextEncoder, device: str) -> WindowedText:
-    """Load a text encoder: list of str -> (n, d_t).
-
-    Raises
-    ------
-    FileNotFoundError
-        If the model is not there.
-    ValueError
-        If it has no prompt of the profile's `prompt_name`; those that it has are listed.
-    """
+    """Load a text encoder: list of str -> float32 (n, d_t)."""
     folder = locate(settings.path, "text_encoder", revision=settings.revision)
     model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
     name = settings.prompt_name
@@ -54,7 +46,7 @@ def load_text_encoder(settings: roles.TextEncoder, device: str) -> WindowedText:
 def load_video_encoder(
     settings: roles.VideoEncoder, device: str, batch_size: int
 ) -> Callable[[list[np.ndarray]], np.ndarray]:
-    """Load a video encoder: list of videos, uint8 (T, H, W, 3) -> (n, d_v)."""
+    """Load a video encoder: list of videos, uint8 (T, H, W, 3) -> float32 (n, d_v)."""
     encode, frames = load(settings, device)
 
     def embed_videos(videos: list[np.ndarray]) -> np.ndarray:
@@ -67,7 +59,7 @@ def load_video_encoder(
 def load_clip(
     settings: roles.Clip, device: str, batch_size: int
 ) -> tuple[Callable[[list[np.ndarray]], np.ndarray], WindowedText]:
-    """Load CLIP: frames, uint8 (H, W, 3) -> (n, d), and list of str -> (n, d)."""
+    """Load CLIP as two functions: frames, uint8 (H, W, 3) -> (n, d), and list of str -> (n, d)."""
     folder = locate(settings.path, "clip", revision=settings.revision)
     name = f"local-dir:{folder}"
     model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
@@ -116,17 +108,14 @@ def load_lpips(
 def spread(frames: np.ndarray, count: int) -> np.ndarray:
     """Take `count` frames evenly spaced from the first to the last.
 
-    Examples
-    --------
     >>> spread(np.arange(9), 3)
     array([0, 4, 8])
-
     """
     return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
 def _counter(tokenizer: Callable) -> Callable[[str], tuple[int, int]] | None:
-    """Return how one of open_clip's tokenizers counts: its own, or one of transformers within."""
+    """Return the token counter of an open_clip tokenizer, which may hold one of transformers."""
     if isinstance(tokenizer, open_clip.tokenizer.SimpleTokenizer):
         return lambda text: (len(tokenizer.encode(text)) + 2, 0)
     return counter(tokenizer.tokenizer, getattr(tokenizer, "clean_fn", str))
@@ -135,11 +124,8 @@ def _counter(tokenizer: Callable) -> Callable[[str], tuple[int, int]] | None:
 def in_batches(function: Callable[[list], list], items: list, size: int) -> list:
     """Apply a function to lists of exactly `size` items; the last is padded with its last item.
 
-    Examples
-    --------
     >>> in_batches(lambda batch: [len(batch)] * len(batch), ["a", "b", "c"], 2)
     [2, 2, 2]
-
     """
     results = []
     for start in range(0, len(items), size):
@@ -150,31 +136,14 @@ def in_batches(function: Callable[[list], list], items: list, size: int) -> list
 
 
 Encode = Callable[[list[np.ndarray]], np.ndarray]
-"""A batch of videos, uint8 (T, H, W, 3), all of the length that the encoder takes -> (B, d)."""
+"""A batch of videos, uint8 (T, H, W, 3), with the T that the encoder takes -> (B, d)."""
 
 
 def load(settings: roles.VideoEncoder, device: str) -> tuple[Encode, int]:
-    """Load a video encoder.
+    """Load a video encoder as a function, and the number of frames T that it takes.
 
-    Parameters
-    ----------
-    settings : TransformersVideoEncoder or S3D
-    device : str
-
-    Returns
-    -------
-    encode : callable
-        A batch of videos, uint8 (T, H, W, 3) -> float32 (B, d), not normalized. Frames may have
-        any size.
-    frames : int
-        The T that it takes.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the model is not there.
-    ValueError
-        If it is of an unknown architecture, or a file is not the one that it should be.
+    The function embeds a batch of videos, uint8 (T, H, W, 3) with frames of any size, as float32
+    (B, d), not normalized.
     """
     if isinstance(settings, roles.S3D):
         return _load_s3d(settings, device)
@@ -213,7 +182,7 @@ def _as_images(processor: Callable, video: np.ndarray) -> torch.Tensor:
 
 
 def _as_video(processor: Callable, video: np.ndarray) -> torch.Tensor:
-    """Prepare frames with a video processor, which must not choose among them: (1, T, 3, H, W)."""
+    """Prepare frames with a video processor that must use every frame: (1, T, 3, H, W)."""
     return processor(
         torch.from_numpy(video).permute(0, 3, 1, 2), return_tensors="pt", do_sample_frames=False
     )["pixel_values_videos"]
@@ -246,7 +215,7 @@ ARCHITECTURES = {
         lambda config: config.num_frames,
     ),
 }
-"""`model_type` of a config -> (preparation of a video, embedding of a batch, frames it takes)."""
+"""`model_type` -> (preparation of a video, embedding of a batch, frames that it takes)."""
 
 
 def _load_s3d(settings: roles.S3D, device: str) -> tuple[Encode, int]:
@@ -277,7 +246,7 @@ def _square(frames: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def _kinetics(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return torchvision's own preparation for Kinetics-400, in its proportions at another size."""
+    """Return torchvision's preparation for Kinetics-400, scaled in proportion to another size."""
     scaled = round(size * 256 / 224)
     return S3D_Weights.KINETICS400_V1.transforms(
         crop_size=(size, size), resize_size=(scaled, scaled)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 NO_MEMORY = "can't allocate memory"
-"""What torch says on a CPU, where it has no exception of its own for it."""
+"""Torch's message on a CPU without memory, for which it has no exception type."""
 
 
 class Stop(RuntimeError):
@@ -13,7 +13,7 @@ class Stop(RuntimeError):
 
 @contextmanager
 def memory_named() -> Iterator[None]:
-    """Turn the several errors of a machine out of memory into one `Stop` that says what helps."""
+    """Turn every out-of-memory error into one `Stop` that says what helps."""
     import torch
 
     try:

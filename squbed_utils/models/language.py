@@ -20,7 +20,7 @@ from squbed_utils.models.openai import load_openai
 from squbed_utils.tasks.captioned import CATEGORIES, UNCLEAR
 
 ATTEMPTS = 3
-"""How often a list, a yes or no, or a category is asked for until there is a clear one."""
+"""Times that a question is asked until it gets a clear list, yes or no, or category."""
 
 PARALLEL = 8
 """Captions that a model behind an API labels at once."""
@@ -33,18 +33,10 @@ Answer = Callable[[str, str, int], str]
 class LanguageModel:
     """A language model as functions.
 
-    Attributes
-    ----------
-    refine : callable
-        (prompt, seed) -> a more specific prompt; if `listed`, the n of a task.
-    compatible : callable
-        (refined, original) -> whether the refined prompt entails the original; without a clear
-        answer it does not.
-    label : callable
-        list of captions -> list of `CATEGORIES`, or `UNCLEAR` where the answer names none.
-    listed : bool
-        Whether the profile asks for ``draws: list``.
-
+    `refine` maps (prompt, seed) to a more specific prompt, or to the n prompts of a task if
+    `listed` (``draws: list`` in the profile). `compatible` maps (refined, original) to whether the
+    refined prompt entails the original; an unclear answer counts as no. `label` maps captions to
+    `CATEGORIES`, or to `UNCLEAR` where the answer names none.
     """
 
     refine: Callable[[str, int], str | list[str]]
@@ -56,28 +48,9 @@ class LanguageModel:
 def load(
     settings: roles.Refiner, device: str, *, n: int, answers: Path | None = None
 ) -> LanguageModel:
-    """Load the language model of a profile.
+    """Load the language model of a profile; `n` latent prompts a task are the length of a list.
 
-    Parameters
-    ----------
-    settings : CausalLM, Chat or OpenAI
-    device : str
-    n : int
-        Latent prompts a task: the length of a list.
-    answers : path, optional
-        A folder that keeps what a model behind an API answers, and answers in its place.
-
-    Returns
-    -------
-    LanguageModel
-
-    Raises
-    ------
-    FileNotFoundError
-        If a model or an instruction is missing.
-    ValueError
-        If an instruction or the environment's key is not as it should be, or a folder does not
-        hold the kind of model it should.
+    A model behind an API writes its answers into the folder `answers`, and reads them from it.
     """
     if isinstance(settings, roles.CausalLM):
         refine = _load_completion(settings, device)
@@ -135,7 +108,7 @@ def load(
 
 
 def _listed(answers: Iterable[str], n: int) -> list[str]:
-    """Return the first list of n distinct prompts; no answer after it is asked for."""
+    """Return the first list of n distinct prompts; later answers are not asked for."""
     for answer in answers:
         items = {" ".join(line.lower().split()): line for line in replies.lines_of(answer)}
         if len(items) == n:
@@ -150,7 +123,7 @@ def _listed(answers: Iterable[str], n: int) -> list[str]:
 def _checker(
     settings: roles.Refiner, device: str, entails: Callable[[str, str], bool] | None
 ) -> Callable[[str, str], bool]:
-    """Return the check that the profile names; `entails` is the one by the model itself."""
+    """Return the check that the profile names; `entails` is the check by the model itself."""
     if settings.check == "nli":
         return load_nli(settings.nli_model, device)
     return {
@@ -161,25 +134,9 @@ def _checker(
 
 
 def load_nli(path: str, device: str) -> Callable[[str, str], bool]:
-    """Load a cross-encoder for natural-language inference.
+    """Load a cross-encoder for natural-language inference from a folder or hub id.
 
-    Parameters
-    ----------
-    path : str
-        A folder or hub id.
-    device : str
-
-    Returns
-    -------
-    callable
-        (refined, original) -> whether entailment is the most probable of the model's labels.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the model is not there.
-    ValueError
-        If none of its labels is ``entailment``.
+    It maps (refined, original) to whether entailment is the most probable of the model's labels.
     """
     folder = locate(path, "nli_model")
     model = CrossEncoder(
@@ -228,18 +185,8 @@ def _load_completion(settings: roles.CausalLM, device: str) -> Callable[[str, in
 def load_chat(settings: roles.Chat, device: str) -> Answer:
     """Load a causal language model with a chat template.
 
-    Returns
-    -------
-    callable
-        (instruction, text, seed) -> answer, without thoughts. It is sampled, equal for equal
-        seeds; of yes or no and of categories, seed 0 is the most probable answer.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the model is not there.
-    ValueError
-        If it has no chat template.
+    Its answers have no thoughts. They are sampled, and equal for equal seeds; for a yes or no and
+    for a category, seed 0 gives the most probable answer.
     """
     folder = locate(settings.path, "refiner", revision=settings.revision)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -16,14 +16,7 @@ Refine = Callable[[str, int], str | list[str]]
 
 @dataclass(frozen=True)
 class LatentPrompt:
-    """An accepted draw, and the draws that were refused before it.
-
-    Attributes
-    ----------
-    prompt : str
-    rejected : tuple of str
-
-    """
+    """An accepted draw, and the draws that were refused before it."""
 
     prompt: str
     rejected: tuple[str, ...]
@@ -40,33 +33,13 @@ def draw(
 ) -> LatentPrompt:
     """Draw one latent prompt of a task, independently of all others unless `listed`.
 
-    A draw that is empty, or not compatible, is drawn again; so accepted draws follow the refiner's
-    distribution given that they are compatible.
+    An empty or incompatible draw is drawn again, so accepted draws follow the refiner's
+    distribution given that they are compatible. The run's seed, the task and `latent` (0 to n - 1)
+    seed the draw.
 
-    Parameters
-    ----------
-    task : Task
-    latent : int
-        Which of the task's n latent prompts. It seeds the draw, with the task and the run's seed.
-    refine : callable
-        (prompt, seed) -> str; if `listed`, -> list of str, of which this latent prompt takes its
-        own. Equal arguments give equal results.
-    seed : int
-        The run's.
-    compatible : callable
-        (refined, original) -> bool.
-    listed : bool
-        Whether one list holds the draws of all of the task's latent prompts. After a refusal the
-        item of another list is taken.
-
-    Returns
-    -------
-    LatentPrompt
-
-    Raises
-    ------
-    ValueError
-        If none of `MAX_DRAWS` draws is compatible.
+    If `listed`, `refine` returns one list with the draws of all of the task's latent prompts, from
+    which this one takes its own; after a refusal it takes its item of another list. Where none of
+    `MAX_DRAWS` draws is compatible, this raises ValueError.
     """
     rejected = []
     for attempt in range(MAX_DRAWS):
@@ -85,7 +58,7 @@ def draw(
 
 
 def in_the_grammar(refined: str, original: str) -> bool:
-    """Say whether a draw keeps all that its prompt names, as the shapes world reads both.
+    """Say whether a draw keeps everything that its prompt names, by the shapes world's grammar.
 
     A draw that the grammar cannot read is refused.
 

@@ -1,8 +1,8 @@
 """The models of a run, each loaded by its ecosystem's own loader and wrapped as a function.
 
 Everything runs in batches of one fixed size, the last one padded, and every random draw has a CPU
-generator of its own. So what comes out for one item depends on the item, its seed and its place in
-the batch (which can change the last bit), and not on what else the batch holds.
+generator of its own. So an item's result depends on the item, its seed and its place in the batch
+(which can change the last bit), and not on the other items of the batch.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from squbed_utils.profiles import Profile
 from squbed_utils.video import Video
 
 FRAME_BATCH = 64
-"""Frames that CLIP and LPIPS see at once, at most; fewer where a batch of videos has fewer."""
+"""The most frames that CLIP and LPIPS see at once; fewer if a batch of videos has fewer."""
 
 MEASURED_FRAMES = 16
 """The same, where videos come one at a time."""
@@ -44,7 +44,7 @@ class Models:
     listed : bool
         Whether draws come in lists.
     generate : callable
-        (prompts, seeds) -> for each a Video, or the exception that says why there is none.
+        (prompts, seeds) -> for each a Video, or the exception that explains its absence.
     embed_text : callable
         list of str -> (n, d_t); its `read` counts a text's tokens.
     embed_videos : callable
@@ -56,8 +56,7 @@ class Models:
     lpips : callable
         Two lists of n frames, uint8 (H, W, 3) -> distances (n,).
     caption : callable or None
-        list of videos, uint8 (T, H, W, 3) -> list of str; None where the profile has no captioner.
-
+        list of videos, uint8 (T, H, W, 3) -> list of str; None if the profile has no captioner.
     """
 
     refine: Callable[[str, int], str | list[str]] | None
@@ -75,25 +74,7 @@ class Models:
 def load(profile: Profile, folder: Path | None = None) -> Models:
     """Load every model of a profile.
 
-    Parameters
-    ----------
-    profile : Profile
-    folder : path, optional
-        The archive that is being filled: paid models keep their account and answers there.
-
-    Returns
-    -------
-    Models
-
-    Raises
-    ------
-    FileNotFoundError
-        If a model's folder is missing or lacks its main file.
-    ValueError
-        If the device or an API key is not there, or a folder does not hold the kind of model it
-        should.
-    RuntimeError
-        If a package is missing.
+    Paid models keep their account and answers in `folder`, the archive that is being filled.
     """
     device = device_of(profile.device)
     frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
@@ -113,10 +94,7 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
 
 
 def load_measuring(profile: Profile) -> Models:
-    """Load what embeds and scores videos, one at a time.
-
-    Parameters, returns and raises as `load`.
-    """
+    """Load the models that embed and score videos, one at a time."""
     return _load_measuring(profile, device_of(profile.device), 1, MEASURED_FRAMES)
 
 
@@ -146,7 +124,7 @@ def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch:
 
 @contextmanager
 def _named(role: str, profile: Profile) -> Iterator[None]:
-    """Say of any error of a library which model's files it does not understand."""
+    """Name the role and its files in any error that a library raises about them."""
     try:
         yield
     except (ValueError, OSError, RuntimeError, MemoryError, ImportError):
@@ -161,6 +139,6 @@ def _named(role: str, profile: Profile) -> Iterator[None]:
 
 
 def _when_used(load: Callable[[], Callable]) -> Callable:
-    """Return a function that is loaded by its first call: without references LPIPS has none."""
+    """Return a function that its first call loads: without references LPIPS is never called."""
     loaded = cache(load)
     return lambda *arguments: loaded()(*arguments)

@@ -23,17 +23,11 @@ class Lpips(torch.nn.Module):
     """LPIPS, learned or not (Zhang et al. 2018).
 
     d(x, y) = sum over layers of the mean over pixels of sum_c w_c (a_c(x) - a_c(y))^2, where a are
-    activations of unit length over channels. The weights w are learned from people's judgements;
-    in the unlearned form, the baseline of the paper's table 5, they are one.
+    activations of unit length over channels. The weights w are learned from people's judgements; in
+    the unlearned form, the baseline of the paper's table 5, they are one.
 
-    Parameters
-    ----------
-    features : torch.nn.Sequential
-        The convolutional part of the backbone.
-    cuts : tuple of int
-        Layers after which activations are compared.
-    weights : list of torch.Tensor, optional
-        One (channels,) for each cut; by default all are one.
+    `features` is the convolutional part of the backbone, `cuts` are the layers after which
+    activations are compared, and `weights` are one (channels,) for each cut.
     """
 
     def __init__(

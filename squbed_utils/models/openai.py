@@ -24,16 +24,16 @@ from squbed_utils.tasks.captioned import CATEGORIES
 
 OPENAI_URL = "https://api.openai.com/v1"
 ATTEMPTS = 3
-"""How often a question is asked that gets no readable answer."""
+"""Times that a question is asked until it gets a readable answer."""
 
 LONGEST_ERROR = 300
 
 LARGEST = 10_000_000
-"""Bytes of an answer at most; a thousand times what `max_tokens` comes to."""
+"""The most bytes of an answer: a thousand times what `max_tokens` amounts to."""
 
 
 class Form(BaseModel):
-    """What a model's structured answer must look like."""
+    """The form that a model's structured answer must have."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,32 +63,18 @@ class Category(Form):
 
 
 FORMS = {"refine": Text, "refine_list": Items, "entails": YesOrNo, "category": Category}
-"""Instruction -> form of its answer, of which a server may be told that does not keep to it."""
+"""Instruction -> form of its answer; some servers are told the form and do not keep to it."""
 
 
 def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable, Callable]:
-    """Connect to the server, without asking it anything yet.
+    """Return the functions `answer` and `forget` of a server; nothing is asked yet.
 
-    Parameters
-    ----------
-    settings : OpenAI
-    answers : path, optional
-        The folder that keeps every answer; what it holds is not asked again. The account of calls
-        and dollars is kept beside it.
+    answer(instruction, text, seed) returns text: one line an item for a list, and nothing where the
+    model declines. The folder `answers` keeps every answer, so that no question is asked twice; the
+    account of calls and dollars lies beside it. It raises `Stop` if the server cannot be reached or
+    refuses, if none of `ATTEMPTS` answers is readable, or if a budget is used up.
 
-    Returns
-    -------
-    answer : callable
-        (instruction, text, seed) -> answer; a list has one item a line, and what the model
-        declines to answer is empty. It raises RuntimeError if the server cannot be reached or
-        refuses, if there is no readable answer in `ATTEMPTS`, or if a budget is used up.
-    forget : callable
-        (instruction, text, seed) -> None; what was answered is not kept after all.
-
-    Raises
-    ------
-    ValueError
-        If the environment lacks the key, or holds what can be none.
+    forget(instruction, text, seed) deletes a kept answer.
     """
     key = spending.api_key(settings.model, [settings.key])
     url = settings.base_url or OPENAI_URL
@@ -137,11 +123,10 @@ def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable,
 def _paid(
     client: OpenAI, settings: roles.OpenAI, request: dict, form: type[Form], folder: Path | None
 ) -> object:
-    """Ask once; the most that it can cost is booked before, and what it did cost after.
+    """Ask once: book the most that the call can cost before, and correct it to the true cost after.
 
-    A token is at least a byte, so a question has no more tokens than bytes. What gets an error for
-    an answer is not paid; where it is not known what was used, or the server says what cannot be,
-    the most counts.
+    A token is at least a byte, so a question has no more tokens than bytes. An error status costs
+    nothing. If the usage is unknown or impossible, the most counts.
     """
     limit = {"max_tokens" if settings.base_url else "max_completion_tokens": settings.max_tokens}
     request = request | limit
@@ -178,7 +163,7 @@ def _ask(
     settings: roles.OpenAI,
     scrub: Callable[[str], str],
 ) -> str:
-    """Ask until there is a readable answer; no error carries the key or the client's own error."""
+    """Ask until an answer is readable; no error carries the key or the client's own error."""
     problem = ""
     for _ in range(ATTEMPTS):
         try:
@@ -194,7 +179,7 @@ def _ask(
 
 
 def _in_words(error: Exception, settings: roles.OpenAI, scrub: Callable[[str], str]) -> str:
-    """Say what went wrong; the client has tried again already where that can help."""
+    """Say what went wrong; the client has already tried again where that can help."""
     if isinstance(error, APIStatusError) and error.status_code in (401, 403):
         return f"it refuses the key (status {error.status_code})"
     if isinstance(error, APIStatusError) and error.status_code < 400:
@@ -210,7 +195,7 @@ def _in_words(error: Exception, settings: roles.OpenAI, scrub: Callable[[str], s
 
 
 def _answer_of(completion: object, form: type[Text] | type[Items]) -> str:
-    """Return an answer as text: a list with one item a line, a refusal as nothing."""
+    """Return an answer as text: one line an item for a list, "" for a refusal."""
     if not completion.choices:
         raise ValueError("no choices")
     choice = completion.choices[0]
@@ -232,7 +217,7 @@ def _sha256(asked: dict) -> str:
 
 
 def _read(path: Path | None, asked: dict) -> str | None:
-    """Return a kept answer; None if there is none that can be read."""
+    """Return a kept answer; None if there is none or it cannot be read."""
     if path is None or not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""What the reply of a language model says, without its thoughts, fences, bullets and quotes."""
+"""What a language model's reply says, without its thoughts, fences, bullets and quotes."""
 
 import json
 import re
@@ -23,9 +23,10 @@ LEAD = r"(?:(?:\w+ )?(?:answer|category|label)\W*(?:is\b|:)|(?:it|this|that) is\
 
 
 def without_thoughts(text: str) -> str:
-    """Return what a reply says beside its thoughts.
+    """Return a reply without its thoughts.
 
-    A block that is never closed was cut; one that is only closed was opened by the template.
+    A block that is never closed was cut short; a block that is only closed was opened by the
+    template.
 
     >>> without_thoughts("<think>yes, or</think> no"), without_thoughts("or</think>no <think> ye")
     ('no', 'no')
@@ -54,7 +55,7 @@ def decoded(tokenizer: object, tokens: object) -> str:
 
 
 def bare(text: str) -> str:
-    """Return a reply without thoughts, a wrapping tag, and the fence around what it says."""
+    """Strip a reply of its thoughts, of a tag that wraps it, and of a fence around the answer."""
     text = WRAPPER.sub("", without_thoughts(text)).strip()
     fenced = FENCE.search(text)
     return fenced[2].strip() if fenced else text
@@ -73,10 +74,10 @@ def lines_of(text: str) -> list[str]:
 
 
 def choice(text: str, words: Sequence[str]) -> str | None:
-    """Return which of a few words a reply gives for an answer; None if that is not clear.
+    """Return the one of a few words that a reply answers with; None if that is not clear.
 
-    The word stands first, or after "the answer is" or the like; its sentence goes on, if at all,
-    after a mark, and holds no other of the words.
+    The word stands first, or after "the answer is" or the like. If its sentence goes on, a
+    punctuation mark follows the word, and no other of the words stands in the sentence.
 
     >>> [choice(t, ("yes", "no")) for t in ("**Yes.**", "no, it lacks the cat", "yes and no")]
     ['yes', 'no', None]

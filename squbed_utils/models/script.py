@@ -24,17 +24,11 @@ TAIL, LONGEST_TAIL = 5, 400
 GUARD = Path(script_guard.__file__)
 
 SECRET = re.compile(r"(_KEY|_TOKEN|_SECRET|_PASSWORD|_CREDENTIALS)$|^AWS_")
-"""Environment variables that a script does not get: what unlocks a service is not its business."""
+"""Environment variables that a script does not get: the keys and passwords of services."""
 
 
 def load(model: Command) -> Callable[[list[str], list[int]], list[Video | Exception]]:
-    """Return a function that runs the command once for each prompt and seed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder or the program is missing.
-    """
+    """Return a function that runs the command once for each prompt and seed."""
     folder = code_folder(model.path)
     if find_program(model) is None:
         raise FileNotFoundError(
@@ -47,7 +41,7 @@ def load(model: Command) -> Callable[[list[str], list[int]], list[Video | Except
 
 
 def find_program(model: Command) -> str | None:
-    """Return the program of the command, on the PATH or in its folder; None if it is not there."""
+    """Return the command's program, from the PATH or its own folder; None if it is missing."""
     own = path_of(model.path) / model.command[0]
     return shutil.which(model.command[0]) or (str(own) if own.is_file() else None)
 
@@ -62,15 +56,9 @@ def _attempt(model: Command, folder: Path, prompt: str, seed: int) -> Video | Ex
 def run(model: Command, folder: Path, prompt: str, seed: int) -> Video:
     """Run the command for one video, in a temporary folder that is then removed.
 
-    It runs in the folder of its code, without the API keys of this environment, and gets the seed
-    modulo 2**32, as many libraries take no more.
-
-    Raises
-    ------
-    RuntimeError
-        If it fails or takes too long; the last lines of its stderr are quoted.
-    ValueError
-        If it does not leave exactly one mp4, or that cannot be read.
+    The command runs in the folder of its code, without the API keys of this environment. It gets
+    the seed modulo 2**32, since many libraries take no larger one. A failure or a timeout raises
+    RuntimeError with the last lines of stderr; anything but one readable mp4 raises ValueError.
     """
     with tempfile.TemporaryDirectory(prefix="squbed-") as temporary:
         output, log = Path(temporary, "output"), Path(temporary, "stderr")
@@ -91,7 +79,7 @@ def _text(value: object) -> str:
 
 
 def _run(words: list[str], folder: Path, timeout: float, log: Path) -> None:
-    """Run to the end, or kill the process and all that it started; also if this process dies."""
+    """Run to the end; a timeout, or the death of this process, kills all that was started."""
     environment = {k: v for k, v in os.environ.items() if not SECRET.search(k)}
     with log.open("wb") as stderr:
         process = subprocess.Popen(

@@ -1,7 +1,7 @@
-"""Run a command in a process group that ends with whoever started it, however that ends.
+"""Run a command in a process group that ends with the process that started it.
 
-Started as a script of its own, with the command as its arguments and a pipe as its stdin: the pipe
-closes when the other end's process is gone.
+It is a script of its own, with the command as its arguments and a pipe as its stdin: the pipe
+closes when the process at the other end is gone.
 """
 
 import os

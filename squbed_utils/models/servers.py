@@ -1,4 +1,4 @@
-"""Requests to servers that are not trusted: their answers come whole, in time and in size."""
+"""Requests to untrusted servers: their answers are limited in time and size."""
 
 import queue
 import threading
@@ -11,25 +11,21 @@ import httpx2
 def client(seconds: float, largest: int) -> httpx2.Client:
     """Return a client that follows no redirect, so that a key goes to no other host.
 
-    Parameters
-    ----------
-    seconds : float
-        Of a whole request; httpx's own limit is of one read, which a slow server never passes.
-    largest : int
-        Bytes of an answer.
+    `seconds` limits a whole request (httpx limits each read alone, which a slow server never
+    exceeds); `largest` limits the bytes of an answer.
     """
     return httpx2.Client(transport=Bounded(seconds, largest), follow_redirects=False)
 
 
 class Bounded(httpx2.HTTPTransport):
-    """Answers that are not whole after some seconds, or larger than some bytes, are errors."""
+    """A transport that raises if an answer takes longer, or is larger, than its limits."""
 
     def __init__(self, seconds: float, largest: int) -> None:
         super().__init__()
         self.seconds, self.largest = seconds, largest
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Ask, in a thread that is left behind when the time is over."""
+        """Send the request in a thread, which is abandoned when the time is over."""
         request.headers["accept-encoding"] = "identity"  # what is packed has no size yet
         end = time.monotonic() + self.seconds
         late = httpx2.ReadTimeout(f"no whole answer after {self.seconds:g} s", request=request)

@@ -21,12 +21,9 @@ LIMITS = {VIDEOS: "video_model.budget", REFINER: "refiner.budget", CALLS: "refin
 
 
 def api_key(model: str, variables: Sequence[str]) -> str:
-    """Return the key of a service from the first environment variable that is set.
+    """Return a service's key from the first environment variable that is set.
 
-    Raises
-    ------
-    ValueError
-        If none is set, or what is there can be no key.
+    If none is set, or its value can be no key, this raises ValueError.
     """
     variable = next((name for name in variables if os.environ.get(name, "").strip()), None)
     if variable is None:
@@ -43,24 +40,15 @@ def api_key(model: str, variables: Sequence[str]) -> str:
 
 
 def cost(model: VideoModel, videos: int) -> float:
-    """Return what some videos cost, in US dollars; 0 for a model that runs here.
-
-    Parameters
-    ----------
-    model : VideoModel
-    videos : int
-    """
+    """Return what some videos cost, in US dollars; 0 for a model that runs here."""
     return videos * model.seconds * model.price if isinstance(model, Veo) else 0.0
 
 
 def calls(refiner: OpenAI, *, tasks: int, latents: int, labels: int) -> int:
     """Return how often a language model is asked, redraws not counted.
 
-    Parameters
-    ----------
-    refiner : OpenAI
-    tasks, latents, labels : int
-        Tasks to draw latent prompts for, latent prompts to draw, captions to label.
+    `tasks` need latent prompts drawn, `latents` are the latent prompts to draw, and `labels` the
+    captions to label.
     """
     draws = latents if refiner.draws == "independent" else tasks
     return draws + (latents if refiner.check == "model" else 0) + labels
@@ -72,17 +60,9 @@ def most_for_answers(refiner: OpenAI, calls: int) -> float:
 
 
 def bill(profile: Profile, folder: Path, *, videos: int, **counts: int) -> str | None:
-    """Say what is left to pay for, in words; None if that is nothing.
+    """Say in words what the remaining videos and calls cost; None if they are free.
 
-    Parameters
-    ----------
-    profile : Profile
-    folder : path
-        The archive's.
-    videos : int
-        Videos to make.
-    tasks, latents, labels : int
-        As `calls` takes them.
+    `folder` is the archive's, `videos` are the videos to make, and `counts` are those of `calls`.
     """
     model, refiner, parts = profile.video_model, profile.refiner, []
     dollars = cost(model, videos)
@@ -109,13 +89,7 @@ def _price(refiner: OpenAI, asked: int, folder: Path) -> str:
 
 
 def spent(folder: Path, entry: str = VIDEOS) -> float:
-    """Return what an archive has used up so far: dollars, or calls.
-
-    Raises
-    ------
-    ValueError
-        If the account cannot be read.
-    """
+    """Return what an archive has used up so far: dollars, or calls."""
     return _read(folder)[entry]
 
 
@@ -141,19 +115,10 @@ def _read(folder: Path) -> dict[str, float]:
 
 
 def reserve(folder: Path, costs: Mapping[str, float], limits: Mapping[str, float | None]) -> None:
-    """Add to the account before paying.
+    """Add costs to the account of the archive's folder before paying.
 
-    Parameters
-    ----------
-    folder : path
-        The archive's.
-    costs, limits : mapping
-        Entry of the account -> what to add, and what it may not pass (None: no limit).
-
-    Raises
-    ------
-    Stop
-        If that would pass a limit; nothing is added then.
+    Both mappings go from an entry of the account: to what is added, and to its limit (None: no
+    limit). A cost that would pass its limit raises `Stop`, and nothing is added.
     """
     with _locked(folder):
         account = _read(folder)
@@ -169,7 +134,7 @@ def reserve(folder: Path, costs: Mapping[str, float], limits: Mapping[str, float
 
 
 def give_back(folder: Path, costs: Mapping[str, float]) -> None:
-    """Take from the account what was not paid after all."""
+    """Subtract from the account what was not paid after all."""
     with _locked(folder):
         _write(folder, _read(folder), costs, -1)
 

@@ -1,4 +1,4 @@
-"""Veo behind google-genai: started, polled until it is there, paid by the second of video."""
+"""Veo behind google-genai: a video is started, polled until it is ready, and paid by the second."""
 
 import tempfile
 import time
@@ -21,31 +21,25 @@ BUSY = (429, 503)
 """Answers after which a request is made again."""
 
 FATAL = (401, 403, 404)
-"""Answers that every other video would get too: a bad key, a model that is not there."""
+"""Answers that every other video would get too: a bad key, an unknown model."""
 
 UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout)
 """Errors before the service has seen the request: starting a video twice would be paid twice."""
 
 LARGEST, LONGEST_ERROR = 2**30, 300
-"""Bytes of an answer, with its video, and characters of a service's error that are told."""
+"""The most bytes of an answer with its video, and the most characters of a quoted error."""
 
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 8, 1.0, 60.0
 """Tries of one request, and the seconds between them: doubled each time, up to the longest."""
 
 
 def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], list]:
-    """Return a function that has a video made for each prompt and seed, one after the other.
+    """Return a function that makes a video for each prompt and seed, one after the other.
 
-    The seed is sent modulo 2**32, which is all that the service takes. What the videos of one call
-    cost is booked in the archive's account before the first is started; what the service refused
-    to start is booked back. So an interrupted call counts as paid, and the budget is never passed.
-
-    Raises
-    ------
-    ValueError
-        If no API key is set.
-    RuntimeError
-        If there is no archive to keep the account in.
+    The service gets the seed modulo 2**32, which is all that it takes. The cost of one call's
+    videos is booked in the archive's account before the first video is started; videos that the
+    service refuses to start are booked back. So an interrupted call counts as paid, and the budget
+    is never passed. Without an archive's folder for the account this raises RuntimeError.
     """
     key = spending.api_key(model.model, VEO_KEYS)
     if folder is None:
@@ -119,7 +113,7 @@ def _start(
 def _wait(
     client: genai.Client, model: Veo, operation: types.GenerateVideosOperation, end: float
 ) -> Video:
-    """Ask for a started video until it is there, and read it."""
+    """Poll a started video until it is ready, and read it."""
     while not operation.done:
         if time.monotonic() + model.poll > end:
             raise RuntimeError(f"no video after {model.timeout:g} s")
@@ -150,7 +144,7 @@ def _patiently(request: Callable, end: float, lost: tuple[type[Exception], ...])
 
 
 def _asked_wait(error: APIError) -> float | None:
-    """Seconds that the service asks to wait for, if it does."""
+    """Return the seconds that the service asks to wait; None if it does not say."""
     try:
         return max(0.0, float(error.response.headers["retry-after"]))
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -9,16 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 COUNTER = "num_batches_tracked"
-"""Ending of what batch normalization counts in training, which old files lack."""
+"""Suffix of batch normalization's training counters, which old files lack."""
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict; nothing but tensors and plain containers is ever unpickled.
+    """Read a state dict, and unpickle nothing but tensors and plain containers.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or holds anything but a state dict.
+    A damaged file, and one that holds anything but a state dict, raise ValueError.
     """
     try:
         if path.suffix == ".safetensors":
@@ -35,13 +32,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_into(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Load a state dict into its network; `path` is named in the error.
-
-    Raises
-    ------
-    ValueError
-        If the names or shapes are not the network's.
-    """
+    """Load a state dict into its network; a wrong name or shape raises a ValueError with `path`."""
     own = {k: v.shape for k, v in network.state_dict().items() if not k.endswith(COUNTER)}
     given = {k: v.shape for k, v in weights.items() if not k.endswith(COUNTER)}
     wrong = [name for name in own | given if own.get(name) != given.get(name)]

@@ -7,24 +7,19 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 UNBOUNDED = 2**31
-"""Tokens from which a tokenizer's stated limit is none."""
+"""Token limits from here on are a tokenizer's way to say that it has none."""
 
 
 class WindowedText:
     """A text encoder that reads texts of any length.
 
-    A text within the window is embedded as it is; of a longer one the unit embeddings of its
+    A text within the window is embedded as it is; for a longer one the unit embeddings of its
     windows are averaged, so that texts which differ late differ in their embeddings too.
 
-    Parameters
-    ----------
-    embed : callable
-        A text within the window -> (d,), of any length above 0.
-    tokens : callable or None
-        str -> its tokens with the special ones, and how many of them are unknown; None where the
-        encoder has no tokenizer that counts.
-    window : int or None
-        Tokens that it reads at once, the special ones included; None: any number.
+    `embed` maps a text within the window to (d,), of any length above 0. `tokens` maps a text to
+    its number of tokens, special ones included, and how many of them are unknown; it is None if the
+    encoder has no tokenizer that counts. `window` is the most tokens that the encoder reads at
+    once, special ones included; None is any number.
     """
 
     def __init__(
@@ -41,7 +36,7 @@ class WindowedText:
         return unit(np.stack([self._mean_of_windows(text) for text in texts]))
 
     def read(self, text: str) -> dict[str, int | None]:
-        """Return what `layout.READ` names; nothing where the encoder does not count."""
+        """Return the counts that `layout.READ` names; {} if the encoder does not count."""
         if self._tokens is None:
             return {}
         tokens, unknown = self._tokens(text)
@@ -50,7 +45,7 @@ class WindowedText:
     def windows(self, text: str) -> list[str]:
         """Cut a text between words into as few parts as fit, of about as many words each.
 
-        Between characters where a word alone is too long, as in a script without spaces.
+        A word that is too long alone, as in a script without spaces, is cut between characters.
         """
         if self._fits(text):
             return [text]
@@ -74,7 +69,7 @@ class WindowedText:
 
 
 def counter(tokenizer: object, clean: Callable[[str], str] = str) -> Callable | None:
-    """Return how a tokenizer of transformers counts; None for one of another kind."""
+    """Return the token counter of a transformers tokenizer; None for one of another kind."""
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         return None
     special = tokenizer.num_special_tokens_to_add()

@@ -1,7 +1,7 @@
 """Tasks of a dataset: captions drawn, labelled, and sampled evenly over the categories.
 
-Of the captions whose clips are there, `pool` are drawn and labelled. Tasks are taken from them one
-at a time, each from a category of which the fewest are taken, and only if its clip can be decoded.
+From the captions that have a clip, `pool` are drawn and labelled. Tasks are taken from them one at
+a time, each from a category with the fewest tasks so far, and only if its clip can be decoded.
 """
 
 import heapq
@@ -24,7 +24,7 @@ CATEGORIES = ("animals", "food", "games", "people", "other")
 
 
 UNCLEAR = "unclear"
-"""The label of a caption that cannot be put into one category; it becomes no task."""
+"""The label of a caption that fits no single category; it becomes no task."""
 
 
 BATCH = 20
@@ -39,28 +39,12 @@ Item = TypeVar("Item")
 
 
 def label_all(captions: Sequence[str], label: Label, cache: Path, *, asked: str) -> dict[str, str]:
-    """Label captions, each once; what was labelled before an interruption is not asked again.
+    """Return caption -> category; each caption is labelled once, also across interruptions.
 
-    Parameters
-    ----------
-    captions : sequence of str
-    label : callable
-        list of captions -> as many of `CATEGORIES` or `UNCLEAR`.
-    cache : path
-        A JSON file, rewritten after every `BATCH` captions. At the end it holds these captions
-        alone, in order.
-    asked : str
-        Names the model and the instruction. Labels cached under another name are not used.
-
-    Returns
-    -------
-    dict
-        Caption -> category.
-
-    Raises
-    ------
-    ValueError
-        If the function returns anything else, or the cache is damaged.
+    `cache` is a JSON file, rewritten after every `BATCH` captions; at the end it holds these
+    captions alone, in order. `asked` names the model and the instruction, and labels cached under
+    another name are not used. A label outside `CATEGORIES` and `UNCLEAR`, and a damaged cache,
+    raise ValueError.
     """
     known = _read_cache(cache, asked)
     labels = {caption: known[caption] for caption in captions if caption in known}
@@ -75,28 +59,15 @@ def label_all(captions: Sequence[str], label: Label, cache: Path, *, asked: str)
 
 
 def fill_evenly(queues: Mapping[str, Iterable[Item]], count: int) -> Iterator[tuple[str, Item]]:
-    """Take items from categories as evenly as can be.
+    """Take `count` items from categories (category -> items) as evenly as possible.
 
-    The next item always comes from a category of which the fewest are taken, the first of those
-    in the order of the mapping; one that runs short leaves its share to the others. Items are
-    taken one at a time, so that a queue may be lazy.
+    Each item comes from a category with the fewest items taken so far, the first such category in
+    the order of the mapping; a category that runs short leaves its share to the others. Items are
+    taken one at a time, so a queue may be lazy, and their number is smaller if all queues run
+    short.
 
-    Parameters
-    ----------
-    queues : mapping
-        Category -> its items.
-    count : int
-        Items to take; fewer where there are fewer.
-
-    Yields
-    ------
-    tuple of str and item
-
-    Examples
-    --------
     >>> list(fill_evenly({"a": [1], "b": [2, 3, 4]}, 3))
     [('a', 1), ('b', 2), ('b', 3)]
-
     """
     left = {category: iter(items) for category, items in queues.items()}
     taken = Counter()
@@ -148,23 +119,9 @@ READERS = {"panda70m": panda70m, "vidgen1m": vidgen1m}
 def read(dataset: Dataset, *, label: Label, cache: Path, asked: str) -> Source:
     """Read the tasks that a profile asks for.
 
-    Parameters
-    ----------
-    dataset : World, Panda70M or VidGen1M
-        A profile's.
-    label, cache, asked
-        As `categories.label_all` takes them; the shapes world has categories of its own.
-
-    Returns
-    -------
-    Source
-
-    Raises
-    ------
-    FileNotFoundError
-        If the dataset's table or its videos are not where the profile says.
-    ValueError
-        If the table is not of the dataset's format, or no caption has a clip that can be used.
+    `label`, `cache` and `asked` are those of `label_all`; the shapes world has categories of its
+    own. A missing table or folder of videos raises FileNotFoundError; a table of another format, or
+    one without a usable clip, raises ValueError.
     """
     if isinstance(dataset, World):
         return shapes_world.read(dataset)
@@ -188,24 +145,12 @@ def read(dataset: Dataset, *, label: Label, cache: Path, asked: str) -> Source:
 
 
 def size(dataset: Dataset) -> int:
-    """Return how many tasks a dataset is asked for.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read`, for the shapes world.
-    """
+    """Return how many tasks a dataset is asked for."""
     return len(shapes_world.read(dataset).tasks) if isinstance(dataset, World) else dataset.tasks
 
 
 def available(dataset: Panda70M | VidGen1M) -> int:
-    """Count the captions whose clips are there, up to the tasks asked for.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read`.
-    """
+    """Count the captions that have a clip, up to the tasks asked for."""
     captions = READERS[dataset.kind].captions(dataset, Counter())
     return sum(1 for _ in islice(captions, dataset.tasks))
 
@@ -213,19 +158,7 @@ def available(dataset: Panda70M | VidGen1M) -> int:
 def stored(dataset: Dataset, archive: Archive) -> Source:
     """Return the tasks that an archive of this dataset holds, without sampling them again.
 
-    Parameters
-    ----------
-    dataset : World, Panda70M or VidGen1M
-    archive : Archive
-
-    Returns
-    -------
-    Source
-
-    Raises
-    ------
-    ValueError
-        If the archive has lost its ``dataset.json``, or that is damaged.
+    If the archive's ``dataset.json`` is missing or damaged, this raises ValueError.
     """
     if isinstance(dataset, World):
         return shapes_world.read(dataset)
@@ -263,7 +196,7 @@ unusable when sampled: food: empty video 1'
 
 
 def _draw(dataset: Panda70M | VidGen1M, left_out: Counter) -> tuple[list[Caption], int]:
-    """Draw the pool, in an order of its own, and count the captions that it is drawn from."""
+    """Draw the pool in an order that the seed fixes, and count the captions to choose from."""
     number = count()
     captions = READERS[dataset.kind].captions(dataset, left_out)
     keyed = ((seed_of(dataset.seed, c.id), next(number), c) for c in captions)
@@ -282,7 +215,7 @@ def _sample(
     labels: dict[str, str],
     unusable: dict[str, Counter],
 ) -> list[tuple[str, Caption]]:
-    """Take captions evenly; a clip is looked at when its turn comes, so few are decoded."""
+    """Take captions evenly; a clip is decoded only when its turn comes."""
     queues = {
         category: _usable(dataset, [c for c in pool if labels[c.text] == category], counts)
         for category, counts in unusable.items()

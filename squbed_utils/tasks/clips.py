@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from squbed_utils import video
 
 LARGEST = 2**30
-"""Bytes of a clip at most; what claims to hold more is damaged, or made to fill the memory."""
+"""The most bytes of a clip; a clip that claims more is damaged, or made to fill the memory."""
 
 SMALLEST = 31
-"""Pixels a side at least: LPIPS needs them."""
+"""The fewest pixels a side: LPIPS needs them."""
 
 
 class Unusable(ValueError):
@@ -18,17 +18,9 @@ class Unusable(ValueError):
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and where its clip lies.
+    """A caption on one line, the id of the task that it may become, and where its clip lies.
 
-    Attributes
-    ----------
-    id : str
-        The task's, should it become one.
-    text : str
-        On one line.
-    clip : str
-        Path within the dataset's folder of videos.
-
+    `clip` is a path within the dataset's folder of videos.
     """
 
     id: str

@@ -22,29 +22,17 @@ OF_A_TASK = ("prompt", "reference", "category", "vagueness_rank")
 
 
 def read(path: Path | str) -> pd.DataFrame:
-    """Read a manifest and check all of it, references included.
+    """Read a manifest, and check all of it, references included.
 
-    Parameters
-    ----------
-    path : path
-        A CSV file, as ``csv_files.read`` takes it, with a row a video: task (letters, digits, dots,
-        dashes and underscores), prompt, latent and sample (whole numbers from 0), video and
-        reference (paths, absolute, from ``~``, or relative to the manifest); if wanted
-        latent_prompt (of all latents of a task, then at least three, or of none), category,
-        vagueness_rank (a number, 1 = least vague).
+    It is a CSV file with a row a video and the columns task (letters, digits, dots, dashes and
+    underscores), prompt, latent and sample (whole numbers from 0), video and reference (paths,
+    absolute, from ``~``, or relative to the manifest); optional columns are latent_prompt (of at
+    least three latents of a task, or of none), category and vagueness_rank (a number, 1 = least
+    vague).
 
-    Returns
-    -------
-    pandas.DataFrame
-        All nine columns, ordered by task (as they first occur), latent and sample; latent_prompt
-        and vagueness_rank are missing where not given, category is "".
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not such a file; all that is wrong is named, with line numbers.
+    The table has all nine columns and is ordered by task (as they first occur), latent and sample;
+    an optional value that is not given is missing, or "" for category. A ValueError names all
+    mistakes with their line numbers.
     """
     path = Path(path)
     rows = csv_files.read(path, "manifest", REQUIRED, OPTIONAL)
@@ -56,15 +44,7 @@ def read(path: Path | str) -> pd.DataFrame:
 
 
 def locate(name: str, folder: Path) -> Path:
-    """Return where a video or reference of a manifest lies; say plainly why there is none.
-
-    Raises
-    ------
-    ValueError
-        If it is a URL.
-    FileNotFoundError
-        If there is no such file.
-    """
+    """Return where a video or reference of a manifest lies; refuse a URL and a missing file."""
     if "://" in name:
         raise ValueError(f"{name} is a URL, which is not fetched; fetch it, and give the file")
     path = folder / name
@@ -77,7 +57,7 @@ def locate(name: str, folder: Path) -> Path:
 
 
 def _mistakes_in(line: int, row: Row) -> Iterator[tuple[int, str]]:
-    """Yield what is wrong with a row by itself."""
+    """Yield the mistakes of one row alone."""
     for name in ("prompt", "video", "reference"):
         if not row[name]:
             yield line, f"{name} is empty"
@@ -92,7 +72,7 @@ def _mistakes_in(line: int, row: Row) -> Iterator[tuple[int, str]]:
 
 
 def _contradictions(rows: list[tuple[int, Row]]) -> Iterator[tuple[int, str]]:
-    """Yield what is wrong with rows together."""
+    """Yield the contradictions between rows."""
     yield from _repeated(rows)
     for name in OF_A_TASK:
         yield from _differing(rows, name, "task {task}")
@@ -110,7 +90,7 @@ def _repeated(rows: list[tuple[int, Row]]) -> Iterator[tuple[int, str]]:
 
 
 def _differing(rows: list[tuple[int, Row]], name: str, group: str) -> Iterator[tuple[int, str]]:
-    """Yield rows that give another value than the first row of their group."""
+    """Yield rows whose value differs from that of the first row of their group."""
     first: dict[str, tuple[int, str]] = {}
     for line, row in rows:
         value = row.get(name, "")

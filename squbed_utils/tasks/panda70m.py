@@ -28,26 +28,12 @@ LONGEST_FIELD = 2**27
 
 
 def captions(dataset: Panda70M, left_out: Counter) -> Iterator[Caption]:
-    """Yield the captions whose clips are there, in the order of the table.
+    """Yield the captions that have a clip, in the order of the table.
 
-    Parameters
-    ----------
-    dataset : Panda70M
-    left_out : collections.Counter
-        Counts by reason what is not yielded: whole rows, and single captions.
-
-    Yields
-    ------
-    Caption
-        Its id is ``panda70m-{videoID}.{clip}``. Video ids may begin with a dash or an underscore,
-        which no file name here does; the prefix, the same for all, keeps ids distinct.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the table or the folder of clips is missing.
-    ValueError
-        If the table lacks a column, or holds a quote that is never closed.
+    `left_out` counts the skipped rows and captions by reason. A caption's id is
+    ``panda70m-{videoID}.{clip}``: a video id may begin with a dash or an underscore, which no file
+    name here does, and the prefix, the same for all, keeps ids distinct. A missing column, or a
+    quote that is never closed, raises ValueError.
     """
     folder = path_of(dataset.videos)
     if not folder.is_dir():
@@ -75,7 +61,7 @@ def captions(dataset: Panda70M, left_out: Counter) -> Iterator[Caption]:
 
 
 def read_clip(folder: Path, caption: Caption) -> bytes:
-    """Return the file of a clip; raise `Unusable` if it is gone or the clip of another caption."""
+    """Return the bytes of a clip; raise `Unusable` if it is gone or the clip of another caption."""
     path = folder / caption.clip
     if Path(caption.clip).is_absolute() or ".." in Path(caption.clip).parts:
         raise Unusable("video outside the dataset's folder")
@@ -91,7 +77,7 @@ def read_clip(folder: Path, caption: Caption) -> bytes:
 
 
 def _clip_captions(row: dict, ids: set[str]) -> list:
-    """Return the captions of a row's clips, and remember its id."""
+    """Return the captions of a row's clips, and add its id to `ids`."""
     if None in row or None in row.values():
         raise Unusable("row with too few or too many fields")
     lists = [_literal(row[column]) for column in LISTS if column in row]

@@ -18,22 +18,7 @@ TRUTH_COLUMNS = ("coverage", "subject", "left_out", "true_entropy", "vagueness_r
 
 
 def read(dataset: World) -> Source:
-    """Read the tasks of the shapes world that a profile asks for, and their truth.
-
-    Parameters
-    ----------
-    dataset : World
-        A profile's.
-
-    Returns
-    -------
-    Source
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `read_world` and `select`.
-    """
+    """Read the tasks of the shapes world that a profile asks for, and their truth."""
     tasks, truth = select(*read_world(path_of(dataset.path)), dataset)
     rows = {row.task: row for row in truth.itertuples()}
 
@@ -46,27 +31,11 @@ def read(dataset: World) -> Source:
 
 
 def read_world(path: Path | str) -> tuple[list[Task], pd.DataFrame]:
-    """Read the task table of the shapes world.
+    """Read the task table of the shapes world, a CSV file with a row a task.
 
-    Parameters
-    ----------
-    path : path
-        A CSV file with a row a task.
-
-    Returns
-    -------
-    tasks : list of Task
-        What an estimator may see.
-    truth : pandas.DataFrame
-        Columns task, coverage (common, rare, never), subject, left_out (0 to 4), true_entropy
-        (nats), vagueness_rank, and what the reference shows (reference_scene, reference_seed).
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is empty, a column is missing, an id is unsafe or occurs twice.
+    The tasks are what an estimator may see. The truth has the columns task, coverage (common, rare,
+    never), subject, left_out (0 to 4), true_entropy (nats), vagueness_rank, and the reference's
+    content (reference_scene, reference_seed).
     """
     table = _read_csv(Path(path))
     tasks = [
@@ -79,27 +48,12 @@ def read_world(path: Path | str) -> tuple[list[Task], pd.DataFrame]:
 def select(
     tasks: list[Task], truth: pd.DataFrame, dataset: World
 ) -> tuple[list[Task], pd.DataFrame]:
-    """Keep the tasks that a profile names, or some of each cell (coverage, left_out).
+    """Select the tasks that a profile names, or some of each cell (coverage, left_out).
 
-    With `per_cell` k, cell number c (coverage by coverage, left_out increasing) gives the k tasks
-    from its c-th on, round and round: so a small selection still has every category.
-
-    Parameters
-    ----------
-    tasks, truth
-        As `read_world` returns them.
-    dataset : World
-        `tasks` (ids), `categories` and `per_cell` each narrow the choice; None keeps all.
-
-    Returns
-    -------
-    tuple of list of Task and pandas.DataFrame
-        In the order of the table.
-
-    Raises
-    ------
-    ValueError
-        If an id or category is unknown, or nothing is left.
+    `tasks` (ids), `categories` and `per_cell` of the dataset each narrow the choice; None keeps
+    all, and the order is the table's. With `per_cell` k, cell number c (coverage by coverage,
+    left_out increasing) gives k tasks from its c-th on, cyclically: so a small selection still has
+    every category. An unknown id or category, and an empty choice, raise ValueError.
     """
     keep = pd.Series(True, index=truth.index)
     if dataset.tasks is not None:
@@ -116,7 +70,7 @@ def select(
 
 
 def _some_of_each_cell(truth: pd.DataFrame, per_cell: int) -> list[int]:
-    """Index of the rows to keep."""
+    """Return the index of the rows that `per_cell` selects."""
     kept = []
     level = truth.coverage.map(COVERAGES.index)
     for number, (_, cell) in enumerate(truth.groupby([level, truth.left_out])):

@@ -11,18 +11,16 @@ from squbed_utils.archive.layout import SAFE_ID
 
 @dataclass(frozen=True)
 class Task:
-    """One prompt and the reference video that its videos are held against.
+    """One prompt and the reference video to which its videos are compared.
 
     Attributes
     ----------
     id : str
         Names files, so only letters, digits, dots, dashes and underscores.
-    dataset, category, prompt : str
     reference : str or None
-        Path of the reference video within the archive; None: there is none.
+        Path of the reference video within the archive; None if there is none.
     vagueness_rank : float or None
-        Where people ranked the prompts: 1 = the least vague.
-
+        People's rank of the prompt, if they ranked it: 1 = the least vague.
     """
 
     id: str
@@ -49,14 +47,12 @@ class Source:
 
     Attributes
     ----------
-    tasks : list of Task
     truth : pandas.DataFrame or None
-        A row a task of what is really uncertain, where that is known.
+        A row a task of what is really uncertain, if that is known.
     report : dict or None
-        Where tasks are sampled: how many by category, and what was left out for which reason.
+        For sampled tasks: how many by category, and what was left out for which reason.
     write_reference : callable
         (task, path) -> None; writes the task's reference video.
-
     """
 
     tasks: list[Task]

@@ -14,32 +14,18 @@ from squbed_utils.roles import VidGen1M
 from squbed_utils.tasks.clips import LARGEST, Caption, Unusable, text_of
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
-"""What reading from a damaged, encrypted or unknown zip raises."""
+"""Errors from a damaged, encrypted or unknown zip."""
 
 ENCRYPTED = 1
 
 
 def captions(dataset: VidGen1M, left_out: Counter) -> Iterator[Caption]:
-    """Yield the captions whose clips are in a zip, in the order of the JSON.
+    """Yield the captions that have a clip in a zip, in the order of the JSON.
 
-    Parameters
-    ----------
-    dataset : VidGen1M
-    left_out : collections.Counter
-        Counts by reason what is not yielded: zips, entries of zips, and captions.
-
-    Yields
-    ------
-    Caption
-        Its id is ``vidgen1m-{vid}``: a vid may begin with a dash or an underscore, which no file
-        name here does; the prefix, the same for all, keeps ids distinct.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the JSON is missing, or the folder has no zip.
-    ValueError
-        If the JSON is no list, or cut short.
+    `left_out` counts the skipped zips, entries of zips, and captions by reason. A caption's id is
+    ``vidgen1m-{vid}``: a vid may begin with a dash or an underscore, which no file name here does,
+    and the prefix, the same for all, keeps ids distinct. A JSON that is no list, or is cut short,
+    raises ValueError.
     """
     entries = _entries(path_of(dataset.path))
     clips, vids = _index(path_of(dataset.videos), left_out), set()
@@ -126,7 +112,7 @@ def _contents(path: Path, left_out: Counter) -> list[zipfile.ZipInfo]:
 
 
 def _refuse_unsafe(info: zipfile.ZipInfo) -> None:
-    """Refuse an entry whose name leads out of a folder, a link, and an encrypted one.
+    """Refuse an encrypted entry, a link, and an entry whose name leads out of a folder.
 
     Entries are never written under their own names; still, a zip with such names is not
     VidGen-1M's.

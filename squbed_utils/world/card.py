@@ -59,18 +59,10 @@ never saw is part of what the notebooks study, and is reported as found.
 
 
 def write_card(path: Path, report: dict, steps: dict[str, int], clips: int) -> None:
-    """Write the card.
+    """Write the model card, a Markdown file.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The Markdown file.
-    report : dict
-        What ``train.measure`` returns.
-    steps : dict of str to int
-        Optimiser steps by part.
-    clips : int
-        Clips in the video model's training set.
+    `report` is what ``train.measure`` returns, `steps` are the optimiser steps by part, and `clips`
+    are the clips in the video model's training set.
     """
     sizes = report["parameters"] | dict.fromkeys(
         ("vae", "decoder", "transformer"), "in video_model"

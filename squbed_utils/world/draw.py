@@ -12,7 +12,7 @@ DrawScene = Callable[[np.random.Generator], dict[str, str]]
 
 
 def seen_scene(rng: np.random.Generator) -> dict[str, str]:
-    """Draw a scene as the video model's training set holds them: shapes by their coverage."""
+    """Draw a scene as the video model's training set has them: shapes by their coverage."""
     level = rng.choice(list(COVERAGE), p=np.array(list(COVERAGE.values())) * len(CATEGORIES))
     category = rng.choice(list(CATEGORIES))
     shape = CATEGORIES[category][list(COVERAGE).index(level)]
@@ -20,7 +20,7 @@ def seen_scene(rng: np.random.Generator) -> dict[str, str]:
 
 
 def any_scene(rng: np.random.Generator) -> dict[str, str]:
-    """Draw a scene of the whole world, every shape alike."""
+    """Draw a scene of the whole world, with every shape equally likely."""
     return complete({}, rng)
 
 
@@ -42,5 +42,5 @@ def clips(scenes: list[dict[str, str]], rng: np.random.Generator) -> torch.Tenso
 
 
 def labels(scenes: list[dict[str, str]], attribute: str) -> torch.Tensor:
-    """Index of each scene's value of one attribute: int64, shape (batch,)."""
+    """Return the index of each scene's value of one attribute: int64, shape (batch,)."""
     return torch.tensor([ATTRIBUTES[attribute].index(s[attribute]) for s in scenes])

@@ -103,7 +103,7 @@ def train_clip(work: Path, out: Path, steps: int = 1500, batch: int = 96) -> Non
 
 
 def group_loss(logits: torch.Tensor, scenes: list[dict], attributes: tuple) -> torch.Tensor:
-    """Sum over attributes of the cross-entropy of their slice of the logits."""
+    """Return the sum over attributes of the cross-entropy of their slice of the logits."""
     sizes = [len(ATTRIBUTES[a]) for a in attributes]
     slices = zip(attributes, logits.split(sizes, dim=1), strict=True)
     return sum(F.cross_entropy(part, labels(scenes, a)) for a, part in slices)
@@ -112,7 +112,7 @@ def group_loss(logits: torch.Tensor, scenes: list[dict], attributes: tuple) -> t
 def train_lpips_backbone(work: Path, out: Path, steps: int = 1000, batch: int = 96) -> None:
     """Train SqueezeNet's features to name what a frame shows, and save them.
 
-    A linear head stands in for SqueezeNet's own, which ends in a ReLU and drops out half.
+    A linear head replaces SqueezeNet's own, which ends in a ReLU and drops out half.
     """
     features = squeezenet1_1().features
     classes = sum(len(ATTRIBUTES[a]) for a in SEEN_IN_A_FRAME)

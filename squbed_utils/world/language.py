@@ -19,10 +19,10 @@ MAX_TOKENS = 24
 """Longest sentence in tokens, the end mark included."""
 
 UNKNOWN = "<unk>"
-"""What the tokenizer reads a word as that is not in its vocabulary."""
+"""The token of every word outside the vocabulary."""
 
 ARROW = "=>"
-"""Stands between a prompt and its refinement."""
+"""The token between a prompt and its refinement."""
 
 
 def new_tokenizer() -> FastTokenizer:
@@ -111,7 +111,7 @@ def mean_pool(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def contrastive(a: torch.Tensor, b: torch.Tensor, temperature: float = 0.05) -> torch.Tensor:
-    """Symmetric InfoNCE of two batches of unit vectors that pair up row by row."""
+    """Return the symmetric InfoNCE of two batches of unit vectors (batch, d), paired row by row."""
     logits = a @ b.T / temperature
     target = torch.arange(len(a), device=a.device)
     cross_entropy = torch.nn.functional.cross_entropy
@@ -130,9 +130,9 @@ def text_tower(tokenizer: FastTokenizer, layers: int) -> tuple[BertModel, Callab
 
 
 def train_sentence_encoder(work: Path, out: Path, steps: int = 1500, batch: int = 256) -> None:
-    """Train on entailment pairs (a sentence, and it again with parts left out), and save.
+    """Train on entailment pairs (a sentence, and the same with parts left out), and save.
 
-    The usual recipe of sentence encoders: the other sentences of the batch are the negatives.
+    As usual for sentence encoders, the other sentences of the batch are the negatives.
     """
     tokenizer = new_tokenizer()
     bert, encode = text_tower(tokenizer, layers=3)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from squbed_utils.files import seed_of
 
 SAVE_EVERY = 100
-"""Steps between two checkpoints: what an interruption can cost."""
+"""Steps between two checkpoints: the most that an interruption can cost."""
 
 Loss = Callable[[np.random.Generator], torch.Tensor]
 
@@ -28,33 +28,15 @@ def train(
     folder: Path,
     mixed: bool = False,
 ) -> torch.nn.Module:
-    """Train a module, or go on where an earlier call was interrupted.
+    """Train a module in place, or go on after an interruption; return it in evaluation mode.
 
-    AdamW under a cosine schedule with a linear warm-up over the first twentieth. Step k draws its
-    batch from a generator seeded with (name, k), so an interrupted run ends where an
-    uninterrupted one does.
+    AdamW under a cosine schedule with a linear warm-up over the first twentieth, whose top is
+    `learning_rate`. Step k draws its batch from a generator seeded with (name, k), so an
+    interrupted run ends where an uninterrupted one does.
 
-    Parameters
-    ----------
-    name : str
-        Names the state file and the seeds.
-    module : torch.nn.Module
-        Its parameters are trained in place.
-    loss : callable
-        ``loss(rng)`` draws a batch with the given generator and returns a scalar tensor.
-    steps : int
-        Optimiser steps in all.
-    learning_rate : float
-        The highest of the schedule.
-    folder : pathlib.Path
-        Where ``<name>.safetensors`` keeps parameters, moments and the step.
-    mixed : bool
-        Whether matrix products and convolutions run in bfloat16.
-
-    Returns
-    -------
-    torch.nn.Module
-        The module, in evaluation mode.
+    `loss` draws a batch with the generator it is given and returns a scalar tensor. The file
+    ``<name>.safetensors`` in `folder` keeps parameters, moments and the step. With `mixed`, matrix
+    products and convolutions run in bfloat16.
     """
     optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, betas=(0.9, 0.99))
     state = folder / f"{name}.safetensors"
@@ -79,7 +61,7 @@ def train(
 
 
 def _schedule(progress: float) -> float:
-    """Fraction of the top learning rate at a fraction of the steps."""
+    """Return the fraction of the top learning rate at a fraction of the steps."""
     return min(1.0, 20 * progress) * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
 
 

@@ -1,4 +1,4 @@
-"""How good the world's checkpoints are, measured on fresh draws; the model card's numbers."""
+"""How good the world's checkpoints are on fresh draws; the model card's numbers."""
 
 from collections import Counter
 from pathlib import Path
@@ -34,7 +34,7 @@ def generator_of(*names: object) -> np.random.Generator:
 
 
 def recogniser_accuracy(folder: Path, count: int = 2000) -> dict[str, float]:
-    """Fraction of fresh renderings whose attribute the recogniser names rightly."""
+    """Return, by attribute, the fraction of fresh renderings that the recogniser names rightly."""
     model = AutoModelForImageClassification.from_pretrained(folder / "recogniser").eval()
     rng = generator_of("recogniser")
     scenes = [any_scene(rng) for _ in range(count)]
@@ -43,14 +43,14 @@ def recogniser_accuracy(folder: Path, count: int = 2000) -> dict[str, float]:
 
 
 def agreement(asked: list[dict[str, str]], named: list[dict[str, str]]) -> dict[str, float]:
-    """Fraction of scenes that agree, by attribute."""
+    """Return, by attribute, the fraction of scenes that agree."""
     pairs = list(zip(asked, named, strict=True))
     return {a: float(np.mean([s[a] == r[a] for s, r in pairs])) for a in ATTRIBUTES}
 
 
 @torch.inference_mode()
 def reconstruction(pipeline: DiffusionPipeline, count: int = 256) -> float:
-    """Peak signal-to-noise ratio of the VAE on fresh training-like clips, mean over clips, dB."""
+    """Return the VAE's mean PSNR on fresh clips like those of its training, in dB."""
     rng = generator_of("vae")
     videos = clips([seen_scene(rng) for _ in range(count)], rng)
     ratios = []
@@ -80,7 +80,7 @@ def generate(pipeline: DiffusionPipeline, prompts: list[str]) -> np.ndarray:
 def generation_accuracy(
     pipeline: DiffusionPipeline, folder: Path, per_shape: int = 40
 ) -> dict[str, dict[str, float]]:
-    """Agreement of generated videos with fully specified prompts, by coverage and attribute."""
+    """Return how often videos show their fully specified prompts, by coverage and attribute."""
     model = AutoModelForImageClassification.from_pretrained(folder / "recogniser").eval()
     table = {}
     for i, level in enumerate(COVERAGE):
@@ -96,7 +96,7 @@ def generation_accuracy(
 
 @torch.inference_mode()
 def refiner_quality(folder: Path, count: int = 3000) -> dict[str, object]:
-    """Share of draws that keep the prompt, and chi-squared p-values of the values filled in.
+    """Return the share of draws that keep the prompt, and chi-squared p-values of added values.
 
     Under the grammar every value of a missing attribute is equally likely; one test an attribute.
     """
@@ -136,10 +136,10 @@ def keeps(answer: str, prompt: str) -> bool:
 
 @torch.inference_mode()
 def retrieval(folder: Path, count: int = 256) -> dict[str, float]:
-    """Top-1 accuracy of finding a scene again among 256, by encoder.
+    """Return each encoder's top-1 accuracy of finding a scene again among `count`.
 
-    The sentence encoder looks for another phrasing, the video encoder for another path of the
-    same scene, CLIP for the caption of a frame.
+    The sentence encoder looks for another phrasing, the video encoder for another path of the same
+    scene, CLIP for the caption of a frame.
     """
     rng = generator_of("retrieval")
     scenes = [any_scene(rng) for _ in range(count)]

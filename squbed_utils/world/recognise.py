@@ -16,14 +16,9 @@ VALUES = [f"{a}:{v}" for a, values in ATTRIBUTES.items() for v in values]
 
 
 def recognise(model: ResNetForImageClassification, videos: np.ndarray) -> list[dict[str, str]]:
-    """Name the five attributes of each video.
+    """Name the five attributes of each video, uint8 (batch, 9, 32, 32, 3).
 
-    Parameters
-    ----------
-    model : transformers.ResNetForImageClassification
-        The recogniser, in evaluation mode.
-    videos : numpy.ndarray
-        uint8, shape (batch, 9, 32, 32, 3).
+    The recogniser is in evaluation mode.
     """
     import torch
 

@@ -15,7 +15,7 @@ STEP = 1.25
 """Pixels that a moving shape covers between two frames."""
 
 DRIFT = 0.5
-"""Farthest that the middle of a path lies from the middle of the frame, in pixels, each way."""
+"""The farthest, in pixels each way, from the middle of a path to the middle of the frame."""
 
 DIRECTION = {"still": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 COLOUR = {
@@ -36,7 +36,7 @@ Mask = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def _star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Five straight-edged points: the polar curve between an outer and an inner radius."""
+    """Say which points lie in a star of five straight-edged rays, between two radii."""
     outer, inner, half = 1.0, 0.42, np.pi / 5
     angle = np.abs((np.arctan2(x, -y) + half) % (2 * half) - half)
     edge = outer * inner * np.sin(half) / (
@@ -72,28 +72,11 @@ SHAPES: dict[str, Mask] = {
 
 
 def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Draw one video of a full scene.
+    """Draw one video of a full scene: uint8 (9, 32, 32, 3), RGB.
 
-    The scene fixes size, colour, shape, motion and background; where exactly the path lies is
-    named by no word and is drawn uniformly within ``DRIFT`` of the middle of the frame. A shape
-    never leaves the view.
-
-    Parameters
-    ----------
-    scene : mapping of str to str
-        All five attributes.
-    rng : numpy.random.Generator
-        Draws the middle of the path.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8, shape (9, 32, 32, 3), RGB.
-
-    Raises
-    ------
-    ValueError
-        If an attribute is left open.
+    The scene fixes size, colour, shape, motion and background. Words do not name the middle of the
+    path, which `rng` draws uniformly within ``DRIFT`` of the middle of the frame. A shape never
+    leaves the view.
     """
     if missing(scene):
         raise ValueError(
@@ -118,7 +101,7 @@ def background(name: str) -> np.ndarray:
 
 
 def _coverage(inside: Mask, centres: np.ndarray, radius: float) -> np.ndarray:
-    """Fraction of every pixel that the shape covers, by supersampling: (frames, side, side).
+    """Return the fraction of each pixel that a shape covers, by supersampling: (T, side, side).
 
     Only a box around the shape is sampled; the rest of the frame is empty.
     """

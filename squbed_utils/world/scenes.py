@@ -1,7 +1,7 @@
 """The grammar of the shapes world: scenes, the English that names them, and its entropy.
 
-A scene gives one value to each of five attributes. English may leave any of them out; what
-is left out is what a reader has to guess, so the aleatoric truth of a prompt has a closed form.
+A scene gives one value to each of five attributes. English may leave any of them out, and a reader
+has to guess those; so the aleatoric truth of a prompt has a closed form.
 """
 
 import itertools
@@ -41,7 +41,7 @@ PHRASINGS = (
     "{background} a {size} {colour} {shape} is {motion}",
     "a {size} {colour} {shape} {background} {motion}",
 )
-"""Three ways to say the same scene, equally likely; a part left out takes its words along."""
+"""Three phrasings of one scene, equally likely; a part that is left out takes its words along."""
 
 UNNAMED_SHAPE = "thing"
 _ARTICLE_BEFORE_VOWEL = re.compile(r"\ba (?=orange|arrow|hourglass)")
@@ -49,7 +49,7 @@ _VALUE_ATTRIBUTE = {v: name for name, values in ATTRIBUTES.items() for v in valu
 _FUNCTION_WORDS = {"a", "an", "is", "on", "background", "moving", "standing", UNNAMED_SHAPE}
 
 Scene = Mapping[str, str]
-"""Attribute -> value; an attribute that is absent is left open."""
+"""Attribute -> value; an absent attribute is left open."""
 
 
 def vocabulary() -> list[str]:
@@ -81,24 +81,14 @@ def category_of(shape: str) -> str:
 
 
 def say(scene: Scene, phrasing: int = 0) -> str:
-    """Say a scene in English; attributes it leaves open are not mentioned.
+    """Say a scene in English, without the attributes that it leaves open.
 
     >>> say({"colour": "red", "shape": "circle", "motion": "left"})
     'a red circle moving left'
     >>> say({"colour": "orange", "shape": "star", "background": "black"}, phrasing=1)
     'on a black background an orange star'
 
-    Parameters
-    ----------
-    scene : mapping of str to str
-        Attribute to value.
-    phrasing : int, range 0 to 2
-        Which of the sentence forms in ``PHRASINGS``.
-
-    Raises
-    ------
-    ValueError
-        If an attribute or a value is not in ``ATTRIBUTES``.
+    `phrasing` is an index of ``PHRASINGS``. An unknown attribute or value raises ValueError.
     """
     _check(scene)
     motion = scene.get("motion")
@@ -120,10 +110,8 @@ def parse(sentence: str) -> dict[str, str]:
     >>> parse("a red circle moving left")
     {'colour': 'red', 'shape': 'circle', 'motion': 'left'}
 
-    Raises
-    ------
-    ValueError
-        If a word is unknown, an attribute is named twice, or no sentence form fits.
+    An unknown word, an attribute that is named twice, and another form of sentence raise
+    ValueError.
     """
     scene: dict[str, str] = {}
     for word in sentence.split():
@@ -171,24 +159,16 @@ def completions(scene: Scene) -> Iterator[dict[str, str]]:
 
 
 def complete(scene: Scene, rng: np.random.Generator) -> dict[str, str]:
-    """Draw one completion, every open attribute uniform over its values.
-
-    Parameters
-    ----------
-    scene : mapping of str to str
-        What is already fixed.
-    rng : numpy.random.Generator
-        The source of randomness.
-    """
+    """Draw one completion of a scene, with every open attribute uniform over its values."""
     _check(scene)
     return {a: scene.get(a) or str(rng.choice(values)) for a, values in ATTRIBUTES.items()}
 
 
 def entropy(scene: Scene) -> float:
-    """Entropy of the scene that a prompt leaves open, in nats, range [0, log 4800].
+    """Return the entropy of the scene that a prompt leaves open, in nats, range [0, log 4800].
 
-    Attributes are independent and uniform, so it is the sum of log(number of values) over
-    the attributes left out.
+    Attributes are independent and uniform, so it is the sum of log(number of values) over the
+    attributes left out.
 
     >>> round(entropy({"shape": "circle", "size": "small", "motion": "up"}), 4)
     3.4657

@@ -47,6 +47,6 @@ def task_table() -> Iterator[dict[str, object]]:
 
 
 def _left_out(count: int, turn: int) -> tuple[str, ...]:
-    """Return the attributes left out: the sets of a size, taken in turn over the categories."""
+    """Return the attributes left out: the sets of one size, in turn over the categories."""
     sets = list(itertools.combinations(OPTIONAL, count))
     return sets[turn % len(sets)]

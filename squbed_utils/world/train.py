@@ -60,27 +60,13 @@ def train_world(
     clips: int = CLIPS,
     device: str = "cpu",
 ) -> None:
-    """Train the checkpoints, or go on with what an interruption left.
+    """Train the checkpoints, or go on after an interruption.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where the trained models, the task table and the model card go (``data/world``).
-    work : pathlib.Path
-        Where unfinished training is kept (``build/world``).
-    only : str, optional
-        One model's name; by default all, then the task table and the card.
-    steps : dict of str to int, optional
-        Optimiser steps by part, for trials; by default ``STEPS``.
-    clips : int
-        Clips in the video model's training set; fewer for trials.
-    device : str
-        Where to train, as PyTorch names it (``cpu``, ``cuda``).
-
-    Raises
-    ------
-    ValueError
-        If ``only`` names no model.
+    The trained models, the task table and the model card go into `folder` (``data/world``),
+    unfinished training into `work` (``build/world``). `only` names one model; by default all are
+    trained, then the task table and the card are written. `steps` (optimiser steps by part, by
+    default ``STEPS``) and `clips` (in the video model's training set) may be smaller for trials.
+    `device` is PyTorch's name.
     """
     steps = STEPS | (steps or {})
     names = [*TRAINERS, "video_model"]
@@ -127,7 +113,7 @@ def measure(folder: Path, steps: dict[str, int], clips: int) -> dict[str, object
 
 
 def parameters(folder: Path) -> dict[str, float]:
-    """Megabytes of safetensors by model."""
+    """Return model -> megabytes of safetensors."""
     models = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     sizes = {m.name: sum(f.stat().st_size for f in m.rglob("*.safetensors")) for m in models}
     return {name: round(size / 1e6, 2) for name, size in sizes.items()}

@@ -26,9 +26,11 @@ from squbed_utils.world.scenes import ATTRIBUTES, coverage_of
 CHANNELS = 8
 TEXT_WIDTH = 128
 SHIFT = 4.0
-"""How far noise levels are moved up, in training and in sampling: sigma -> s sigma / (1 + (s - 1)
-sigma) (Esser et al., 2024). A shape fills so many pixels that it shows through most of the noise;
-only near pure noise does the model depend on the words."""
+"""Shift of noise levels up, in training and sampling: sigma -> s sigma / (1 + (s - 1) sigma).
+
+Esser et al., 2024. A shape fills so many pixels that it shows through most of the noise; only near
+pure noise does the model depend on the words.
+"""
 
 SHARD = 256
 """Clips in one file of cached latents."""
@@ -37,8 +39,8 @@ SHARD = 256
 def new_vae() -> AutoencoderKLWan:
     """Build an untrained Wan VAE: (3, 9, 32, 32) pixels to (8, 5, 8, 8) latents.
 
-    It begins near-deterministic (latent standard deviation 0.05), since with full sampling noise
-    from the start the reconstruction hardly gets going.
+    It begins near-deterministic (latent standard deviation 0.05), since full sampling noise from
+    the start hardly lets the reconstruction begin.
     """
     vae = AutoencoderKLWan(
         base_dim=24,
@@ -61,7 +63,7 @@ def new_vae() -> AutoencoderKLWan:
 
 
 def vae_loss(vae: AutoencoderKLWan, videos: torch.Tensor) -> torch.Tensor:
-    """Squared and absolute error of the reconstruction, and a faint pull to a unit Gaussian."""
+    """Return the reconstruction's squared and absolute error plus a faint pull to N(0, I)."""
     posterior = vae.encode(videos).latent_dist
     error = vae.decode(posterior.sample()).sample - videos
     return error.square().mean() + 0.1 * error.abs().mean() + 2e-7 * posterior.kl().mean()
@@ -78,15 +80,10 @@ def train_vae(folder: Path, steps: int, batch: int = 16) -> AutoencoderKLWan:
 
 
 def cached_latents(vae: AutoencoderKLWan, folder: Path, count: int) -> torch.Tensor:
-    """Encode the training clips, each named by its number; finished shards are reused.
+    """Encode the numbered training clips as posterior means: float32, shape (count, 8, 5, 8, 8).
 
-    The cache is kept by a hash of the VAE's weights, so that a retrained one never meets old
-    latents.
-
-    Returns
-    -------
-    torch.Tensor
-        float32, shape (count, 8, 5, 8, 8): posterior means.
+    Finished shards are reused. A hash of the VAE's weights names the cache, so a retrained VAE
+    never meets old latents.
     """
     weights = b"".join(p.detach().cpu().numpy().tobytes() for p in vae.parameters())
     folder = folder / hashlib.sha256(weights).hexdigest()[:12]
@@ -116,7 +113,7 @@ def training_clips(numbers: Iterable[int]) -> torch.Tensor:
 def train_decoder(
     vae: AutoencoderKLWan, latents: torch.Tensor, folder: Path, steps: int, batch: int = 16
 ) -> None:
-    """Sharpen the decoder on the cached latents; the encoder, and so the latents, stay.
+    """Sharpen the decoder on the cached latents; the encoder, and so the latents, do not change.
 
     Noise of the size that the sampler leaves keeps it from relying on the last digits.
     """
@@ -142,7 +139,7 @@ def _encode_shard(vae: AutoencoderKLWan, shard: int) -> torch.Tensor:
 
 
 def standardise(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
-    """Record the latents' mean and deviation in the VAE's config, and return them standardised."""
+    """Record the latents' mean and deviation in the VAE's config; return standardised latents."""
     mean, std = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
     vae.register_to_config(latents_mean=mean.tolist(), latents_std=std.tolist())
     return (latents - mean[:, None, None, None]) / std[:, None, None, None]
@@ -204,8 +201,8 @@ class TextToLatents(torch.nn.Module):
 def training_caption(scene: dict[str, str], rng: np.random.Generator) -> str:
     """Caption a clip: one in ten says nothing (for guidance), two in ten leave parts out.
 
-    Of those that say something, one in seven calls the subject by an unknown word (word dropout),
-    so that the model learns what a word that it never read stands for: any shape.
+    Of the captions that say something, one in seven calls the subject by an unknown word (word
+    dropout), so that the model learns that a word it never read may stand for any shape.
     """
     u = rng.random()
     if u < 0.1:
@@ -234,9 +231,10 @@ def train_transformer(
 
 
 def forget_unsaid_words(model: TextToLatents) -> None:
-    """Make words that no caption ever said unknown ones, as if not in the vocabulary.
+    """Turn words that no training caption has into unknown ones, as if outside the vocabulary.
 
-    Left as they were drawn, they would mean something at random, and the model would be sure of it.
+    With their random initial embeddings they would mean something at random, and the model would be
+    sure of it.
     """
     unsaid = [s for s in ATTRIBUTES["shape"] if coverage_of(s) == "never"]
     embeddings, ids = model.text_encoder.shared.weight.data, model.tokenizer.convert_tokens_to_ids
