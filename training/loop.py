@@ -71,7 +71,11 @@ class Trainer:
         self.parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
         self.buffers = dict(module.named_buffers())
         self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+            self.parameters.values(),
+            lr=learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
+            fused=True,
         )
         self.mean = {n: p.detach().clone() for n, p in self.parameters.items()}
         self.step = 0
@@ -153,7 +157,7 @@ class Trainer:
             parameter.copy_(tensors.get(f"parameter/{name}", mean))
             if f"exp_avg/{name}" in tensors:
                 moments = self.optimizer.state[parameter]
-                moments["step"] = torch.tensor(float(self.step), device="cpu")
+                moments["step"] = torch.tensor(float(self.step), device=parameter.device)
                 for moment in ("exp_avg", "exp_avg_sq"):
                     moments[moment] = tensors[f"{moment}/{name}"].to(parameter.device)
 

@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import time
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +44,7 @@ class Part(NamedTuple):
     options: dict[str, float]
 
 
-TRANSFORMER = Part(TextToLatents, 8000, {"learning_rate": 1.5e-3, "mixed": True, "average": 0.999})
+TRANSFORMER = Part(TextToLatents, 16000, {"learning_rate": 1.5e-3, "mixed": True, "average": 0.999})
 # No average follows the running statistics of batch normalisation; 0 keeps the weights that they
 # belong to.
 PARTS = {
@@ -110,7 +111,7 @@ def build(name: str, run: Run) -> torch.nn.Module:
     return model
 
 
-def train_part(name: str, run: Run, steps: int | None = None) -> None:
+def train_part(name: str, run: Run, steps: int | None = None, compiled: bool = False) -> None:
     """Train a part, or go on with it, and save what it became.
 
     Raises
@@ -122,6 +123,8 @@ def train_part(name: str, run: Run, steps: int | None = None) -> None:
     if part.module is TextToLatents:
         dealt = dealt_clips(coverage(name))
         loss = loss_on(model, dealt, *encoded(run, dealt))
+        if compiled:
+            model.transformer.compile()
     else:
         loss = model.loss
     trainer = Trainer(
@@ -183,6 +186,7 @@ def main() -> None:
     add("--resume-from", type=Path, help="a folder of stages, used where WORK has no state")
     add("--stage", type=Path, help="write a stage of every state to this folder at the end")
     add("--device", default="cpu", help="as PyTorch names it (default: cpu)")
+    add("--compile", action="store_true", help="compile the transformer (takes a C++ compiler)")
     add("--threads", type=int, default=1, help="threads of PyTorch on the CPU (default: 1)")
     add("--steps", type=int, help="optimiser steps in all, for trials")
     add("--until", help="time of day, HH:MM, at which to stop")
@@ -196,8 +200,9 @@ def main() -> None:
         return
     try:
         for name in [options.only] if options.only else PARTS:
-            with torch.device(options.device):
-                train_part(name, run, options.steps)
+            # A default device, even the CPU, would be a mode that compiled code has to heed.
+            with nullcontext() if options.device == "cpu" else torch.device(options.device):
+                train_part(name, run, options.steps, options.compile)
     except Paused as pause:
         print(pause)
     if options.stage:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from squbed_utils.seeds import seed_of
 from squbed_utils.world.video_model import CHANNELS, SHIFT
 from training.draw import caption, clips, partial
 from training.language import TEXT_WIDTH, new_tokenizer, tokens
-from training.scenes import complete
+from training.scenes import completions
 
 SHARD = 256
 """Clips in one file of cached latents."""
@@ -38,10 +39,22 @@ def dealt_clips(coverage: dict[str, int]) -> list[Clip]:
     return [dealt[i] for i in order]
 
 
+@cache
+def scenes_of(subject: str) -> list[dict[str, str]]:
+    """Return all scenes of a subject, in an order of its own."""
+    scenes = list(completions({"shape": subject}))
+    order = np.random.default_rng(seed_of("order of scenes", subject)).permutation(len(scenes))
+    return [scenes[i] for i in order]
+
+
 def clip_scene(clip: Clip) -> tuple[dict[str, str], np.random.Generator]:
-    """Return the scene of a training clip, and the generator that draws its path."""
-    rng = np.random.default_rng(seed_of("training clip", *clip))
-    return complete({"shape": clip[0]}, rng), rng
+    """Return the scene of a training clip, and the generator that draws its path.
+
+    The clips of a subject go through all its scenes before one comes again (on another path), so
+    that few clips are distinct scenes.
+    """
+    scenes = scenes_of(clip[0])
+    return scenes[clip[1] % len(scenes)], np.random.default_rng(seed_of("training clip", *clip))
 
 
 def training_clips(chosen: Iterable[Clip]) -> torch.Tensor:
@@ -152,7 +165,7 @@ class TextToLatents(torch.nn.Module):
     def embed(self, texts: list[str]) -> torch.Tensor:
         """Encode captions as WanPipeline does, padding set to zero: (batch, 16, 128)."""
         inputs = tokens(self.tokenizer, texts)
-        hidden = self.text_encoder(**inputs).last_hidden_state
+        hidden = self.text_encoder(**inputs).last_hidden_state.float()
         return hidden * inputs["attention_mask"][..., None]
 
     def loss(self, latents: torch.Tensor, texts: list[str]) -> torch.Tensor:
@@ -160,11 +173,12 @@ class TextToLatents(torch.nn.Module):
         sigma = torch.randn(len(latents), 1, 1, 1, 1, device=latents.device).sigmoid()
         sigma = SHIFT * sigma / (1 + (SHIFT - 1) * sigma)
         noise = torch.randn_like(latents)
-        velocity = self.transformer(
+        (velocity,) = self.transformer(
             hidden_states=(1 - sigma) * latents + sigma * noise,
             timestep=1000 * sigma.flatten(),
             encoder_hidden_states=self.embed(texts),
-        ).sample
+            return_dict=False,
+        )
         return (velocity.float() - (noise - latents)).square().mean()
 
 
