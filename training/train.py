@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import time
+from collections import Counter
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -149,13 +150,14 @@ def load_average(model: torch.nn.Module, run: Run, name: str) -> int:
 def measure(run: Run, name: str, per_subject: int) -> dict[str, object]:
     """Save the pipeline of a transformer as far as it is, measure it, and add a line to its log.
 
-    ``<name>.csv`` counts what each subject was shown, ``<name>.jsonl`` has one line a measurement.
+    ``<name>.jsonl`` has one line a measurement; ``<name>.csv`` counts what each subject was shown:
+    clips, those that differ in a pixel, and exposures.
     """
     covered = coverage(name)
     dealt = dealt_clips(covered)
     model = build(name, run)
     step = load_average(model, run, name)
-    vae, _ = encoded(run, dealt)
+    vae, latents = encoded(run, dealt)
     if run.state("decoder"):
         load_average(Decoder(vae, dealt), run, "decoder")
     pipeline = save_pipeline(vae, model.eval(), run.out / name)
@@ -163,12 +165,16 @@ def measure(run: Run, name: str, per_subject: int) -> dict[str, object]:
     row = {"step": step, "psnr_db": quality.reconstruction(vae), "agreement": table}
     with (run.work / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
+    pixels = {(clip[0], z.tobytes()) for clip, z in zip(dealt, latents.numpy(), strict=True)}
+    distinct = Counter(subject for subject, _ in pixels)
     shown = exposures(name, dealt, step, BATCH)
     with (run.out / f"{name}.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("subject", "category", "clips", "exposures"))
+        writer.writerow(("subject", "category", "clips", "distinct", "exposures"))
         for subject, clips in covered.items():
-            writer.writerow((subject, category_of(subject), clips, shown[subject]))
+            writer.writerow(
+                (subject, category_of(subject), clips, distinct[subject], shown[subject])
+            )
     return row
 
 
