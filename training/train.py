@@ -34,15 +34,14 @@ ROOT = Path(__file__).parent.parent
 FIRST_VAE = ROOT / "data/world/video_model/vae"
 """The first edition's VAE: its encoder is used as it is, its decoder is trained on."""
 
-BATCH = 64
-
 
 class Part(NamedTuple):
-    """How one part is trained: its module's class, steps in all, and the options of the loop."""
+    """How one part is trained: its module's class, steps in all, the loop's options, the batch."""
 
     module: type[torch.nn.Module]
     steps: int
     options: dict[str, float]
+    batch: int = 64
 
 
 TRANSFORMER = Part(TextToLatents, 16000, {"learning_rate": 1.5e-3, "mixed": True, "average": 0.999})
@@ -51,8 +50,8 @@ TRANSFORMER = Part(TextToLatents, 16000, {"learning_rate": 1.5e-3, "mixed": True
 PARTS = {
     "text_encoder": Part(language.WordGuesser, 900, {"learning_rate": 2e-3}),
     "transformer": TRANSFORMER,
-    "recogniser": Part(encoders.Recogniser, 1600, {"learning_rate": 2e-3, "average": 0}),
-    "decoder": Part(Decoder, 600, {"learning_rate": 5e-4, "mixed": True}),
+    "recogniser": Part(encoders.Recogniser, 1000, {"learning_rate": 2e-3, "average": 0}),
+    "decoder": Part(Decoder, 600, {"learning_rate": 5e-4, "mixed": True}, batch=8),
     "refiner": Part(language.Refiner, 2500, {"learning_rate": 3e-3}),
     "sentence_encoder": Part(language.SentenceTower, 800, {"learning_rate": 1e-3}),
     "video_encoder": Part(encoders.VideoAndText, 1200, {"learning_rate": 1e-3}),
@@ -99,7 +98,8 @@ def build(name: str, run: Run) -> torch.nn.Module:
     torch.manual_seed(0)
     if module is Decoder:
         dealt = dealt_clips(coverage(name))
-        return Decoder(encoded(run, dealt)[0], dealt)
+        vae, latents = encoded(run, dealt)
+        return Decoder(vae, dealt, latents)
     if module is not TextToLatents:
         return module()
     text_encoder = UMT5EncoderModel.from_pretrained(run.out / "text_encoder")
@@ -131,7 +131,7 @@ def train_part(name: str, run: Run, steps: int | None = None, compiled: bool = F
     trainer = Trainer(
         name, model, folder=run.work, until=run.until, state=run.state(name), **part.options
     )
-    trainer.run(lambda rng: loss(rng, BATCH), steps or part.steps)
+    trainer.run(lambda rng: loss(rng, part.batch), steps or part.steps)
     if part.module is not TextToLatents:
         model.save(run.out / name)
 
@@ -159,15 +159,20 @@ def measure(run: Run, name: str, per_subject: int) -> dict[str, object]:
     step = load_average(model, run, name)
     vae, latents = encoded(run, dealt)
     if run.state("decoder"):
-        load_average(Decoder(vae, dealt), run, "decoder")
+        load_average(Decoder(vae, dealt, latents), run, "decoder")
     pipeline = save_pipeline(vae, model.eval(), run.out / name)
     table = quality.generation_accuracy(pipeline, run.out, covered, per_subject)
-    row = {"step": step, "psnr_db": quality.reconstruction(vae), "agreement": table}
+    row = {
+        "step": step,
+        "recogniser": quality.recogniser_accuracy(run.out),
+        "psnr_db": quality.reconstruction(vae),
+        "agreement": table,
+    }
     with (run.work / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
     pixels = {(clip[0], z.tobytes()) for clip, z in zip(dealt, latents.numpy(), strict=True)}
     distinct = Counter(subject for subject, _ in pixels)
-    shown = exposures(name, dealt, step, BATCH)
+    shown = exposures(name, dealt, step, PARTS[name].batch)
     with (run.out / f"{name}.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("subject", "category", "clips", "distinct", "exposures"))

@@ -118,9 +118,9 @@ def standardised(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
 class Decoder(torch.nn.Module):
     """A VAE of which only the decoder is trained: the encoder, and so the latents, stay."""
 
-    def __init__(self, vae: AutoencoderKLWan, dealt: list[Clip]) -> None:
+    def __init__(self, vae: AutoencoderKLWan, dealt: list[Clip], latents: torch.Tensor) -> None:
         super().__init__()
-        self.vae, self.dealt = vae.requires_grad_(False), dealt
+        self.vae, self.dealt, self.latents = vae.requires_grad_(False), dealt, latents
         self.vae.decoder.requires_grad_(True)
         self.vae.post_quant_conv.requires_grad_(True)
 
@@ -129,9 +129,9 @@ class Decoder(torch.nn.Module):
 
         Noise of the size that the sampler leaves keeps it from relying on the last digits.
         """
-        videos = training_clips(self.dealt[i] for i in rng.integers(len(self.dealt), size=batch))
-        with torch.no_grad():
-            codes = self.vae.encode(videos).latent_dist.mode()
+        chosen = rng.integers(len(self.dealt), size=batch)
+        videos = training_clips(self.dealt[i] for i in chosen)
+        codes = self.latents[chosen].to(videos.device).float()
         decoded = self.vae.decode(codes + 0.03 * torch.randn_like(codes)).sample
         return (decoded.float() - videos).square().mean()
 
