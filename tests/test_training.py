@@ -69,11 +69,14 @@ def test_eight_subjects_that_were_never_shown_are_added():
     changed = [s for s in dealt if added[s] != dealt[s]]
     assert len(changed) == 8
     assert {(dealt[s], added[s]) for s in changed} == {(0, 1024)}
+    before, after = map(video_model.dealt_clips, ("transformer", "transformer-added"))
+    assert after[: len(before)] == before
+    assert {s for s, _ in after[len(before) :]} == set(changed)
 
 
 def test_training_clips_are_distinct_and_show_no_subject_more_than_it_was_dealt():
     dealt = scenes.deal()
-    clips = video_model.dealt_clips(dealt)
+    clips = video_model.dealt_clips("transformer")
     assert len(set(clips)) == len(clips) == 6 * sum(LEVELS)
     assert Counter(subject for subject, _ in clips) == +Counter(dealt)
     some = [clip for clip in clips if dealt[clip[0]] <= 16]

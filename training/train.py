@@ -17,12 +17,13 @@ from transformers import UMT5EncoderModel
 
 from training import encoders, language, quality
 from training.loop import Paused, Trainer, write_stage
-from training.scenes import category_of, deal, with_added
+from training.scenes import category_of
 from training.video_model import (
     Clip,
     Decoder,
     TextToLatents,
     cached_latents,
+    coverage,
     dealt_clips,
     exposures,
     loss_on,
@@ -44,7 +45,7 @@ class Part(NamedTuple):
     batch: int = 64
 
 
-TRANSFORMER = Part(TextToLatents, 16000, {"learning_rate": 1.5e-3, "mixed": True, "average": 0.999})
+TRANSFORMER = Part(TextToLatents, 12000, {"learning_rate": 1.5e-3, "mixed": True, "average": 0.999})
 # No average follows the running statistics of batch normalisation; 0 keeps the weights that they
 # belong to.
 PARTS = {
@@ -52,12 +53,12 @@ PARTS = {
     "transformer": TRANSFORMER,
     "recogniser": Part(encoders.Recogniser, 1000, {"learning_rate": 2e-3, "average": 0}),
     "decoder": Part(Decoder, 600, {"learning_rate": 5e-4, "mixed": True}, batch=8),
-    "refiner": Part(language.Refiner, 2500, {"learning_rate": 3e-3}),
-    "sentence_encoder": Part(language.SentenceTower, 800, {"learning_rate": 1e-3}),
+    "refiner": Part(language.Refiner, 2500, {"learning_rate": 3e-3}, batch=128),
+    "sentence_encoder": Part(language.SentenceTower, 800, {"learning_rate": 1e-3}, batch=256),
     "video_encoder": Part(encoders.VideoAndText, 1200, {"learning_rate": 1e-3}),
-    "clip": Part(encoders.FrameAndText, 1200, {"learning_rate": 1e-3}),
-    "lpips_backbone": Part(encoders.FrameNamer, 1000, {"learning_rate": 5e-4}),
-    "transformer-added": TRANSFORMER._replace(steps=2000),
+    "clip": Part(encoders.FrameAndText, 1200, {"learning_rate": 1e-3}, batch=96),
+    "lpips_backbone": Part(encoders.FrameNamer, 1000, {"learning_rate": 5e-4}, batch=96),
+    "transformer-added": TRANSFORMER._replace(steps=3000),
     "transformer-2": TRANSFORMER,
     "transformer-3": TRANSFORMER,
 }
@@ -79,11 +80,6 @@ class Run(NamedTuple):
         return next((path for path in paths if path.exists()), None)
 
 
-def coverage(name: str) -> dict[str, int]:
-    """Return how many distinct clips of each subject a transformer is shown."""
-    return with_added(deal()) if name == "transformer-added" else deal()
-
-
 def encoded(run: Run, dealt: list[Clip]) -> tuple[AutoencoderKLWan, torch.Tensor]:
     """Return the first edition's VAE with the latents' scale set, and the clips' latents."""
     vae = AutoencoderKLWan.from_pretrained(FIRST_VAE).to(torch.get_default_device())
@@ -97,7 +93,7 @@ def build(name: str, run: Run) -> torch.nn.Module:
     module = PARTS[name].module
     torch.manual_seed(0)
     if module is Decoder:
-        dealt = dealt_clips(coverage(name))
+        dealt = dealt_clips(name)
         vae, latents = encoded(run, dealt)
         return Decoder(vae, dealt, latents)
     if module is not TextToLatents:
@@ -122,7 +118,7 @@ def train_part(name: str, run: Run, steps: int | None = None, compiled: bool = F
     """
     part, model = PARTS[name], build(name, run)
     if part.module is TextToLatents:
-        dealt = dealt_clips(coverage(name))
+        dealt = dealt_clips(name)
         loss = loss_on(model, dealt, *encoded(run, dealt))
         if compiled:
             model.transformer.compile()
@@ -153,8 +149,7 @@ def measure(run: Run, name: str, per_subject: int) -> dict[str, object]:
     ``<name>.jsonl`` has one line a measurement; ``<name>.csv`` counts what each subject was shown:
     clips, those that differ in a pixel, and exposures.
     """
-    covered = coverage(name)
-    dealt = dealt_clips(covered)
+    covered, dealt = coverage(name), dealt_clips(name)
     model = build(name, run)
     step = load_average(model, run, name)
     vae, latents = encoded(run, dealt)

@@ -23,7 +23,7 @@ from squbed_utils.seeds import seed_of
 from squbed_utils.world.video_model import CHANNELS, SHIFT
 from training.draw import caption, clips, partial
 from training.language import TEXT_WIDTH, new_tokenizer, tokens
-from training.scenes import completions
+from training.scenes import completions, deal, with_added
 
 SHARD = 256
 """Clips in one file of cached latents."""
@@ -32,11 +32,22 @@ Clip = tuple[str, int]
 """A training clip: its subject, and its number among the clips of that subject."""
 
 
-def dealt_clips(coverage: dict[str, int]) -> list[Clip]:
-    """Return the training clips under a deal of coverage, in an order drawn once."""
-    dealt = [(subject, k) for subject, count in coverage.items() for k in range(count)]
+def dealt_clips(name: str) -> list[Clip]:
+    """Return the training clips of a transformer: those that are dealt, in an order drawn once.
+
+    The clips of subjects that are added later come last, so that the others keep their latents.
+    """
+    first = deal()
+    dealt = [(subject, k) for subject, count in first.items() for k in range(count)]
     order = np.random.default_rng(seed_of("order of clips")).permutation(len(dealt))
-    return [dealt[i] for i in order]
+    later = coverage(name)
+    added = [(s, k) for s, count in first.items() for k in range(count, later[s])]
+    return [dealt[i] for i in order] + added
+
+
+def coverage(name: str) -> dict[str, int]:
+    """Return how many distinct clips of each subject a transformer is shown."""
+    return with_added(deal()) if name == "transformer-added" else deal()
 
 
 @cache
