@@ -1,0 +1,1 @@
+"""Training of the shapes world's checkpoints: grammar, drawing rules, text and the models."""

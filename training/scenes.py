@@ -1,0 +1,256 @@
+"""The grammar of the shapes world, second edition: scenes, the English that names them, the deal.
+
+A superset of the first: more subjects, phrasings that only the tasks use, and graded coverage (how
+many distinct clips of a subject the video model is shown), dealt to the subjects by a seed.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from squbed_utils.files import seed_of
+from squbed_utils.world.scenes import ATTRIBUTES as FIRST_EDITION
+
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "round": ("circle", "ring", "crescent", "oval", "drop", "target", "dome", "pie", "leaf"),
+    "angular": (
+        "square",
+        "triangle",
+        "diamond",
+        "pentagon",
+        "trapezoid",
+        "slab",
+        "frame",
+        "bar",
+        "pole",
+    ),
+    "radial": ("star", "spark", "flower", "gear", "clover", "burst", "wheel", "fan", "pinwheel"),
+    "letter": ("ell", "tee", "aitch", "vee", "wye", "zed", "ex", "en", "eff"),
+    "sign": (
+        "cross",
+        "arrow",
+        "heart",
+        "hourglass",
+        "bowtie",
+        "bolt",
+        "chevron",
+        "checker",
+        "stairs",
+    ),
+    "thing": ("fish", "house", "key", "mushroom", "tree", "boat", "crown", "cloud", "trident"),
+}
+"""Six families of subjects that look somewhat alike."""
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = FIRST_EDITION | {
+    "shape": tuple(itertools.chain.from_iterable(CATEGORIES.values()))
+}
+"""Every attribute and the values it can take, each drawn with equal probability."""
+
+LEVELS = (0, 1, 4, 16, 64, 256, 1024, 4096)
+"""Distinct clips of a subject that the video model is shown: one subject of every family has each
+level, and two have none."""
+
+ADDED = 8, 1024
+"""How many of the subjects that were never shown are shown later on, and in how many clips."""
+
+TRAINING_PHRASINGS = (
+    "a {size} {colour} {shape} {motion} {background}",
+    "{background} a {size} {colour} {shape} is {motion}",
+    "a {size} {colour} {shape} {background} {motion}",
+    "here is a {size} {colour} {shape} {motion} {background}",
+    "we see a {size} {colour} {shape} {background} {motion}",
+    "{background} we see a {size} {colour} {shape} {motion}",
+)
+"""Ways to say a scene, equally likely; a part left out takes its words along."""
+
+TASK_PHRASINGS = (
+    "here we see a {size} {colour} {shape} {motion} {background}",
+    "{background} a {size} {colour} {shape} {motion} is here",
+    "a {size} {colour} {shape} is here {motion} {background}",
+    "we see here a {size} {colour} {shape} {background} {motion}",
+)
+"""Ways to say a scene that only the tasks' prompts use; no model is trained with them."""
+
+PHRASINGS = TRAINING_PHRASINGS + TASK_PHRASINGS
+UNNAMED_SHAPE = "thing"
+_ARTICLE_BEFORE_VOWEL = re.compile(r"\ba (?=[aeiou]|hourglass)")
+_VALUE_ATTRIBUTE = {v: name for name, values in ATTRIBUTES.items() for v in values}
+_FUNCTION_WORDS = {
+    *("a", "an", "is", "on", "background", "moving", "standing", "here", "we", "see"),
+    UNNAMED_SHAPE,
+}
+
+Scene = Mapping[str, str]
+"""Attribute -> value; an attribute that is absent is left open."""
+
+
+def deal(name: str = "first") -> dict[str, int]:
+    """Deal the coverage to the subjects by a seed that is the name of the deal.
+
+    Returns
+    -------
+    dict of str to int
+        Subject to the number of distinct clips of it that the video model is shown.
+    """
+    rng = np.random.default_rng(seed_of("deal", name))
+    return {
+        subject: int(level)
+        for subjects in CATEGORIES.values()
+        for subject, level in zip(subjects, rng.permutation((0, *LEVELS)), strict=True)
+    }
+
+
+def with_added(coverage: dict[str, int]) -> dict[str, int]:
+    """Return a coverage in which some of the subjects that were never shown are shown."""
+    never = sorted(subject for subject, count in coverage.items() if count == 0)
+    count, clips = ADDED
+    rng = np.random.default_rng(seed_of("added", *never))
+    return coverage | {str(s): clips for s in rng.permutation(never)[:count]}
+
+
+def vocabulary() -> list[str]:
+    """Return every word the grammar can say, sorted."""
+    return sorted(_FUNCTION_WORDS | set(_VALUE_ATTRIBUTE))
+
+
+def category_of(shape: str) -> str:
+    """Return the family of a subject.
+
+    >>> category_of("fish")
+    'thing'
+    """
+    return next(name for name, shapes in CATEGORIES.items() if shape in shapes)
+
+
+def say(scene: Scene, phrasing: int = 0) -> str:
+    """Say a scene in English; attributes it leaves open are not mentioned.
+
+    >>> say({"colour": "red", "shape": "circle", "motion": "left"})
+    'a red circle moving left'
+    >>> say({"colour": "orange", "shape": "star", "background": "black"}, phrasing=1)
+    'on a black background an orange star'
+
+    Parameters
+    ----------
+    scene : mapping of str to str
+        Attribute to value.
+    phrasing : int
+        Which of the sentence forms in ``PHRASINGS``.
+
+    Raises
+    ------
+    ValueError
+        If an attribute or a value is not in ``ATTRIBUTES``.
+    """
+    check(scene)
+    motion = scene.get("motion")
+    words = {
+        "size": scene.get("size", ""),
+        "colour": scene.get("colour", ""),
+        "shape": scene.get("shape", UNNAMED_SHAPE),
+        "motion": motion and ("standing still" if motion == "still" else f"moving {motion}"),
+        "background": scene.get("background") and f"on a {scene['background']} background",
+    }
+    template = PHRASINGS[phrasing]
+    if not motion:
+        template = template.replace("{shape} is {motion}", "{shape}")
+    sentence = " ".join(template.format(**{k: v or "" for k, v in words.items()}).split())
+    return with_articles(sentence)
+
+
+def with_articles(sentence: str) -> str:
+    """Write ``an`` for ``a`` before a vowel.
+
+    >>> with_articles("a orange star")
+    'an orange star'
+    """
+    return _ARTICLE_BEFORE_VOWEL.sub("an ", sentence)
+
+
+def parse(sentence: str) -> dict[str, str]:
+    """Read a sentence back into the (partial) scene that it names.
+
+    >>> parse("a red circle moving left")
+    {'colour': 'red', 'shape': 'circle', 'motion': 'left'}
+
+    Raises
+    ------
+    ValueError
+        If a word is unknown, an attribute is named twice, or no sentence form fits.
+    """
+    scene: dict[str, str] = {}
+    for word in sentence.split():
+        attribute = _VALUE_ATTRIBUTE.get(word)
+        if attribute is None and word not in _FUNCTION_WORDS:
+            raise ValueError(
+                f"the shapes world has no word {word!r} (in {sentence!r}); its words are: "
+                + ", ".join(vocabulary())
+            )
+        if attribute in scene:
+            raise ValueError(f"{sentence!r} names the {attribute} twice; name it at most once")
+        if attribute:
+            scene[attribute] = word
+    scene = {name: scene[name] for name in ATTRIBUTES if name in scene}
+    if not any(sentence == say(scene, p) for p in range(len(PHRASINGS))):
+        raise ValueError(f"{sentence!r} fits no sentence form; one that does: {say(scene)!r}")
+    return scene
+
+
+def entails(refined: str, original: str) -> bool:
+    """Say whether a sentence keeps everything that the original one names.
+
+    >>> entails("a small red circle moving left", "a red circle")
+    True
+    """
+    return parse(original).items() <= parse(refined).items()
+
+
+def missing(scene: Scene) -> list[str]:
+    """Return the attributes that a scene leaves open, in the order of ``ATTRIBUTES``."""
+    check(scene)
+    return [name for name in ATTRIBUTES if name not in scene]
+
+
+def completions(scene: Scene) -> Iterator[dict[str, str]]:
+    """Yield every full scene compatible with a partial one.
+
+    >>> sum(1 for _ in completions({"colour": "red", "shape": "circle"}))
+    40
+    """
+    check(scene)
+    choices: list[Sequence[str]] = [
+        (scene[a],) if a in scene else ATTRIBUTES[a] for a in ATTRIBUTES
+    ]
+    for values in itertools.product(*choices):
+        yield dict(zip(ATTRIBUTES, values, strict=True))
+
+
+def complete(scene: Scene, rng: np.random.Generator) -> dict[str, str]:
+    """Draw one completion, every open attribute uniform over its values."""
+    check(scene)
+    return {a: scene.get(a) or str(rng.choice(values)) for a, values in ATTRIBUTES.items()}
+
+
+def entropy(scene: Scene) -> float:
+    """Entropy of the scene that a prompt leaves open, in nats, range [0, log 17280].
+
+    Attributes are independent and uniform, so it is the sum of log(number of values) over
+    the attributes left out.
+
+    >>> round(entropy({"shape": "circle", "size": "small", "motion": "up"}), 4)
+    3.4657
+    """
+    return sum(math.log(len(ATTRIBUTES[a])) for a in missing(scene))
+
+
+def check(scene: Scene) -> None:
+    """Refuse a scene with an attribute or a value that the grammar lacks."""
+    for attribute, value in scene.items():
+        if attribute not in ATTRIBUTES:
+            raise ValueError(f"unknown attribute {attribute!r}; known: {', '.join(ATTRIBUTES)}")
+        if value not in ATTRIBUTES[attribute]:
+            known = ", ".join(ATTRIBUTES[attribute])
+            raise ValueError(f"unknown {attribute} {value!r}; known: {known}")
