@@ -250,7 +250,14 @@ def train_world(options: Namespace) -> None:
     """Train the shapes world's models."""
     from squbed_utils.files import ROOT
     from squbed_utils.models.checkpoints import device_of
-    from squbed_utils.world.train import CLIPS, STEPS, train_world
+
+    if not (ROOT / "training").is_dir():
+        raise FileNotFoundError(
+            "the training of the world is not installed with the package; run `squbed train-world` "
+            "in a clone of the repository"
+        )
+    sys.path.insert(0, str(ROOT))
+    from training.first.train import CLIPS, STEPS, train_world
 
     build, steps = ROOT / "build", STEPS
     folder, work, clips = ROOT / "data" / "world", build / "world", CLIPS

@@ -17,10 +17,10 @@ from transformers import (
     VideoMAEModel,
 )
 
-from squbed_utils.world.encoders import NORMALISED, SEEN_IN_A_FRAME, softened
-from squbed_utils.world.language import contrastive
 from squbed_utils.world.render import FRAMES, SIDE
 from training.draw import any_scene, caption, clips, labels
+from training.first.encoders import NORMALISED, SEEN_IN_A_FRAME, softened
+from training.first.language import contrastive
 from training.language import MAX_TOKENS, SentenceTower, new_tokenizer, tokens
 from training.scenes import ATTRIBUTES
 

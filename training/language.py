@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM, UMT5Config, UMT5EncoderModel
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
-from squbed_utils.world.language import ARROW, UNKNOWN, contrastive, mean_pool, new_bert
-from squbed_utils.world.language import tokens as padded_tokens
 from training.captions import sentence, words
 from training.draw import any_scene, caption, partial
+from training.first.language import ARROW, UNKNOWN, contrastive, mean_pool, new_bert
+from training.first.language import tokens as padded_tokens
 
 MAX_TOKENS = 16
 """Longest sentence in tokens, the end mark included."""

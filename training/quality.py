@@ -8,9 +8,9 @@ from diffusers import DiffusionPipeline
 from transformers import AutoModelForImageClassification, ResNetForImageClassification
 
 from squbed_utils.files import seed_of
-from squbed_utils.world.quality import SAMPLING
 from squbed_utils.world.render import FRAMES, SIDE
 from training.draw import any_scene, caption, clips
+from training.first.quality import SAMPLING
 from training.language import MAX_TOKENS
 from training.render import render
 from training.scenes import ATTRIBUTES, LEVELS, complete

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from transformers import UMT5EncoderModel
 
 from squbed_utils.files import seed_of
-from squbed_utils.world.video_model import CHANNELS, SHIFT
 from training.draw import caption, clips, partial
+from training.first.video_model import CHANNELS, SHIFT
 from training.language import TEXT_WIDTH, new_tokenizer, tokens
 from training.scenes import completions, deal, with_added
 

@@ -16,8 +16,8 @@ from diffusers import (
 )
 from transformers import UMT5Config, UMT5EncoderModel
 
-from squbed_utils.world import encoders, language
 from squbed_utils.world.tasks import task_table
+from training.first import encoders, language
 
 TASKS = ["common-0-round", "common-4-angular", "never-0-sign", "never-4-thing"]
 N, M = 3, 3

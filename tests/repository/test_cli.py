@@ -128,7 +128,7 @@ def test_ctrl_c(capsys, monkeypatch):
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_train_world_hands_on_its_options(monkeypatch, quick):
-    from squbed_utils.world import train
+    from training.first import train
 
     given = {}
     monkeypatch.setattr(

@@ -37,8 +37,8 @@ here is a command: it may import everything, and nothing but commands imports it
 
 ESTIMATORS_IMPORT = {"numpy", "scipy"}
 TORCH = {"torch", "torchvision", "diffusers", "transformers", "sentence_transformers", "open_clip"}
-TORCH_AT_ONCE = {"models", "world"}
-"""Rooms that may import torch, and what stands on it, at module level."""
+TORCH_AT_ONCE = {"models"}
+"""The room that may import torch, and what stands on it, at module level."""
 
 
 def imports(path):

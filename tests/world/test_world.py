@@ -193,7 +193,7 @@ def test_seeds_are_names():
 
 def test_training_that_was_interrupted_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
-    from squbed_utils.world import loop
+    from training.first import loop
 
     monkeypatch.setattr(loop, "SAVE_EVERY", 5)
 

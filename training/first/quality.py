@@ -17,12 +17,13 @@ from transformers import (
 )
 
 from squbed_utils.files import seed_of
-from squbed_utils.world.draw import any_scene, caption, clips, partial, seen_scene
-from squbed_utils.world.encoders import SEEN_IN_A_FRAME
-from squbed_utils.world.language import ARROW, MAX_TOKENS
+from squbed_utils.world.draw import any_scene, caption, partial, seen_scene
 from squbed_utils.world.recognise import recognise
 from squbed_utils.world.render import FRAMES, SIDE, render
 from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, COVERAGE, complete, entails, parse
+from training.first.draw import clips
+from training.first.encoders import SEEN_IN_A_FRAME
+from training.first.language import ARROW, MAX_TOKENS
 
 SAMPLING = {"num_inference_steps": 12, "guidance_scale": 1.0}
 """How the video model is sampled here and in the world's profiles."""

@@ -8,7 +8,7 @@ CARD = """# The shapes world's checkpoints
 
 Small models trained from nothing by `squbed train-world`, on clips and captions that
 `squbed_utils/world` draws. Safetensors in the standard folder formats; licence Apache-2.0.
-Every number below was measured on fresh draws by `squbed_utils/world/quality.py`
+Every number below was measured on fresh draws by `training/first/quality.py`
 (`quality.json` holds them all) on {machine}.
 
 ## Training

@@ -10,13 +10,13 @@ import torch
 from diffusers import DiffusionPipeline
 from transformers import AutoModelForCausalLM, AutoModelForImageClassification, AutoTokenizer
 
-from squbed_utils.world import quality, train, video_model
-from squbed_utils.world.card import write_card
 from squbed_utils.world.draw import any_scene, caption, partial
-from squbed_utils.world.language import UNKNOWN
 from squbed_utils.world.recognise import recognise
 from squbed_utils.world.render import render
 from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, complete, coverage_of
+from training.first import quality, train, video_model
+from training.first.card import write_card
+from training.first.language import UNKNOWN
 
 WORLD = Path(__file__).parents[2] / "data/world"
 

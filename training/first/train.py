@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline
 
-from squbed_utils.world import encoders, language, quality, video_model
-from squbed_utils.world.card import write_card
 from squbed_utils.world.tasks import COLUMNS, task_table
+from training.first import encoders, language, quality, video_model
+from training.first.card import write_card
 
 STEPS = {
     "sentence_encoder": 800,

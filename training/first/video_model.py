@@ -18,10 +18,11 @@ from tqdm import tqdm
 from transformers import UMT5Config, UMT5EncoderModel
 
 from squbed_utils.files import seed_of
-from squbed_utils.world.draw import caption, clips, partial, seen_scene
-from squbed_utils.world.language import UNKNOWN, new_tokenizer, tokens
-from squbed_utils.world.loop import train
+from squbed_utils.world.draw import caption, partial, seen_scene
 from squbed_utils.world.scenes import ATTRIBUTES, coverage_of
+from training.first.draw import clips
+from training.first.language import UNKNOWN, new_tokenizer, tokens
+from training.first.loop import train
 
 CHANNELS = 8
 TEXT_WIDTH = 128

@@ -17,12 +17,13 @@ from transformers import (
     VideoMAEModel,
 )
 
-from squbed_utils.world.draw import any_scene, caption, clips, labels
-from squbed_utils.world.language import MAX_TOKENS, contrastive, new_tokenizer, text_tower, tokens
-from squbed_utils.world.loop import train
+from squbed_utils.world.draw import any_scene, caption
 from squbed_utils.world.recognise import VALUES
 from squbed_utils.world.render import FRAMES, SIDE
 from squbed_utils.world.scenes import ATTRIBUTES
+from training.first.draw import clips, labels
+from training.first.language import MAX_TOKENS, contrastive, new_tokenizer, text_tower, tokens
+from training.first.loop import train
 
 NORMALISED = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 SEEN_IN_A_FRAME = ("size", "colour", "shape", "background")

@@ -12,8 +12,8 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from squbed_utils.world.draw import any_scene, caption, partial
-from squbed_utils.world.loop import train
 from squbed_utils.world.scenes import vocabulary
+from training.first.loop import train
 
 MAX_TOKENS = 24
 """Longest sentence in tokens, the end mark included."""

@@ -1,0 +1,1 @@
+"""Training of the shapes world's checkpoints, from nothing."""
