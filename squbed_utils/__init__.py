@@ -22,7 +22,6 @@ __all__ = ["__version__", *FACE]
 
 
 def __getattr__(name: str) -> object:
-    """Import a public function when it is first used, so that importing the package stays light."""
     if name in FACE:
         return getattr(import_module(f"squbed_utils.{FACE[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

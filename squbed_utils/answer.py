@@ -25,7 +25,7 @@ from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
-from squbed_utils.schema import check_field
+from squbed_utils.roles import check_field
 from squbed_utils.statistics.cautions import cautions
 from squbed_utils.statistics.summary import ABSENT, summarize, value_text
 from squbed_utils.tasks.task import Task
@@ -141,7 +141,6 @@ class Answer:
         return fragment(self)
 
     def __repr__(self) -> str:
-        """Return the numbers, then the latent prompts."""
         lines = [f"“{self.prompt}”"]
         lines += [f"  {t.term:9}  {t.text}  ({t.meaning})" for t in self.terms().itertuples()]
         lines += [self.note()]
@@ -258,7 +257,6 @@ def _refuse_other_prompt(archive: Archive, prompt: str) -> None:
 
 LONGEST_SIDE, MOST_FRAMES = 128, 16
 """Longest side in pixels and number of frames, evenly spaced, of a preview."""
-
 
 STYLE = """
 .squbed { font: 14px/1.4 system-ui, sans-serif; color: #111; background: #fff; }

@@ -12,13 +12,12 @@ from typing import NamedTuple
 from squbed_utils import instructions as _instructions
 from squbed_utils import profiles
 from squbed_utils.archive.layout import ROLES
-from squbed_utils.families import FAMILIES, VEO_KEYS
 from squbed_utils.files import SAMPLES, path_of, sha256_of
 from squbed_utils.models import checkpoints, spending
 from squbed_utils.models import script as command
 from squbed_utils.models.checkpoints import HUB_ID, MARKERS, locate_file
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import S3D, Command, Diffusers, OpenAI, Veo, World
+from squbed_utils.roles import FAMILIES, S3D, VEO_KEYS, Command, Diffusers, OpenAI, Veo, World
 from squbed_utils.tasks import captioned
 
 RAW_SHARE = 0.4
@@ -29,12 +28,9 @@ SCORING_SHARE = 6
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-
 OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
 
-
 WEIGHTS = "*.safetensors"
-
 
 PATHS = ("path", "videos", "image_model", "nli_model", "instructions")
 """Settings that are paths or hub ids."""

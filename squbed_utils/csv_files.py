@@ -11,7 +11,7 @@ from typing import TextIO
 
 import pandas as pd
 
-from squbed_utils.schema import suggestion
+from squbed_utils.text import suggestion
 
 Row = dict[str, str]
 

@@ -23,12 +23,9 @@ from squbed_utils.statistics.tables import METRICS
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Libraries whose versions change a figure's bytes."""
 
-
 KERNEL, START_TIMEOUT = "python3", 300
 
-
 SOURCES = ROOT / "notebooks"
-
 
 PUBLISHED = ROOT / "data" / "published"
 
@@ -287,7 +284,6 @@ NOTEBOOKS = (
         published=False,
     ),
 )
-
 
 NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 NAMES |= {list: "a list, as in [1, 2]", dict: "names and values"}

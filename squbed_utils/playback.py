@@ -63,11 +63,9 @@ class StoredFrames:
         self._source, self._name, self._shown = source, name, shown
 
     def __len__(self) -> int:
-        """Count the frames."""
         return len(self._shown)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield every frame (H, W, 3), holding one at a time."""
         return self.each(np.arange(len(self)))
 
     def __getitem__(self, key: object) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from squbed_utils import families, plain_yaml
+from squbed_utils import plain_yaml, roles
 from squbed_utils.archive.layout import BOUNDS
 from squbed_utils.estimators import estimate as estimators
 from squbed_utils.files import ROOT, left_by_a_tool
@@ -19,8 +19,11 @@ from squbed_utils.roles import (
     TextEncoder,
     VideoEncoder,
     VideoModel,
+    build,
+    known,
+    least,
 )
-from squbed_utils.schema import build, known, least, suggestion
+from squbed_utils.text import suggestion
 
 FOLDER = ROOT / "data" / "profiles"
 
@@ -118,7 +121,7 @@ def load(name: str | Path) -> Profile:
             f"profile {name}: name is {profile.name!r}; expected letters, digits, dots and dashes"
         )
     estimators.lookup(profile.estimator)
-    families.check(profile.video_model, f"profile {profile.name}: video_model")
+    roles.check(profile.video_model, f"profile {profile.name}: video_model")
     return profile
 
 

@@ -249,7 +249,6 @@ UNITS = {
     "clip_prompt": "mean cosine of CLIP embeddings of frames and the task's prompt",
 }
 
-
 CARD = """---
 {front}---
 
@@ -310,7 +309,6 @@ so where you publish it, and set `license` at the top of this card.
 {reading}
 """
 
-
 READING = {
     "hf": """```python
 import datasets, squbed_utils
@@ -323,7 +321,6 @@ import glob, webdataset
 videos = webdataset.WebDataset(sorted(glob.glob("videos-*.tar")), shardshuffle=False)
 ```""",
 }
-
 
 FILES = {
     "hf": {
@@ -435,14 +432,12 @@ def _table(rows: object) -> str:
 
 PAPER = "S-QUBED, arXiv 2510.02571"
 
-
 TERMS = (
     *("citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject"),
     *("fileSet", "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField"),
     *("path", "recordSet", "references", "regex", "repeated", "replace", "samplingRate"),
     *("separator", "source", "subField", "transform"),
 )
-
 
 CONTEXT = {term: f"cr:{term}" for term in TERMS} | {
     "@language": "en",

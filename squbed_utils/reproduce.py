@@ -29,7 +29,6 @@ class Compared:
     difference: str
 
     def __str__(self) -> str:
-        """Return a line of the report."""
         return f"{self.table}: {self.difference or f'reproduced within {TOLERANCE:g}'}"
 
 

@@ -1,5 +1,6 @@
 """Show other people's text literally: never as control, markup or mathematics."""
 
+import difflib
 import re
 import unicodedata
 
@@ -36,3 +37,15 @@ def as_markdown(text: object) -> str:
     '\\<b\\> \\| a\\_b'
     """
     return MARKDOWN.sub(r"\\\1", " ".join(visible(str(text)).split()))
+
+
+def shortened(value: object) -> str:
+    """Return a value as text short enough for an error."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """Return a hint at the nearest known name, or an empty text."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -36,7 +36,6 @@ class Video:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse frames or a rate that are no video's."""
         check_frames(self.frames)
         if not (np.isfinite(self.fps) and self.fps > 0):
             raise ValueError(f"fps is {self.fps}; expected a positive number of frames a second")

@@ -39,7 +39,7 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from squbed_utils.files import read_bytes, replacing
-from squbed_utils.schema import shortened
+from squbed_utils.text import shortened
 
 OK, FAILED = "ok", "failed"
 
@@ -115,7 +115,6 @@ a captioner. text_* are `READ` of the latent prompt by the text encoder, prompt_
 prompt by CLIP; earlier archives lack them. CLIP embeddings are means of unit frame embeddings over
 the aligned frames."""
 
-
 OPTIONAL = ("clip_embedding", "clip_reference_embedding", "caption")
 """Columns that the shards of version 1 lack."""
 
@@ -127,7 +126,6 @@ MOST_ROWS, MOST_COLUMNS, MOST_GROUPS, MOST_VALUES = 1_000_000, 100, 1000, 2**27
 
 LONGEST_TEXT = 20_000
 """Most characters of a cell."""
-
 
 MEASURING = ("text_encoder", "video_encoder", "clip", "lpips", "captioner")
 """The roles that embed, score and caption videos."""

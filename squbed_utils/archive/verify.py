@@ -14,7 +14,6 @@ from squbed_utils.files import inside, read_sums, sha256_of
 
 MISSING, DAMAGED, UNKNOWN = "missing", "damaged", "unknown"
 
-
 LONGEST_SHOWN = 300
 """Most characters of a command or an address that an error shows."""
 

@@ -47,7 +47,6 @@ class Worker:
         self._file = None
 
     def __enter__(self) -> "Worker":
-        """Clear what dead workers left, and announce this one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         clear(self.folder.parent)
         self._announce()
@@ -56,7 +55,6 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Withdraw this worker; the last one clears up."""
         self._end.set()
         self._thread.join()
         with suppress(FileNotFoundError):

@@ -285,15 +285,11 @@ def _label_by(profile: Profile, folder: Path) -> Label:
 
 LOCK = ".lock"
 
-
 CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet"}
-
 
 CONTENTS |= {"labels.json", "dataset.json", "answers", spending.ACCOUNT, spending.LOCK}
 
-
 CONTENTS |= {SEAL, claims.FOLDER, status.FOLDER}
-
 
 CONTENTS |= {"references", "shards", "videos", "contact_sheet.png", "contact_sheet.html"}
 """All that an archive's folder holds."""

@@ -80,7 +80,6 @@ def _in_processes(job: Job, workers: int) -> Iterator[Unit]:
 STARTED_HERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 """Settings of a Ray cluster for one run on this machine, which nothing else reaches."""
 
-
 LONGEST_WAIT = 60.0
 """Seconds for a cluster to answer; by itself Ray waits for minutes, and ends the process."""
 
@@ -204,10 +203,8 @@ class RayPool:
 WAIT = 5.0
 """Seconds between two looks at the jobs."""
 
-
 GRACE = 60.0
 """Seconds that jobs have to end after the last unit."""
-
 
 CLUSTER = "cluster"
 """The option that chooses submitit's executor: slurm, or local and debug for trials."""

@@ -48,7 +48,6 @@ class Status:
     cpu_hours: float
 
     def __str__(self) -> str:
-        """Say it in a few lines."""
         lines = [f"{self.folder}: {self.done} of {self.units} latent prompts are finished"]
         lines.append(f"running  {self.running}, by {self.workers} workers")
         lines.append(f"failed   {self.failed} videos")
@@ -111,7 +110,6 @@ def _hours(log: list[dict], *, gpu: bool) -> float:
 
 
 FOLDER = "runs"
-
 
 NUMBERS = {"start": ("time", "gpus"), "done": ("time", "seconds")}
 """Event -> its numbers; all other events have the time."""

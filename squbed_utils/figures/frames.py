@@ -154,13 +154,10 @@ def stretched(video: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 PROMPT_WIDTH, PROMPT_LETTERS, LINE = 1.9, 36, 0.115
 """Inches for a latent prompt's text, letters to a line, and inches a line."""
 
-
 TALLEST, ROW_GAP, MARGIN = 0.8, 0.07, 0.08
 """Inches: of a frame, between two lines of frames, and at the edge."""
 
-
 TITLE, BOLD = {"fontsize": 8.5, "fontweight": "bold"}, {"fontweight": "bold"}
-
 
 FAINT = {"color": GREY}
 

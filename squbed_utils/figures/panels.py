@@ -167,9 +167,7 @@ def _legend(part: SubFigure, points: pd.DataFrame) -> None:
 
 TAU_COLUMNS = ("label", "tau", "low", "high", "kind", "bar", "confidence")
 
-
 CURVE_COLUMNS = ("panel", "size", "tau", "lo", "hi", "shown", "confidence")
-
 
 KIND_COLOURS = {"signal": BLUE, "leakage": VERMILLION}
 

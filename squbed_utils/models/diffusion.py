@@ -15,13 +15,12 @@ import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging
 
-from squbed_utils.families import FAMILIES
 from squbed_utils.models import script
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.encoders import in_batches
 from squbed_utils.models.errors import Stop, memory_named
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import Command, Diffusers, Veo
+from squbed_utils.roles import FAMILIES, Command, Diffusers, Veo
 from squbed_utils.video import Video
 
 Generate = Callable[[list[str], list[int]], list[Video | Exception]]

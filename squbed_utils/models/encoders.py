@@ -1,23 +1,284 @@
 """The encoders of a run, and LPIPS; embeddings are float32 and of unit length."""
 
-from collections.abc import Callable
+import pickle
+import re
+from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import open_clip
+import safetensors
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from torch import nn
+from torch.nn import functional
+from torchvision.models import alexnet, squeezenet1_1
 from torchvision.models.video import S3D_Weights, s3d
 from torchvision.transforms.functional import center_crop, resize
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoVideoProcessor
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoVideoProcessor,
+    PreTrainedTokenizerBase,
+)
 
 from squbed_utils import roles
-from squbed_utils.models import lpips as _lpips
 from squbed_utils.models.checkpoints import locate, locate_file
-from squbed_utils.models.s3d import S3DG, TEXT_PART
-from squbed_utils.models.weights import load_into, read_weights, refuse_incomplete
-from squbed_utils.models.windows import WindowedText, counter, unit
+
+INCEPTIONS = {
+    "3b": (192, 64, 96, 128, 16, 32, 32),
+    "3c": (256, 128, 128, 192, 32, 96, 64),
+    "4b": (480, 192, 96, 208, 16, 48, 64),
+    "4c": (512, 160, 112, 224, 24, 64, 64),
+    "4d": (512, 128, 128, 256, 24, 64, 64),
+    "4e": (512, 112, 144, 288, 32, 64, 64),
+    "4f": (528, 256, 160, 320, 32, 128, 128),
+    "5b": (832, 256, 160, 320, 32, 128, 128),
+    "5c": (832, 384, 192, 384, 48, 128, 128),
+}
+"""Block -> channels: in; branch 0; reduced and out of branches 1 and 2; branch 3."""
+
+TEXT_PART = "text_module."
+"""Beginning of the checkpoint's names that belong to its text encoder."""
+
+
+class Convolution(nn.Module):
+    """A convolution, or a spatial and a temporal one, each with batch normalization and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, *, separable: bool = False) -> None:
+        super().__init__()
+        spatial = {"kernel_size": (1, 3, 3), "padding": (0, 1, 1)} if separable else {}
+        self.conv1 = nn.Conv3d(inputs, outputs, bias=False, **({"kernel_size": 1} | spatial))
+        self.bn1 = nn.BatchNorm3d(outputs)
+        self.separable = separable
+        if separable:
+            self.conv2 = nn.Conv3d(outputs, outputs, (3, 1, 1), padding=(1, 0, 0), bias=False)
+            self.bn2 = nn.BatchNorm3d(outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, in, T, H, W) to (B, out, T, H, W)."""
+        x = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(x))) if self.separable else x
+
+
+class Gating(nn.Module):
+    """Self-gating: each channel is weighted by a sigmoid of all channels' means."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(channels, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Keep the shape (B, C, T, H, W)."""
+        return x * torch.sigmoid(self.fc(x.mean((2, 3, 4))))[..., None, None, None]
+
+
+class Inception(nn.Module):
+    """Four branches side by side, each gated."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        inputs, b0, b1_a, b1_b, b2_a, b2_b, b3_b = channels
+        self.conv_b0 = Convolution(inputs, b0)
+        self.conv_b1_a = Convolution(inputs, b1_a)
+        self.conv_b1_b = Convolution(b1_a, b1_b, separable=True)
+        self.conv_b2_a = Convolution(inputs, b2_a)
+        self.conv_b2_b = Convolution(b2_a, b2_b, separable=True)
+        self.conv_b3_b = Convolution(inputs, b3_b)
+        for i, outputs in enumerate((b0, b1_b, b2_b, b3_b)):
+            setattr(self, f"gating_b{i}", Gating(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Concatenate the branches' channels."""
+        pooled = functional.max_pool3d(x, 3, stride=1, padding=1)
+        branches = (
+            self.gating_b0(self.conv_b0(x)),
+            self.gating_b1(self.conv_b1_b(self.conv_b1_a(x))),
+            self.gating_b2(self.conv_b2_b(self.conv_b2_a(x))),
+            self.gating_b3(self.conv_b3_b(pooled)),
+        )
+        return torch.cat(branches, 1)
+
+
+class S3DG(nn.Module):
+    """The video part: (B, 3, T, H, W) in [0, 1], T, H and W even, to the joint space (B, 512)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = Convolution(24, 64)
+        self.conv1.conv1 = nn.Conv3d(24, 64, (2, 4, 4), padding=(1, 2, 2), bias=False)
+        self.conv_2b = Convolution(64, 64)
+        self.conv_2c = Convolution(64, 192, separable=True)
+        self.gating = Gating(192)
+        for name, channels in INCEPTIONS.items():
+            setattr(self, f"mixed_{name}", Inception(channels))
+        self.fc = nn.Linear(1024, 512)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Embed a batch of videos."""
+        x = self.conv1(space_to_depth(x))[:, :, 1:, 1:, 1:]
+        x = self.conv_2c(self.conv_2b(pool(x, (1, 3, 3))))
+        x = pool(self.gating(x), (1, 3, 3))
+        for name in INCEPTIONS:
+            if name == "4b":
+                x = pool(x, (3, 3, 3))
+            if name == "5b":
+                x = pool(x, (2, 2, 2))
+            x = getattr(self, f"mixed_{name}")(x)
+        return self.fc(x.mean((2, 3, 4)))
+
+
+def space_to_depth(x: torch.Tensor) -> torch.Tensor:
+    """Move each 2 x 2 x 2 cube into channels: (B, C, T, H, W) to (B, 8 C, T/2, H/2, W/2).
+
+    Channels are ordered by place in the cube (time, row, column) and then by colour.
+    """
+    b, c, t, h, w = x.shape
+    cubes = x.reshape(b, c, t // 2, 2, h // 2, 2, w // 2, 2)
+    return cubes.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(b, 8 * c, t // 2, h // 2, w // 2)
+
+
+def pool(x: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
+    """Max-pool by two, in time where the kernel spans it, padded at the far ends as TensorFlow."""
+    stride = tuple(min(side, 2) for side in kernel)
+    ends = [side - step for side, step in zip(kernel, stride, strict=True)]
+    padded = functional.pad(x, (0, ends[2], 0, ends[1], 0, ends[0]))
+    return functional.max_pool3d(padded, kernel, stride, ceil_mode=True)
+
+
+UNBOUNDED = 2**31
+"""Token limits from here on are a tokenizer's way to say that it has none."""
+
+
+class WindowedText:
+    """A text encoder that reads texts of any length.
+
+    A text within the window is embedded as it is; for a longer one the unit embeddings of its
+    windows are averaged, so that texts which differ late differ in their embeddings too.
+
+    `embed` maps a text within the window to (d,), of any length above 0. `tokens` maps a text to
+    its number of tokens, special ones included, and how many of them are unknown; it is None if the
+    encoder has no tokenizer that counts. `window` is the most tokens that the encoder reads at
+    once, special ones included; None is any number.
+    """
+
+    def __init__(
+        self,
+        embed: Callable[[str], np.ndarray],
+        tokens: Callable[[str], tuple[int, int]] | None,
+        window: int | None,
+    ) -> None:
+        self._embed, self._tokens = embed, tokens
+        self.window = window if tokens and window and window < UNBOUNDED else None
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        """Embed n texts: float32 (n, d), of unit length."""
+        return unit(np.stack([self._mean_of_windows(text) for text in texts]))
+
+    def read(self, text: str) -> dict[str, int | None]:
+        """Return the counts that `layout.READ` names; {} if the encoder does not count."""
+        if self._tokens is None:
+            return {}
+        tokens, unknown = self._tokens(text)
+        return {"tokens": tokens, "window": self.window, "unknown": unknown}
+
+    def windows(self, text: str) -> list[str]:
+        """Cut a text between words into as few parts as fit, of about as many words each.
+
+        A word that is too long alone, as in a script without spaces, is cut between characters.
+        """
+        if self._fits(text):
+            return [text]
+        pieces = re.findall(r"\S+\s*", text)
+        if not (pieces and all(map(self._fits, pieces))):
+            pieces = list(text)
+        for count in range(2, len(pieces)):
+            parts = ["".join(part) for part in np.array_split(pieces, count)]
+            if all(map(self._fits, parts)):
+                return parts
+        return pieces
+
+    def _fits(self, text: str) -> bool:
+        return self.window is None or self._tokens(text)[0] <= self.window
+
+    def _mean_of_windows(self, text: str) -> np.ndarray:
+        windows = self.windows(text)
+        if len(windows) == 1:
+            return self._embed(text)
+        return unit(np.stack([self._embed(window) for window in windows])).mean(axis=0)
+
+
+def counter(tokenizer: object, clean: Callable[[str], str] = str) -> Callable | None:
+    """Return the token counter of a transformers tokenizer; None for one of another kind."""
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        return None
+    special = tokenizer.num_special_tokens_to_add()
+
+    def tokens(text: str) -> tuple[int, int]:
+        ids = tokenizer(clean(text), add_special_tokens=False, truncation=False, verbose=False)
+        unknown = ids.input_ids.count(tokenizer.unk_token_id)
+        return len(ids.input_ids) + special, unknown
+
+    return tokens
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Return rows of unit length in float32; refuse a row that has no direction."""
+    length = np.linalg.norm(rows.astype(np.float64), axis=-1, keepdims=True)
+    if not (np.isfinite(length).all() and (length > 0).all()):
+        raise ValueError("an embedding is zero or not finite; check the encoder's weights")
+    return (rows / length).astype(np.float32)
+
+
+COUNTER = "num_batches_tracked"
+"""Suffix of batch normalization's training counters, which old files lack."""
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a state dict, and unpickle nothing but tensors and plain containers.
+
+    A damaged file, and one that holds anything but a state dict, raise ValueError.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} cannot be read as weights ({type(error).__name__}); expected .safetensors, or "
+            "a .pth of tensors alone: get it again"
+        ) from error
+    if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
+        raise ValueError(f"{path} holds no state dict; expected names and tensors")
+    return dict(weights)
+
+
+def load_into(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Load a state dict into its network; a wrong name or shape raises a ValueError with `path`."""
+    own = {k: v.shape for k, v in network.state_dict().items() if not k.endswith(COUNTER)}
+    given = {k: v.shape for k, v in weights.items() if not k.endswith(COUNTER)}
+    wrong = [name for name in own | given if own.get(name) != given.get(name)]
+    if wrong:
+        raise ValueError(
+            f"{path} does not hold the weights of {type(network).__name__}: {len(wrong)} names or "
+            f"shapes differ, the first {wrong[0]!r}; correct the path or the kind in the profile"
+        )
+    network.load_state_dict(weights, strict=False)
+
+
+def refuse_incomplete(report: Mapping, role: str, folder: Path) -> None:
+    """Raise ValueError if transformers' loading report names weights that a checkpoint lacks."""
+    if report["missing_keys"]:
+        raise ValueError(
+            f"the {role} in {folder} lacks {len(report['missing_keys'])} of its weights, such as "
+            f"{sorted(report['missing_keys'])[0]!r}; get the checkpoint again"
+        )
+
 
 LPIPS_PIXELS = 2**19
 """The most pixels in a batch of frames (at least one frame); LPIPS takes about 1 kB a pixel."""
@@ -85,9 +346,9 @@ def load_lpips(
 ) -> Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]:
     """Load LPIPS: two lists of n frames, uint8 (H, W, 3) -> distances (n,)."""
     if settings.kind == "alex":
-        model = _lpips.load_alex(locate_file(settings.path, "lpips", settings.kind)).to(device)
+        model = load_alex(locate_file(settings.path, "lpips", settings.kind)).to(device)
     else:
-        model = _lpips.load_unlearned(locate(settings.path, "lpips")).to(device)
+        model = load_unlearned(locate(settings.path, "lpips")).to(device)
 
     @torch.inference_mode()
     def batch(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
@@ -96,7 +357,7 @@ def load_lpips(
         return model(x, y).cpu().tolist()
 
     def lpips(frames: list[np.ndarray], reference: list[np.ndarray]) -> np.ndarray:
-        if min(frames[0].shape[:2]) < _lpips.SMALLEST_SIDE:
+        if min(frames[0].shape[:2]) < SMALLEST_SIDE:
             raise ValueError(f"frames have size {frames[0].shape[:2]}; LPIPS needs 31 x 31 pixels")
         pairs = list(zip(frames, reference, strict=True))
         at_once = min(batch_size, max(1, LPIPS_PIXELS // frames[0][..., 0].size))
@@ -251,3 +512,80 @@ def _kinetics(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     return S3D_Weights.KINETICS400_V1.transforms(
         crop_size=(size, size), resize_size=(scaled, scaled)
     )
+
+
+SQUEEZENET_CUTS = (2, 5, 8, 10, 11, 12, 13)
+"""Layers of SqueezeNet 1.1 after which LPIPS compares activations."""
+
+
+ALEXNET_CUTS = (2, 5, 8, 10, 12)
+"""The same of AlexNet."""
+
+
+SHIFT = (-0.030, -0.088, -0.188)
+
+
+SCALE = (0.458, 0.448, 0.450)
+
+
+SMALLEST_SIDE = 31
+
+
+class Lpips(torch.nn.Module):
+    """LPIPS, learned or not (Zhang et al. 2018).
+
+    d(x, y) = sum over layers of the mean over pixels of sum_c w_c (a_c(x) - a_c(y))^2, where a are
+    activations of unit length over channels. The weights w are learned from people's judgements; in
+    the unlearned form, the baseline of the paper's table 5, they are one.
+
+    `features` is the convolutional part of the backbone, `cuts` are the layers after which
+    activations are compared, and `weights` are one (channels,) for each cut.
+    """
+
+    def __init__(
+        self,
+        features: torch.nn.Sequential,
+        cuts: tuple[int, ...],
+        weights: list[torch.Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        starts = (0, *cuts[:-1])
+        self.slices = torch.nn.ModuleList(features[a:b] for a, b in zip(starts, cuts, strict=True))
+        self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None])
+        self.register_buffer("scale", torch.tensor(SCALE)[:, None, None])
+        self.weights = None
+        if weights is not None:
+            self.weights = torch.nn.ParameterList(w[:, None, None] for w in weights)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Distance of each pair of images: (B, 3, H, W) twice, range [0, 1], to (B,)."""
+        both = (2 * torch.cat([x, y]) - 1 - self.shift) / self.scale
+        total = 0
+        for i, part in enumerate(self.slices):
+            both = part(both)
+            unit = both / torch.sqrt(1e-8 + both.square().sum(1, keepdim=True))
+            a, b = unit.chunk(2)
+            squares = (a - b).square()
+            if self.weights is not None:
+                squares = squares * self.weights[i]
+            total = total + squares.sum(1).mean((1, 2))
+        return total
+
+
+def load_unlearned(folder: Path) -> Lpips:
+    """Load the SqueezeNet in ``model.safetensors``; its classifier may have any size."""
+    return Lpips(_features(squeezenet1_1(), folder / "model.safetensors"), SQUEEZENET_CUTS).eval()
+
+
+def load_alex(path: Path) -> Lpips:
+    """Load an AlexNet from a file, and the learned weights that torchmetrics brings."""
+    heads = read_weights(Path(files("torchmetrics") / "functional/image/lpips_models/alex.pth"))
+    weights = [heads[f"lin{i}.model.1.weight"].flatten() for i in range(len(ALEXNET_CUTS))]
+    return Lpips(_features(alexnet(), path), ALEXNET_CUTS, weights).eval().requires_grad_(False)
+
+
+def _features(network: torch.nn.Module, path: Path) -> torch.nn.Sequential:
+    prefix = "features."
+    weights = {k: v for k, v in read_weights(path).items() if k.startswith(prefix)}
+    load_into(network.features, {k.removeprefix(prefix): v for k, v in weights.items()}, path)
+    return network.features

@@ -19,7 +19,7 @@ from squbed_utils.files import inside
 from squbed_utils.models import captioners, diffusion, encoders
 from squbed_utils.models import language as language_models
 from squbed_utils.models.checkpoints import device_of
-from squbed_utils.models.windows import WindowedText
+from squbed_utils.models.encoders import WindowedText
 from squbed_utils.profiles import Profile
 from squbed_utils.video import Video
 

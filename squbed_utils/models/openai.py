@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from squbed_utils import roles
 from squbed_utils.files import inside, replacing
-from squbed_utils.models import replies, servers, spending
+from squbed_utils.models import language, servers, spending
 from squbed_utils.models.errors import Stop
 from squbed_utils.tasks.captioned import CATEGORIES
 
@@ -206,9 +206,9 @@ def _answer_of(completion: object, form: type[Text] | type[Items]) -> str:
     try:
         said = form.model_validate_json(choice.message.content).answer
     except ValidationError:  # thoughts before it, or a fence around it
-        said = form.model_validate_json(replies.bare(choice.message.content)).answer
+        said = form.model_validate_json(language.bare(choice.message.content)).answer
     items = [said] if isinstance(said, str) else said
-    items = [replies.without_thoughts(item) for item in items]
+    items = [language.without_thoughts(item) for item in items]
     return items[0] if isinstance(said, str) else "\n".join(" ".join(i.split()) for i in items)
 
 

@@ -11,10 +11,9 @@ from google.genai import types
 from google.genai.errors import APIError
 
 from squbed_utils import video
-from squbed_utils.families import VEO_KEYS
 from squbed_utils.models import servers, spending
 from squbed_utils.models.errors import Stop
-from squbed_utils.roles import Veo
+from squbed_utils.roles import VEO_KEYS, Veo
 from squbed_utils.video import Video
 
 BUSY = (429, 503)

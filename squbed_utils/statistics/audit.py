@@ -27,16 +27,12 @@ from squbed_utils.statistics.summary import TERMS
 
 HOLDS, DOES_NOT, UNKNOWN = "holds", "does not hold", "cannot be told"
 
-
 NEGLIGIBLE = 0.1
 """Size of a tau that is of no use: where tau is seen to be above minus this, it does not hold."""
 
-
 P, CONFIDENCE = 0.05, 0.95
 
-
 RESAMPLES, PERMUTATIONS = 2000, 1000
-
 
 LINE_COLUMNS = ["theme", "question", "value", "low", "high", "pvalue", "bar", "verdict", "detail"]
 

@@ -18,7 +18,6 @@ from squbed_utils.estimators.checks import require, require_generator
 STARTS = 4
 """Places along the tasks where a sequence of tests starts, each at a part of the error."""
 
-
 BETS = np.arange(1, 6) / 5.001
 """Stakes of the bets against the level, as shares of the greatest that cannot ruin."""
 
@@ -340,12 +339,9 @@ def _finite(values: ArrayLike, name: str) -> np.ndarray:
 
 ACCEPT, ASK, DISTRUST = "accept", "ask to be more specific", "do not trust"
 
-
 ACTIONS = (ACCEPT, ASK, DISTRUST)
 
-
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-
 
 FUNCTION_WORDS = frozenset(
     "a an the this that these those and or but of in on at to into onto from by with as is are was "

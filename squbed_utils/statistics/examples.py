@@ -21,7 +21,6 @@ LONGEST_SIDE = 256
 
 QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
 
-
 SHOWN = 3
 """Frames of a video that a contact sheet shows."""
 

@@ -335,7 +335,6 @@ def _refuse_options(confidence: float, n_resamples: int, n_permutations: int) ->
 ALPHA = 0.05
 """A corrected p-value below this counts."""
 
-
 HEADERS = {
     "estimator": "estimator",
     "component": "component",

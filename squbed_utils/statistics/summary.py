@@ -264,7 +264,6 @@ def _truth(archive: Archive) -> pd.DataFrame:
 
 COLUMNS = ["estimator", "component", "task", "value"]
 
-
 Units = dict[str, tuple[np.ndarray | None, Videos]]
 
 

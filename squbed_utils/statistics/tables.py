@@ -14,10 +14,10 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import HIGHER_IS_BETTER, LABELS
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import ROOT, path_of, replacing, seed_of
-from squbed_utils.schema import suggestion
 from squbed_utils.statistics.calibration import kendall, lowest, tau_by_subset
 from squbed_utils.statistics.cautions import refuse_unmeasured
 from squbed_utils.statistics.summary import summarize
+from squbed_utils.text import suggestion
 
 PUBLISHED = ROOT / "data" / "published" / "published_points.csv"
 PUBLISHED_ROW = "published (arXiv 2510.02571, read off its plots)"

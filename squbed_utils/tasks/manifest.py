@@ -50,7 +50,7 @@ def locate(name: str, folder: Path) -> Path:
     path = folder / name
     if name.startswith("~"):
         path = Path(os.path.expanduser(name))  # an unknown user's stays as it is
-    if not path.is_file():
+    if not path.exists():
         windows = "; write / instead of the backslashes of Windows" if "\\" in name else ""
         raise FileNotFoundError(f"no video {os.path.abspath(path)}{windows}")
     return path

@@ -31,7 +31,6 @@ class Task:
     vagueness_rank: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an id that cannot name a file, and an empty prompt."""
         if not SAFE_ID.fullmatch(self.id):
             raise ValueError(
                 f"task id {self.id!r} cannot name a file; expected at most 100 letters, digits, "

@@ -11,7 +11,7 @@ from squbed_utils import answer as answer_module
 from squbed_utils import figures, publish, roles
 from squbed_utils import text as _text
 from squbed_utils.figures import style
-from squbed_utils.models import language, replies
+from squbed_utils.models import language
 from squbed_utils.models import latent_prompts as prompts
 from squbed_utils.tasks.task import Task
 
@@ -124,7 +124,7 @@ def test_thoughts_whose_marks_are_special_tokens():
                 text.replace("[THINK]", "").replace("[/THINK]", "") if skip_special_tokens else text
             )
 
-    assert replies.decoded(Tokenizer(), "[THINK]no[/THINK]yes<|end|>") == "yes"
+    assert language.decoded(Tokenizer(), "[THINK]no[/THINK]yes<|end|>") == "yes"
 
 
 SHOWN = [

@@ -149,7 +149,6 @@ FAMILIES = {
     "videoprism_vision_model": _videoprism_vision,
 }
 
-
 PICTURES = {"image_size": 32, "patch_size": 16, **SMALL}
 CROP = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
 VARIED = {"initializer_range": 1.0}

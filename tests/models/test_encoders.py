@@ -17,8 +17,6 @@ from torchvision.models.video import s3d
 from squbed_utils import profiles, roles
 from squbed_utils.models import checkpoints, encoders
 from squbed_utils.models import load as models
-from squbed_utils.models import s3d as _s3d
-from squbed_utils.models import weights as _weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,7 +96,7 @@ def test_another_architecture_is_refused(tmp_path):
 
 def test_missing_weights_are_refused(folders, tmp_path):
     folder = shutil.copytree(folders("videomae"), tmp_path / "half")
-    weights = _weights.read_weights(folder / "model.safetensors")
+    weights = encoders.read_weights(folder / "model.safetensors")
     kept = {k: v for k, v in weights.items() if "attention" not in k}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="half lacks .* of its weights, such as 'encoder.layer.0"):
@@ -128,7 +126,7 @@ def fill_in_statistics(network):
 def s3d_files(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("s3d")
-    networks = {"torchvision-s3d": s3d(), "milnce-s3d": _s3d.S3DG()}
+    networks = {"torchvision-s3d": s3d(), "milnce-s3d": encoders.S3DG()}
     fill_in_statistics(networks["milnce-s3d"])
     for kind, network in networks.items():
         torch.save(network.state_dict(), folder / f"{kind}.pth")
@@ -166,7 +164,7 @@ def test_milnce_files_may_hold_the_text_part_and_lack_counters(s3d_files, tmp_pa
 
 
 def test_milnce_parameters_have_the_published_names_and_sizes():
-    shapes = {name: tuple(p.shape) for name, p in _s3d.S3DG().named_parameters()}
+    shapes = {name: tuple(p.shape) for name, p in encoders.S3DG().named_parameters()}
     assert shapes["conv1.conv1.weight"] == (64, 24, 2, 4, 4)
     assert shapes["conv_2c.conv2.weight"] == (192, 192, 3, 1, 1)
     assert shapes["gating.fc.weight"] == (192, 192)
@@ -177,7 +175,7 @@ def test_milnce_parameters_have_the_published_names_and_sizes():
 
 def test_space_to_depth_by_hand():
     x = torch.arange(2 * 2 * 2 * 4).reshape(1, 2, 2, 2, 4)
-    deep = _s3d.space_to_depth(x)
+    deep = encoders.space_to_depth(x)
     assert deep.shape == (1, 16, 1, 1, 2)
     for t, h, w, c in np.ndindex(2, 2, 2, 2):
         channel = ((t * 2 + h) * 2 + w) * 2 + c
@@ -186,8 +184,8 @@ def test_space_to_depth_by_hand():
 
 def test_pooling_pads_at_the_far_end():
     x = torch.arange(6.0).reshape(1, 1, 1, 1, 6)
-    assert _s3d.pool(x, (1, 3, 3)).flatten().tolist() == [2, 4, 5]
-    assert _s3d.pool(x.reshape(1, 1, 6, 1, 1), (2, 2, 2)).flatten().tolist() == [1, 3, 5]
+    assert encoders.pool(x, (1, 3, 3)).flatten().tolist() == [2, 4, 5]
+    assert encoders.pool(x.reshape(1, 1, 6, 1, 1), (2, 2, 2)).flatten().tolist() == [1, 3, 5]
 
 
 def test_frames_for_milnce_are_scaled_and_cut_in_the_middle():
@@ -224,9 +222,9 @@ def test_a_pickle_is_never_run(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     for name in ("bad.pth", "empty.pth", "text.safetensors"):
         with pytest.raises(ValueError, match=f"{name} cannot be read as weights"):
-            _weights.read_weights(tmp_path / name)
+            encoders.read_weights(tmp_path / name)
     with pytest.raises(ValueError, match="list.pth holds no state dict; expected names and tens"):
-        _weights.read_weights(tmp_path / "list.pth")
+        encoders.read_weights(tmp_path / "list.pth")
 
 
 @pytest.fixture(scope="module")

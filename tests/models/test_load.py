@@ -8,7 +8,7 @@ import torch
 from squbed_utils import profiles, roles
 from squbed_utils.models import diffusion, encoders
 from squbed_utils.models import load as models
-from squbed_utils.models.windows import unit
+from squbed_utils.models.encoders import unit
 from squbed_utils.world.render import render
 from squbed_utils.world.scenes import complete
 

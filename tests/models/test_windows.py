@@ -5,7 +5,7 @@ import open_clip
 import pytest
 
 from squbed_utils.models import encoders
-from squbed_utils.models.windows import WindowedText, counter
+from squbed_utils.models.encoders import WindowedText, counter
 
 
 def by_words(window, unknown=()):

@@ -9,21 +9,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "squbed_utils"
 
-TOOLS = {"files", "text", "csv_files", "plain_yaml", "playback", "video", "schema"}
-LEFT = TOOLS | {"instructions", "roles", "families", "profiles", "archive", "estimators", "world"}
+TOOLS = {"files", "text", "csv_files", "plain_yaml", "playback", "video"}
+LEFT = TOOLS | {"instructions", "roles", "profiles", "archive", "estimators", "world"}
 MAY_IMPORT = {
     "files": set(),
     "text": set(),
-    "schema": set(),
-    "csv_files": {"files", "text", "schema"},
+    "csv_files": {"files", "text"},
     "plain_yaml": {"files", "text"},
     "playback": {"files"},
     "video": {"files", "playback"},
     "world": {"files"},
     "instructions": {"files"},
-    "roles": {"files", "instructions", "schema"},
-    "families": {"files", "instructions", "schema", "roles"},
-    "profiles": {"files", "plain_yaml", "schema", "roles", "families", "archive", "estimators"},
+    "roles": {"files", "text", "instructions"},
+    "profiles": {"files", "text", "plain_yaml", "roles", "archive", "estimators"},
     "archive": TOOLS,
     "tasks": LEFT,
     "models": LEFT | {"tasks"},

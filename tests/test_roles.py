@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from squbed_utils import families, profiles, roles
+from squbed_utils import profiles, roles
 
 SIZES = {"height": 480, "width": 832, "frames": 81, "fps": 16, "steps": 50}
 
@@ -32,13 +32,13 @@ def veo(**changes):
 
 
 def test_defaults_of_every_family_pass():
-    families.check(diffusers(), "here")
-    families.check(diffusers(family="cosmos2", image_model="org/image"), "here")
-    families.check(diffusers(family="cosmos2.5", revision="branch"), "here")
-    families.check(diffusers(family="hunyuan1.5"), "here")
-    families.check(diffusers(family="ltx", height=512, guidance=3.0), "here")
-    families.check(command("run", "{prompt}", "{seed}", "{output}", "{}", "{ }"), "here")
-    families.check(veo(), "here")
+    roles.check(diffusers(), "here")
+    roles.check(diffusers(family="cosmos2", image_model="org/image"), "here")
+    roles.check(diffusers(family="cosmos2.5", revision="branch"), "here")
+    roles.check(diffusers(family="hunyuan1.5"), "here")
+    roles.check(diffusers(family="ltx", height=512, guidance=3.0), "here")
+    roles.check(command("run", "{prompt}", "{seed}", "{output}", "{}", "{ }"), "here")
+    roles.check(veo(), "here")
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_defaults_of_every_family_pass():
 )
 def test_what_does_not_fit(model, message):
     with pytest.raises(ValueError, match=message):
-        families.check(model, "here")
+        roles.check(model, "here")
 
 
 def test_a_folder_needs_no_revision(tmp_path):
-    families.check(diffusers(family="cosmos2.5", path=str(tmp_path)), "here")
+    roles.check(diffusers(family="cosmos2.5", path=str(tmp_path)), "here")
 
 
 def test_loading_a_profile_checks_it(tmp_path):
@@ -98,6 +98,6 @@ def test_loading_a_profile_loads_no_model_library():
 def test_every_family_names_classes_that_are_there():
     import diffusers
 
-    for family in families.FAMILIES.values():
+    for family in roles.FAMILIES.values():
         for name in filter(None, (family.pipeline, family.image_pipeline)):
             assert hasattr(diffusers, name)
