@@ -1,8 +1,5 @@
 """What is drawn is what was given, at a legible size, and saved the same way every time."""
 
-import ast
-from pathlib import Path
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +14,6 @@ from squbed_utils.figures.panels import describe
 from squbed_utils.statistics import examples
 
 FIGURES = [f"figure_{i}" for i in range(1, 6)] + ["subset_size", "truth", "contact_sheet"]
-MODULES = sorted(Path(figures.__file__).parent.glob("*.py"))
 
 
 def video(frames=9, height=8, width=10, value=100):
@@ -101,18 +97,6 @@ def words(fig):
 @pytest.fixture(scope="module")
 def drawn():
     return every_figure()
-
-
-def test_drawing_imports_nothing_that_computes():
-    for path in MODULES:
-        names = [
-            node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Import | ast.ImportFrom)
-        ]
-        ours = [n for n in names if n.startswith("squbed_utils") and "figures" not in n]
-        assert set(ours) <= {"squbed_utils.files", "squbed_utils.text"}, path.name
-        assert not [n for n in names if n.split(".")[0] in ("scipy", "torch")], path.name
 
 
 def test_a_point_for_every_row_coloured_by_coverage():

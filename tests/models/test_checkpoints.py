@@ -140,10 +140,7 @@ def empty_config(folder):
         (cut, r"the clip's file .*open_clip_model.safetensors is damaged \(.*; get it again"),
         (point, r"open_clip_model.safetensors is damaged \(it is a pointer of Git LFS, and not wh"),
         (break_json, r"open_clip_config.json is damaged \(Expecting value.*; get it again"),
-        (
-            empty_config,
-            r"the clip in .*clip cannot be loaded \(.*its config or weights",
-        ),
+        (empty_config, r"clip/open_clip_config.json missing 'model_cfg'"),
     ],
 )
 def test_a_damaged_model_is_named(tiny_profile, tmp_path, damage, message):
