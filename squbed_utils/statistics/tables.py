@@ -340,6 +340,10 @@ def accuracies_there(table: pd.DataFrame) -> str:
     return ", ".join(there) or "none"
 
 
+DIGITS = "%.5g"
+"""How a table's numbers are written: with the digits that another machine reproduces."""
+
+
 def save_tables(folder: Path | str, name: str, **tables: pd.DataFrame) -> None:
     """Write a figure's data as ``<folder>/data/<name>.csv`` and ``<name>_<key>.csv``.
 
@@ -349,7 +353,7 @@ def save_tables(folder: Path | str, name: str, **tables: pd.DataFrame) -> None:
         ending = "" if key == "points" else f"_{key}"
         with replacing(Path(folder) / "data" / f"{name}{ending}.csv") as partial:
             plain = csv_files.for_spreadsheets(table)
-            plain.to_csv(partial, index=False, float_format="%.10g", lineterminator="\n")
+            plain.to_csv(partial, index=False, float_format=DIGITS, lineterminator="\n")
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
