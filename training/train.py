@@ -52,7 +52,7 @@ PARTS = {
     "text_encoder": Part(language.WordGuesser, 900, {"learning_rate": 2e-3}),
     "transformer": TRANSFORMER,
     "recogniser": Part(encoders.Recogniser, 1000, {"learning_rate": 2e-3, "average": 0}),
-    "decoder": Part(Decoder, 600, {"learning_rate": 5e-4, "mixed": True}, batch=8),
+    "decoder": Part(Decoder, 2400, {"learning_rate": 5e-4, "mixed": True}, batch=8),
     "refiner": Part(language.Refiner, 2500, {"learning_rate": 3e-3}, batch=128),
     "sentence_encoder": Part(language.SentenceTower, 800, {"learning_rate": 1e-3}, batch=256),
     "video_encoder": Part(encoders.VideoAndText, 1200, {"learning_rate": 1e-3}),
