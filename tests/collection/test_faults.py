@@ -266,7 +266,7 @@ def test_the_last_run_to_end_clears_what_dead_workers_left(tmp_path, others):
     """A worker that was killed while it wrote leaves part of a file, which no other touches."""
     partial = tmp_path / "shards" / "t" / f".0.parquet.1234{PARTIAL}"
     with ExitStack() as stack:
-        with shared(Archive(tmp_path), lambda: None):
+        with shared(Archive(tmp_path)):
             for _ in range(others):
                 stack.enter_context(worker(tmp_path))
             partial.parent.mkdir(parents=True)
