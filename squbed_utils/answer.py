@@ -259,6 +259,7 @@ LONGEST_SIDE, MOST_FRAMES = 128, 16
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(ROOT / "data" / "templates"),
     autoescape=True,
+    undefined=jinja2.StrictUndefined,
     finalize=lambda value: visible(value) if isinstance(value, str) else value,
 )
 

@@ -120,30 +120,25 @@ class Consent:
 
 
 def _is_finished(archive: Archive, profile: Profile, retry_failed: bool) -> bool:
-    """Say whether nothing is to be made; a published archive, or of existing videos, never is."""
+    """Say whether nothing is to be made, as ever in a published archive or one of other videos.
+
+    An archive of another profile is refused. Settings alone are compared, so a finished archive
+    opens without its models and GPU.
+    """
     if archive.manifest() is not None or archive.exported:
         return True
-    return not retry_failed and _is_complete(archive, profile)
-
-
-def _is_complete(archive: Archive, profile: Profile) -> bool:
-    """Say whether the archive is finished; refuse an archive of another profile.
-
-    It compares settings alone, so a finished archive opens without its models and GPU.
-    """
-    if archive.open or not (archive.folder / "profile.yaml").exists():
+    if retry_failed or archive.open or not (archive.folder / "profile.yaml").exists():
         return False
     if not _has_tables(archive, profile):
         return False
-    paths = archive.tasks().reference.dropna()
+    references = map(archive.inside, archive.tasks().reference.dropna())
     whole = all(archive.finished(*unit) for unit in archive.units)
-    whole = whole and all(archive.inside(path).is_file() for path in paths)
+    whole = whole and all(path.is_file() for path in references)
     return whole and not is_new(archive, settings_over(archive, profile))
 
 
 def _has_tables(archive: Archive, profile: Profile) -> bool:
     """Say whether the tables of tasks and truth are readable and as they were sealed."""
-    tables = ("tasks.parquet", "truth.parquet")
     try:
         archive.tasks()
         if archive.truth() is None and isinstance(profile.dataset, World):
@@ -153,7 +148,7 @@ def _has_tables(archive: Archive, profile: Profile) -> bool:
     except ValueError as error:
         tqdm.write(f"{error}; the tables of tasks are written again", file=sys.stderr)
         return False
-    return not archive.changed(tables)
+    return not archive.changed(["tasks.parquet", "truth.parquet"])
 
 
 def begin(archive: Archive, profile: Profile, resolved: dict, consent: Consent) -> Source:
@@ -265,13 +260,10 @@ def _label_by(profile: Profile, folder: Path) -> Label:
 
 LOCK = ".lock"
 
-CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet"}
-
-CONTENTS |= {"labels.json", "dataset.json", "answers", spending.ACCOUNT, spending.LOCK}
-
-CONTENTS |= {SEAL, claims.FOLDER, status.FOLDER}
-
-CONTENTS |= {"references", "shards", "videos", "contact_sheet.png", "contact_sheet.html"}
+CONTENTS = {LOCK, SEAL, claims.FOLDER, status.FOLDER, spending.ACCOUNT, spending.LOCK, "answers"}
+CONTENTS |= {"profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet", "labels.json"}
+CONTENTS |= {"dataset.json", "references", "shards", "videos"}
+CONTENTS |= {"contact_sheet.png", "contact_sheet.html"}
 """All that an archive's folder holds."""
 
 
@@ -340,10 +332,9 @@ def is_new(archive: Archive, resolved: dict) -> bool:
     """
     if not archive.inside("profile.yaml").is_file():
         return True
-    found = profiles.differences(archive.profile, resolved)
-    if found:
+    if differences := profiles.differences(archive.profile, resolved):
         raise ValueError(
-            f"{archive.folder} was made by another profile: {'; '.join(found)}. "
+            f"{archive.folder} was made by another profile: {'; '.join(differences)}. "
             "Undo the change, choose another --output, or delete that folder"
         )
     if archive.changed(["profile.yaml"]):
@@ -351,10 +342,10 @@ def is_new(archive: Archive, resolved: dict) -> bool:
             f"{archive.folder / 'profile.yaml'} is not as it was when the archive was sealed; put "
             "it back as it was"
         )
-    kept = {key: resolved[key] for key in ("estimator", "pca")}
-    if any(archive.profile[key] != value for key, value in kept.items()):
+    changes = {key: resolved[key] for key in ("estimator", "pca")}
+    if any(archive.profile[key] != value for key, value in changes.items()):
         sums = archive.sealed
-        archive.write_profile(archive.profile | kept)
+        archive.write_profile(archive.profile | changes)
         archive.__dict__.pop("profile")
         if sums:
             archive.write_seal(sums | {"profile.yaml": sha256_of(archive.folder / "profile.yaml")})
@@ -366,32 +357,28 @@ def settings_over(archive: Archive, profile: Profile) -> dict:
 
     It serves to compare them where the models and the device, which `resolve` needs, may be absent.
     """
-    there = archive.profile
     settings = asdict(profile)
     del settings["device"]
-    encoder, recorded = settings["video_encoder"], there.get("video_encoder")
+    encoder, recorded = settings["video_encoder"], archive.profile.get("video_encoder")
     if encoder.get("sha256", "") is None and isinstance(recorded, dict):
         encoder["sha256"] = recorded.get("sha256")  # not stated, and recorded by `resolve`
-    return there | settings
+    return archive.profile | settings
 
 
 def warn_of_versions(archive: Archive) -> None:
     """Warn on stderr of libraries that differ in version from those that began the archive."""
     here = {name: version(name) for name in profiles.VERSIONED}
-    found = profiles.differences(archive.profile["versions"], here)
-    if found:
+    if differences := profiles.differences(archive.profile["versions"], here):
         tqdm.write(
-            f"warning: {archive.folder} was begun with other versions ({'; '.join(found)}); its "
-            "last digits may differ between parts",
+            f"warning: {archive.folder} was begun with other versions ({'; '.join(differences)}); "
+            "its last digits may differ between parts",
             file=sys.stderr,
         )
 
 
 def _refuse_foreign(folder: Path) -> None:
-    if not folder.is_dir():
-        return
-    found = sorted(p.name for p in folder.iterdir())
-    foreign = [name for name in found if name not in CONTENTS and not left_by_a_tool(name)]
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = [name for name in sorted(names - CONTENTS) if not left_by_a_tool(name)]
     if foreign:
         raise ValueError(
             f"{folder} holds {foreign[0]!r}, which is no part of an archive; "

@@ -63,9 +63,11 @@ class Executor:
         if self.kind == RAY:
             return run_on_ray(job, workers, self.address)
         if self.kind == SLURM:
-            return run_on_slurm(job, workers or 1, self.options)
+            return run_on_slurm(job, workers or 1, dict(self.options))
         workers = min(workers or 1, len(job.todo))
-        return run_here(job) if workers == 1 else watch(start_processes, workers, job)
+        if workers == 1:
+            return run_here(job)
+        return watch(lambda job, count: [LocalWorker(job) for _ in range(count)], workers, job)
 
 
 LOCAL = Executor()
@@ -198,11 +200,6 @@ class LocalWorker(Started):
         self.process.kill()
 
 
-def start_processes(job: Job, count: int) -> list[LocalWorker]:
-    """Start workers on this machine."""
-    return [LocalWorker(job) for _ in range(count)]
-
-
 def _run(job: Job, word: Connection) -> None:
     """Work in a process of its own; Ctrl-C is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -322,11 +319,9 @@ def run_on_slurm(job: Job, workers: int, options: dict) -> Iterator[Unit]:
         ) from error
     logs = Path(f"{job.folder}.slurm", secrets.token_hex(4))  # new: what lies there is unpickled
     try:
-        cluster = options.get(CLUSTER, "slurm")
-        executor = submitit.AutoExecutor(folder=logs, cluster=cluster)
-        more = {name: value for name, value in options.items() if name != CLUSTER}
+        executor = submitit.AutoExecutor(folder=logs, cluster=options.pop(CLUSTER, "slurm"))
         gpus = 0 if job.device == "cpu" else 1
-        executor.update_parameters(name="squbed", gpus_per_node=gpus, **more)
+        executor.update_parameters(name="squbed", gpus_per_node=gpus, **options)
     except (NameError, TypeError, ValueError) as error:
         raise ValueError(f"--slurm: {error}") from error
 
