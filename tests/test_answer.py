@@ -18,6 +18,7 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.collection import latent
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.summary import summarize
+from squbed_utils.world import scenes
 
 PROMPT = 'a "cat" <script>alert(1)</script> & \n dog'
 CLEAN = 'a "cat" <script>alert(1)</script> & dog'
@@ -151,9 +152,9 @@ def test_the_shapes_world_says_what_it_can_say(capsys, tmp_path):
 
 
 def test_the_example_can_be_said():
-    profile = profiles.load("world")
-    quantify._require_sayable(quantify.EXAMPLE, profile)
-    quantify._require_sayable("a star", profile)
+    scene = scenes.parse(quantify.EXAMPLE)
+    assert (scene["colour"], scene["shape"], scene["motion"]) == ("red", "circle", "left")
+    assert scenes.parse("a star") == {"shape": "star"}
 
 
 def test_html_is_self_contained_and_escaped(answer):

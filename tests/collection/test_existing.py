@@ -146,7 +146,9 @@ def test_video_model_and_refiner_need_not_be_there(clips, tiny_profile, tmp_path
     gone = {"path": str(tmp_path / "gone"), "check": "none"}
     profile = tiny.write_profile(tiny_profile.parent, tmp_path / "p.yaml", refiner=gone)
     rows = [f"a,a star,0,{j},{j}.mp4,0.mp4" for j in range(2)]
-    score(write(clips, *rows, name="two.csv"), profile=profile, output=tmp_path / "archive")
+    manifest = write(clips, *rows, name="two.csv")
+    archive = score(manifest, profile=profile, output=tmp_path / "archive")
+    assert archive.videos().status.tolist() == ["ok", "ok"]
 
 
 def test_the_ranking_goes_to_figure_3(scored):
