@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO, TypeVar
 
 import pandas as pd
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from squbed_utils.text import suggestion
+from squbed_utils.text import expected, suggestion
 
 Row = dict[str, str]
 
@@ -55,6 +56,38 @@ def read(
     refuse(f"{what} {path}", mistakes)
     if not rows:
         raise ValueError(f"{what} {path} has no rows; expected one at least")
+    return rows
+
+
+class Line(BaseModel):
+    """A row of a table by the number of its line; the fields of a subclass are the columns."""
+
+    line: int
+
+
+RowOf = TypeVar("RowOf", bound=Line)
+
+
+def read_as(row_type: type[RowOf], path: Path | str, what: str) -> list[RowOf]:
+    """Read a table whole as rows of one type, in which an empty cell has the column's default.
+
+    Mistakes are named with their lines; columns that the type does not know are refused if it
+    forbids extras.
+    """
+    columns = {name: f for name, f in row_type.model_fields.items() if name != "line"}
+    required = [name for name in columns if columns[name].is_required()]
+    others = [name for name in columns if name not in required]
+    forbid = row_type.model_config.get("extra") == "forbid"
+    rows, mistakes = [], []
+    for line, cells in read(path, what, required, others if forbid else None):
+        try:
+            values = {name: cell for name, cell in cells.items() if cell}
+            rows.append(row_type.model_validate(values | {"line": line}))
+        except ValidationError as error:
+            for each in error.errors():
+                (name,), fault = each["loc"], f"is {each['input']!r}; {expected(each['msg'])}"
+                mistakes.append((line, f"{name} {'is empty' if name not in values else fault}"))
+    refuse(f"{what} {path}", mistakes)
     return rows
 
 
@@ -114,6 +147,24 @@ def number(text: str) -> float | None:
     """Return a cell as a finite number, or None if it is not one."""
     value = float(text) if NUMBER.fullmatch(text) else math.nan
     return value if math.isfinite(value) else None
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
+        raise ValueError("expected a whole number from 0")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = number(text)
+    if value is None:
+        raise ValueError("expected a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_finite)]
+"""Types of the columns of a `Line`."""
 
 
 def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
