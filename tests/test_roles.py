@@ -32,15 +32,23 @@ def veo(**changes):
     return roles.Veo(**settings | {"price": 0.4, "budget": 10} | changes)
 
 
-def test_defaults_of_every_family_pass(tmp_path):
-    diffusers()
-    diffusers(family="cosmos2", image_model="org/image")
-    diffusers(family="cosmos2.5", revision="branch")
-    diffusers(family="cosmos2.5", path=str(tmp_path))  # a folder needs no revision
-    diffusers(family="hunyuan1.5")
-    diffusers(family="ltx", height=512, guidance=3.0)
-    command(command=["run", "{prompt}", "{seed}", "{output}", "{}", "{ }"])
-    veo()
+@pytest.mark.parametrize("family", roles.FAMILIES)
+def test_what_every_family_takes_and_reads(family):
+    needs = {"cosmos2": {"image_model": "org/image"}, "cosmos2.5": {"revision": "branch"}}
+    places = diffusers(family=family, **needs.get(family, {})).places()
+    assert places["path"][:2] == ("org/model", "model_index.json")
+    assert places["path"].revision == ("branch" if family == "cosmos2.5" else None)
+    assert ("image_model" in places) == (family == "cosmos2")
+
+
+def test_what_other_models_take_and_read(tmp_path):
+    folder = diffusers(family="cosmos2.5", path=str(tmp_path))  # a folder needs no revision
+    assert not folder.places()["path"].on_the_hub() and diffusers().places()["path"].on_the_hub()
+    words = ["run", "{prompt}", "{seed}", "{output}", "{}", "{ }"]
+    assert command(command=words).places() == {"path": roles.Place("code")}
+    assert veo().places() == {} and veo().frames == 192
+    assert roles.Lpips("a/b", "alex").places()["path"].public == roles.PUBLIC_FILES["alex"]
+    assert roles.Lpips("a/b").places()["path"].on_the_hub()
 
 
 @pytest.mark.parametrize(
