@@ -1,7 +1,6 @@
 """The uncertainty of a video model about one prompt, with a contact sheet."""
 
 import base64
-import dataclasses
 import hashlib
 import io
 import re
@@ -25,7 +24,6 @@ from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import ROOT, replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import check_field
 from squbed_utils.statistics.cautions import cautions
 from squbed_utils.statistics.summary import ABSENT, summarize, value_text
 from squbed_utils.tasks.task import Task
@@ -229,9 +227,7 @@ def _require_sayable(prompt: str, profile: Profile) -> None:
 
 def _resized(profile: Profile, **changes: int | None) -> Profile:
     given = {name: value for name, value in changes.items() if value is not None}
-    for name, value in given.items():
-        check_field(Profile, name, value, name)
-    return dataclasses.replace(profile, **given)
+    return profiles.build(vars(profile) | given, f"profile {profile.name}")
 
 
 def _default_folder(prompt: str, profile: Profile) -> Path:

@@ -19,7 +19,6 @@ from squbed_utils.files import ROOT, path_of, replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
 from squbed_utils.tasks import manifest as manifests
-from squbed_utils.tasks.manifest import OPTIONAL, REQUIRED
 from squbed_utils.tasks.task import Task
 from squbed_utils.world.render import SIDE
 
@@ -266,4 +265,4 @@ def of_archive(archive: Archive) -> pd.DataFrame:
     )
     table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
     table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
-    return table[[*REQUIRED, *OPTIONAL]]
+    return table[list(manifests.COLUMNS)]

@@ -39,7 +39,7 @@ def load(settings: roles.CaptionModel, device: str, batch_size: int) -> Caption:
 
 
 def _load_recogniser(settings: roles.Recogniser, device: str, batch_size: int) -> Caption:
-    folder = locate(settings.path, "captioner")
+    folder = locate(settings, "captioner")
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if list(config.id2label.values()) != VALUES:
         raise ValueError(
@@ -70,7 +70,7 @@ def _as_rendered(video: np.ndarray) -> np.ndarray:
 
 
 def _load_transformers(settings: roles.Captioner, device: str) -> Caption:
-    folder = locate(settings.path, "captioner", revision=settings.revision)
+    folder = locate(settings, "captioner")
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise ValueError(

@@ -94,16 +94,16 @@ def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Callab
     parts = {"safety_checker": guardrail(model.guardrail)} if family.guardrail else {}
     dtypes = {"default": dtype} | dict.fromkeys(family.float32, torch.float32)
 
-    def pipeline_of(role: str, path: str, expected: str, **where: str | None) -> DiffusionPipeline:
-        folder = locate(path, role, **where)
+    def pipeline_of(setting: str, expected: str) -> DiffusionPipeline:
+        folder = locate(model, "video_model", setting)
         _check_class(folder, expected, model.family)
         return _prepare(_from_folder(folder, dtypes, parts), model, device)
 
-    pipeline = pipeline_of("video_model", model.path, family.pipeline, revision=model.revision)
+    pipeline = pipeline_of("path", family.pipeline)
     call = _arguments(model, pipeline)
     painter = None
     if model.image_model:
-        painter = pipeline_of("image_model", model.image_model, family.image_pipeline)
+        painter = pipeline_of("image_model", family.image_pipeline)
         taken = inspect.signature(painter.__call__).parameters
         image_call = {name: value for name, value in call.items() if name in taken}
 

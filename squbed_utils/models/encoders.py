@@ -28,7 +28,7 @@ from transformers import (
 )
 
 from squbed_utils import roles
-from squbed_utils.models.checkpoints import locate, locate_file
+from squbed_utils.models.checkpoints import locate
 
 INCEPTIONS = {
     "3b": (192, 64, 96, 128, 16, 32, 32),
@@ -286,7 +286,7 @@ LPIPS_PIXELS = 2**19
 
 def load_text_encoder(settings: roles.TextEncoder, device: str) -> WindowedText:
     """Load a text encoder: list of str -> float32 (n, d_t)."""
-    folder = locate(settings.path, "text_encoder", revision=settings.revision)
+    folder = locate(settings, "text_encoder")
     model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
     name = settings.prompt_name
     if name is not None and name not in model.prompts:
@@ -321,7 +321,7 @@ def load_clip(
     settings: roles.Clip, device: str, batch_size: int
 ) -> tuple[Callable[[list[np.ndarray]], np.ndarray], WindowedText]:
     """Load CLIP as two functions: frames, uint8 (H, W, 3) -> (n, d), and list of str -> (n, d)."""
-    folder = locate(settings.path, "clip", revision=settings.revision)
+    folder = locate(settings, "clip")
     name = f"local-dir:{folder}"
     model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
     model, tokenizer = model.eval(), open_clip.get_tokenizer(name)
@@ -346,9 +346,9 @@ def load_lpips(
 ) -> Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]:
     """Load LPIPS: two lists of n frames, uint8 (H, W, 3) -> distances (n,)."""
     if settings.kind == "alex":
-        model = load_alex(locate_file(settings.path, "lpips", settings.kind)).to(device)
+        model = load_alex(locate(settings, "lpips")).to(device)
     else:
-        model = load_unlearned(locate(settings.path, "lpips")).to(device)
+        model = load_unlearned(locate(settings, "lpips")).to(device)
 
     @torch.inference_mode()
     def batch(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
@@ -412,7 +412,7 @@ def load(settings: roles.VideoEncoder, device: str) -> tuple[Encode, int]:
 
 
 def _load_transformers(settings: roles.TransformersVideoEncoder, device: str) -> tuple[Encode, int]:
-    folder = locate(settings.path, "video_encoder", revision=settings.revision)
+    folder = locate(settings, "video_encoder")
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in ARCHITECTURES:
         raise ValueError(
@@ -480,7 +480,7 @@ ARCHITECTURES = {
 
 
 def _load_s3d(settings: roles.S3D, device: str) -> tuple[Encode, int]:
-    path = locate_file(settings.path, "video_encoder", settings.kind, sha256=settings.sha256)
+    path = locate(settings, "video_encoder")
     weights = read_weights(path)
     if settings.kind == "milnce-s3d":
         network, prepare = S3DG(), partial(_square, size=settings.size)

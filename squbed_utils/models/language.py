@@ -242,7 +242,7 @@ def _checker(
 ) -> Callable[[str, str], bool]:
     """Return the check that the profile names; `entails` is the check by the model itself."""
     if settings.check == "nli":
-        return load_nli(settings.nli_model, device)
+        return load_nli(settings, device)
     return {
         "none": lambda refined, original: True,
         "grammar": latent_prompts.in_the_grammar,
@@ -250,12 +250,12 @@ def _checker(
     }[settings.check]
 
 
-def load_nli(path: str, device: str) -> Callable[[str, str], bool]:
-    """Load a cross-encoder for natural-language inference from a folder or hub id.
+def load_nli(settings: roles.Refiner, device: str) -> Callable[[str, str], bool]:
+    """Load a cross-encoder for natural-language inference.
 
     It maps (refined, original) to whether entailment is the most probable of the model's labels.
     """
-    folder = locate(path, "nli_model")
+    folder = locate(settings, "refiner", "nli_model")
     model = CrossEncoder(
         str(folder),
         device=device,
@@ -266,8 +266,8 @@ def load_nli(path: str, device: str) -> Callable[[str, str], bool]:
     labels = [model.config.id2label[i].lower() for i in range(model.config.num_labels)]
     if "entailment" not in labels:
         raise ValueError(
-            f"the labels of refiner.nli_model {path} are {', '.join(labels)}; expected entailment "
-            "among them"
+            f"the labels of refiner.nli_model {settings.nli_model} are {', '.join(labels)}; "
+            "expected entailment among them"
         )
 
     def compatible(refined: str, original: str) -> bool:
@@ -283,7 +283,7 @@ def _cannot_label(captions: list[str]) -> list[str]:
 
 def _load_completion(settings: roles.CausalLM, device: str) -> Callable[[str, int], str]:
     """Load a causal language model that completes a template."""
-    folder = locate(settings.path, "refiner", revision=settings.revision)
+    folder = locate(settings, "refiner")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, use_safetensors=True
@@ -305,7 +305,7 @@ def load_chat(settings: roles.Chat, device: str) -> Answer:
     Its answers have no thoughts. They are sampled, and equal for equal seeds; for a yes or no and
     for a category, seed 0 gives the most probable answer.
     """
-    folder = locate(settings.path, "refiner", revision=settings.revision)
+    folder = locate(settings, "refiner")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if not tokenizer.chat_template:
         raise ValueError(

@@ -14,7 +14,7 @@ from squbed_utils import video
 from squbed_utils.files import path_of
 from squbed_utils.instructions import fill
 from squbed_utils.models import script_guard
-from squbed_utils.models.checkpoints import code_folder
+from squbed_utils.models.checkpoints import locate
 from squbed_utils.roles import Command
 from squbed_utils.video import Video
 
@@ -29,7 +29,7 @@ SECRET = re.compile(r"(_KEY|_TOKEN|_SECRET|_PASSWORD|_CREDENTIALS)$|^AWS_")
 
 def load(model: Command) -> Callable[[list[str], list[int]], list[Video | Exception]]:
     """Return a function that runs the command once for each prompt and seed."""
-    folder = code_folder(model.path)
+    folder = locate(model, "video_model")
     if find_program(model) is None:
         raise FileNotFoundError(
             f"video_model.command starts with {model.command[0]!r}, which is neither on the PATH "

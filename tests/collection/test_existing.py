@@ -407,7 +407,7 @@ ROW = "a,a star,0,0,0.mp4,0.mp4"
         (["a,a star,x,0,0.mp4,0.mp4"], "line 2: latent is 'x'; expected a whole number from 0"),
         (["a,a star,0,-1,0.mp4,0.mp4"], "line 2: sample is '-1'; expected a whole number"),
         (["a,a star,1.0,0,0.mp4,0.mp4"], "line 2: latent is '1.0'"),
-        (["../a,a star,0,0,0.mp4,0.mp4"], "line 2: task '../a' cannot name a file"),
+        (["../a,a star,0,0,0.mp4,0.mp4"], "line 2: task is '../a'; expected letters"),
         (["a, ,0,0,0.mp4,0.mp4"], "line 2: prompt is empty"),
         (["a,a star,0,0,,0.mp4"], "line 2: video is empty"),
         (["a,a star,0,0,0.mp4,"], "line 2: reference is empty"),
@@ -434,7 +434,7 @@ def test_mistakes_are_named_with_their_lines(clips, rows, message):
     [
         ("vagueness_rank", ["x", "x"], "line 2: vagueness_rank is 'x'; expected a number"),
         ("vagueness_rank", ["nan", "nan"], "line 2: vagueness_rank is 'nan'"),
-        ("vagueness_rank", ["1", "2"], "line 3: task a has vagueness_rank '2', in line 2 '1'"),
+        ("vagueness_rank", ["1", "2"], "line 3: task a has vagueness_rank 2.0, in line 2 1.0"),
         ("category", ["food", "games"], "line 3: task a has category 'games', in line 2 'food'"),
         ("latent_prompt", ["p", ""], "line 2: task a has a latent_prompt for 1 of its 2 latents"),
         ("latent_prompt", ["p", "q"], "line 2: task a has 2 latent prompts; aleatoric needs 3"),

@@ -215,9 +215,9 @@ VEO = {"kind": "veo", "model": "v", "height": 720, "width": 1280, "seconds": 8, 
 VEO |= {"price": 1, "budget": 1}
 
 PROFILES = [
-    ("a key for a name", {"refiner": {"key": "sk-proj-Zm9vYmFy"}}, "refiner.key does not name"),
-    ("one that could be a name", {"refiner": {"key": "gsk7Zm9vYmFy"}}, "refiner.key does not"),
-    ("one in capitals", {"refiner": {"key": "ZM9VYMFY0123"}}, "refiner.key does not name"),
+    ("a key for a name", {"refiner": {"key": "sk-proj-Zm9vYmFy"}}, "refiner: key does not name"),
+    ("one that could be a name", {"refiner": {"key": "gsk7Zm9vYmFy"}}, "refiner: key does not"),
+    ("one in capitals", {"refiner": {"key": "ZM9VYMFY0123"}}, "refiner: key does not name"),
     (
         "a key among options",
         {"video_model": {"options": {"token": "hf_" + "Zm9vYmFy" * 5}}},
@@ -235,7 +235,7 @@ PROFILES = [
     (
         "a key in the address of Veo",
         {"video_model": VEO | {"base_url": "https://h/?key=Zm9vYmFy"}},
-        "video_model.base_url holds a user or a query",
+        "video_model: base_url holds a user or a query",
     ),
 ]
 

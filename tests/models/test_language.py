@@ -93,19 +93,23 @@ def test_a_chat_model_needs_a_template(tmp_path):
         load(folder)
 
 
+def checked_by(nli):
+    return roles.CausalLM("x", check="nli", nli_model=str(nli))
+
+
 @pytest.mark.parametrize("labels", [NLI, NLI[::-1], [name.upper() for name in NLI]], ids=str)
 @pytest.mark.parametrize("probable", NLI)
 def test_nli_reads_the_order_of_its_labels(tmp_path, labels, probable):
     winner = [label.lower() for label in labels].index(probable)
     folder = tiny_checkpoints.nli(tmp_path / "nli", labels, winner)
-    compatible = language.load_nli(str(folder), "cpu")
+    compatible = language.load_nli(checked_by(folder), "cpu")
     assert compatible("a red circle", "a circle") is (probable == "entailment")
 
 
 def test_nli_needs_an_entailment(tmp_path):
     folder = tiny_checkpoints.nli(tmp_path / "nli", ["LABEL_0", "LABEL_1"], 0)
     with pytest.raises(ValueError, match="are label_0, label_1; expected entailment among them"):
-        language.load_nli(str(folder), "cpu")
+        language.load_nli(checked_by(folder), "cpu")
 
 
 def test_nli_as_the_check_of_a_profile(folder, tmp_path):
@@ -115,14 +119,17 @@ def test_nli_as_the_check_of_a_profile(folder, tmp_path):
     assert not load(folder, check="grammar").compatible("a circle", "a red circle")
 
 
-@pytest.mark.parametrize("kind", [roles.CausalLM, roles.Chat, roles.OpenAI])
-def test_nli_without_a_model(kind):
-    with pytest.raises(ValueError, match="check is nli; name its model in refiner.nli_model"):
-        kind("x", kind="x", check="nli")
+@pytest.mark.parametrize(
+    "refiner", [(roles.CausalLM, "local"), (roles.Chat, "chat"), (roles.OpenAI, "openai")]
+)
+def test_nli_without_a_model(refiner):
+    make, kind = refiner
+    with pytest.raises(ValueError, match="check is nli; name its model in nli_model"):
+        make("x", kind=kind, check="nli")
 
 
 def test_a_raw_template_cannot_judge_or_label(tiny_profile):
-    with pytest.raises(ValueError, match="refiner.check is model; a refiner of kind local needs"):
+    with pytest.raises(ValueError, match="check is model; a refiner of kind local needs"):
         roles.CausalLM("x", check="model")
     settings = roles.CausalLM(str(tiny_profile.parent / "refiner"))
     with pytest.raises(ValueError, match="kind local cannot label captions; expected kind chat"):
@@ -131,7 +138,7 @@ def test_a_raw_template_cannot_judge_or_label(tiny_profile):
 
 @pytest.mark.parametrize(
     ("template", "message"),
-    [("go", "refiner.template lacks {prompt}"), ("{prompt} {x}", "has {x}, which is unknown")],
+    [("go", "template lacks {prompt}"), ("{prompt} {x}", "has {x}, which is unknown")],
 )
 def test_a_template_has_its_field(template, message):
     with pytest.raises(ValueError, match=message):
