@@ -394,13 +394,3 @@ class TestOnAnArchive:
         changed = answered["suggestions"].assign(action="guess")
         with pytest.raises(ValueError, match="unknown action 'guess'; known: accept"):
             plot_actions(changed, actions=ACTIONS, threshold=None, unit="nats")
-
-    @pytest.mark.parametrize("plot", [plot_risk, plot_reliability, plot_actions])
-    def test_missing_columns_are_refused(self, plot):
-        options = {
-            plot_risk: {"level": 1, "threshold": None, "label": ""},
-            plot_reliability: {"errors": {}, "label": ""},
-            plot_actions: {"actions": ACTIONS, "threshold": None, "unit": ""},
-        }[plot]
-        with pytest.raises(ValueError, match="lacks the columns"):
-            plot(pd.DataFrame({"x": [1]}), **options)
