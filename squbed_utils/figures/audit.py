@@ -60,15 +60,19 @@ def plot_subsets(
 
 @styled
 def plot_agreement(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how well a few samples order the tasks as others do (`audit_samples.agreement`)."""
+    """Draw how well a few samples order the tasks as others do (`audit_samples.agreement`).
+
+    A line ends where all samples are taken: at the ceiling.
+    """
     ax = _titled(ax, "fewer samples: the same order?")
-    ax.set(xlabel="samples taken (dashed: two whole archives)", ylabel="τ with the other half")
+    ax.set(xlabel="samples taken (×: against the other half)", ylabel="τ with a fresh archive")
     if table.empty:
         return _say(ax, "tasks or samples are few, or all the same")
     for colour, (kind, curve) in zip(COLOURS, table.groupby("kind", sort=False), strict=False):
         error = [curve.tau - curve.low, curve.high - curve.tau]
-        ax.errorbar(curve["size"], curve.tau, error, fmt="o-", color=colour, label=kind, lw=1)
-        ax.axhline(curve.ceiling.iloc[0], color=colour, lw=0.8, ls="--")
+        ax.errorbar(curve["size"], curve.tau, error, fmt="x", color=colour, lw=1)
+        sizes = [*curve["size"], curve.of.iloc[0]]
+        ax.plot(sizes, [*curve.fresh, curve.ceiling.iloc[0]], "o-", color=colour, label=kind)
     ax.set_ylim(min(0, table.low.min()), 1.05)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="lower right")

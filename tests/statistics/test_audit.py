@@ -428,14 +428,12 @@ def test_figure_draws_a_whole_and_an_empty_audit(rng):
         "tasks or samples are few, or all the same",
         "no task can be tested",
     ]
-    row = {"kind": "videos of each", "size": 2, "tau": 0.7, "low": 0.6, "high": 0.8, "ceiling": 0.9}
+    row = {"kind": "videos of each", "size": 2, "of": 6, "tau": 0.7, "low": 0.6, "high": 0.8}
+    few = pd.DataFrame([row | {"fresh": 0.75, "ceiling": 0.9}])
     fit = pd.DataFrame({"task": ["a", "b"], "kind": "videos", "pvalue": [0.01, 0.55]})
-    fig = figures.figure_audit(page, sweep, curves, published, pd.DataFrame([row]), fit)
-    agreement, model = fig.axes[-2:]
-    assert [line.get_ydata()[0] for line in agreement.lines[:1]] == [0.7]
-    assert [line.get_ydata()[0] for line in agreement.lines if line.get_linestyle() == "--"] == [
-        0.9
-    ]
+    agreement, model = figures.figure_audit(page, sweep, curves, published, few, fit).axes[-2:]
+    halves, line = (line.get_xydata().tolist() for line in agreement.lines)
+    assert (halves, line) == ([[2, 0.7]], [[2, 0.75], [6, 0.9]])
     assert sum(bar.get_height() for bar in model.patches) == pytest.approx(1)
 
 
