@@ -45,6 +45,15 @@ def shortened(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
+def number(value: float, spec: str) -> str:
+    """Return a number as people write it, with a minus sign and not a hyphen.
+
+    >>> number(-0.25, ".1f")
+    '−0.2'
+    """
+    return format(value, spec).replace("-", "−")
+
+
 def suggestion(name: str, known: list[str]) -> str:
     """Return a hint at the nearest known name, or an empty text."""
     close = difflib.get_close_matches(name, known, n=1)

@@ -266,15 +266,6 @@ def test_nothing_overlaps_on_a_contact_sheet():
     assert all(box.y0 >= 0 and box.x1 <= fig.bbox.width for box in boxes)
 
 
-def test_a_table_without_a_column_is_refused():
-    with pytest.raises(ValueError, match="the table of latent prompts lacks the columns frames"):
-        figures.figure_answer(
-            "a",
-            pd.DataFrame({"term": ["total"], "text": "1", "meaning": ""}),
-            pd.DataFrame({"latent": [0], "prompt": ["b"]}),
-        )
-
-
 def test_the_command_prints_the_answer_and_the_files(answer, tiny_profile, capsys):
     line = ["quantify", PROMPT, "--profile", str(tiny_profile), "--m", "2", "--output"]
     assert cli.main([*line, str(answer.archive.folder)]) == 0

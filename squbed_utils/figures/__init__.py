@@ -2,8 +2,7 @@
 
 `plot_*` draw one panel on the axes given, or new ones, and return them; `figure_*` draw a whole
 figure. Only `save` writes, none computes a result or shows. Every label, count, p-value and
-interval comes from the data given. A missing column, or a table without rows
-that a function does not allow, is a ValueError.
+interval comes from the data given.
 """
 
 from squbed_utils.figures.audit import figure_audit

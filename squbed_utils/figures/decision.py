@@ -15,13 +15,10 @@ from squbed_utils.figures.style import (
     VERMILLION,
     new_axes,
     new_figure,
-    require_columns,
     styled,
 )
+from squbed_utils.text import number
 
-RELIABILITY_COLUMNS = ("expected", "found", "low", "high", "count", "confidence")
-CURVE_COLUMNS = ("threshold", "accepted", "marginal", "marginal_bound", "conditional")
-ACTION_COLUMNS = ("aleatoric", "epistemic", "total", "action")
 MARKS = (("o", GREEN), ("s", ORANGE), ("X", VERMILLION))
 """A marker and a colour for each action in the order given; either tells them apart."""
 
@@ -38,7 +35,6 @@ def plot_reliability(
     The table comes from `reliability.reliability`, ece, noise and skill in `errors` from
     `reliability.calibration_errors`; `label` names the accuracy.
     """
-    require_columns(table, RELIABILITY_COLUMNS, "the reliability table")
     ax = new_axes(ax)
     ends = [table[["expected", "low"]].min().min(), table[["expected", "high"]].max().max()]
     ax.plot(ends, ends, color=GREY, lw=0.8, ls="--", label="found = expected")
@@ -53,9 +49,9 @@ def plot_reliability(
     ax.locator_params(nbins=4, steps=[1, 2, 5, 10])
     ax.set(xlabel=f"expected {label}", ylabel=f"found {label}")
     numbers = f"ECE {errors['ece']:.3f} (noise: {errors['noise']:.3f})"
-    skill = f"skill {errors['skill']:.2f}".replace("-", "−")
+    numbers += f", skill {number(errors['skill'], '.2f')}"
     confidence = f"{table.confidence.iloc[0]:.0%}"
-    ax.set_title(f"Reliability; tasks a bin, {confidence} intervals\n{numbers}, {skill}")
+    ax.set_title(f"Reliability; tasks a bin, {confidence} intervals\n{numbers}")
     return ax
 
 
@@ -70,18 +66,16 @@ def plot_risk(
 ) -> Axes:
     """Draw the risk of accepting against the threshold, with the level and the threshold chosen.
 
-    The curve comes from `decision.risk_curve`, `level` and `threshold` from `decision.Control`
+    The curve comes from `decision.risk_curve`, `level` and `threshold` from `decision.Threshold`
     (None: no threshold is valid); `label` is the uncertainty's name and unit.
     """
-    require_columns(curve, CURVE_COLUMNS, "the risk curve")
     ax = new_axes(ax)
-    lines = (
+    for column, name, colour, dashes in (
         ("marginal_bound", "marginal, conformal bound", BLUE, "-"),
         ("marginal", "marginal, as found", BLUE, ":"),
         ("conditional", "of the accepted, as found", GREY, "-"),
-    )
-    for column, name, colour, style in lines:
-        ax.step(curve.threshold, curve[column], where="post", label=name, color=colour, ls=style)
+    ):
+        ax.step(curve.threshold, curve[column], where="post", label=name, color=colour, ls=dashes)
     ax.axhline(level, color=VERMILLION, lw=0.8, ls="--", label=f"level {level:g}")
     if threshold is not None:
         ax.axvline(threshold, color=GREEN, lw=1.2, label="threshold chosen")
@@ -89,7 +83,11 @@ def plot_risk(
     ax.set_ylim(bottom=0)
     ax.locator_params(nbins=4)
     ax.set(xlabel=f"threshold on {label}", ylabel="mean shortfall")
-    ax.set_title(f"Risk of accepting\n{_chosen(curve, threshold)}")
+    accepted = curve.accepted[curve.threshold <= (-np.inf if threshold is None else threshold)]
+    chosen = f"{accepted.max()} of {curve.accepted.max()} tasks accepted"
+    if accepted.empty:
+        chosen = f"0 of {curve.accepted.max()} tasks accepted: no threshold is valid"
+    ax.set_title(f"Risk of accepting\n{chosen}")
     return ax
 
 
@@ -108,24 +106,15 @@ def plot_actions(
     one where the total equals the threshold, if the parts sum to the total. `suggestions` come from
     `decision.suggest`; `actions` lists every action in the legend's order, others are refused.
     """
-    require_columns(suggestions, ACTION_COLUMNS, "the table of suggestions")
     unknown = set(suggestions.action) - set(actions)
     if unknown:
         raise ValueError(f"unknown action {min(unknown)!r}; known: {', '.join(actions)}")
     ax = new_axes(ax)
     for action, (marker, colour) in zip(actions, MARKS, strict=True):
-        found = suggestions[suggestions.action == action]
-        ax.scatter(
-            "aleatoric",
-            "epistemic",
-            data=found,
-            marker=marker,
-            color=colour,
-            s=16,
-            edgecolor="white",
-            linewidth=0.3,
-            label=f"{action} ({len(found)})",
-        )
+        tasks = suggestions[suggestions.action == action]
+        style = {"marker": marker, "color": colour, "edgecolor": "white", "linewidth": 0.3}
+        label = f"{action} ({len(tasks)})"
+        ax.scatter(tasks.aleatoric, tasks.epistemic, s=16, label=label, **style)
     ax.margins(0.07)
     limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
     sides = [np.sort(suggestions[part]) for part in ("aleatoric", "epistemic")]
@@ -164,7 +153,7 @@ def figure_decision(
     curve, suggestions : DataFrame
         As `decision.risk_curve` and `decision.suggest`.
     level, threshold : float
-        As in `decision.Control`; a threshold of None: none is valid.
+        As in `decision.Threshold`; None: no threshold is valid.
     actions : tuple of str
         Every action, in the order of the legend.
     labels : dict
@@ -176,9 +165,3 @@ def figure_decision(
     plot_risk(curve, level=level, threshold=threshold, label=labels["total"], ax=middle)
     plot_actions(suggestions, actions=actions, threshold=threshold, unit=labels["unit"], ax=right)
     return fig
-
-
-def _chosen(curve: pd.DataFrame, threshold: float | None) -> str:
-    n = curve.accepted.max()
-    k = 0 if threshold is None else curve.accepted[curve.threshold <= threshold].max()
-    return f"{k} of {n} tasks accepted" + ("" if k else ": no threshold is valid")

@@ -23,6 +23,7 @@ POINT_COLUMNS = ("row", "panel", "task", "x", "y", "x_label", "y_label", "covera
 
 SEPARATION = "AUROC of epistemic, never seen against common subjects"
 HOLDS, DOES_NOT = "holds", "does not hold"
+SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "refuted"
 
 
 def calibration_findings(statistics: pd.DataFrame) -> pd.DataFrame:

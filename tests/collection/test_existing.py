@@ -20,8 +20,8 @@ from squbed_utils.files import ROOT
 from squbed_utils.models import load as models
 from squbed_utils.profiles import load
 from squbed_utils.statistics import audit_samples, cautions, tables
-from squbed_utils.statistics.audit import DOES_NOT, HOLDS, UNKNOWN
 from squbed_utils.statistics.summary import NO_LATENT_PROMPTS, as_text, summarize
+from squbed_utils.statistics.truth import NOT_SHOWN, REFUTED, SHOWN
 from squbed_utils.tasks import captioned, manifest
 
 HEADER = "task,prompt,latent,sample,video,reference"
@@ -344,7 +344,7 @@ def test_long_texts_differ_are_counted_and_said(clips, tiny_profile, tmp_path):
     ]
     assert cautions.cautions(archive) == expected
     texts, samples = audit_samples.soundness(archive, pd.DataFrame({"task": [], "identical": []}))
-    assert (texts["verdict"], samples["verdict"], samples["value"]) == (HOLDS, DOES_NOT, 4)
+    assert (texts["verdict"], samples["verdict"], samples["value"]) == (SHOWN, REFUTED, 4)
 
 
 def test_an_archive_that_did_not_count_texts_is_read(complete, tmp_path):
@@ -359,7 +359,7 @@ def test_an_archive_that_did_not_count_texts_is_read(complete, tmp_path):
     assert len(complete.texts()) == 9 and old.texts().empty and cautions.cautions(old) == []
     pd.testing.assert_frame_equal(summarize(old), summarize(complete))
     said = audit_samples.soundness(old, summarize(old))[1]
-    assert (said["verdict"], said["detail"]) == (UNKNOWN, "not recorded in this archive")
+    assert (said["verdict"], said["detail"]) == (NOT_SHOWN, "not recorded in this archive")
 
 
 @pytest.mark.parametrize(
