@@ -197,8 +197,8 @@ def test_cards_show_texts_as_they_are_written(text, markdown):
 
 
 def test_a_models_name_cannot_leave_its_code():
-    assert publish._as_code("Qwen/Qwen2-0.5B") == "`Qwen/Qwen2-0.5B`"
-    assert publish._as_code("a`<b>|") == r"a\`\<b\>\|"
+    assert publish.as_code("Qwen/Qwen2-0.5B") == "`Qwen/Qwen2-0.5B`"
+    assert publish.as_code("a`<b>|") == r"a\`\<b\>\|"
 
 
 def test_wide_letters_count_for_two():

@@ -6,7 +6,7 @@ import types
 from pathlib import Path
 
 import pytest
-from kit import tiny
+from kit import commands_page, tiny
 
 import squbed_utils
 from squbed_utils import cli, notebooks
@@ -18,15 +18,29 @@ def run(capsys, *arguments):
     return code, *capsys.readouterr()
 
 
-COMMANDS = ("collect", "score", "quantify", "figures", "estimate", "train-world")
-
-
-@pytest.mark.parametrize("arguments", [[], *[[command] for command in COMMANDS]])
-def test_help(capsys, arguments):
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_names_every_option(capsys, name):
     with pytest.raises(SystemExit) as stop:
-        cli.main([*arguments, "--help"])
-    assert stop.value.code == 0
-    assert capsys.readouterr().out.startswith("usage: squbed")
+        cli.main([name, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and text.startswith(f"usage: squbed {name} [-h]")
+    for names, settings in cli.COMMANDS[name][1]:
+        shown = names if names[0].startswith("-") else [settings["metavar"]]
+        assert all(word in text for word in shown)
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"\n    {name}" in text for name in cli.COMMANDS)
+
+
+def test_the_page_of_commands_is_their_help():
+    renew = "docs/commands.md is out of date; renew it by `python tests/kit/commands_page.py`"
+    assert commands_page.PAGE.read_text(encoding="utf-8") == commands_page.page(), renew
+    grouped = [name for names in commands_page.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(cli.COMMANDS)
 
 
 def test_version(capsys):
