@@ -69,9 +69,7 @@ def locate(settings: Settings, role: str, setting: str = "path") -> Path:
             )
         _refuse_damaged(path, name)
     elif not path.exists():
-        raise FileNotFoundError(
-            f"nothing is at {path}; put there what {key} needs, or correct it in the profile"
-        )
+        raise FileNotFoundError(f"nothing at {path}; put it there, or correct {key}")
     return path
 
 

@@ -163,7 +163,7 @@ def test_a_script_ends_with_the_process_that_started_it(code):
 
 def test_missing_code_and_program(code, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match="nothing is at .*gone; put there what video_model.path needs"
+        FileNotFoundError, match="nothing at .*gone; put it there, or correct video_model.path"
     ):
         script.load(model(tmp_path / "gone", "make"))
     lacking = model(code, "make")
