@@ -1,5 +1,9 @@
 """Figures of a decision: reliability diagram, risk against threshold, map of actions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -18,6 +22,9 @@ from squbed_utils.figures.style import (
     styled,
 )
 from squbed_utils.text import number
+
+if TYPE_CHECKING:
+    from squbed_utils.statistics.decision import Threshold
 
 MARKS = (("o", GREEN), ("s", ORANGE), ("X", VERMILLION))
 """A marker and a colour for each action in the order given; either tells them apart."""
@@ -57,17 +64,11 @@ def plot_reliability(
 
 @styled
 def plot_risk(
-    curve: pd.DataFrame,
-    *,
-    level: float,
-    threshold: float | None,
-    label: str,
-    ax: Axes | None = None,
+    curve: pd.DataFrame, *, threshold: Threshold, label: str, ax: Axes | None = None
 ) -> Axes:
     """Draw the risk of accepting against the threshold, with the level and the threshold chosen.
 
-    The curve comes from `decision.risk_curve`, `level` and `threshold` from `decision.Threshold`
-    (None: no threshold is valid); `label` is the uncertainty's name and unit.
+    The curve comes from `decision.risk_curve`; `label` is the uncertainty's name and unit.
     """
     ax = new_axes(ax)
     for column, name, colour, dashes in (
@@ -76,41 +77,33 @@ def plot_risk(
         ("conditional", "of the accepted, as found", GREY, "-"),
     ):
         ax.step(curve.threshold, curve[column], where="post", label=name, color=colour, ls=dashes)
-    ax.axhline(level, color=VERMILLION, lw=0.8, ls="--", label=f"level {level:g}")
-    if threshold is not None:
-        ax.axvline(threshold, color=GREEN, lw=1.2, label="threshold chosen")
+    dashed = {"color": VERMILLION, "lw": 0.8, "ls": "--"}
+    ax.axhline(threshold.level, **dashed, label=f"level {threshold.level:g}")
+    chosen = f"{threshold.accepted} of {threshold.n} tasks accepted"
+    if threshold.value is None:
+        chosen += ": no threshold is valid"
+    else:
+        ax.axvline(threshold.value, color=GREEN, lw=1.2, label="threshold chosen")
     ax.legend(**BELOW)
     ax.set_ylim(bottom=0)
     ax.locator_params(nbins=4)
     ax.set(xlabel=f"threshold on {label}", ylabel="mean shortfall")
-    accepted = curve.accepted[curve.threshold <= (-np.inf if threshold is None else threshold)]
-    chosen = f"{accepted.max()} of {curve.accepted.max()} tasks accepted"
-    if accepted.empty:
-        chosen = f"0 of {curve.accepted.max()} tasks accepted: no threshold is valid"
     ax.set_title(f"Risk of accepting\n{chosen}")
     return ax
 
 
 @styled
 def plot_actions(
-    suggestions: pd.DataFrame,
-    *,
-    actions: tuple[str, ...],
-    threshold: float | None,
-    unit: str,
-    ax: Axes | None = None,
+    suggestions: pd.DataFrame, *, threshold: Threshold, unit: str, ax: Axes | None = None
 ) -> Axes:
     """Draw epistemic against aleatoric uncertainty, a point a task, by action.
 
     The grey line shows where both components stand equally high among the tasks shown, the straight
     one where the total equals the threshold, if the parts sum to the total. `suggestions` come from
-    `decision.suggest`; `actions` lists every action in the legend's order, others are refused.
+    `decision.suggest`.
     """
-    unknown = set(suggestions.action) - set(actions)
-    if unknown:
-        raise ValueError(f"unknown action {min(unknown)!r}; known: {', '.join(actions)}")
     ax = new_axes(ax)
-    for action, (marker, colour) in zip(actions, MARKS, strict=True):
+    for action, (marker, colour) in zip(suggestions.action.cat.categories, MARKS, strict=True):
         tasks = suggestions[suggestions.action == action]
         style = {"marker": marker, "color": colour, "edgecolor": "white", "linewidth": 0.3}
         label = f"{action} ({len(tasks)})"
@@ -120,9 +113,11 @@ def plot_actions(
     sides = [np.sort(suggestions[part]) for part in ("aleatoric", "epistemic")]
     ax.plot(*sides, color=GREY, lw=0.8, label="equally high")
     parts = suggestions.aleatoric + suggestions.epistemic
-    if threshold is not None and np.allclose(parts, suggestions.total):
+    if threshold.value is not None and np.allclose(parts, suggestions.total):
         ends = np.array(limits["xlim"])
-        ax.plot(ends, threshold - ends, color=GREEN, lw=0.8, ls="--", label="total = threshold")
+        ax.plot(
+            ends, threshold.value - ends, color=GREEN, lw=0.8, ls="--", label="total = threshold"
+        )
     ax.set(**limits, xlabel=f"aleatoric ({unit})", ylabel=f"epistemic ({unit})")
     ax.locator_params(nbins=4)
     ax.set_title("What to do about each task")
@@ -137,9 +132,7 @@ def figure_decision(
     curve: pd.DataFrame,
     suggestions: pd.DataFrame,
     *,
-    level: float,
-    threshold: float | None,
-    actions: tuple[str, ...],
+    threshold: Threshold,
     labels: dict[str, str],
 ) -> Figure:
     """Draw reliability, risk and actions side by side.
@@ -152,16 +145,13 @@ def figure_decision(
         ece, noise, skill, as `reliability.calibration_errors`.
     curve, suggestions : DataFrame
         As `decision.risk_curve` and `decision.suggest`.
-    level, threshold : float
-        As in `decision.Threshold`; None: no threshold is valid.
-    actions : tuple of str
-        Every action, in the order of the legend.
+    threshold : decision.Threshold
     labels : dict
         accuracy, total, unit: names in the panels.
     """
     fig = new_figure(DOUBLE, 3.0)
     left, middle, right = fig.subplots(1, 3)
     plot_reliability(table, errors=errors, label=labels["accuracy"], ax=left)
-    plot_risk(curve, level=level, threshold=threshold, label=labels["total"], ax=middle)
-    plot_actions(suggestions, actions=actions, threshold=threshold, unit=labels["unit"], ax=right)
+    plot_risk(curve, threshold=threshold, label=labels["total"], ax=middle)
+    plot_actions(suggestions, threshold=threshold, unit=labels["unit"], ax=right)
     return fig

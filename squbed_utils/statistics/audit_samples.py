@@ -249,7 +249,7 @@ def agreement(
                 orders.append([value(text, x) for x in few])
             taus.append(_tau(orders))
         rows.append(("videos of each", size, m, term, taus))
-    return _stepped_up(rows)
+    return stepped_up(rows)
 
 
 def _disjoint(n: int, size: int, half: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -263,7 +263,7 @@ def _tau(orders: list[list[float]]) -> float:
     return float(np.nan_to_num(kendalltau(*np.transpose(orders)).statistic))
 
 
-def _stepped_up(rows: list[tuple]) -> pd.DataFrame:
+def stepped_up(rows: list[tuple]) -> pd.DataFrame:
     """Return the table of `agreement` from kind, size, of, term and taus, the half's size last."""
     halves = {
         kind: (n / size, np.sin(np.pi / 2 * np.mean(taus))) for kind, size, n, _, taus in rows

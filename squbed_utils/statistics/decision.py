@@ -320,8 +320,8 @@ def suggest(
     -------
     DataFrame
         A row a task: task, prompt, total, aleatoric, epistemic, aleatoric_position,
-        epistemic_position (0 to 1), action (one of `ACTIONS`), words (on which the latent prompts
-        differ most, joined by commas; empty unless the user is asked).
+        epistemic_position (0 to 1), action (categorical, of `ACTIONS`), words (on which the latent
+        prompts differ most, joined by commas; empty unless the user is asked).
 
     Raises
     ------
@@ -349,6 +349,7 @@ def suggest(
     )
     vague = (table.aleatoric_position >= table.epistemic_position) & (named != "")
     action = np.where(threshold.accepts(table.total), ACCEPT, np.where(vague, ASK, DISTRUST))
+    action = pd.Categorical(action, ACTIONS)
     return table.assign(action=action, words=named.where(action == ASK, ""))
 
 
@@ -368,9 +369,8 @@ def by_action(suggestions: pd.DataFrame, accuracy: pd.Series) -> pd.DataFrame:
         action, tasks, share, mean_accuracy (missing without tasks).
     """
     values = pd.Series(np.asarray(accuracy, dtype=float))
-    groups = values.groupby(suggestions.action.to_numpy())
-    table = groups.agg(tasks="size", mean_accuracy="mean").reindex(ACTIONS)
-    table["tasks"] = table.tasks.fillna(0).astype(int)
+    groups = values.groupby(suggestions.action.array, observed=False)
+    table = groups.agg(tasks="size", mean_accuracy="mean")
     table.insert(1, "share", table.tasks / len(suggestions))
     return table.rename_axis("action").reset_index()
 

@@ -187,10 +187,10 @@ def ranked_tasks(
         if there is neither a file nor a task known to be on a common subject.
     """
     if ranking:
-        return _ranked_by_file(summary, path_of(ranking))
+        return _ranking_from_file(summary, path_of(ranking))
     common = summary[summary.coverage == "common"]
     if len(common):
-        return _ranked_by_truth(common, list(dict.fromkeys(summary.category)), per_level)
+        return _ranking_from_truth(common, list(dict.fromkeys(summary.category)), per_level)
     if "vagueness_rank" not in summary:
         raise ValueError(
             "no task is known to be on a common subject; give `ranking`, a CSV of task and rank"
@@ -198,7 +198,9 @@ def ranked_tasks(
     return summary[summary.vagueness_rank.notna()].assign(rank=summary.vagueness_rank)
 
 
-def _ranked_by_truth(common: pd.DataFrame, categories: list[str], per_level: int) -> pd.DataFrame:
+def _ranking_from_truth(
+    common: pd.DataFrame, categories: list[str], per_level: int
+) -> pd.DataFrame:
     """Return `per_level` tasks of each number of attributes left out, ranked by true entropy."""
     # Each level begins two categories after the one before, where that ended if it gave two tasks.
     turn = (common.category.map(categories.index) - 2 * common.left_out) % len(categories)
@@ -207,7 +209,7 @@ def _ranked_by_truth(common: pd.DataFrame, categories: list[str], per_level: int
     return tasks.assign(rank=tasks.true_entropy.rank())
 
 
-def _ranked_by_file(summary: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _ranking_from_file(summary: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the tasks that a CSV file of task and rank names, with their rank."""
     rows, tasks = csv_files.read(path, "ranking", ("task", "rank")), list(summary.task)
     mistakes, first = [], {}

@@ -232,7 +232,7 @@ def test_agreement_of_disjoint_samples_tells_order_from_noise(rng):
 
 def test_halves_step_up_by_spearman_and_brown():
     rows = [("k", 2, 8, "total", [0.2, 0.4]), ("k", 4, 8, "total", [0.5])]
-    found = audit_samples._stepped_up(rows)
+    found = audit_samples.stepped_up(rows)
     r = np.sin(np.pi / 4)
     assert found.ceiling.tolist() == pytest.approx([np.arcsin(2 * r / (1 + r)) * 2 / np.pi] * 2)
     fresh = np.sin(np.pi * 0.15) * np.sqrt(2 / (1 + r)), r * np.sqrt(2 / (1 + r))
