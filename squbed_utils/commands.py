@@ -165,7 +165,7 @@ def quantify(options: Namespace) -> None:
 def figures(options: Namespace) -> int:
     """Run the notebooks."""
     from squbed_utils.archive import remote
-    from squbed_utils.notebooks import parse, run_all
+    from squbed_utils.notebooks import run_all
     from squbed_utils.reproduce import PROFILE, REFERENCE
 
     changed = options.samples or options.only or options.ranking or options.parameter
@@ -179,7 +179,7 @@ def figures(options: Namespace) -> int:
     samples = options.samples
     if remote.is_url(samples):
         samples = remote.fetch(samples)
-    parameters = parse(options.parameter)
+    parameters = dict(options.parameter)
     if options.ranking:
         ranking = options.ranking.expanduser().absolute()
         if not ranking.is_file():
