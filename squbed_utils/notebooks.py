@@ -226,14 +226,13 @@ NOTEBOOKS = (
 
 @dataclass(frozen=True)
 class Execution:
-    """A notebook with all its parameters' values, the archive, and the folder of executed copies.
+    """A notebook, its parameters' values, and the folder of executed copies.
 
     It writes ``<notebook>.ipynb``, ``.html`` and the record ``.json`` into `build`.
     """
 
     notebook: Notebook
     values: dict[str, object]
-    archive: Path
     build: Path
 
     def file(self, ending: str) -> Path:
@@ -242,7 +241,7 @@ class Execution:
 
     def outputs(self) -> list[Path]:
         """Return the paths of the figures and tables that the run must write."""
-        truth = (self.archive / "truth.parquet").is_file()
+        truth = Path(self.values["samples"], "truth.parquet").is_file()
         return self.notebook.outputs(Path(self.values["output"]), truth=truth)
 
     def record(self) -> dict[str, object]:
@@ -254,7 +253,7 @@ class Execution:
         return {
             "parameters": self.values,
             "versions": {name: version(name) for name in LIBRARIES},
-            "archive": digest_archive(self.archive),
+            "archive": digest_archive(Path(self.values["samples"])),
             "inputs": _hashes(files),
             "outputs": _hashes([*self.outputs(), self.file(".ipynb"), self.file(".html")]),
         }
@@ -269,7 +268,7 @@ class Execution:
     def execute(self, title: str) -> None:
         """Run the notebook, check what it wrote, and then record it as finished."""
         if not self.notebook.fills:
-            open_archive(self.archive)
+            open_archive(self.values["samples"])
         start = time.time_ns()
         self.build.mkdir(parents=True, exist_ok=True)
         self.run_cells(title)
@@ -363,15 +362,15 @@ def run_all(
     chosen = _choose(only)
     given = _read(parameters or {}, chosen)
     folder = Path(build).absolute() / load(profile).name
-    archive = Path(samples).absolute() if samples else archive_folder(profile)
+    samples = Path(samples).absolute() if samples else archive_folder(profile)
     if str(profile).endswith((".yaml", ".yml")):
         profile = find(profile).absolute()
-    common = {"profile": str(profile), "samples": str(archive)}
-    common["output"] = str(Path(figures).absolute())
+    places = (str(profile), str(samples), str(Path(figures).absolute()))
+    common = dict(zip(COMMON, places, strict=True))
     written = []
     for number, notebook in enumerate(chosen, 1):
         own = {name: given[name] for name in notebook.parameters if name in given}
-        execution = Execution(notebook, common | own, archive, folder)
+        execution = Execution(notebook, common | own, folder)
         title = f"[{number}/{len(chosen)}] {notebook.name}"
         if execution.is_finished():
             tqdm.write(f"{title}: unchanged")
@@ -383,15 +382,13 @@ def run_all(
 
 def _choose(only: Sequence[str] | None) -> list[Notebook]:
     known = {notebook.name: notebook for notebook in NOTEBOOKS}
-    wanted = [name.removesuffix(".ipynb") for name in only] if only else list(known)
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ValueError(f"unknown notebook {unknown[0]!r}; known: {', '.join(known)}")
-    chosen = [notebook for name, notebook in known.items() if name in wanted]
-    for notebook in chosen:
-        if not notebook.path.is_file():
-            raise FileNotFoundError(f"no notebook {notebook.path}; restore it from the repository")
-    return chosen
+    wanted = [name.removesuffix(".ipynb") for name in only or known]
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"unknown notebook {name!r}; known: {', '.join(known)}")
+        if not known[name].path.is_file():
+            raise FileNotFoundError(f"no {known[name].path}; restore it from the repository")
+    return [notebook for name, notebook in known.items() if name in wanted]
 
 
 def _read(parameters: Mapping[str, object], chosen: Sequence[Notebook]) -> dict[str, object]:

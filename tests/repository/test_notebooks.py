@@ -238,9 +238,9 @@ def test_a_notebook_that_does_not_write_what_it_should_is_refused(small, tmp_pat
 
 
 def record_of(notebook, folder, **changes):
-    values = {"profile": "world", "output": str(folder / "figures")} | changes
-    execution = notebooks.Execution(notebook, values, folder / "archive", folder / "build")
-    return execution.record()
+    places = {"samples": str(folder / "archive"), "output": str(folder / "figures")}
+    values = {"profile": "world"} | places | changes
+    return notebooks.Execution(notebook, values, folder / "build").record()
 
 
 def test_the_record_follows_every_input(small, tmp_path):
