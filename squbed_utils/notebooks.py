@@ -35,9 +35,12 @@ TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js %}{% endblock %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
-{% block html_head_css %}<style>.jp-OutputArea-output { overflow-x: auto }</style>{% endblock %}
+{% block html_head_css %}<style>
+.jp-OutputArea-output { overflow-x: auto }
+.jp-OutputArea-output pre { word-break: normal }
+</style>{% endblock %}
 """
-"""Of the HTML copies: without scripts, which come from elsewhere; a wide table can be scrolled."""
+"""Of the HTML copies: without scripts, which are fetched; wide tables scroll, words stay whole."""
 
 
 class NotebookError(RuntimeError):
