@@ -302,7 +302,7 @@ def shown_as(folder, name, kind):
     return [output.data[kind] for output in outputs if kind in output.data]
 
 
-NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e-?\d+)?")
+NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?")
 
 
 def by_hand_and_called(folder):
