@@ -82,7 +82,7 @@ class Run:
         if figure is None:
             return None
         _, png = save_figure(figure, name, self.folder)
-        return Image(png, width=round(PIXELS * figure.get_figwidth()), alt=name)
+        return Image(png, width=round(PIXELS * figure.get_figwidth()))
 
 
 def open_run(profile: str | Path, samples: str | Path = "", output: str | Path = "figures") -> Run:
