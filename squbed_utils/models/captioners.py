@@ -15,7 +15,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from squbed_utils import roles
-from squbed_utils.models import language
+from squbed_utils.models import replies
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.encoders import in_batches, refuse_incomplete, spread
 from squbed_utils.world import render, scenes
@@ -100,7 +100,7 @@ def _load_transformers(settings: roles.Captioner, device: str) -> Caption:
         tokens = model.generate(
             **inputs, do_sample=False, num_beams=1, max_new_tokens=settings.max_new_tokens
         )
-        text = language.decoded(processor.tokenizer, tokens[0, said_before:])
+        text = replies.decoded(processor.tokenizer, tokens[0, said_before:])
         return " ".join(text.split())
 
     return lambda videos: [say(video) for video in videos]
