@@ -16,6 +16,7 @@ from squbed_utils.files import seed_of
 from squbed_utils.models import latent_prompts, replies
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.openai import Server
+from squbed_utils.models.weights import load_pretrained
 from squbed_utils.tasks.captioned import CATEGORIES, UNCLEAR
 
 ATTEMPTS = 3
@@ -123,10 +124,7 @@ class Sampler:
                 f"the refiner in {folder} has no chat template; take a chat model, or kind local"
             )
         dtype = getattr(torch, settings.dtype) if isinstance(settings, roles.Chat) else None
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=dtype
-        )
-        self._model = model.to(device).eval()
+        self._model = load_pretrained(AutoModelForCausalLM, folder, "refiner", device, dtype)
 
     @torch.inference_mode()
     def sample(self, ids: list[int], seed: int, *, greedy: bool = False) -> str:

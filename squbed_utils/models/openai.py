@@ -88,11 +88,11 @@ class Server:
         readable, or if a budget is used up.
         """
         request = self._request(text, seed)
-        asked, path = self._place(name, request, seed)
-        answer = _read(path, asked)
+        question, path = self._place(name, request, seed)
+        answer = _read(path, question)
         if answer is None:
             answer = self._ask(request, FORMS[name])
-            answer = answer if path is None else _keep(path, asked, answer)
+            answer = answer if path is None else _keep(path, question, answer)
         return answer
 
     def forget(self, name: str, text: str, seed: int) -> None:
@@ -113,11 +113,11 @@ class Server:
     def _place(self, name: str, request: dict, seed: int) -> tuple[dict, Path | None]:
         """Return all that an answer depends on, and the path of its file, which is named by it."""
         form = FORMS[name].model_json_schema()
-        asked = request | {"url": self._url, "form": form, "draw": seed}
+        question = request | {"url": self._url, "form": form, "draw": seed}
         if self._answers is None:
-            return asked, None
-        sha256 = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-        return asked, inside(self._answers, f"{sha256}.json")
+            return question, None
+        sha256 = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+        return question, inside(self._answers, f"{sha256}.json")
 
     def _ask(self, request: dict, form: type[Form]) -> str:
         """Ask until an answer is readable; no error carries the key or the client's own error."""
@@ -205,23 +205,23 @@ def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:
     return "\n".join(" ".join(replies.without_thoughts(item).split()) for item in answer)
 
 
-def _read(path: Path | None, asked: dict) -> str | None:
+def _read(path: Path | None, question: dict) -> str | None:
     """Return a kept answer; None if there is none or it cannot be read."""
     if path is None or not path.is_file():
         return None
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["asked"] == asked and isinstance(kept["answer"], str):
-            return kept["answer"]
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        if entry["asked"] == question and isinstance(entry["answer"], str):
+            return entry["answer"]
     except (ValueError, KeyError, TypeError):
         pass
     path.unlink(missing_ok=True)
     return None
 
 
-def _keep(path: Path, asked: dict, answer: str) -> str:
+def _keep(path: Path, question: dict, answer: str) -> str:
     """Write an answer unless another worker was first; return the one that counts."""
     with replacing(path, keep_first=True) as partial:
-        text = json.dumps({"answer": answer, "asked": asked}, ensure_ascii=False, indent=1)
+        text = json.dumps({"answer": answer, "asked": question}, ensure_ascii=False, indent=1)
         partial.write_text(text, encoding="utf-8")
     return json.loads(path.read_text(encoding="utf-8"))["answer"]
