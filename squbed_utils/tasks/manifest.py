@@ -130,7 +130,7 @@ def _wrong_references(rows: list[Row], folder: Path) -> Iterator[tuple[int, str]
         first.setdefault(row.reference, row.line)
     for reference, line in tqdm(first.items(), desc="references", leave=False, file=sys.stderr):
         try:
-            height, width = video.scan(locate(reference, folder), hold=0).frames.shape[1:3]
+            height, width = video.size_of(locate(reference, folder))
         except (ValueError, OSError) as error:
             yield line, f"reference: {error}"
             continue

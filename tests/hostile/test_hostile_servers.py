@@ -89,8 +89,7 @@ def ask(tmp_path, monkeypatch):
     def ask(url, **settings):
         settings = {"retries": 0, "price": 1e6, "max_tokens": 100, "timeout": 60.0} | settings
         settings = roles.OpenAI("nano", "openai", base_url=url, **settings)
-        answer, _ = openai.load_openai(settings, tmp_path / "answers")
-        return answer("refine", "a circle", 1)
+        return openai.Server(settings, tmp_path / "answers")("refine", "a circle", 1)
 
     return ask
 

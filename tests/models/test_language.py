@@ -8,6 +8,7 @@ from squbed_utils import instructions as _instructions
 from squbed_utils import roles
 from squbed_utils.files import ROOT
 from squbed_utils.models import language, openai
+from squbed_utils.models.language import LanguageModel
 
 NLI = ["contradiction", "entailment", "neutral"]
 
@@ -34,6 +35,10 @@ def load(folder, n=2, **settings):
     return language.load(roles.Chat(str(folder), "chat", **settings), "cpu", n=n)
 
 
+def saying(reply):
+    return LanguageModel(lambda *_: reply, _instructions.read("data/instructions"), 2)
+
+
 def test_chat_is_seeded_and_returns_the_answer_alone(folder):
     model = load(folder)
     drawn = [model.refine("a red circle", seed) for seed in range(6)]
@@ -51,7 +56,7 @@ def test_chat_leaves_the_global_seed_alone(folder):
 
 
 def test_the_first_yes_or_no_is_the_most_probable_and_the_next_is_sampled(folder):
-    answer = language.load_chat(roles.Chat(str(folder), "chat", max_new_tokens=6), "cpu")
+    answer = language.Chat(roles.Chat(str(folder), "chat", max_new_tokens=6), "cpu")
     assert answer("entails", "a red circle", 0) == answer("category", "a red circle", 0)
     assert answer("entails", "a red circle", 1) != answer("entails", "a red circle", 2)
     assert answer("refine", "a red circle", 1) != answer("refine", "a red circle", 2)
@@ -62,9 +67,8 @@ def test_the_first_yes_or_no_is_the_most_probable_and_the_next_is_sampled(folder
     [("yes", True), ("Yes, it does.", True), ("**yes**", True), ("no", False), ("", False)]
     + [("yesterday", False), ("I say yes", False)],
 )
-def test_a_yes_is_needed(folder, monkeypatch, said, compatible):
-    monkeypatch.setattr(language, "load_chat", lambda *_: lambda name, text, seed: said)
-    assert load(folder, check="model").compatible("a red circle", "a circle") is compatible
+def test_a_yes_is_needed(said, compatible):
+    assert saying(said).compatible("a red circle", "a circle") is compatible
 
 
 @pytest.mark.parametrize(
@@ -72,9 +76,8 @@ def test_a_yes_is_needed(folder, monkeypatch, said, compatible):
     [("Animals.", "animals"), ("it is food", "food"), ("", "unclear"), ("peoples", "unclear")]
     + [("food or games", "unclear"), ("not food", "unclear")],
 )
-def test_a_category_is_one_that_is_named_alone(folder, monkeypatch, said, category):
-    monkeypatch.setattr(language, "load_chat", lambda *_: lambda name, text, seed: said)
-    assert load(folder).label(["a", "b"]) == [category] * 2
+def test_a_category_is_one_that_is_named_alone(said, category):
+    assert saying(said).label(["a", "b"]) == [category] * 2
 
 
 def test_the_category_instruction_names_them_all():
@@ -152,11 +155,10 @@ def test_braces_in_a_template_and_in_a_prompt_stay():
     assert filled == 'Answer as {"prompt": "..."}: {prompt} {0} { / \\1 {refined} {}'
 
 
-def test_an_edited_instruction_is_read(folder, instructions, monkeypatch):
+def test_an_edited_instruction_is_asked(instructions):
     asked = []
-    answer = lambda name, text, seed: asked.append(text) or "x"  # noqa: E731
-    monkeypatch.setattr(language, "load_chat", lambda *_: answer)
-    model = load(folder, instructions=instructions(refine="Say more than: {prompt}"))
+    texts = _instructions.read(instructions(refine="Say more than: {prompt}"))
+    model = LanguageModel(lambda name, text, seed: asked.append(text) or "x", texts, 2)
     assert model.refine("a circle", 1) == "x" and asked == ["Say more than: a circle"]
 
 

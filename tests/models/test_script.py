@@ -25,10 +25,10 @@ here = Path(__file__).parent
 if do == "fail":
     print("first line\\nout of memory", file=sys.stderr)
     sys.exit(3)
-if do == "hang":
+if do in ("hang", "leave"):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (here / "child").write_text(str(child.pid))
-    time.sleep(600)
+    time.sleep(600 if do == "hang" else 0)
 made = (here / "made.mp4").read_bytes()
 names = {"two": ["a.mp4", "b.mp4"], "none": [], "deep": ["x/y/a.mp4"]}.get(do, ["a.mp4"])
 for name in names:
@@ -116,6 +116,12 @@ def test_a_hanging_script_is_killed_with_its_children(code, monkeypatch):
     assert "took longer than 2 s and was stopped" in str(made)
     _wait_for_the_end(int((code / "child").read_text()))
     assert not Path(seen(code)["output"]).parent.exists()
+
+
+def test_what_a_script_leaves_running_is_ended(code):
+    (made,) = script.load(model(code, "leave"))(["a cat"], [1])
+    assert made.fps == 12
+    _wait_for_the_end(int((code / "child").read_text()))
 
 
 def _wait_for_the_end(child):
