@@ -21,13 +21,8 @@ def squbed(text: np.ndarray | None, videos: Videos) -> Terms:
     aleatoric h(Z|l) = vMF entropy of the text embeddings; epistemic h(V|Z) = mean over latent
     prompts of the vMF entropy of their videos; total = their sum (arXiv 2510.02571, Prop. 1).
 
-    Returns
-    -------
-    Terms
-        Nats; tasks with unequal counts compare.
+    Nats; tasks with unequal counts compare.
 
-    Examples
-    --------
     >>> round(float(squbed(np.eye(3), np.stack([np.eye(3)] * 3)).total), 6)  # 2 log(4 pi)
     5.062048
     """
@@ -47,8 +42,6 @@ def squbed_mle(text: np.ndarray | None, videos: Videos) -> Terms:
 
     As `squbed`, but biased by -(d-1)/2 log(m/(m-1)) nats a term: comparable at equal n and m only.
 
-    Examples
-    --------
     >>> squbed_mle(np.eye(3), np.stack([np.eye(3)] * 3)) < squbed(np.eye(3), [np.eye(3)] * 3)
     True
     """

@@ -134,8 +134,9 @@ def kendall(
     tau, pvalue = stats.kendalltau(x, y, method=method)
     interval, dropped = None, 0
     if rng is not None:
-        require_generator(rng)
-        interval, dropped = _bootstrap_interval(x, y, rng, n_bootstrap, confidence)
+        (taus,) = resampled_taus(x[None], y, task_counts(x.size, n_bootstrap, rng))
+        interval = bootstrap_interval(taus, confidence)
+        dropped = int(np.isnan(taus).sum())
     return Kendall(
         tau=float(tau),
         pvalue=float(pvalue),
@@ -281,18 +282,6 @@ def _null_distribution(x: np.ndarray, y: np.ndarray, n_ties: int) -> str:
     return "exact" if exact else "asymptotic"
 
 
-def _bootstrap_interval(
-    x: np.ndarray, y: np.ndarray, rng: np.random.Generator, n_bootstrap: int, confidence: float
-) -> tuple[tuple[float, float], int]:
-    """Return the percentile interval of tau over resampled tasks, and how many had no tau."""
-    (taus,) = resampled_taus(x[None], y, task_counts(x.size, n_bootstrap, rng))
-    taus = taus[np.isfinite(taus)]
-    if not taus.size:
-        raise ValueError(f"none of {n_bootstrap} resamples has a tau; raise n_bootstrap")
-    lo, hi = np.quantile(taus, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return (float(lo), float(hi)), int(n_bootstrap - taus.size)
-
-
 def _correlation(test: Callable, x: np.ndarray, y: np.ndarray) -> Correlation:
     result = test(x, y)
     if not np.isfinite([result.statistic, result.pvalue]).all():
@@ -389,8 +378,8 @@ def bootstrap_interval(replicates: np.ndarray, confidence: float) -> tuple[float
     >>> bootstrap_interval(np.array([0.0, 1.0, np.nan, 2.0]), 0.5)
     (0.5, 1.5)
     """
-    there = _there(replicates)
-    low, high = np.quantile(there, [(1 - confidence) / 2, (1 + confidence) / 2])
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(_finite(replicates), ends)
     return float(low), float(high)
 
 
@@ -403,15 +392,15 @@ def bootstrap_pvalue(replicates: np.ndarray) -> float:
     >>> bootstrap_pvalue(np.arange(1.0, 100.0))
     0.02
     """
-    there = _there(replicates)
-    beyond = min((there <= 0).sum(), (there >= 0).sum())
-    return float(min(1.0, 2 * (1 + beyond) / (1 + there.size)))
+    replicates = _finite(replicates)
+    beyond = min((replicates <= 0).sum(), (replicates >= 0).sum())
+    return float(min(1.0, 2 * (1 + beyond) / (1 + replicates.size)))
 
 
-def _there(replicates: np.ndarray) -> np.ndarray:
-    there = replicates[np.isfinite(replicates)]
-    if not there.size:
+def _finite(replicates: np.ndarray) -> np.ndarray:
+    finite = replicates[np.isfinite(replicates)]
+    if not finite.size:
         raise ValueError(
             f"none of {replicates.size} resamples has a value; take more resamples or more tasks"
         )
-    return there
+    return finite

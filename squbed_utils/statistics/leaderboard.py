@@ -207,8 +207,9 @@ def compare(
         difference_low, difference_high, difference_pvalue, difference_holm (corrected over all
         differences), missing without such a component; auroc, prr
         (prediction-rejection ratio; higher = better), aurc (lower = better); accuracy (the
-        metric), threshold, n, confidence. With fewer than 8 tasks the intervals, and all columns of
-        differences but their size, are missing: so few tasks say nothing of others.
+        metric), threshold, n, confidence, baseline (S-QUBED's name). With fewer than 8 tasks the
+        intervals, and all columns of differences but their size, are missing: so few tasks say
+        nothing of others.
 
     Raises
     ------
@@ -235,7 +236,7 @@ def compare(
     if y.size < FEWEST_TASKS:
         table[INTERVALS] = np.nan
     shared = {"accuracy": rows.accuracy.name, "threshold": threshold, "n": y.size}
-    return table.assign(**shared, confidence=confidence)
+    return table.assign(**shared, confidence=confidence, baseline=BASELINE)
 
 
 def resamples_for(rows: Rows) -> int:
@@ -276,26 +277,27 @@ def rejection_curves(rows: Rows) -> pd.DataFrame:
     -------
     DataFrame
         estimator, component, rejected (share of tasks), kept_accuracy, prr, accuracy (the
-        metric); for each component also the rows "oracle" (rejects the least accurate first) and
-        "chance".
+        metric), baseline; for each component also the rows "oracle" (rejects the least accurate
+        first) and "chance".
     """
     y = rows.accuracy.to_numpy()
-    found = [
+    curves = [
         (label.estimator, label.component, prediction_rejection_ratio(x, y), rejection_curve(x, y))
         for label, x in zip(rows.labels.itertuples(), rows.scores, strict=True)
     ]
     for component in dict.fromkeys(rows.labels.component):
-        found.append(("oracle", component, 1.0, rejection_curve(-y, y)))
-        found.append(("chance", component, 0.0, np.full(y.size, y.mean())))
+        curves.append(("oracle", component, 1.0, rejection_curve(-y, y)))
+        curves.append(("chance", component, 0.0, np.full(y.size, y.mean())))
     rejected = 1 - np.arange(1, y.size + 1) / y.size
-    curves = [
-        pd.DataFrame({"rejected": rejected, "kept_accuracy": curve}).assign(
-            estimator=estimator, component=component, prr=prr
-        )
-        for estimator, component, prr, curve in found
+    points = [
+        (estimator, component, share, mean, prr)
+        for estimator, component, prr, curve in curves
+        for share, mean in zip(rejected, curve, strict=True)
     ]
-    table = pd.concat(curves, ignore_index=True).assign(accuracy=rows.accuracy.name)
-    return table[["estimator", "component", "rejected", "kept_accuracy", "prr", "accuracy"]]
+    table = pd.DataFrame(
+        points, columns=["estimator", "component", "rejected", "kept_accuracy", "prr"]
+    )
+    return table.assign(accuracy=rows.accuracy.name, baseline=BASELINE)
 
 
 def _middle(y: np.ndarray) -> float:
@@ -331,9 +333,6 @@ def _refuse_options(confidence: float, n_resamples: int, n_permutations: int) ->
             f"{n_permutations}; expected confidence between 0 and 1, the others at least 1"
         )
 
-
-ALPHA = 0.05
-"""A corrected p-value below this counts."""
 
 HEADERS = {
     "estimator": "estimator",
@@ -419,8 +418,9 @@ def _beaten(better: pd.DataFrame, others: int, value: str, sense: str) -> str:
             f"{len(better)} of {others} others have a {sense} one, the best {best.estimator}, "
             f"{_number(best[value])}; the tasks are too few to say more."
         )
-    corrected = int((better.difference_holm < ALPHA).sum())
-    held = "survives" if best.difference_holm < ALPHA else "does not survive"
+    alpha = 1 - best.confidence
+    corrected = int((better.difference_holm < alpha).sum())
+    held = "survives" if best.difference_holm < alpha else "does not survive"
     by = f"[{_number(best.difference_low)}, {_number(best.difference_high)}]"
     return (
         f"{len(better)} of {others} others have a {sense} one, {corrected} of them after Holm's "

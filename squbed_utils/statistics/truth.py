@@ -10,7 +10,13 @@ from scipy.stats import kendalltau
 from squbed_utils.archive.layout import COVERAGES
 from squbed_utils.files import seed_of
 from squbed_utils.statistics.calibration import Auroc, auroc, bootstrap_interval, kendall
-from squbed_utils.statistics.leaderboard import INTERVALS, Rows, differences, resamples_for
+from squbed_utils.statistics.leaderboard import (
+    BASELINE,
+    INTERVALS,
+    Rows,
+    differences,
+    resamples_for,
+)
 from squbed_utils.statistics.resampling import FEWEST_TASKS, drawn_in, task_counts, weighted_taus
 
 TOTAL_AT_MOST, TOTAL_P = -0.35, 1e-4
@@ -85,11 +91,12 @@ def truth_taus(summary: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
     for estimate, truth, kind, bar in asked:
         rng = np.random.default_rng(seed_of("truth", estimate, truth))
         k = kendall(summary[estimate], truths[truth], rng=rng, confidence=confidence)
-        row = {"estimate": estimate, "truth": truth, "label": f"{estimate} and {truth}"}
-        row |= {"tau": k.tau, "pvalue": k.pvalue, "n": k.n, "confidence": confidence}
-        row |= dict(zip(("low", "high"), k.interval, strict=True)) | {"kind": kind, "bar": bar}
-        rows.append(row)
-    return pd.DataFrame(rows)
+        low, high = k.interval
+        label = f"{estimate} and {truth}"
+        numbers = (k.tau, k.pvalue, k.n, confidence, low, high)
+        rows.append((estimate, truth, label, *numbers, kind, bar))
+    columns = ["estimate", "truth", "label", "tau", "pvalue", "n", "confidence", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "kind", "bar"])
 
 
 def truths_of(table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -173,26 +180,53 @@ def against_truth(
         If the truth lacks a column or a task, or is the same for all tasks.
     """
     truths = _truths_of(rows, truth)
-    counts = _counts(rows.accuracy.size, n_resamples or resamples_for(rows))
-    taus, replicates = [], {}
-    for row, label in enumerate(rows.labels.itertuples()):
+    rng = np.random.default_rng(seed_of("leaderboard", "truth"))
+    counts = task_counts(rows.accuracy.size, n_resamples or resamples_for(rows), rng)
+    taus, resampled = [], {}
+    for x, label in zip(rows.scores, rows.labels.itertuples(), strict=True):
         for name, known in truths.items() if label.component in OWN else ():
-            score = rows.scores[row, None]
-            plain = weighted_taus(score, known, counts)
-            replicates[label.estimator, label.component, name] = found = plain[0]
-            low, high = bootstrap_interval(drawn_in(plain, score, known)[0, 1:], confidence)
-            taus.append(
-                {"estimator": label.estimator, "component": label.component, "truth": name}
-                | {"kind": "signal" if OWN[label.component] == name else "leakage"}
-                | {"tau": found[0], "low": low, "high": high}
-                | {"pvalue": kendalltau(rows.scores[row], known).pvalue}
-                | {"n": known.size, "confidence": confidence}
-            )
-    tables = pd.DataFrame(taus), _scores(replicates, confidence)
+            tau, pvalue = kendalltau(x, known)
+            plain = weighted_taus(x[None], known, counts)
+            low, high = bootstrap_interval(drawn_in(plain, x[None], known)[0], confidence)
+            # The estimate stands before its resamples, so that one line scores them all.
+            resampled[label.estimator, label.component, name] = np.append(tau, plain[0])
+            row = {"estimator": label.estimator, "component": label.component, "truth": name}
+            row["kind"] = "signal" if OWN[label.component] == name else "leakage"
+            row.update(tau=tau, low=low, high=high, pvalue=pvalue, n=known.size)
+            taus.append(row)
+    tables = (
+        pd.DataFrame(taus).assign(confidence=confidence, baseline=BASELINE),
+        _scores(resampled, confidence),
+    )
     if rows.accuracy.size < FEWEST_TASKS:
         for table in tables:
             table[table.columns.intersection(INTERVALS)] = np.nan
     return tables
+
+
+def _scores(resampled: dict[tuple[str, str, str], np.ndarray], confidence: float) -> pd.DataFrame:
+    """Return a row for each estimator with both terms, from its taus: the estimate, resamples."""
+    rows, scores = [], []
+    for estimator in dict.fromkeys(name for name, _, _ in resampled):
+        terms = {term for name, term, _ in resampled if name == estimator}
+        if terms == set(OWN):
+            s_A = resampled[estimator, "aleatoric", "true entropy"]
+            s_E = resampled[estimator, "epistemic", "coverage"]
+            l_A = resampled[estimator, "aleatoric", "coverage"]
+            l_E = resampled[estimator, "epistemic", "true entropy"]
+            signal, leakage = (s_A + s_E) / 2, (abs(l_A) + abs(l_E)) / 2
+            score = signal - leakage
+            low, high = bootstrap_interval(score[1:], confidence)
+            rows.append((estimator, signal[0], leakage[0], score[0], low, high))
+            scores.append(score)
+    columns = ["estimator", "signal", "leakage", "score", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
+    if not rows:
+        return table
+    labels = table[["estimator"]].assign(component="disentanglement")
+    drawn = np.array(scores)[:, 1:]
+    compared = differences(labels, table.score.to_numpy(), drawn, confidence=confidence)
+    return table.join(compared).assign(confidence=confidence)
 
 
 def _truths_of(rows: Rows, truth: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -209,34 +243,3 @@ def _truths_of(rows: Rows, truth: pd.DataFrame) -> dict[str, np.ndarray]:
         if values.min() == values.max():
             raise ValueError(f"{name} is the same for all {len(values)} tasks; it ranks nothing")
     return truths
-
-
-def _counts(n: int, n_resamples: int) -> np.ndarray:
-    """Return counts (1 + n_resamples, n): every task once, for the estimate, then the resamples."""
-    rng = np.random.default_rng(seed_of("leaderboard", "truth"))
-    return np.vstack([np.ones((1, n), np.float32), task_counts(n, n_resamples, rng)])
-
-
-def _scores(replicates: dict[tuple[str, str, str], np.ndarray], confidence: float) -> pd.DataFrame:
-    aleatoric = [name for name, component, _ in replicates if component == "aleatoric"]
-    both = [n for n in dict.fromkeys(aleatoric) if (n, "epistemic", "coverage") in replicates]
-    signals, leakages = (
-        np.array([_mean(replicates, name, leaking) for name in both]) for leaking in (False, True)
-    )
-    columns = ["estimator", "signal", "leakage", "score", "low", "high"]
-    if not both:
-        return pd.DataFrame(columns=columns)
-    found = signals - leakages
-    ends = np.array([bootstrap_interval(row[1:], confidence) for row in found])
-    values = (both, signals[:, 0], leakages[:, 0], found[:, 0], *ends.T)
-    table = pd.DataFrame(dict(zip(columns, values, strict=True)))
-    labels = table[["estimator"]].assign(component="disentanglement")
-    compared = differences(labels, found[:, 0], found[:, 1:], confidence=confidence)
-    return table.join(compared).assign(confidence=confidence)
-
-
-def _mean(replicates: dict, estimator: str, leaking: bool) -> np.ndarray:
-    """Return the mean signal or the mean absolute leakage, of the estimate and each resample."""
-    own, other = ("true entropy", "coverage")[:: -1 if leaking else 1]
-    a, e = replicates[estimator, "aleatoric", own], replicates[estimator, "epistemic", other]
-    return (abs(a) + abs(e)) / 2 if leaking else (a + e) / 2

@@ -448,10 +448,3 @@ def strip(archive, folder):
         gone = dict.fromkeys(["ssim", "psnr", "lpips", "clip_reference", "prompt"])
         bare.write_shard(task, latent, [r | gone | {"text_embedding": None} for r in rows])
     return folder
-
-
-def test_fixed_names_agree():
-    from squbed_utils.figures import leaderboard as figures_leaderboard
-
-    assert figures_leaderboard.BASELINE == leaderboard.BASELINE
-    assert figures_leaderboard.ALPHA == leaderboard.ALPHA
