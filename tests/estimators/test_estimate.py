@@ -306,6 +306,31 @@ class TestComparable:
             check_comparable(pair)
 
 
+class TestEntropyPower:
+    def test_powers_of_the_parts_add(self):
+        text, videos = task()
+        parts, found = (estimate(text, videos, estimator=e) for e in ("squbed", "entropy_power"))
+        power = np.exp(2 * parts.aleatoric / 11) + np.exp(2 * parts.epistemic / 15)
+        assert np.exp(found.total) == pytest.approx(power, rel=1e-12)
+        assert (found.aleatoric, found.epistemic) == pytest.approx(
+            (2 * parts.aleatoric / 11, 2 * parts.epistemic / 15)
+        )
+        assert found.total_interval[0] < found.total < found.total_interval[1]
+
+    def test_a_part_without_spread_adds_nothing(self):
+        text, videos = task()
+        videos[:] = videos[:, :1]
+        found = estimate(text, videos, estimator="entropy_power")
+        assert found.total == pytest.approx(found.aleatoric, abs=1e-6) and found.degenerate
+        summed = estimate(text, videos)
+        assert summed.total < summed.aleatoric - 100  # the logarithms' sum falls with it
+
+    def test_of_a_normal_spread_it_is_the_variance_per_coordinate(self):
+        d, kappa = 512, 1e6  # a tangent normal with variance 1 / kappa a coordinate
+        h = vmf.entropy(d, kappa)
+        assert 2 * h / (d - 1) == pytest.approx(np.log(2 * np.pi * np.e / kappa), abs=1e-3)
+
+
 class TestPooledPca:
     def test_full_rank_keeps_every_cosine(self):
         x = np.random.default_rng(0).normal(size=(3, 6, 5))
