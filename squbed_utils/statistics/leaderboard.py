@@ -243,15 +243,15 @@ def compare(
     table["permuted"] = "accuracies" if similarity is None else "references"
     names = rows.labels.estimator + " " + rows.labels.component
     table["identical"] = np.where(first == table.index, "", names.to_numpy()[first])
-    table = table.join(differences(rows.labels, tau, plain, first, confidence=confidence))
     places = {(row.estimator, row.component): row.Index for row in rows.labels.itertuples()}
     own = {
         place: places[estimator, "aleatoric"]
         for (estimator, component), place in places.items()
         if component == "total" and (estimator, "aleatoric") in places
     }
-    options = {"confidence": confidence, "name": "over_aleatoric"}
-    table = table.join(paired(own, tau, plain, first, **options))
+    for name, bases in (("difference", counterparts(rows.labels)), ("over_aleatoric", own)):
+        compared = paired(bases, tau, plain, first, confidence=confidence, name=name)
+        table = table.join(compared)
     table = table.join(pd.DataFrame([_sorting(x, y, threshold) for x in rows.scores]))
     if y.size < FEWEST_TASKS:
         table[INTERVALS] = np.nan
@@ -264,24 +264,11 @@ def resamples_for(rows: Rows) -> int:
     return max(N_RESAMPLES, RESAMPLES_A_ROW * len(rows.scores))
 
 
-def differences(
-    labels: pd.DataFrame,
-    values: np.ndarray,
-    replicates: np.ndarray,
-    first: np.ndarray,
-    *,
-    confidence: float,
-) -> pd.DataFrame:
-    """Compare each row with S-QUBED's same component, as `paired`.
-
-    Columns: difference, difference_low, difference_high, difference_pvalue, difference_holm;
-    missing for S-QUBED's own rows and for a component that it lacks.
-    """
-    baselines = labels.index[labels.estimator == BASELINE]
-    base_of = {labels.component[row]: row for row in baselines}
-    others = labels.component.drop(baselines)
-    bases = {row: base_of[term] for row, term in others.items() if term in base_of}
-    return paired(bases, values, replicates, first, confidence=confidence, name="difference")
+def counterparts(labels: pd.DataFrame) -> dict[int, int]:
+    """Return the row of S-QUBED's same component for each row of another estimator that has one."""
+    base_of = {row.component: row.Index for row in labels.itertuples() if row.estimator == BASELINE}
+    others = labels[(labels.estimator != BASELINE) & labels.component.isin(list(base_of))]
+    return {row.Index: base_of[row.component] for row in others.itertuples()}
 
 
 def paired(

@@ -158,12 +158,8 @@ def permuted_taus(
     array([-1.  , -0.33,  0.33,  1.  ])
     """
     require_generator(rng)
-    x = rankdata(scores, axis=1).astype(np.float32)
-    y = np.tile(rankdata(accuracy).astype(np.float32), (n_permutations, 1))
-    y = rng.permuted(y, axis=1)
-    everyone = np.ones((1, x.shape[1]), np.float32)
-    untied_x = np.array([_untied(row, everyone)[0] for row in x])
-    return 2 * concordance(x, y) / np.sqrt(untied_x * _untied(y[0], everyone))[:, None]
+    dealt = rng.permuted(np.tile(np.asarray(accuracy), (n_permutations, 1)), axis=1)
+    return _taus_of_rows(scores, dealt)
 
 
 def rereferenced_taus(
@@ -198,9 +194,13 @@ def rereferenced_taus(
     require_generator(rng)
     n = len(similarity)
     dealt = rng.permuted(np.tile(np.arange(n), (n_permutations, 1)), axis=1)
-    y = rankdata(similarity[np.arange(n), dealt], axis=1).astype(np.float32)
-    x = rankdata(scores, axis=1).astype(np.float32)
-    everyone = np.ones((1, n), np.float32)
+    return _taus_of_rows(scores, similarity[np.arange(n), dealt])
+
+
+def _taus_of_rows(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return tau-b (k, l) of each row of x (k, n) with each of y (l, n); NaN where one is tied."""
+    x, y = (rankdata(rows, axis=1).astype(np.float32) for rows in (x, y))
+    everyone = np.ones((1, x.shape[1]), np.float32)
     untied_x, untied_y = (np.array([_untied(row, everyone)[0] for row in v]) for v in (x, y))
     pairs = np.sqrt(untied_x[:, None] * untied_y)
     taus = np.full(pairs.shape, np.nan)

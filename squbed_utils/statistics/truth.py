@@ -31,8 +31,9 @@ from squbed_utils.statistics.leaderboard import (
     INTERVALS,
     N_RESAMPLES,
     Rows,
-    differences,
+    counterparts,
     first_alike,
+    paired,
     resamples_for,
 )
 from squbed_utils.statistics.resampling import (
@@ -264,7 +265,8 @@ def truth_controls(
     words = CountVectorizer(token_pattern=r"\S+").fit_transform(latents.prompt).toarray()
     rng = np.random.default_rng(seed_of("truth", "controls"))
     vectors = rng.normal(size=(words.shape[1], 128))
-    places = latents.reset_index(drop=True).groupby("task").groups
+    groups = latents.reset_index(drop=True).groupby("task").groups
+    places = {task: rows for task, rows in groups.items() if task in tasks.index}
     measures = {
         "S-QUBED": tasks.aleatoric,
         "prompt length": -tasks.prompt.str.split().map(len),
@@ -445,7 +447,7 @@ def against_truth(
     scores : DataFrame
         A row for each estimator that has both terms: estimator, signal, leakage (the two means),
         score (D, from -2 to 1; higher = better), low, high, and the columns of
-        `leaderboard.differences` (positive = better than S-QUBED); confidence. With fewer than 8
+        `leaderboard.paired` (positive = better than S-QUBED); confidence. With fewer than 8
         tasks intervals and differences are missing, as in `leaderboard.compare`.
 
     Raises
@@ -500,10 +502,10 @@ def _scores(resampled: dict[tuple[str, str, str], np.ndarray], confidence: float
     table = pd.DataFrame(rows, columns=columns)
     if not rows:
         return table
-    labels = table[["estimator"]].assign(component="disentanglement")
-    drawn = np.array(scores)[:, 1:]
+    values, drawn = table.score.to_numpy(), np.array(scores)[:, 1:]
     alike = first_alike(np.nan_to_num(drawn))
-    compared = differences(labels, table.score.to_numpy(), drawn, alike, confidence=confidence)
+    bases = counterparts(table[["estimator"]].assign(component="disentanglement"))
+    compared = paired(bases, values, drawn, alike, confidence=confidence, name="difference")
     return table.join(compared).assign(confidence=confidence)
 
 
