@@ -90,6 +90,8 @@ def drawn_in(
     jackknife = weighted_taus(scores, accuracy, one_left_out, levels)
     for row, centre, left_out in zip(taus, tau, jackknife, strict=True):
         expected = np.sqrt(k - 1) * _spread(left_out)
+        if clusters is not None:
+            expected *= np.sqrt((k - 1) / (k - 2))
         spread = _spread(row)
         if 0 < expected < spread:
             row[:] = centre + expected / spread * (row - centre)
@@ -97,17 +99,18 @@ def drawn_in(
 
 
 def widening(clusters: np.ndarray | None) -> float:
-    """Return the factor sqrt(k / (k - 1)) by which replicates of k clusters are to spread more.
+    """Return the factor sqrt(k / (k - 2)) by which replicates of k clusters are to spread more.
 
-    Resamples vary as if the clusters were the whole population. 1 for tasks, which are many.
+    Resamples vary as if the clusters were the whole population, by sqrt((k - 1) / k) too little,
+    and a spread found from few clusters is itself uncertain. 1 for tasks, which are many.
 
-    >>> round(widening(np.arange(9)), 3)
-    1.061
+    >>> round(widening(np.arange(10)), 3)
+    1.118
     """
     if clusters is None:
         return 1.0
     k = np.unique(clusters).size
-    return float(np.sqrt(k / max(k - 1, 1)))
+    return float(np.sqrt(k / max(k - 2, 1)))
 
 
 def _members(clusters: np.ndarray | None, n: int) -> np.ndarray:

@@ -350,7 +350,7 @@ def _mean_by(
     """Return the mean and half its interval: Student's t on the spread over resampled clusters."""
     x, k = values.to_numpy(dtype=float), clusters.nunique()
     counts = task_counts(x.size, N_RESAMPLES, rng, clusters.to_numpy())
-    spread = widening(clusters) * np.std(counts @ x / counts.sum(axis=1)) if k > 1 else np.nan
+    spread = np.sqrt(k / (k - 1)) * np.std(counts @ x / counts.sum(axis=1)) if k > 1 else np.nan
     return float(x.mean()), float(student_t.ppf((1 + confidence) / 2, max(k - 1, 1)) * spread)
 
 
@@ -374,9 +374,9 @@ def truth_findings(summary: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
         else:
             good = row.tau >= row.bar
             rows.append(_finding(name, (row.tau, row.pvalue), f"at least {row.bar}", good))
-    auroc_found = separation(summary)
-    bar, good = f"at least {AUROC_AT_LEAST}", auroc_found.auroc >= AUROC_AT_LEAST
-    return pd.DataFrame([*rows, _finding(SEPARATION, auroc_found, bar, good)])
+    area, pvalue = separation(summary)
+    bar, good = f"at least {AUROC_AT_LEAST}", area >= AUROC_AT_LEAST
+    return pd.DataFrame([*rows, _finding(SEPARATION, (area, pvalue), bar, good)])
 
 
 def separation(summary: pd.DataFrame, cluster: str = "subject") -> Auroc:
@@ -394,8 +394,9 @@ def separation(summary: pd.DataFrame, cluster: str = "subject") -> Auroc:
 
 def truth_positions(summary: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
     """Return `examples.positions` without its marks, titled with the separation."""
-    found = separation(summary)
-    title = f"{SEPARATION}\n{found.auroc:.2f}, p = {found.pvalue:.2g}".replace("e-", "e−")
+    area, pvalue = separation(summary)
+    by = " by subject" if "subject" in summary else ""
+    title = f"{SEPARATION}\n{area:.2f}, p = {pvalue:.2g}{by}".replace("e-", "e−")
     return positions.assign(label="", title=title)
 
 
