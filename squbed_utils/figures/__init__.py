@@ -17,10 +17,12 @@ from squbed_utils.figures.leaderboard import (
     plot_rejection,
 )
 from squbed_utils.figures.panels import (
+    figure_dose,
     figure_panels,
     figure_subset_size,
     figure_truth,
     plot_curve,
+    plot_dose,
     plot_points,
     plot_taus,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "figure_answer",
     "figure_audit",
     "figure_decision",
+    "figure_dose",
     "figure_leaderboard",
     "figure_panels",
     "figure_rejection",
@@ -44,6 +47,7 @@ __all__ = [
     "figure_subset_size",
     "figure_truth",
     "plot_curve",
+    "plot_dose",
     "plot_forest",
     "plot_frames",
     "plot_points",
