@@ -440,8 +440,9 @@ def equivalence(replicates: np.ndarray, bar: float, *, alpha: float = 0.05) -> t
     """Test by two one-sided tests whether a value lies within plus and minus a bar.
 
     `replicates` are bootstrap replicates of the value. Returned are the p-value, the larger of the
-    two shares of replicates at or beyond an end (Schuirmann 1987), and the verdict. Shown: p below alpha, so that the interval
-    at 1 - 2 alpha lies within the bar. Refuted: it lies wholly beyond. Else it is not shown.
+    two shares of replicates at or beyond an end (Schuirmann 1987), and the verdict. Shown: p below
+    alpha, so that the interval at 1 - 2 alpha lies within the bar. Refuted: it lies wholly beyond.
+    Else it is not shown.
 
     >>> [equivalence(np.linspace(x, x + 0.1, 99), 0.15)[1] for x in (-0.05, 0.1, 0.2)]
     ['shown', 'not shown', 'refuted']
