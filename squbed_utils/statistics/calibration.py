@@ -40,13 +40,6 @@ class Difference(NamedTuple):
     pvalue: float
 
 
-class Equivalence(NamedTuple):
-    """Whether a value lies within a bar of zero: "shown", "not shown" or "refuted"."""
-
-    pvalue: float
-    verdict: str
-
-
 class Auroc(NamedTuple):
     """A probability of superiority and its two-sided p-value."""
 
@@ -105,7 +98,6 @@ def kendall(
     rng: np.random.Generator | None = None,
     n_bootstrap: int = 2000,
     confidence: float = 0.95,
-    clusters: ArrayLike | None = None,
 ) -> Kendall:
     """Return Kendall's tau-b with its p-value and a bootstrap interval.
 
@@ -125,9 +117,6 @@ def kendall(
         Resamples.
     confidence : float
         Between 0 and 1, both excluded.
-    clusters : array_like, shape (n,), optional
-        What tasks share, as their subject: whole clusters are then resampled for the interval.
-        The p-value takes tasks as independent all the same.
 
     Returns
     -------
@@ -159,9 +148,7 @@ def kendall(
     tau, pvalue = stats.kendalltau(x, y, method=method)
     interval, dropped = None, 0
     if rng is not None:
-        clusters = None if clusters is None else np.asarray(clusters)
-        counts = task_counts(x.size, n_bootstrap, rng, clusters)
-        (taus,) = resampled_taus(x[None], y, counts, clusters)
+        (taus,) = resampled_taus(x[None], y, task_counts(x.size, n_bootstrap, rng))
         interval = bootstrap_interval(taus, confidence)
         dropped = int(np.isnan(taus).sum())
     return Kendall(
@@ -449,14 +436,15 @@ def bootstrap_pvalue(replicates: np.ndarray) -> float:
     return float(min(1.0, 2 * (1 + beyond) / (1 + replicates.size)))
 
 
-def equivalence(replicates: np.ndarray, bar: float, *, alpha: float = 0.05) -> Equivalence:
+def equivalence(replicates: np.ndarray, bar: float, *, alpha: float = 0.05) -> tuple[float, str]:
     """Test by two one-sided tests whether a value lies within plus and minus a bar.
 
-    `replicates` are bootstrap replicates of the value. The p-value is the larger of the two shares
-    of replicates at or beyond an end (Schuirmann 1987). Shown: p below alpha, so that the interval
-    at 1 - 2 alpha lies within the bar. Refuted: it lies wholly beyond. Else it is not shown.
+    `replicates` are bootstrap replicates of the value. Returned are the p-value, the larger of the
+    two shares of replicates at or beyond an end (Schuirmann 1987), and the verdict. Shown: p below
+    alpha, so that the interval at 1 - 2 alpha lies within the bar. Refuted: it lies wholly beyond.
+    Else it is not shown.
 
-    >>> [equivalence(np.linspace(x, x + 0.1, 99), 0.15).verdict for x in (-0.05, 0.1, 0.2)]
+    >>> [equivalence(np.linspace(x, x + 0.1, 99), 0.15)[1] for x in (-0.05, 0.1, 0.2)]
     ['shown', 'not shown', 'refuted']
     """
     replicates = _finite(replicates)
@@ -464,7 +452,7 @@ def equivalence(replicates: np.ndarray, bar: float, *, alpha: float = 0.05) -> E
     within = [1 + (replicates >= -bar).sum(), 1 + (replicates <= bar).sum()]
     shown, refuted = (value / (1 + replicates.size) for value in (max(below, above), min(within)))
     verdict = "shown" if shown < alpha else "refuted" if refuted < alpha else "not shown"
-    return Equivalence(float(shown), verdict)
+    return float(shown), verdict
 
 
 def _finite(replicates: np.ndarray) -> np.ndarray:

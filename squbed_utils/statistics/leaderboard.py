@@ -464,21 +464,20 @@ def _verdict_on(rows: pd.DataFrame, component: str) -> str:
 
 
 def _verdict_on_sums(totals: pd.DataFrame) -> str:
-    """Say whether totals rank tasks better than their own aleatoric terms alone."""
-    alpha = 1 - totals.confidence.iloc[0]
-    sure = totals.over_aleatoric_holm < alpha
-    lines = []
-    for sense, chosen in (
-        ("better", totals[sure & (totals.over_aleatoric < 0)]),
-        ("worse", totals[sure & (totals.over_aleatoric > 0)]),
-    ):
-        gaps = [
+    """Say which totals rank tasks better, and which worse, than their own aleatoric terms alone."""
+    sure = totals[totals.over_aleatoric_holm < 1 - totals.confidence]
+    gaps = sure.apply(
+        lambda r: (
             f"{r.estimator} ({_number(r.over_aleatoric)} [{_number(r.over_aleatoric_low)}, "
-            f"{_number(r.over_aleatoric_high)}], p {_p(r.over_aleatoric_holm)})"
-            for r in chosen.itertuples()
-        ]
-        lines.append(f"{sense} after Holm's correction: {', '.join(gaps) or 'none'}")
-    return f"sum: of {len(totals)} totals against their own aleatoric term, {'; '.join(lines)}."
+            f"{_number(r.over_aleatoric_high)}])"
+        ),
+        axis="columns",
+    )
+    better, worse = (", ".join(gaps[s * sure.over_aleatoric < 0]) or "none" for s in (1, -1))
+    return (
+        f"sum: of {len(totals)} totals, better after Holm's correction than their own aleatoric "
+        f"term: {better}; worse: {worse}."
+    )
 
 
 def _beaten(better: pd.DataFrame, others: int, value: str, sense: str) -> str:

@@ -142,8 +142,8 @@ class TestCompare:
             assert row.over_aleatoric[name, "total"] == pytest.approx(gap)
         assert row.over_aleatoric_low["squbed", "total"] > 0
         last = leaderboard.verdict(found).splitlines()[-1]
-        assert last.startswith("sum: of 2 totals against their own aleatoric term, better")
-        assert "worse after Holm's correction: squbed (" in last and "other" not in last
+        assert last.startswith("sum: of 2 totals, better after Holm's correction than their own")
+        assert "term: none; worse: squbed (" in last and "other" not in last
 
     def test_no_row_depends_on_the_others_but_for_holm(self):
         every = compare(rows_of(scores(), accuracy()), **FEW)

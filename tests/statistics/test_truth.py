@@ -138,7 +138,7 @@ class TestEquivalence:
     def test_three_verdicts_by_hand(self):
         replicates = np.linspace(-0.1, 0.1, 99)
         assert equivalence(replicates, 0.15) == (1 / 100, "shown")
-        assert equivalence(replicates + 0.12, 0.15).verdict == "not shown"
+        assert equivalence(replicates + 0.12, 0.15)[1] == "not shown"
         assert equivalence(-replicates - 0.3, 0.15) == (1.0, "refuted")
 
     def test_shown_where_the_interval_at_90_percent_lies_within(self):
