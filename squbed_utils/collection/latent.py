@@ -89,7 +89,7 @@ def make(bench: Bench, task: Task, latent: int) -> None:
                     "prompt": draw.prompt,
                     "rejected": list(draw.rejected),
                     "seed": seeds[i],
-                    "path": paths[i],
+                    "path": paths[i] if errors[i] is None else None,
                     "status": OK if errors[i] is None else FAILED,
                     "error": errors[i],
                     **texts,

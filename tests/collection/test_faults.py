@@ -376,7 +376,7 @@ def test_status_counts_gpu_hours_and_failures(tmp_path):
     (log,) = archive.folder.glob("runs/*")
     log.write_text(
         re.sub(r'"seconds": [0-9.]+', '"seconds": 0', log.read_text())
-        .replace('"gpus": 0', '"gpus": 0.5')
+        .replace('"gpus": 0.0', '"gpus": 0.5')
         .replace('"cpu"', '"cuda"')
         + '{"event": "done", "task": "t9", "latent": 1, "seconds": 7200, "time": 1}\n{"cut sho'
     )

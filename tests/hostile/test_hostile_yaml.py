@@ -136,4 +136,4 @@ def test_an_archives_profile_from_elsewhere(tmp_path, capsys, damage, message):
 
 def test_a_parameter_that_is_no_yaml_is_one_line(capsys):
     assert cli.main(["figures", "--only", "05_audit", "-p", "fraction", "["]) == cli.USER_ERROR
-    assert "the value of fraction is not valid YAML" in capsys.readouterr().err
+    assert "parameter fraction is '['; expected a valid number" in capsys.readouterr().err
