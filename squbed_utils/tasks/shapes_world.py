@@ -14,7 +14,7 @@ from squbed_utils.world import render, scenes
 
 TASK_COLUMNS = ("task", "dataset", "category", "prompt")
 REFERENCE_COLUMNS = ("reference_scene", "reference_seed")
-TRUTH_COLUMNS = ("coverage", "subject", "left_out", "true_entropy", "vagueness_rank")
+TRUTH_COLUMNS = ("coverage", "subject", "clips", "left_out", "true_entropy", "vagueness_rank")
 
 
 def read(dataset: World) -> Source:
@@ -34,8 +34,8 @@ def read_world(path: Path | str) -> tuple[list[Task], pd.DataFrame]:
     """Read the task table of the shapes world, a CSV file with a row a task.
 
     The tasks are what an estimator may see. The truth has the columns task, coverage (common, rare,
-    never), subject, left_out (0 to 4), true_entropy (nats), vagueness_rank, and the reference's
-    content (reference_scene, reference_seed).
+    never), subject, clips (of it that the video model was shown), left_out (0 to 4), true_entropy
+    (nats), vagueness_rank, and the reference's content (reference_scene, reference_seed).
     """
     table = _read_csv(Path(path))
     tasks = [
@@ -89,7 +89,8 @@ def _chosen(values: pd.Series, wanted: list, what: str) -> pd.Series:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     columns = (*TASK_COLUMNS, *REFERENCE_COLUMNS, *TRUTH_COLUMNS)
-    kinds = {"left_out": int, "true_entropy": float, "vagueness_rank": int, "reference_seed": int}
+    kinds = dict.fromkeys(("clips", "left_out", "vagueness_rank", "reference_seed"), int)
+    kinds["true_entropy"] = float
     rows, mistakes, first = csv_files.read(path, "task table", columns), [], {}
     for line, row in rows:
         if first.setdefault(row["task"], line) != line:

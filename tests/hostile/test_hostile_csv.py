@@ -14,7 +14,7 @@ HEADER = "task,prompt,latent,sample,video,reference"
 WORLD = ",".join(
     shapes_world.TASK_COLUMNS + shapes_world.REFERENCE_COLUMNS + shapes_world.TRUTH_COLUMNS
 )
-ROW = "a,world,round,a star,a star,1,common,star"
+ROW = "a,world,round,a star,a star,1,common,star,4096"
 
 CASES = [
     ("ids with leading zeros and NA", "ranking", PLAIN, RANKS),
