@@ -32,7 +32,7 @@ OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
 
 WEIGHTS = "*.safetensors"
 
-PATHS = ("path", "videos", "image_model", "nli_model", "instructions")
+PATHS = ("path", "videos", "image_model", "transformer", "nli_model", "instructions")
 """Settings that are paths or hub ids."""
 
 

@@ -181,7 +181,9 @@ class Diffusers:
 
     `family` names its constraints and calling convention (``FAMILIES``). A video-to-world
     model starts from an image that `image_model` draws at the video's size, with the same steps and
-    guidance. `options` are further arguments of the call. `guardrail` matters only for Cosmos.
+    guidance. `transformer` is the folder of one that takes the place of the pipeline's own, and
+    shares the rest. `options` are further arguments of the call. `guardrail` matters only for
+    Cosmos.
     """
 
     path: str
@@ -196,6 +198,7 @@ class Diffusers:
     options: dict = field(default_factory=dict)
     revision: str | None = None
     image_model: str | None = None
+    transformer: str | None = None
     guardrail: bool = True
     offload: bool = False
     vae_tiling: bool = False

@@ -19,6 +19,7 @@ from squbed_utils.roles import S3D, CausalLM, Command, Lpips, Refiner
 MARKERS = {
     "video_model": "model_index.json",
     "image_model": "model_index.json",
+    "transformer": "config.json",
     "refiner": "config.json",
     "nli_model": "config.json",
     "text_encoder": "modules.json",
@@ -46,10 +47,10 @@ UNSAFE = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack", "*.o
 def sources(profile: object, roles: Iterable[str]) -> dict[str, Path]:
     """Return role -> the folder or file from which a profile's model is read, for some roles.
 
-    The result also has ``image_model``, ``nli_model`` and ``instructions/*.txt`` where a model
-    reads them; a model behind an API has no entry. Damaged weights, a wrong sha256 and an
-    incomplete instruction raise ValueError; a missing file raises FileNotFoundError, which says
-    what to fetch and where to put it.
+    The result also has ``image_model``, ``transformer``, ``nli_model`` and ``instructions/*.txt``
+    where a model reads them; a model behind an API has no entry. Damaged weights, a wrong sha256
+    and an incomplete instruction raise ValueError; a missing file raises FileNotFoundError, which
+    says what to fetch and where to put it.
     """
     found = {}
     for role in roles:
@@ -63,8 +64,9 @@ def sources(profile: object, roles: Iterable[str]) -> dict[str, Path]:
         elif hasattr(settings, "path"):
             revision = getattr(settings, "revision", None)
             found[role] = locate(settings.path, role, revision=revision)
-    if "video_model" in roles and getattr(profile.video_model, "image_model", None):
-        found["image_model"] = locate(profile.video_model.image_model, "image_model")
+    for part in ("image_model", "transformer") if "video_model" in roles else ():
+        if path := getattr(profile.video_model, part, None):
+            found[part] = locate(path, part)
     found |= _read_by_the_refiner(profile.refiner) if "refiner" in roles else {}
     for role in MARKERS.keys() & found.keys():
         if not isinstance(getattr(profile, role, None), Command):
@@ -175,8 +177,8 @@ def _fetch(hub_id: str, role: str, revision: str | None) -> Path:
 
 def _key(role: str) -> str:
     """Return the profile's key that holds a role's path."""
-    parts = {"nli_model": "refiner.nli_model", "image_model": "video_model.image_model"}
-    return parts.get(role, f"{role}.path")
+    of = {"nli_model": "refiner", "image_model": "video_model", "transformer": "video_model"}
+    return f"{of[role]}.{role}" if role in of else f"{role}.path"
 
 
 def device_of(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoModel, DiffusionPipeline
 from diffusers.utils import logging
 
 from squbed_utils.models import script
@@ -94,16 +94,27 @@ def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Callab
     parts = {"safety_checker": guardrail(model.guardrail)} if family.guardrail else {}
     dtypes = {"default": dtype} | dict.fromkeys(family.float32, torch.float32)
 
-    def pipeline_of(role: str, path: str, expected: str, **where: str | None) -> DiffusionPipeline:
+    own = {}
+    if model.transformer:
+        folder = str(locate(model.transformer, "transformer"))
+        own["transformer"] = AutoModel.from_pretrained(
+            folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+
+    def pipeline_of(
+        role: str, path: str, expected: str, parts: dict, **where: str | None
+    ) -> DiffusionPipeline:
         folder = locate(path, role, **where)
         _check_class(folder, expected, model.family)
         return _prepare(_from_folder(folder, dtypes, parts), model, device)
 
-    pipeline = pipeline_of("video_model", model.path, family.pipeline, revision=model.revision)
+    pipeline = pipeline_of(
+        "video_model", model.path, family.pipeline, parts | own, revision=model.revision
+    )
     call = _arguments(model, pipeline)
     painter = None
     if model.image_model:
-        painter = pipeline_of("image_model", model.image_model, family.image_pipeline)
+        painter = pipeline_of("image_model", model.image_model, family.image_pipeline, parts)
         taken = inspect.signature(painter.__call__).parameters
         image_call = {name: value for name, value in call.items() if name in taken}
 

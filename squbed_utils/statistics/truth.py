@@ -93,8 +93,8 @@ def truth_taus(summary: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFra
 
 
 def truths_of(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return each task's true entropy and its subject's coverage, higher = shown less, by name."""
-    coverage = -table.clips if "clips" in table else table.coverage.map(COVERAGES.index)
+    """Return each task's true entropy and coverage (0 common, 1 rare, 2 never), by name."""
+    coverage = table.coverage.map(COVERAGES.index)
     return {"true entropy": table.true_entropy, "coverage": coverage}
 
 
@@ -143,7 +143,7 @@ def against_truth(
     The disentanglement score of an estimator is the mean of its two signals less the mean of its
     two absolute leakages, D = (s_A + s_E) / 2 - (|l_A| + |l_E|) / 2, with s_A = tau(aleatoric,
     true entropy), s_E = tau(epistemic, coverage), l_A = tau(aleatoric, coverage) and l_E =
-    tau(epistemic, true entropy). Coverage is ordered from most clips to none. A resample's absolute
+    tau(epistemic, true entropy). Coverage is ordered common, rare, never. A resample's absolute
     leakage is never negative, so with no true leakage the interval of D lies a little low.
 
     Parameters

@@ -23,8 +23,8 @@ def offline(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("role", checkpoints.MARKERS)
 def test_a_hub_id_that_is_not_here(role):
-    parts = {"nli_model": "refiner.nli_model", "image_model": "video_model.image_model"}
-    key = parts.get(role, f"{role}.path")
+    of = {"nli_model": "refiner", "image_model": "video_model", "transformer": "video_model"}
+    key = f"{of[role]}.{role}" if role in of else f"{role}.path"
     expected = f"the {role} 'me/model' is neither a folder here nor to be had .*{REVISION}{key} to"
     with pytest.raises(FileNotFoundError, match=expected):
         checkpoints.locate("me/model", role, revision="main2")
