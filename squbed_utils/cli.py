@@ -1,17 +1,29 @@
-"""The command ``squbed``."""
+"""The command ``squbed``: each command is a function, with its options above it.
 
-import argparse
+A function's docstring is what ``--help`` says of its command. What a command needs is imported when
+it runs, so that help and mistakes cost no time.
+"""
+
+import inspect
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import squbed_utils
-from squbed_utils import commands as _commands
 from squbed_utils.files import ROOT
 from squbed_utils.text import visible
 
 USER_ERROR, DIFFERS, INTERRUPTED = 2, 3, 130
+
+Run = Callable[[Namespace], int | None]
+Option = tuple[list[str], dict[str, object]]
+
+COMMANDS: dict[str, tuple[Run, tuple[Option, ...]]] = {}
+"""What runs a command, and its options, by the command's name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Other exit codes: 0; 3 if ``--strict`` finds a table unlike the reference run's; 130 after
     Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without the letters of a prompt
             stream.reconfigure(errors="backslashreplace")
@@ -39,343 +51,498 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> ArgumentParser:
+    """Return the parser of all commands."""
+    whole = ArgumentParser(
         prog="squbed", description="How certain is a text-to-video model? S-QUBED's figures."
     )
-    parser.add_argument("--version", action="version", version=squbed_utils.__version__)
-    parser.add_argument("--traceback", action="store_true", help="show where an error arose")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_check(commands)
-    _add_collect(commands)
-    _add_status(commands)
-    _add_verify(commands)
-    _add_score(commands)
-    _add_quantify(commands)
-    _add_figures(commands)
-    _add_reproduce(commands)
-    _add_estimate(commands)
-    _add_export(commands)
-    _add_train_world(commands)
-    return parser
+    whole.add_argument("--version", action="version", version=squbed_utils.__version__)
+    whole.add_argument("--traceback", action="store_true", help="show where an error arose")
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+    for name, (run, options) in COMMANDS.items():
+        summary, _, description = (inspect.getdoc(run) or "").partition("\n\n")
+        summary = summary[:1].lower() + summary[1:].removesuffix(".")
+        part = commands.add_parser(name, help=summary, description=description)
+        part.set_defaults(run=run)
+        for names, settings in options:
+            part.add_argument(*names, **settings)
+    return whole
 
 
-def _add_command(commands: argparse._SubParsersAction, run: object, **text: str) -> object:
-    command = commands.add_parser(run.__name__.replace("_", "-"), **text)
-    command.set_defaults(run=run)
-    return command
+def command(name: str, *options: Option) -> Callable[[Run], Run]:
+    """Make a function the command of that name."""
+
+    def register(run: Run) -> Run:
+        COMMANDS[name] = run, options
+        return run
+
+    return register
 
 
-def _add_profile(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--profile",
-        default="world",
-        metavar="NAME",
-        help="a profile in data/profiles/, or a .yaml file (default: %(default)s)",
-    )
+def option(usage: str, text: str, **settings: object) -> Option:
+    """Describe an option by its usage and its help, and by more that argparse takes.
+
+    The usage is ``--workers N``, ``-p --parameter NAME VALUE`` (which may be repeated), ``--yes``
+    for a switch, or ``FOLDER`` for what must be given.
+    """
+    names = [word for word in usage.split() if word.startswith("-")]
+    values = [word for word in usage.split() if not word.startswith("-")]
+    if len(values) > 1:
+        settings |= {"nargs": len(values), "metavar": tuple(values)}
+        settings |= {"action": "append", "default": []}
+    elif values:
+        settings["metavar"] = values[0]
+    elif "choices" not in settings:
+        settings["action"] = "store_true"
+    return names or [values[0].lower()], {"help": text} | settings
 
 
-def _add_check(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.check,
-        help="say what a profile needs, what is missing, and what its run would cost",
-        description="A dry run: look at packages, keys, files, device, memory and disk, and count "
-        "videos, GPU-hours and money. Nothing is loaded, fetched or paid.",
-    )
-    _add_profile(command)
-
-
-def _add_yes(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--yes", action="store_true", help="pay for paid models without being asked"
-    )
-
-
-def _place(text: str) -> Path | str:
+def place(text: str) -> Path | str:
     """Return a place as a folder's path, or as it is if it is a URL."""
     return text if "://" in text else Path(text)
 
 
-def _add_collect(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.collect,
-        help="draw latent prompts, generate videos, embed and score them",
-        description="Fill the samples archive of a profile. It can be interrupted at any time; "
-        "the same command goes on where it stopped, and may run several times at once: each run "
-        "makes what no other is making.",
-    )
-    _add_profile(command)
-    command.add_argument(
-        "--output",
-        type=_place,
-        metavar="DIR",
-        help="the archive (default: data/samples/NAME), or a URL to keep it at, such as "
+PROFILE = option(
+    "--profile NAME",
+    "a profile in data/profiles/, or a .yaml file (default: %(default)s)",
+    default="world",
+)
+FOLDER = option("FOLDER", "a samples archive", type=Path)
+YES = option("--yes", "pay for paid models without being asked")
+STRICT = option("--strict", "end with exit code 3 if a table is not the reference run's")
+
+
+def consent(options: Namespace) -> Callable[[str], bool]:
+    """Return what agrees to costs: ``--yes``, or the user on a terminal; else nothing is paid."""
+
+    def agreed(question: str) -> bool:
+        if options.yes or not sys.stdin.isatty():
+            return options.yes
+        return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+    return agreed
+
+
+def parse_values(pairs: list[tuple[str, str]]) -> dict[str, object]:
+    """Read the values of NAME VALUE options as YAML."""
+    from squbed_utils import plain_yaml
+
+    return {name: plain_yaml.parse(value, f"the value of {name}") for name, value in pairs}
+
+
+@contextmanager
+def warnings_as_lines() -> Iterator[None]:
+    """Print each warning as one line on stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_: print(f"squbed: {message}", file=sys.stderr)
+        yield
+
+
+def print_summary(archive: object, estimator: str | None, *, csv: bool = False) -> None:
+    """Print a row a task; a line on stderr says which tasks are left out, and why."""
+    from squbed_utils.csv_files import for_spreadsheets
+    from squbed_utils.statistics.summary import as_text
+
+    with warnings_as_lines():
+        table = squbed_utils.summarize(archive, estimator=estimator or archive.profile["estimator"])
+    print(for_spreadsheets(table).to_csv(index=False) if csv else as_text(table) + "\n", end="")
+
+
+def print_report(figures: Path, reference: Path, *, strict: bool) -> int:
+    """Print which tables are the reference run's; return the exit code."""
+    from squbed_utils.reproduce import compare
+
+    tables = compare(figures, reference)
+    differing = sum(bool(table.difference) for table in tables)
+    print(*tables, sep="\n")
+    print(f"{len(tables) - differing} of {len(tables)} tables are those of {reference}")
+    return DIFFERS if strict and differing else 0
+
+
+@command("check", PROFILE)
+def check_profile(options: Namespace) -> None:
+    """Say what a profile needs, what is missing, and what its run would cost.
+
+    A dry run: look at packages, keys, files, device, memory and disk, and count videos, GPU-hours
+    and money. Nothing is loaded, fetched or paid.
+    """
+    from squbed_utils.check import MISSING, check
+
+    findings = check(options.profile)
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        print(f"{finding.state:8} {finding.what:{width}}  {finding.detail}")
+    missing = sum(finding.state == MISSING for finding in findings)
+    if missing:
+        raise ValueError(
+            f"profile {options.profile} cannot run here yet: {missing} missing, marked above"
+        )
+
+
+@command(
+    "collect",
+    PROFILE,
+    option(
+        "--output DIR",
+        "the archive (default: data/samples/NAME), or a URL to keep it at, such as "
         "s3://BUCKET/NAME",
-    )
-    command.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes with models of their own; any number gives the same result "
+        type=place,
+    ),
+    option(
+        "--workers N",
+        "processes with models of their own; any number gives the same result "
         "(default: 1; with ray on GPUs, as many as there is room for)",
-    )
-    command.add_argument(
+        type=int,
+    ),
+    option(
         "--executor",
+        "where they run: here, on a cluster of Ray, or as jobs of SLURM (default: %(default)s)",
         choices=("local", "ray", "slurm"),
         default="local",
-        help="where they run: here, on a cluster of Ray, or as jobs of SLURM (default: "
-        "%(default)s)",
-    )
-    command.add_argument(
-        "--address", metavar="HOST:PORT", help="of a running cluster of Ray (default: start one)"
-    )
-    command.add_argument(
-        "--slurm",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="an option of SLURM's jobs, by submitit's name, as in --slurm slurm_partition gpu; "
+    ),
+    option("--address HOST:PORT", "of a running cluster of Ray (default: start one)"),
+    option(
+        "--slurm NAME VALUE",
+        "an option of SLURM's jobs, by submitit's name, as in --slurm slurm_partition gpu; "
         "may be repeated",
+    ),
+    option("--retry-failed", "make latent prompts with failed videos again"),
+    YES,
+)
+def collect_samples(options: Namespace) -> None:
+    """Draw latent prompts, generate videos, embed and score them.
+
+    Fill the samples archive of a profile. It can be interrupted at any time; the same command goes
+    on where it stopped, and may run several times at once: each run makes what no other is making.
+    """
+    from squbed_utils.archive.layout import FAILED
+    from squbed_utils.collection.executors import Executor
+
+    archive = squbed_utils.collect(
+        options.profile,
+        output=options.output,
+        workers=options.workers,
+        retry_failed=options.retry_failed,
+        confirm=consent(options),
+        executor=Executor(options.executor, options.address, parse_values(options.slurm)),
     )
-    command.add_argument(
-        "--retry-failed", action="store_true", help="make latent prompts with failed videos again"
+    errors, refused = [], 0
+    for unit in archive.units:  # one at a time: there may be more than memory holds
+        rows = archive.rows(*unit, ["rejected", "status", "error"])
+        refused += len(rows[0]["rejected"])
+        errors += [row["error"] for row in rows if row["status"] == FAILED]
+    print(
+        f"{archive.folder}: {len(archive.tasks())} tasks, {len(archive.units)} latent prompts "
+        f"({refused} draws refused), {sum(archive.units.values())} videos ({len(errors)} failed)"
     )
-    _add_yes(command)
+    if errors:
+        print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
 
 
-def _add_status(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.status,
-        help="say how far a collection is",
-        description="Count latent prompts done, running and failed; say how fast it goes, how "
-        "long it will take, and how many GPU-hours it took.",
-    )
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="a samples archive")
+@command("status", FOLDER)
+def print_status(options: Namespace) -> None:
+    """Say how far a collection is.
+
+    Count latent prompts done, running and failed; say how fast it goes, how long it will take, and
+    how many GPU-hours it took.
+    """
+    from squbed_utils.collection.status import status
+
+    print(status(options.folder))
 
 
-def _add_verify(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.verify,
-        help="compare every file of an archive with its checksum",
-        description="List the files that are missing, damaged or unknown; the exit code is 2 if "
-        "there are any.",
-    )
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="a samples archive")
-    command.add_argument(
-        "--repair", action="store_true", help="remove what is damaged, and collect it again"
-    )
-    command.add_argument(
-        "--seal",
-        action="store_true",
-        help="write the checksums that an archive of an earlier version lacks",
-    )
-    command.add_argument(
-        "--profile",
-        metavar="NAME",
-        help="what repairs: a profile in data/profiles/, or a .yaml file, the same as the "
+@command(
+    "verify",
+    FOLDER,
+    option("--repair", "remove what is damaged, and collect it again"),
+    option("--seal", "write the checksums that an archive of an earlier version lacks"),
+    option(
+        "--profile NAME",
+        "what repairs: a profile in data/profiles/, or a .yaml file, the same as the "
         "archive's; nothing that an archive itself names is run (default: the one in "
         "data/profiles/ of the archive's name)",
-    )
-    _add_yes(command)
+    ),
+    YES,
+)
+def verify_archive(options: Namespace) -> None:
+    """Compare every file of an archive with its checksum.
 
+    List the files that are missing, damaged or unknown; the exit code is 2 if there are any.
+    """
+    from squbed_utils.archive.archive import Archive
+    from squbed_utils.archive.verify import UNKNOWN, verify
+    from squbed_utils.collection.repair import repair, seal
 
-def _add_score(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.score,
-        help="make an archive of videos that already exist, and print their uncertainty",
-        description="Embed and score existing videos into a samples archive that every notebook "
-        "reads, and print each task's uncertainty. The manifest is a CSV file with the columns "
-        "task, prompt, latent, sample, video, reference, and if wanted latent_prompt, category, "
-        "vagueness_rank; paths are relative to it. In its place, the folder of an archive has its "
-        "videos measured again, as by other encoders. An interrupted run goes on where it stopped.",
-    )
-    command.add_argument(
-        "manifest", type=Path, metavar="MANIFEST", help="a CSV, a row a video; or an archive"
-    )
-    _add_profile(command)
-    command.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="the archive that is made"
-    )
-    command.add_argument(
-        "--retry-failed", action="store_true", help="score latent prompts with failed videos again"
-    )
-
-
-def _add_quantify(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.quantify,
-        help="say how uncertain the video model is about one prompt",
-        description="Draw latent prompts for one prompt, generate videos of each, and print the "
-        "uncertainty. A contact sheet is written as PNG and HTML. An interrupted run goes on "
-        "where it stopped.",
-    )
-    command.add_argument("prompt", metavar="PROMPT", help='such as "a cat doing something"')
-    _add_profile(command)
-    command.add_argument(
-        "--n", type=int, metavar="N", help="latent prompts, at least 3 (default: the profile's)"
-    )
-    command.add_argument(
-        "--m", type=int, metavar="M", help="videos of each, at least 2 (default: the profile's)"
-    )
-    command.add_argument(
-        "--retry-failed", action="store_true", help="make latent prompts with failed videos again"
-    )
-    command.add_argument("--seed", type=int, metavar="SEED", help="default: the profile's")
-    _add_yes(command)
-    command.add_argument(
-        "--output", type=Path, metavar="DIR", help="default: data/samples/quantify/PROMPT-HASH"
+    folder = options.folder
+    if options.seal:
+        seal(folder)
+    problems = verify(folder)
+    for problem in problems:
+        print(f"{problem.state:8} {problem.path}")
+    if options.repair and any(problem.state != UNKNOWN for problem in problems):
+        repair(folder, problems, profile=options.profile, confirm=consent(options))
+        problems = verify(folder)
+    unknown = [problem.path for problem in problems if problem.state == UNKNOWN]
+    if len(problems) > len(unknown):
+        raise ValueError(
+            f"{len(problems)} files of {folder} are missing or damaged; run `squbed verify "
+            "--repair` to make them again"
+        )
+    if unknown:
+        raise ValueError(
+            f"{folder} holds {unknown[0]}, which is of no latent prompt of it; move it away"
+        )
+    archive = Archive(folder)
+    if archive.sealed:
+        print(f"{folder}: every file is as it was written")
+        return
+    why = "its last run has not ended" if archive.open else "`squbed verify --seal` adds them"
+    print(
+        f"{folder}: every file that has a checksum is as it was written; the archive is not "
+        f"sealed, so its profile and tables have none: {why}"
     )
 
 
-def _add_figures(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.figures,
-        help="run the notebooks that draw the figures",
-        description="Run the notebooks on a finished archive, in order. At the end the tables of "
-        "the profile `world` are compared with those of the reference run.",
+@command(
+    "score",
+    option("MANIFEST", "a CSV, a row a video; or an archive", type=Path),
+    PROFILE,
+    option("--output DIR", "the archive that is made", type=Path, required=True),
+    option("--retry-failed", "score latent prompts with failed videos again"),
+)
+def score_videos(options: Namespace) -> None:
+    """Make an archive of videos that already exist, and print their uncertainty.
+
+    Embed and score existing videos into a samples archive that every notebook reads, and print each
+    task's uncertainty. The manifest is a CSV file with the columns task, prompt, latent, sample,
+    video, reference, and if wanted latent_prompt, category, vagueness_rank; paths are relative to
+    it. In its place, the folder of an archive has its videos measured again, as by other encoders.
+    An interrupted run goes on where it stopped.
+    """
+    from squbed_utils.archive.layout import FAILED
+
+    with warnings_as_lines():
+        archive = squbed_utils.score(
+            options.manifest,
+            profile=options.profile,
+            output=options.output,
+            retry_failed=options.retry_failed,
+        )
+    videos = archive.videos()
+    failed = videos[videos.status == FAILED]
+    print(
+        f"{archive.folder}: {len(archive.tasks())} tasks, {len(videos)} videos "
+        f"({len(failed)} failed)"
     )
-    _add_profile(command)
-    command.add_argument(
-        "--samples",
-        type=_place,
-        metavar="DIR",
-        help="the archive (default: data/samples/NAME), or the URL that it is kept at",
+    for row in failed.itertuples():
+        where = f"task {row.task}, latent {row.latent}, sample {row.sample}"
+        print(f"squbed: {where}: {row.error}", file=sys.stderr)
+    print_summary(archive, None)
+
+
+@command(
+    "quantify",
+    option("PROMPT", 'such as "a cat doing something"'),
+    PROFILE,
+    option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
+    option("--m M", "videos of each, at least 2 (default: the profile's)", type=int),
+    option("--retry-failed", "make latent prompts with failed videos again"),
+    option("--seed SEED", "default: the profile's", type=int),
+    YES,
+    option("--output DIR", "default: data/samples/quantify/PROMPT-HASH", type=Path),
+)
+def quantify_prompt(options: Namespace) -> None:
+    """Say how uncertain the video model is about one prompt.
+
+    Draw latent prompts for one prompt, generate videos of each, and print the uncertainty. A
+    contact sheet is written as PNG and HTML. An interrupted run goes on where it stopped.
+    """
+    answer = squbed_utils.quantify(
+        options.prompt,
+        profile=options.profile,
+        n=options.n,
+        m=options.m,
+        seed=options.seed,
+        output=options.output,
+        retry_failed=options.retry_failed,
+        confirm=consent(options),
     )
-    command.add_argument(
-        "--output",
+    print(answer)
+    print(*answer.save(), sep="\n")
+
+
+@command(
+    "figures",
+    PROFILE,
+    option(
+        "--samples DIR",
+        "the archive (default: data/samples/NAME), or the URL that it is kept at",
+        type=place,
+    ),
+    option(
+        "--output DIR",
+        "where figures go (default: %(default)s)",
         type=Path,
         default=Path("figures"),
-        metavar="DIR",
-        help="where figures go (default: %(default)s)",
-    )
-    command.add_argument(
-        "--build",
+    ),
+    option(
+        "--build DIR",
+        "where executed notebooks go (default: %(default)s)",
         type=Path,
         default=Path("build/notebooks"),
-        metavar="DIR",
-        help="where executed notebooks go (default: %(default)s)",
+    ),
+    option("--only NOTEBOOK", "run this one; may be repeated", action="append"),
+    option("--ranking CSV", "task and rank by vagueness, for Figure 3", type=Path),
+    option(
+        "-p --parameter NAME VALUE",
+        "a parameter of a notebook, its value as in YAML; may be repeated",
+    ),
+    STRICT,
+)
+def draw_figures(options: Namespace) -> int:
+    """Run the notebooks that draw the figures.
+
+    Run the notebooks on a finished archive, in order. At the end the tables of the profile `world`
+    are compared with those of the reference run.
+    """
+    from squbed_utils.archive import remote
+    from squbed_utils.notebooks import run_all
+    from squbed_utils.reproduce import PROFILE, REFERENCE
+
+    changed = options.samples or options.only or options.ranking or options.parameter
+    compared = options.profile == PROFILE and not changed
+    compared &= options.output.resolve() != REFERENCE
+    if options.strict and not compared:
+        raise ValueError(
+            f"--strict compares whole runs of the profile {PROFILE}; leave out --samples, --only, "
+            "--ranking and --parameter, or --strict"
+        )
+    samples = remote.fetch(options.samples) if remote.is_url(options.samples) else options.samples
+    parameters = dict(options.parameter)
+    if options.ranking:
+        ranking = options.ranking.expanduser().absolute()
+        if not ranking.is_file():
+            raise FileNotFoundError(f"no ranking {ranking}; expected a CSV of task, rank")
+        parameters["ranking"] = str(ranking)
+    run_all(
+        options.profile,
+        samples=samples,
+        figures=options.output,
+        build=options.build,
+        only=options.only,
+        parameters=parameters,
     )
-    command.add_argument(
-        "--only", action="append", metavar="NOTEBOOK", help="run this one; may be repeated"
-    )
-    command.add_argument(
-        "--ranking", type=Path, metavar="CSV", help="task and rank by vagueness, for Figure 3"
-    )
-    command.add_argument(
-        *("-p", "--parameter"),
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="a parameter of a notebook, its value as in YAML; may be repeated",
-    )
-    _add_strict(command)
+    return print_report(options.output, REFERENCE, strict=options.strict) if compared else 0
 
 
-def _add_reproduce(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.reproduce,
-        help="compare the tables of a run with those of the reference run",
-        description="Say of each table of figures/reference/ whether the run reproduced it, or "
-        "what differs and by how much.",
-    )
-    command.add_argument(
-        "--figures",
+@command(
+    "reproduce",
+    option(
+        "--figures DIR",
+        "where the run's figures are (default: %(default)s)",
         type=Path,
         default=Path("figures"),
-        metavar="DIR",
-        help="where the run's figures are (default: %(default)s)",
-    )
-    command.add_argument(
-        "--reference",
+    ),
+    option(
+        "--reference DIR",
+        "the other run (default: figures/reference in the repository)",
         type=Path,
         default=ROOT / "figures" / "reference",
-        metavar="DIR",
-        help="the other run (default: figures/reference in the repository)",
-    )
-    _add_strict(command)
+    ),
+    STRICT,
+)
+def compare_tables(options: Namespace) -> int:
+    """Compare the tables of a run with those of the reference run.
+
+    Say of each table of figures/reference/ whether the run reproduced it, or what differs and by
+    how much.
+    """
+    return print_report(options.figures, options.reference, strict=options.strict)
 
 
-def _add_strict(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--strict",
-        action="store_true",
-        help="end with exit code 3 if a table is not the reference run's",
-    )
+@command(
+    "estimate",
+    FOLDER,
+    option("--estimator NAME", "by name (default: the one of the archive's profile)"),
+    option("--csv", "all columns, as CSV"),
+)
+def print_estimates(options: Namespace) -> None:
+    """Print each task's uncertainty.
+
+    Print a table of the tasks in an archive: aleatoric, epistemic and total uncertainty with
+    intervals; higher is less certain.
+    """
+    print_summary(squbed_utils.open_archive(options.folder), options.estimator, csv=options.csv)
 
 
-def _add_estimate(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.estimate,
-        help="print each task's uncertainty",
-        description="Print a table of the tasks in an archive: aleatoric, epistemic and total "
-        "uncertainty with intervals; higher is less certain.",
-    )
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="a samples archive")
-    command.add_argument(
-        "--estimator", metavar="NAME", help="by name (default: the one of the archive's profile)"
-    )
-    command.add_argument("--csv", action="store_true", help="all columns, as CSV")
-
-
-def _add_export(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.export,
-        help="write an archive as a dataset to publish",
-        description="Write a finished archive with a card, metadata and checksums. hf: a folder "
-        "that `datasets.load_dataset` and `squbed_utils.load` read. webdataset: tar files to "
-        "stream.",
-    )
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="a samples archive")
-    command.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="a new or empty folder"
-    )
-    command.add_argument(
+@command(
+    "export",
+    FOLDER,
+    option("--output DIR", "a new or empty folder", type=Path, required=True),
+    option(
         "--format",
+        "the dataset's layout (default: %(default)s)",
         default="hf",
         choices=("hf", "webdataset"),
-        help="the dataset's layout (default: %(default)s)",
-    )
-    command.add_argument(
-        "--shard-mb",
+    ),
+    option(
+        "--shard-mb MB",
+        "webdataset: the size at which the next tar file is begun (default: %(default)s)",
         type=float,
         default=1000,
-        metavar="MB",
-        help="webdataset: the size at which the next tar file is begun (default: %(default)s)",
+    ),
+)
+def export_dataset(options: Namespace) -> None:
+    """Write an archive as a dataset to publish.
+
+    Write a finished archive with a card, metadata and checksums. hf: a folder that
+    `datasets.load_dataset` and `squbed_utils.load` read. webdataset: tar files to stream.
+    """
+    from squbed_utils.publish import export
+
+    folder = export(
+        options.folder, options.output, format=options.format, shard_mb=options.shard_mb
     )
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    size = sum(sizes) / 1e6
+    print(f"{folder}: {len(sizes):,} files, {size:,.1f} MB; set the licence in README.md")
 
 
-def _add_train_world(commands: argparse._SubParsersAction) -> None:
-    command = _add_command(
-        commands,
-        _commands.train_world,
-        help="train the shapes world's models from nothing",
-        description="Train every checkpoint of the shapes world, or go on with what an "
-        "interruption left.",
-    )
-    command.add_argument("--only", metavar="NAME", help="train this model alone")
-    command.add_argument(
+@command(
+    "train-world",
+    option("--only NAME", "train this model alone"),
+    option(
         "--device",
+        "where to train; auto takes CUDA where there is one (default: %(default)s)",
         default="auto",
         choices=("auto", "cpu", "cuda", "mps"),
-        help="where to train; auto takes CUDA where there is one (default: %(default)s)",
-    )
-    command.add_argument(
-        "--quick",
-        action="store_true",
-        help="a fiftieth of the steps and clips, into build/world-quick, to see that it runs",
-    )
+    ),
+    option(
+        "--quick", "a fiftieth of the steps and clips, into build/world-quick, to see that it runs"
+    ),
+)
+def train_world_models(options: Namespace) -> None:
+    """Train the shapes world's models from nothing.
+
+    Train every checkpoint of the shapes world, or go on with what an interruption left.
+    """
+    from squbed_utils.models.checkpoints import device_of
+
+    if not (ROOT / "training").is_dir():
+        raise FileNotFoundError(
+            "the training of the world is not installed with the package; run `squbed train-world` "
+            "in a clone of the repository"
+        )
+    sys.path.insert(0, str(ROOT))
+    from training.train import train_world
+
+    folder, work, share = ROOT / "data" / "world", ROOT / "build" / "world", 1
+    if options.quick:
+        folder, work = ROOT / "build" / "world-quick", ROOT / "build" / "world-quick-work"
+        share = 1 / 50
+    device = device_of(options.device)
+    train_world(folder, work, only=options.only, share=share, device=device)
 
 
 if __name__ == "__main__":

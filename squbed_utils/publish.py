@@ -24,11 +24,13 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePath, PureWindowsPath
 
+import jinja2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from markupsafe import Markup
 from tqdm import tqdm
 
 from squbed_utils.archive.archive import Archive, open_archive
@@ -41,12 +43,14 @@ from squbed_utils.archive.layout import (
     reference_path,
     stored_error,
 )
-from squbed_utils.files import PARTIAL, sha256_of, write_sums
+from squbed_utils.files import PARTIAL, ROOT, sha256_of, write_sums
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.text import as_markdown, visible
 
 FORMATS = HF, WEBDATASET = "hf", "webdataset"
 README = "README.md"
+
+TEMPLATES = ROOT / "data" / "templates"
 
 PUBLISHED = (
     *("profile.yaml", "tasks.parquet", "manifest.parquet", "truth.parquet", "dataset.json"),
@@ -89,7 +93,6 @@ def export(
         _write_parquet(partial / "metadata.parquet", rows)
         _write_parquet(partial / "summary.parquet", summary)
         about = describe(archive, rows, format)
-        about["profile"] = without_folders(archive.profile)
         (partial / README).write_text(readme(about), encoding="utf-8")
         machine = croissant(about, rows, sha256_of(partial / "metadata.parquet"))
         text = json.dumps(machine, indent=1, ensure_ascii=False)
@@ -249,209 +252,68 @@ UNITS = {
     "clip_prompt": "mean cosine of CLIP embeddings of frames and the task's prompt",
 }
 
-CARD = """---
-{front}---
-
-# {name}
-
-{videos:,} generated videos of {tasks:,} tasks, for benchmarking how well the uncertainty of a
-text-to-video model is measured. Each task is a prompt; its latent prompts are refinements of it,
-and each latent prompt has several videos.
-
-## Contents
-
-| category | tasks | videos |
-|---|---|---|
-{categories}
-
-{failed} videos failed and are not here. {references} of the tasks have a reference video. {truth}
-
-| file | what |
-|---|---|
-{files}
-
-## How it was made
-
-| part | model | sha256 |
-|---|---|---|
-{models}
-
-Seed {seed}; the seed of each video is in `metadata.parquet`. Versions: {versions}.
-
-## Uncertainty and accuracy
-
-`summary.parquet` holds each task's aleatoric, epistemic and total uncertainty by the estimator
-`{estimator}` (S-QUBED, arXiv 2510.02571: von Mises-Fisher entropies of the latent prompts' text
-embeddings and of their videos' embeddings, and the sum), with 95 % jackknife intervals over latent
-prompts; a remark says where there is none, or where identical samples left nothing to measure.
-Higher means less certain. Accuracies, of each video and averaged over each task's:
-
-{accuracies}
-
-## Licence of the parts
-
-Prompts and references come from {datasets}; generated videos come from the model named above. The
-terms of both apply to what is derived from them, and this export grants nothing beyond them. Say
-so where you publish it, and set `license` at the top of this card.
-
-## Known limits
-
-- One reference shows one of many videos that fit a vague prompt, so accuracy falls with vagueness
-  by itself.
-- Embeddings and accuracies are those of the encoders above; entropies of other widths do not
-  compare.
-- Consistent errors have little spread: a model that is wrong in the same way each time looks
-  certain.
-- Spending records, cached answers of language models and labels of the source are left out.
-
-## Reading it
-
-{reading}
-"""
-
-READING = {
-    "hf": """```python
-import datasets, squbed_utils
-videos = datasets.load_dataset(FOLDER_OR_NAME, split="train")  # a row a video
-videos = videos.cast_column("video", datasets.Video(decode=False))  # unless torchcodec is there
-archive = squbed_utils.load(FOLDER_OR_NAME)  # what the notebooks read; summary.parquet by pandas
-```""",
-    "webdataset": """```python
-import glob, webdataset
-videos = webdataset.WebDataset(sorted(glob.glob("videos-*.tar")), shardshuffle=False)
-```""",
-}
-
-FILES = {
-    "hf": {
-        "metadata.parquet": "a row a video: prompts, seed, embeddings, accuracies",
-        "summary.parquet": "a row a task: uncertainties with intervals, mean accuracies",
-        "videos/, references/": "mp4, lossless (RGB H.264; browsers mistake its colours)",
-        "profile.yaml, tasks.parquet, shards/, ...": "the archive, as `squbed_utils.load` opens it",
-        "croissant.json, SHA256SUMS": "metadata for machines; checksums",
-    },
-    "webdataset": {
-        "videos-*.tar": "of each video: its row (.json), the mp4, its embedding (.npy)",
-        "metadata.parquet": "a row a video: prompts, seed, embeddings, accuracies",
-        "summary.parquet": "a row a task: uncertainties with intervals, mean accuracies",
-        "croissant.json, SHA256SUMS": "metadata for machines; checksums",
-    },
-}
+SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M"}
+"""Number of rows below which a dataset is of each of the hub's sizes."""
 
 
 def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
-    """Return the contents of the card and of the Croissant metadata.
+    """Return what the templates of the card and of the Croissant metadata say.
 
-    `rows` is the table of `publish.metadata`, `layout` one of `FORMATS`.
+    `rows` is the table of `metadata`, `layout` one of `FORMATS`.
     """
-    profile, tasks = archive.profile, archive.tasks()
+    profile, tasks = without_folders(archive.profile), archive.tasks()
     counts = rows.groupby("category").agg(tasks=("task", "nunique"), videos=("task", "size"))
-    truth = archive.truth() is not None
+    versions = profile.get("versions", {})
     return {
         "name": f"{visible(str(profile['name']))}-uncertainty",
         "layout": layout,
+        "size": next((name for most, name in SIZES.items() if len(rows) < most), "1M<n<10M"),
         "videos": len(rows),
         "tasks": len(tasks),
-        "counts": counts,
-        "failed": int((archive.videos().status == FAILED).sum()),
-        "references": int(tasks.reference.notna().sum()),
-        "truth": "`truth.parquet` says what is really uncertain." if truth else "",
+        "categories": counts.reset_index(names="name").to_dict("records"),
+        "failed": (archive.videos().status == FAILED).sum(),
+        "references": tasks.reference.notna().sum(),
+        "truth": archive.truth() is not None,
+        "models": [_model(role, profile) for role in ROLES if profile.get(role)],
+        "seed": profile.get("seed", "unknown"),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "estimator": profile["estimator"],
+        "accuracies": {name: text for name, text in UNITS.items() if rows[name].notna().any()},
         "datasets": ", ".join(sorted(set(tasks.dataset))),
-        "accuracies": [name for name in UNITS if rows[name].notna().any()],
-        "profile": profile,
+    }
+
+
+def _model(role: str, profile: dict) -> dict[str, object]:
+    """Return a model's role, name and shortened hash."""
+    model = profile[role]
+    name = PurePath(model.get("path") or model.get("model") or model["kind"])
+    digest = profile.get("checkpoints", {}).get(role, "-")
+    return {
+        "role": role,
+        "name": name.name if name.is_absolute() else name,
+        "digest": re.sub(r"^(.{12}).+", r"\1...", digest),
     }
 
 
 def readme(about: dict) -> str:
-    """Return the dataset card, which begins with what the hub reads."""
-    profile = about["profile"]
-    files = FILES[about["layout"]]
-    return CARD.format(
-        **{k: about[k] for k in ("videos", "tasks", "failed", "references", "truth")},
-        name=as_markdown(about["name"]),
-        front=_front(about),
-        categories=_table(
-            (as_markdown(c.Index), c.tasks, c.videos) for c in about["counts"].itertuples()
-        ),
-        files=_table((f"`{name}`", what) for name, what in files.items()),
-        models=_table(_models(profile)),
-        seed=as_markdown(profile.get("seed", "unknown")),
-        versions=as_markdown(", ".join(f"{k} {v}" for k, v in profile.get("versions", {}).items())),
-        estimator=profile["estimator"],
-        accuracies="\n".join(f"- `{name}`: {UNITS[name]}" for name in about["accuracies"]),
-        datasets=as_markdown(about["datasets"]),
-        reading=READING[about["layout"]],
+    """Return the dataset card, which begins with what the hub reads; all values stay literal."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) else as_markdown(value),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    environment.filters["code"] = as_code
+    environment.filters["yaml"] = lambda value: Markup(yaml.safe_dump(value))
+    card = (TEMPLATES / "dataset_card.md").read_text(encoding="utf-8")
+    return environment.from_string(card).render(about)
 
 
-def _front(about: dict) -> str:
-    """Return the card's YAML, which tells the hub's library what to read."""
-    front = {
-        "pretty_name": about["name"],
-        "license": "other",
-        "task_categories": ["text-to-video"],
-        "tags": ["uncertainty-quantification", "text-to-video", "croissant"],
-        "size_categories": [_size(about["videos"])],
-    }
-    videos = {"config_name": "videos", "default": True, "drop_labels": True}
-    if about["layout"] == "hf":
-        paths = ["metadata.parquet", "videos/**", "references/**"]
-        videos["data_files"] = [{"split": "train", "path": paths}]
-    else:
-        videos["data_files"] = [{"split": "train", "path": "videos-*.tar"}]
-    return yaml.safe_dump(front | {"configs": [videos]}, sort_keys=False)
-
-
-def _size(videos: int) -> str:
-    """Return the hub's size category for a number of rows."""
-    steps = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M"}
-    return next((word for least, word in steps.items() if videos < least), "1M<n<10M")
-
-
-def _models(profile: dict) -> list[tuple[str, str, str]]:
-    """Return the role, name and hash of each model that the archive names."""
-    found = []
-    for role in ROLES:
-        if model := profile.get(role):
-            name = PurePath(model.get("path") or model.get("model") or model["kind"])
-            name = name.name if name.is_absolute() else name
-            digest = profile.get("checkpoints", {}).get(role, "-")
-            digest = re.sub(r"^(.{12}).+", r"\1...", digest)
-            found.append((role, _as_code(name), as_markdown(digest)))
-    return found
-
-
-def _as_code(name: object) -> str:
+def as_code(name: object) -> Markup:
     """Return a name as Markdown code, or escaped if it would end the code."""
-    return f"`{name}`" if re.fullmatch(r"[\w./:@+ -]+", str(name)) else as_markdown(name)
-
-
-def _table(rows: object) -> str:
-    return "\n".join(f"| {' | '.join(str(cell) for cell in row)} |" for row in rows)
-
-
-PAPER = "S-QUBED, arXiv 2510.02571"
-
-TERMS = (
-    *("citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject"),
-    *("fileSet", "format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField"),
-    *("path", "recordSet", "references", "regex", "repeated", "replace", "samplingRate"),
-    *("separator", "source", "subField", "transform"),
-)
-
-CONTEXT = {term: f"cr:{term}" for term in TERMS} | {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "sc": "https://schema.org/",
-    "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "dct": "http://purl.org/dc/terms/",
-    "conformsTo": "dct:conformsTo",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-}
-"""The JSON-LD context of the Croissant specification."""
+    plain = re.fullmatch(r"[\w./:@+ -]+", str(name))
+    return Markup(f"`{name}`" if plain else as_markdown(name))
 
 
 def croissant(about: dict, rows: pd.DataFrame, sha256: str) -> dict:
@@ -459,33 +321,15 @@ def croissant(about: dict, rows: pd.DataFrame, sha256: str) -> dict:
 
     `about` is from `describe`, `rows` from `metadata`, `sha256` of ``metadata.parquet``.
     """
-    table = {
-        "@type": "cr:FileObject",
-        "@id": "metadata.parquet",
-        "name": "metadata.parquet",
-        "contentUrl": "metadata.parquet",
-        "encodingFormat": "application/x-parquet",
-        "sha256": sha256,
-    }
-    return {
-        "@context": CONTEXT,
-        "@type": "sc:Dataset",
-        "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": about["name"],
-        "description": f"{about['videos']} generated videos of {about['tasks']} tasks, with "
-        "prompts, references, seeds, embeddings and accuracies",
-        "citeAs": PAPER,
-        "version": "1.0.0",
-        "distribution": [table],
-        "recordSet": [
-            {
-                "@type": "cr:RecordSet",
-                "@id": "videos",
-                "name": "videos",
-                "field": [_field(name, rows[name]) for name in rows],
-            }
-        ],
-    }
+    whole = json.loads((TEMPLATES / "croissant.json").read_text(encoding="utf-8"))
+    whole["name"] = about["name"]
+    whole["description"] = (
+        f"{about['videos']} generated videos of {about['tasks']} tasks, with prompts, references, "
+        "seeds, embeddings and accuracies"
+    )
+    whole["distribution"][0]["sha256"] = sha256
+    whole["recordSet"][0]["field"] = [_field(name, rows[name]) for name in rows]
+    return whole
 
 
 def _field(name: str, column: pd.Series) -> dict:

@@ -27,8 +27,10 @@ frozen when the video model was trained, so that a subject which was never shown
 known of a thing that is not. One caption in ten was empty, two in ten left attributes out. All
 other models saw the whole world. No model read the phrasings of the tasks' prompts.
 
-`transformer-added` went on from `transformer` with 1,024 clips each of {added}. `transformer-2`
-and `transformer-3` are other seeds. All share the rest of `video_model`.
+`transformer-added` went on from `transformer` with 1,024 clips each of
+{added}.
+`transformer-2` and `transformer-3`, where they are here, are other seeds. All share the rest of
+`video_model`.
 
 ## Training
 

@@ -6,10 +6,10 @@ import types
 from pathlib import Path
 
 import pytest
-from kit import tiny
+from kit import commands_page, tiny
 
 import squbed_utils
-from squbed_utils import cli, notebooks
+from squbed_utils import cli
 from squbed_utils.collection import collect
 
 
@@ -18,15 +18,29 @@ def run(capsys, *arguments):
     return code, *capsys.readouterr()
 
 
-COMMANDS = ("collect", "score", "quantify", "figures", "estimate", "train-world")
-
-
-@pytest.mark.parametrize("arguments", [[], *[[command] for command in COMMANDS]])
-def test_help(capsys, arguments):
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_names_every_option(capsys, name):
     with pytest.raises(SystemExit) as stop:
-        cli.main([*arguments, "--help"])
-    assert stop.value.code == 0
-    assert capsys.readouterr().out.startswith("usage: squbed")
+        cli.main([name, "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and text.startswith(f"usage: squbed {name} [-h]")
+    for names, settings in cli.COMMANDS[name][1]:
+        shown = names if names[0].startswith("-") else [settings["metavar"]]
+        assert all(word in text for word in shown)
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"\n    {name}" in text for name in cli.COMMANDS)
+
+
+def test_the_page_of_commands_is_their_help():
+    renew = "docs/commands.md is out of date; renew it by `python tests/kit/commands_page.py`"
+    assert commands_page.PAGE.read_text(encoding="utf-8") == commands_page.page(), renew
+    grouped = [name for names in commands_page.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(cli.COMMANDS)
 
 
 def test_version(capsys):
@@ -143,7 +157,6 @@ def test_train_world_hands_on_its_options(monkeypatch, quick):
 def test_figures_hands_on_its_options(monkeypatch, tmp_path):
     given = {}
     runner = types.SimpleNamespace(run_all=lambda profile, **o: given.update(o, profile=profile))
-    runner.parse = notebooks.parse
     monkeypatch.setitem(sys.modules, "squbed_utils.notebooks", runner)
     monkeypatch.setattr(squbed_utils, "notebooks", runner, raising=False)
     line = ["figures", "--profile", "p", "--output", "o", "--only", "a", "--only", "b"]
@@ -154,4 +167,4 @@ def test_figures_hands_on_its_options(monkeypatch, tmp_path):
     ranking.touch()
     monkeypatch.chdir(tmp_path)
     cli.main([*line, "--ranking", "ranks.csv", "-p", "per_level", "3", "-p", "task", "a"])
-    assert given["parameters"] == {"per_level": 3, "task": "a", "ranking": str(ranking)}
+    assert given["parameters"] == {"per_level": "3", "task": "a", "ranking": str(ranking)}
