@@ -95,25 +95,26 @@ def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Callab
     parts = {"safety_checker": guardrail(model.guardrail)} if family.guardrail else {}
     dtypes = {"default": dtype} | dict.fromkeys(family.float32, torch.float32)
 
-    def pipeline_of(setting: str, expected: str, parts: dict[str, object]) -> DiffusionPipeline:
+    def pipeline_of(setting: str, expected: str, **own: torch.nn.Module) -> DiffusionPipeline:
         folder = locate(model, "video_model", setting)
         _check_class(folder, expected, model.family)
         pipeline = DiffusionPipeline.from_pretrained(
             folder, dtype=dtypes, local_files_only=True, use_safetensors=True, **parts
         )
+        pipeline.register_modules(**own)
         return _prepare(pipeline, model, device)
 
-    own = dict(parts)
+    own = {}
     if model.transformer:
         folder = str(locate(model, "video_model", "transformer"))
         own["transformer"] = AutoModel.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True
         )
-    pipeline = pipeline_of("path", family.pipeline, own)
+    pipeline = pipeline_of("path", family.pipeline, **own)
     call = _arguments(model, pipeline)
     painter = None
     if model.image_model:
-        painter = pipeline_of("image_model", family.image_pipeline, parts)
+        painter = pipeline_of("image_model", family.image_pipeline)
         parameters = inspect.signature(painter.__call__).parameters
         image_call = {name: value for name, value in call.items() if name in parameters}
 

@@ -116,6 +116,7 @@ def test_what_each_subject_was_shown_is_shipped(name):
         assert (int(row["exposures"]) > 0) == (int(row["clips"]) > 0)
 
 
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 def test_every_checkpoint_can_be_trained_from_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(train, "measure", lambda run: None)
     train.train_world(tmp_path / "out", tmp_path / "work", share=1e-4)
