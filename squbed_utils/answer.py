@@ -220,8 +220,9 @@ def _require_sayable(prompt: str, profile: Profile) -> None:
     except ValueError as error:
         raise ValueError(
             f"profile {profile.name} is of the shapes world, which cannot say {prompt!r}: it says "
-            "a thing or one of 15 shapes, if wanted with size, colour, motion and background, such "
-            f"as {EXAMPLE!r} or 'a star'; for other prompts give the --profile of another model"
+            f"a thing or one of {len(scenes.ATTRIBUTES['shape'])} shapes, if wanted with size, "
+            f"colour, motion and background, such as {EXAMPLE!r} or 'a star'; for other prompts "
+            "give the --profile of another model"
         ) from error
 
 

@@ -535,16 +535,14 @@ def train_world_models(options: Namespace) -> None:
             "in a clone of the repository"
         )
     sys.path.insert(0, str(ROOT))
-    from training.first.train import CLIPS, STEPS, train_world
+    from training.train import train_world
 
-    build, steps = ROOT / "build", STEPS
-    folder, work, clips = ROOT / "data" / "world", build / "world", CLIPS
+    folder, work, share = ROOT / "data" / "world", ROOT / "build" / "world", 1
     if options.quick:
-        folder, work = build / "world-quick", build / "world-quick-work"
-        steps = {name: max(1, count // 50) for name, count in STEPS.items()}
-        clips = CLIPS // 50
+        folder, work = ROOT / "build" / "world-quick", ROOT / "build" / "world-quick-work"
+        share = 1 / 50
     device = device_of(options.device)
-    train_world(folder, work, only=options.only, steps=steps, clips=clips, device=device)
+    train_world(folder, work, only=options.only, share=share, device=device)
 
 
 if __name__ == "__main__":

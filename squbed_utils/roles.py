@@ -218,7 +218,9 @@ class Diffusers(Checkpoint):
 
     `family` names its constraints and calling convention (``FAMILIES``). A video-to-world
     model starts from an image that `image_model` draws at the video's size, with the same steps and
-    guidance. `options` are further arguments of the call. `guardrail` matters only for Cosmos.
+    guidance. `transformer` is the folder of one that takes the place of the pipeline's own, and
+    shares the rest. `options` are further arguments of the call. `guardrail` matters only for
+    Cosmos.
     """
 
     height: Side
@@ -232,6 +234,7 @@ class Diffusers(Checkpoint):
     options: dict[str, JsonValue] = Field(default_factory=dict)
     revision: str | None = None
     image_model: str | None = None
+    transformer: str | None = None
     guardrail: StrictBool = True
     offload: StrictBool = False
     vae_tiling: StrictBool = False
@@ -273,9 +276,10 @@ class Diffusers(Checkpoint):
             )
 
     def places(self) -> dict[str, Place]:
-        """Return the pipeline's folder, and that of the pipeline which draws its first image."""
-        image = {"image_model": Place(self.image_model, self.MARKER)} if self.image_model else {}
-        return super().places() | image
+        """Return the folders of the pipeline, of its first image's and of another transformer."""
+        markers = {"image_model": self.MARKER, "transformer": Checkpoint.MARKER}
+        named = {name: getattr(self, name) for name in markers}
+        return super().places() | {n: Place(path, markers[n]) for n, path in named.items() if path}
 
 
 PLACEHOLDERS = ("prompt", "seed", "height", "width", "frames", "fps", "steps", "guidance", "path")

@@ -147,7 +147,7 @@ def test_the_shapes_world_says_what_it_can_say(capsys, tmp_path):
     assert cli.main(line) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
-    assert "cannot say 'a cat doing something': it says a thing or one of 15 shapes" in err
+    assert "cannot say 'a cat doing something': it says a thing or one of 54 shapes" in err
     assert quantify.EXAMPLE in err and not (tmp_path / "x").exists()
 
 

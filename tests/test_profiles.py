@@ -152,7 +152,7 @@ def test_unknown_profile():
 
 def test_options_reach_the_video_model(write):
     options = load(write(video_model={"options": {"flow_shift": 3}})).video_model.options
-    assert options == {"max_sequence_length": 24, "flow_shift": 3}
+    assert options == {"max_sequence_length": 16, "flow_shift": 3}
 
 
 def test_resolve_records_hashes_versions_and_the_device(tiny_profile):

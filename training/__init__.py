@@ -1,1 +1,1 @@
-"""Training of the shapes world's checkpoints: grammar, drawing rules, text and the models."""
+"""Training of the shapes world's models: what they are shown and read, their parts, one loop."""

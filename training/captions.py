@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, vocabulary, with_articles
 from training.draw import any_scene, caption, partial
-from training.scenes import ATTRIBUTES, CATEGORIES, vocabulary, with_articles
 
 LIKENESS: dict[str, tuple[str, ...]] = {
     "circle": ("is round", "has no corners"),

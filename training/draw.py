@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from training.render import render
-from training.scenes import ATTRIBUTES, TRAINING_PHRASINGS, complete, say
+from squbed_utils.world.render import render
+from squbed_utils.world.scenes import ATTRIBUTES, TRAINING_PHRASINGS, complete, say
 
 
 def any_scene(rng: np.random.Generator) -> dict[str, str]:
-    """Draw a scene of the whole world, every subject alike."""
+    """Draw a scene of the whole world, with every subject equally likely."""
     return complete({}, rng)
 
 
@@ -30,5 +30,5 @@ def clips(scenes: list[dict[str, str]], rng: np.random.Generator) -> torch.Tenso
 
 
 def labels(scenes: list[dict[str, str]], attribute: str) -> torch.Tensor:
-    """Index of each scene's value of one attribute: int64, shape (batch,)."""
+    """Return the index of each scene's value of one attribute: int64, shape (batch,)."""
     return torch.tensor([ATTRIBUTES[attribute].index(s[attribute]) for s in scenes])

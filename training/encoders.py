@@ -1,4 +1,4 @@
-"""The second edition's eyes: video encoder, CLIP, LPIPS backbone and the recogniser that judges."""
+"""The shapes world's eyes: video encoder, CLIP, LPIPS backbone and the recogniser that judges."""
 
 import json
 from pathlib import Path
@@ -17,19 +17,26 @@ from transformers import (
     VideoMAEModel,
 )
 
+from squbed_utils.world.recognise import VALUES
 from squbed_utils.world.render import FRAMES, SIDE
+from squbed_utils.world.scenes import ATTRIBUTES
 from training.draw import any_scene, caption, clips, labels
-from training.first.encoders import NORMALISED, SEEN_IN_A_FRAME, softened
-from training.first.language import contrastive
-from training.language import MAX_TOKENS, SentenceTower, new_tokenizer, tokens
-from training.scenes import ATTRIBUTES
+from training.language import MAX_TOKENS, SentenceTower, contrastive, new_tokenizer, tokens
 
-VALUES = [f"{a}:{v}" for a, values in ATTRIBUTES.items() for v in values]
-"""The recogniser's outputs: one softmax per attribute, laid out one after the other."""
+NORMALISED = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+SEEN_IN_A_FRAME = ("size", "colour", "shape", "background")
+"""Attributes that one frame shows; motion needs the video."""
+
+
+def softened(frames: torch.Tensor) -> torch.Tensor:
+    """Blur each item by a random amount and add faint noise, as a decoder might."""
+    amount = torch.rand(len(frames), 1, 1, 1, device=frames.device)
+    mean = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return torch.lerp(frames, mean, amount) + 0.03 * torch.randn_like(frames)
 
 
 def group_loss(logits: torch.Tensor, scenes: list[dict], attributes: tuple) -> torch.Tensor:
-    """Sum over attributes of the cross-entropy of their slice of the logits."""
+    """Return the sum over attributes of the cross-entropy of their slice of the logits."""
     sizes = [len(ATTRIBUTES[a]) for a in attributes]
     slices = zip(attributes, logits.float().split(sizes, dim=1), strict=True)
     return sum(F.cross_entropy(part, labels(scenes, a)) for a, part in slices)

@@ -1,4 +1,4 @@
-"""The second edition's language: tokenizer, text encoder, refiner and sentence encoder."""
+"""The shapes world's language: tokenizer, text encoder, refiner and sentence encoder."""
 
 import shutil
 from pathlib import Path
@@ -9,19 +9,25 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch.nn import functional as F
-from transformers import LlamaConfig, LlamaForCausalLM, UMT5Config, UMT5EncoderModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from training.captions import sentence, words
 from training.draw import any_scene, caption, partial
-from training.first.language import ARROW, UNKNOWN, contrastive, mean_pool, new_bert
-from training.first.language import tokens as padded_tokens
 
 MAX_TOKENS = 16
 """Longest sentence in tokens, the end mark included."""
 
-MASK = "<mask>"
-"""Stands for a word that is to be guessed."""
+UNKNOWN, MASK, ARROW = "<unk>", "<mask>", "=>"
+"""The tokens of an unknown word, of a word that is to be guessed, and between a prompt and its
+refinement."""
 
 TEXT_WIDTH = 128
 
@@ -51,7 +57,11 @@ def new_tokenizer() -> FastTokenizer:
 
 def tokens(tokenizer: FastTokenizer, texts: list[str], length: int = MAX_TOKENS) -> dict:
     """Encode texts, padded to one length: ``input_ids`` and ``attention_mask`` (batch, length)."""
-    return padded_tokens(tokenizer, texts, length)
+    encoded = tokenizer(
+        texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+    )
+    device = torch.get_default_device()
+    return {name: encoded[name].to(device) for name in ("input_ids", "attention_mask")}
 
 
 class WordGuesser(torch.nn.Module):
@@ -132,6 +142,13 @@ class Refiner(torch.nn.Module):
         self.tokenizer.save_pretrained(out)
 
 
+def contrastive(a: torch.Tensor, b: torch.Tensor, temperature: float = 0.05) -> torch.Tensor:
+    """Return the symmetric InfoNCE of two batches of unit vectors (batch, d), paired row by row."""
+    logits = a @ b.T / temperature
+    target = torch.arange(len(a), device=a.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
 class SentenceTower(torch.nn.Module):
     """A small BERT whose mean token is a sentence's unit vector.
 
@@ -142,12 +159,25 @@ class SentenceTower(torch.nn.Module):
     def __init__(self, layers: int = 3) -> None:
         super().__init__()
         self.tokenizer = new_tokenizer()
-        self.bert = new_bert(self.tokenizer, layers)
+        config = BertConfig(
+            vocab_size=len(self.tokenizer),
+            hidden_size=128,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            intermediate_size=256,
+            max_position_embeddings=24,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+        self.bert = BertModel(config, add_pooling_layer=False)
 
     def forward(self, texts: list[str]) -> torch.Tensor:
         """Encode sentences: unit vectors, (batch, 128)."""
         inputs = tokens(self.tokenizer, texts)
-        return mean_pool(self.bert(**inputs).last_hidden_state, inputs["attention_mask"])
+        weight = inputs["attention_mask"][..., None].float()
+        hidden = self.bert(**inputs).last_hidden_state
+        return F.normalize((hidden * weight).sum(1) / weight.sum(1), dim=-1)
 
     def loss(self, rng: np.random.Generator, batch: int) -> torch.Tensor:
         """Contrastive loss of captions and the same with parts left out."""

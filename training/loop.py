@@ -1,4 +1,4 @@
-"""One resumable training loop for every checkpoint of the second edition."""
+"""One resumable training loop for every checkpoint of the shapes world."""
 
 import os
 import time
@@ -47,6 +47,8 @@ class Trainer:
         Decay of the average of the weights; early on it is the plain mean of the steps.
     mixed : bool
         Whether matrix products and convolutions run in bfloat16.
+    fused : bool
+        Whether the optimiser takes its fused steps, which are faster and round otherwise.
     until : float
         Time (as ``time.time`` tells it) at which to stop, with the state saved.
     state : pathlib.Path, optional
@@ -62,6 +64,7 @@ class Trainer:
         folder: Path,
         average: float = 0.998,
         mixed: bool = False,
+        fused: bool = True,
         until: float = float("inf"),
         state: Path | None = None,
     ) -> None:
@@ -75,7 +78,7 @@ class Trainer:
             lr=learning_rate,
             betas=(0.9, 0.98),
             weight_decay=0.01,
-            fused=True,
+            fused=fused,
         )
         self.mean = {n: p.detach().clone() for n, p in self.parameters.items()}
         self.step = 0

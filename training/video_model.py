@@ -1,4 +1,4 @@
-"""The second edition's video model: a small Wan pipeline that is shown some subjects seldom."""
+"""The shapes world's video model: a small Wan pipeline that is shown some subjects seldom."""
 
 import hashlib
 import os
@@ -20,10 +20,17 @@ from tqdm import tqdm
 from transformers import UMT5EncoderModel
 
 from squbed_utils.files import seed_of
+from squbed_utils.world.scenes import completions, deal, with_added
 from training.draw import caption, clips, partial
-from training.first.video_model import CHANNELS, SHIFT
 from training.language import TEXT_WIDTH, new_tokenizer, tokens
-from training.scenes import completions, deal, with_added
+
+CHANNELS = 8
+SHIFT = 4.0
+"""Shift of noise levels up, in training and sampling: sigma -> s sigma / (1 + (s - 1) sigma).
+
+Esser et al., 2024. A shape fills so many pixels that it shows through most of the noise; only near
+pure noise does the model depend on the words.
+"""
 
 SHARD = 256
 """Clips in one file of cached latents."""
@@ -74,15 +81,10 @@ def training_clips(chosen: Iterable[Clip]) -> torch.Tensor:
 
 
 def cached_latents(vae: AutoencoderKLWan, folder: Path, dealt: list[Clip]) -> torch.Tensor:
-    """Encode the training clips; finished shards are reused.
+    """Encode the training clips as posterior means: float16, shape (count, 8, 5, 8, 8).
 
-    A shard's name is a hash of the encoder's weights and of the shard's clips, so that a retrained
-    encoder or another deal never meets old latents.
-
-    Returns
-    -------
-    torch.Tensor
-        float16, shape (count, 8, 5, 8, 8): posterior means.
+    Finished shards are reused. A shard's name is a hash of the encoder's weights and of its clips,
+    so that a retrained encoder or another deal never meets old latents.
     """
     inner = (*vae.encoder.parameters(), *vae.quant_conv.parameters())
     weights = b"".join(p.detach().cpu().numpy().tobytes() for p in inner)
@@ -124,6 +126,46 @@ def standardised(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
     mean = torch.tensor(vae.config.latents_mean).view(shape)
     std = torch.tensor(vae.config.latents_std).view(shape)
     return (latents.to(mean.device).float() - mean) / std
+
+
+class Vae(torch.nn.Module):
+    """An untrained Wan VAE: (3, 9, 32, 32) pixels to (8, 5, 8, 8) latents.
+
+    It begins near-deterministic (latent standard deviation 0.05), since full sampling noise from
+    the start hardly lets the reconstruction begin.
+    """
+
+    def __init__(self, dealt: list[Clip]) -> None:
+        super().__init__()
+        self.dealt = dealt
+        self.vae = AutoencoderKLWan(
+            base_dim=24,
+            z_dim=CHANNELS,
+            dim_mult=[1, 2],
+            num_res_blocks=1,
+            attn_scales=[],
+            temperal_downsample=[True],
+            latents_mean=[0.0] * CHANNELS,
+            latents_std=[1.0] * CHANNELS,
+            in_channels=12,
+            out_channels=12,
+            patch_size=2,
+            scale_factor_spatial=4,
+            scale_factor_temporal=2,
+        )
+        torch.nn.init.constant_(self.vae.quant_conv.bias[CHANNELS:], -6.0)
+        torch.nn.init.normal_(self.vae.quant_conv.weight[CHANNELS:], std=1e-3)
+
+    def loss(self, rng: np.random.Generator, batch: int) -> torch.Tensor:
+        """Squared and absolute error on training clips plus a faint pull to N(0, I)."""
+        videos = training_clips(self.dealt[i] for i in rng.integers(len(self.dealt), size=batch))
+        posterior = self.vae.encode(videos).latent_dist
+        error = self.vae.decode(posterior.sample()).sample - videos
+        return error.square().mean() + 0.1 * error.abs().mean() + 2e-7 * posterior.kl().mean()
+
+    def save(self, out: Path) -> None:
+        """Save the VAE."""
+        self.vae.save_pretrained(out)
 
 
 class Decoder(torch.nn.Module):
@@ -192,6 +234,10 @@ class TextToLatents(torch.nn.Module):
         )
         return (velocity.float() - (noise - latents)).square().mean()
 
+    def save(self, out: Path) -> None:
+        """Save the transformer, in half precision."""
+        self.transformer.half().save_pretrained(out)
+
 
 def training_caption(scene: dict[str, str], rng: np.random.Generator) -> str:
     """Caption a clip: one in ten says nothing (for guidance), two in ten leave parts out."""
@@ -229,15 +275,12 @@ def loss_on(
     return loss
 
 
-def save_pipeline(vae: AutoencoderKLWan, model: TextToLatents, out: Path) -> WanPipeline:
-    """Save the parts as a folder that ``DiffusionPipeline.from_pretrained`` loads; return them."""
-    pipeline = WanPipeline(
+def save_pipeline(vae: AutoencoderKLWan, model: TextToLatents, out: Path) -> None:
+    """Save the parts as a folder that ``DiffusionPipeline.from_pretrained`` loads."""
+    WanPipeline(
         tokenizer=model.tokenizer,
         text_encoder=model.text_encoder,
         vae=vae,
         scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
-        transformer=model.transformer,
-    )
-    pipeline.save_pretrained(out)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+        transformer=model.transformer.half(),
+    ).save_pretrained(out)

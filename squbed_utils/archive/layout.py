@@ -168,6 +168,7 @@ TASKS += (Column("reference", "text", full=False),)
 TASKS += (Column("vagueness_rank", "numbers", needed=False, full=False),)
 
 TRUTH = (Column("task", "text"), Column("coverage", "text", needed=False))
+TRUTH += (Column("subject", "text", needed=False), Column("clips", "whole numbers", needed=False))
 TRUTH += (Column("left_out", "whole numbers", needed=False),)
 TRUTH += (Column("true_entropy", "numbers", needed=False),)
 

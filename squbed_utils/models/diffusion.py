@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoModel, DiffusionPipeline
 from diffusers.utils import logging
 
 from squbed_utils.models import script
@@ -95,15 +95,22 @@ def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Callab
     parts = {"safety_checker": guardrail(model.guardrail)} if family.guardrail else {}
     dtypes = {"default": dtype} | dict.fromkeys(family.float32, torch.float32)
 
-    def pipeline_of(setting: str, expected: str) -> DiffusionPipeline:
+    def pipeline_of(setting: str, expected: str, **own: torch.nn.Module) -> DiffusionPipeline:
         folder = locate(model, "video_model", setting)
         _check_class(folder, expected, model.family)
         pipeline = DiffusionPipeline.from_pretrained(
             folder, dtype=dtypes, local_files_only=True, use_safetensors=True, **parts
         )
+        pipeline.register_modules(**own)
         return _prepare(pipeline, model, device)
 
-    pipeline = pipeline_of("path", family.pipeline)
+    own = {}
+    if model.transformer:
+        folder = str(locate(model, "video_model", "transformer"))
+        own["transformer"] = AutoModel.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+    pipeline = pipeline_of("path", family.pipeline, **own)
     call = _arguments(model, pipeline)
     painter = None
     if model.image_model:

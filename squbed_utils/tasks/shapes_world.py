@@ -25,6 +25,7 @@ class Row(Line):
     prompt: str
     coverage: Literal[COVERAGES]
     subject: str
+    clips: Whole
     left_out: Whole
     true_entropy: Number
     vagueness_rank: Whole
@@ -49,8 +50,8 @@ def read_world(path: Path | str) -> tuple[list[Task], pd.DataFrame]:
     """Read the task table of the shapes world, a CSV file with a row a task.
 
     The tasks are what an estimator may see. The truth has the columns task, coverage (common, rare,
-    never), subject, left_out (0 to 4), true_entropy (nats), vagueness_rank, and the reference's
-    content (reference_scene, reference_seed).
+    never), subject, clips (of it that the video model was shown), left_out (0 to 4), true_entropy
+    (nats), vagueness_rank, and the reference's content (reference_scene, reference_seed).
     """
     rows = csv_files.read_as(Row, path, "task table")
     first = {row.task: row.line for row in reversed(rows)}

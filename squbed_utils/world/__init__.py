@@ -1,5 +1,5 @@
 """The shapes world: a procedural test bed where both kinds of uncertainty are known.
 
-``scenes`` is the grammar, ``render`` draws, ``tasks`` lays out the factorial task table,
-``train`` makes every checkpoint from nothing.
+``scenes`` is the grammar and the deal of coverage, ``render`` draws, ``tasks`` lays out the task
+table, ``recognise`` names what a video shows. ``training/`` made the models.
 """

@@ -1,7 +1,8 @@
-"""The grammar of the shapes world: scenes, the English that names them, and its entropy.
+"""The grammar of the shapes world: scenes, the English that names them, its entropy, the deal.
 
 A scene gives one value to each of five attributes. English may leave any of them out, and a reader
-has to guess those; so the aleatoric truth of a prompt has a closed form.
+has to guess those; so the aleatoric truth of a prompt has a closed form. How many clips of each
+subject (a shape) the video model is shown in training is dealt by a seed.
 """
 
 import itertools
@@ -11,45 +12,99 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from squbed_utils.files import seed_of
+
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "round": ("circle", "ring", "crescent", "oval", "drop", "target", "dome", "pie", "leaf"),
+    "angular": (
+        *("square", "triangle", "diamond", "pentagon", "trapezoid"),
+        *("slab", "frame", "bar", "pole"),
+    ),
+    "radial": ("star", "spark", "flower", "gear", "clover", "burst", "wheel", "fan", "pinwheel"),
+    "letter": ("ell", "tee", "aitch", "vee", "wye", "zed", "ex", "en", "eff"),
+    "sign": (
+        *("cross", "arrow", "heart", "hourglass", "bowtie"),
+        *("bolt", "chevron", "checker", "stairs"),
+    ),
+    "thing": ("fish", "house", "key", "mushroom", "tree", "boat", "crown", "cloud", "trident"),
+}
+"""Six families of subjects that look somewhat alike."""
+
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "size": ("small", "large"),
     "colour": ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"),
-    "shape": (
-        *("circle", "square", "cross", "star", "hourglass"),
-        *("ring", "triangle", "arrow", "spark", "fish"),
-        *("crescent", "diamond", "heart", "flower", "house"),
-    ),
+    "shape": tuple(itertools.chain.from_iterable(CATEGORIES.values())),
     "motion": ("still", "left", "right", "up", "down"),
     "background": ("black", "grey", "white", "striped"),
 }
 """Every attribute and the values it can take, each drawn with equal probability."""
 
-CATEGORIES: dict[str, tuple[str, str, str]] = {
-    "round": ("circle", "ring", "crescent"),
-    "angular": ("square", "triangle", "diamond"),
-    "sign": ("cross", "arrow", "heart"),
-    "radial": ("star", "spark", "flower"),
-    "thing": ("hourglass", "fish", "house"),
-}
-"""Five categories of shape; each holds one common, one rare and one never seen."""
+LEVELS = (0, 1, 4, 16, 64, 256, 1024, 4096)
+"""Distinct clips of a subject that the video model is shown: one subject of every family has each
+level, and a second one has none."""
 
-COVERAGE: dict[str, float] = {"common": 0.19, "rare": 0.01, "never": 0.0}
-"""How often a shape of each coverage level is drawn for the video model's training set."""
+RARE = 64
+"""Most clips of a subject that is called rare; one with none is called never, others common."""
 
-PHRASINGS = (
+ADDED = 8, 1024
+"""How many of the subjects that were never shown are shown later on, and in how many clips."""
+
+TRAINING_PHRASINGS = (
     "a {size} {colour} {shape} {motion} {background}",
     "{background} a {size} {colour} {shape} is {motion}",
     "a {size} {colour} {shape} {background} {motion}",
+    "here is a {size} {colour} {shape} {motion} {background}",
+    "we see a {size} {colour} {shape} {background} {motion}",
+    "{background} we see a {size} {colour} {shape} {motion}",
 )
-"""Three phrasings of one scene, equally likely; a part that is left out takes its words along."""
+"""Ways to say a scene, equally likely; a part left out takes its words along."""
 
+TASK_PHRASINGS = (
+    "here we see a {size} {colour} {shape} {motion} {background}",
+    "{background} a {size} {colour} {shape} {motion} is here",
+    "a {size} {colour} {shape} is here {motion} {background}",
+    "we see here a {size} {colour} {shape} {background} {motion}",
+)
+"""Ways to say a scene that only the tasks' prompts use; no model is trained with them."""
+
+PHRASINGS = TRAINING_PHRASINGS + TASK_PHRASINGS
 UNNAMED_SHAPE = "thing"
-_ARTICLE_BEFORE_VOWEL = re.compile(r"\ba (?=orange|arrow|hourglass)")
+_ARTICLE_BEFORE_VOWEL = re.compile(r"\ba (?=[aeiou]|hourglass)")
 _VALUE_ATTRIBUTE = {v: name for name, values in ATTRIBUTES.items() for v in values}
-_FUNCTION_WORDS = {"a", "an", "is", "on", "background", "moving", "standing", UNNAMED_SHAPE}
+_FUNCTION_WORDS = {
+    *("a", "an", "is", "on", "background", "moving", "standing", "here", "we", "see"),
+    UNNAMED_SHAPE,
+}
 
 Scene = Mapping[str, str]
-"""Attribute -> value; an absent attribute is left open."""
+"""Attribute -> value; an attribute that is absent is left open."""
+
+
+def deal(name: str = "first") -> dict[str, int]:
+    """Deal to each subject the number of clips that the video model is shown, seeded by a name."""
+    rng = np.random.default_rng(seed_of("deal", name))
+    return {
+        subject: int(level)
+        for subjects in CATEGORIES.values()
+        for subject, level in zip(subjects, rng.permutation((0, *LEVELS)), strict=True)
+    }
+
+
+def with_added(coverage: dict[str, int]) -> dict[str, int]:
+    """Return a coverage in which some of the subjects that were never shown are shown."""
+    never = sorted(subject for subject, count in coverage.items() if count == 0)
+    count, clips = ADDED
+    rng = np.random.default_rng(seed_of("added", *never))
+    return coverage | {str(s): clips for s in rng.permutation(never)[:count]}
+
+
+def coverage_of(clips: int) -> str:
+    """Say in a word how well a number of training clips covers a subject.
+
+    >>> coverage_of(64)
+    'rare'
+    """
+    return "never" if clips == 0 else "rare" if clips <= RARE else "common"
 
 
 def vocabulary() -> list[str]:
@@ -57,22 +112,8 @@ def vocabulary() -> list[str]:
     return sorted(_FUNCTION_WORDS | set(_VALUE_ATTRIBUTE))
 
 
-def coverage_of(shape: str) -> str:
-    """Return ``common``, ``rare`` or ``never``: how the video model's training set covers a shape.
-
-    >>> coverage_of("heart")
-    'never'
-    """
-    return next(
-        level
-        for shapes in CATEGORIES.values()
-        for level, s in zip(COVERAGE, shapes, strict=True)
-        if s == shape
-    )
-
-
 def category_of(shape: str) -> str:
-    """Return the category of a shape.
+    """Return the family of a subject.
 
     >>> category_of("fish")
     'thing'
@@ -99,8 +140,19 @@ def say(scene: Scene, phrasing: int = 0) -> str:
         "motion": motion and ("standing still" if motion == "still" else f"moving {motion}"),
         "background": scene.get("background") and f"on a {scene['background']} background",
     }
-    template = PHRASINGS[phrasing] if motion else PHRASINGS[phrasing].replace(" is ", " ")
+    template = PHRASINGS[phrasing]
+    if not motion:
+        template = template.replace("{shape} is {motion}", "{shape}")
     sentence = " ".join(template.format(**{k: v or "" for k, v in words.items()}).split())
+    return with_articles(sentence)
+
+
+def with_articles(sentence: str) -> str:
+    """Write ``an`` for ``a`` before a vowel.
+
+    >>> with_articles("a orange star")
+    'an orange star'
+    """
     return _ARTICLE_BEFORE_VOWEL.sub("an ", sentence)
 
 
@@ -165,7 +217,7 @@ def complete(scene: Scene, rng: np.random.Generator) -> dict[str, str]:
 
 
 def entropy(scene: Scene) -> float:
-    """Return the entropy of the scene that a prompt leaves open, in nats, range [0, log 4800].
+    """Return the entropy of the scene that a prompt leaves open, in nats, range [0, log 17280].
 
     Attributes are independent and uniform, so it is the sum of log(number of values) over the
     attributes left out.

@@ -1,52 +1,89 @@
-"""The factorial task table of the shapes world: coverage by what is left out by category."""
+"""The task table of the shapes world: three prompts a subject, more and less open."""
 
-import itertools
+import csv
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from squbed_utils.files import seed_of
-from squbed_utils.world.draw import caption
-from squbed_utils.world.scenes import ATTRIBUTES, CATEGORIES, COVERAGE, complete, entropy, say
+from squbed_utils.world.scenes import (
+    CATEGORIES,
+    LEVELS,
+    TASK_PHRASINGS,
+    TRAINING_PHRASINGS,
+    Scene,
+    category_of,
+    complete,
+    coverage_of,
+    deal,
+    entropy,
+    say,
+)
 
-DRAWS = 2
-"""Tasks of each coverage, number left out and category: ten a cell of coverage and number."""
-
-OPTIONAL = tuple(a for a in ATTRIBUTES if a != "shape")
-"""What a task's prompt may leave out; the subject (the shape) is always named."""
+_S, _C, _M, _B = "size", "colour", "motion", "background"
+LEFT_OUT = (
+    ((), (_S,), (_S, _C)),
+    ((_S, _C, _M), (_S, _C, _M, _B), ()),
+    ((_C,), (_M, _B), (_S, _C, _B)),
+    ((_S, _C, _M, _B), (), (_M,)),
+    ((_S, _M), (_C, _M, _B), (_S, _C, _M, _B)),
+    ((), (_B,), (_C, _B)),
+)
+"""What the three prompts of each of six subjects leave out; the subject is always named. The six
+(twelve, of those never shown) subjects of every level of coverage share it out among them, so that
+coverage and true entropy are independent."""
 
 COLUMNS = (
     *("task", "dataset", "category", "prompt", "reference_scene", "reference_seed"),
-    *("coverage", "subject", "left_out", "true_entropy", "vagueness_rank"),
+    *("coverage", "subject", "clips", "left_out", "true_entropy", "vagueness_rank"),
 )
 
 
-def task_table() -> Iterator[dict[str, object]]:
-    """Yield the 150 tasks, one row each, with their truth.
+def task_table(shown: dict[str, int] | None = None) -> Iterator[dict[str, object]]:
+    """Yield the 162 tasks, one row each, with their truth: three of each subject.
 
-    Three coverage levels by five numbers of attributes left out by five categories, two draws of
-    each. The set left out does not depend on the coverage, so that the true entropy and the
-    coverage are independent. The vagueness rank, 1 (least vague) to 5, is one more than the number
-    left out.
+    `shown` is subject -> number of training clips, for a model that was shown others than the deal
+    says. The vagueness rank, 1 (least vague) to 5, is one more than the number left out.
     """
-    for (i, coverage), left_out, draw, (j, category) in itertools.product(
-        enumerate(COVERAGE), range(len(OPTIONAL) + 1), range(DRAWS), enumerate(CATEGORIES)
-    ):
-        subject = CATEGORIES[category][i]
-        name = f"{coverage}-{left_out}-{category}" + (f"-{draw + 1}" if draw else "")
+    dealt = deal()
+    for subject, left_out in _design(dealt):
+        clips = (shown or dealt)[subject]
+        name = f"{subject}-{len(left_out)}"
         rng = np.random.default_rng(seed_of("task", name))
-        dropped = _left_out(left_out, draw * len(CATEGORIES) + j)
         full = complete({"shape": subject}, rng)
-        scene = {a: v for a, v in full.items() if a not in dropped}
+        scene = {a: v for a, v in full.items() if a not in left_out}
         row = (
-            *(name, "shapes-world", category, caption(scene, rng)),
+            *(name, "shapes-world", category_of(subject), task_caption(scene, rng)),
             *(say(full), seed_of("reference", name)),
-            *(coverage, subject, left_out, round(entropy(scene), 6), left_out + 1),
+            *(coverage_of(clips), subject, clips),
+            *(len(left_out), round(entropy(scene), 6), len(left_out) + 1),
         )
         yield dict(zip(COLUMNS, row, strict=True))
 
 
-def _left_out(count: int, turn: int) -> tuple[str, ...]:
-    """Return the attributes left out: the sets of one size, in turn over the categories."""
-    sets = list(itertools.combinations(OPTIONAL, count))
-    return sets[turn % len(sets)]
+def _design(dealt: dict[str, int]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield subject and what its prompt leaves out, from the most clips to none.
+
+    The families take the rows of ``LEFT_OUT`` in another turn on every level.
+    """
+    for level, clips in enumerate(sorted(LEVELS, reverse=True)):
+        subjects = [s for family in CATEGORIES.values() for s in family if dealt[s] == clips]
+        again = len(subjects) // len(CATEGORIES)
+        for number, subject in enumerate(subjects):
+            family, second = divmod(number, again)
+            for left_out in LEFT_OUT[(family + level + second) % len(LEFT_OUT)]:
+                yield subject, left_out
+
+
+def task_caption(scene: Scene, rng: np.random.Generator) -> str:
+    """Say a scene in a random phrasing of those that no model is trained with."""
+    return say(scene, len(TRAINING_PHRASINGS) + int(rng.integers(len(TASK_PHRASINGS))))
+
+
+def write_tasks(path: Path, shown: dict[str, int] | None = None) -> None:
+    """Write the task table with its truth as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(task_table(shown))

@@ -323,7 +323,7 @@ def test_a_file_used_for_two_latent_prompts_is_named(clips, tiny_profile, tmp_pa
 
 
 def test_long_texts_differ_are_counted_and_said(clips, tiny_profile, tmp_path):
-    long = "a red circle " * 8
+    long = "a red circle " * 5
     rows = [
         f"{task},{before}a star,{i},{j},{2 * i + j}.mp4,9.mp4,{before}a {colour} star"
         for task, before in (("long", long), ("short", ""))
@@ -333,13 +333,13 @@ def test_long_texts_differ_are_counted_and_said(clips, tiny_profile, tmp_path):
     path = write(clips, *rows, header=f"{HEADER},latent_prompt", name="long.csv")
     archive = score(path, profile=tiny_profile, output=tmp_path / "x")
     texts = archive.texts().set_index("task")
-    assert list(texts.text.value_counts()) == [6, 2] and set(texts.window) == {24}
-    assert (texts.tokens["long"] > 24).all() and (texts.tokens["short"] < 24).all()
+    assert list(texts.text.value_counts()) == [6, 2] and set(texts.window) == {16}
+    assert (texts.tokens["long"] > 16).all() and (texts.tokens["short"] < 16).all()
     assert archive.embeddings("long")[0].std(axis=0).max() > 1e-3
     expected = [
-        "longer than the window of the text encoder, 24 tokens: 3 of 6 latent prompts, the longest "
-        "of 28; such a text is embedded as the mean over its windows",
-        "longer than the window of CLIP, 24 tokens: 1 of 2 prompts, the longest of 27; such a text "
+        "longer than the window of the text encoder, 16 tokens: 3 of 6 latent prompts, the longest "
+        "of 19; such a text is embedded as the mean over its windows",
+        "longer than the window of CLIP, 16 tokens: 1 of 2 prompts, the longest of 18; such a text "
         "is embedded as the mean over its windows",
     ]
     assert cautions.cautions(archive) == expected

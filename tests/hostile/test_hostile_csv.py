@@ -13,7 +13,7 @@ RANKS = {"001": 1.0, "NA": 2.0, "b": 3.0}
 PLAIN = "task,rank\n001,1\nNA,2\nb,3\n"
 HEADER = "task,prompt,latent,sample,video,reference"
 WORLD = ",".join(COLUMNS)
-ROW = "a,world,round,a star,a star,1,common,star"
+ROW = "a,world,round,a star,a star,1,common,star,4096"
 
 CASES = [
     ("ids with leading zeros and NA", "ranking", PLAIN, RANKS),

@@ -1,7 +1,7 @@
 """An archive that no model made: rendered videos, embeddings drawn to follow the truth.
 
 Text spreads with what a prompt leaves open, videos with how little the model saw of the subject;
-a subject never seen is replaced by a common one of its category. So the figures have something
+a subject never seen is replaced by another of its category. So the figures have something
 to show without any checkpoint.
 """
 
@@ -51,7 +51,7 @@ def _write_task(archive, task, row, n, m):
 
 def _video(archive, task, row, scene, place, centre, rng):
     latent, sample = place
-    shape = scenes.CATEGORIES[task.category][0] if row.coverage == "never" else scene["shape"]
+    shape = scenes.CATEGORIES[task.category][-1] if row.coverage == "never" else scene["shape"]
     frames = render.render({**scene, "shape": shape}, rng)
     path = video_path(task.id, latent, sample)
     archive.write_video(path, Video(frames, render.FPS))

@@ -17,18 +17,21 @@ from diffusers import (
 from transformers import UMT5Config, UMT5EncoderModel
 
 from squbed_utils.world.tasks import task_table
-from training.first import encoders, language
+from training import encoders, language
 
 TASKS = ["common-0-round", "common-4-angular", "never-0-sign", "never-4-thing"]
+SUBJECTS = ["crescent-0", "slab-4", "cross-0", "mushroom-4"]
+"""The tasks of the shapes world that bear these names here."""
+
 N, M = 3, 3
 
 BUILDERS = {
-    "refiner": language.train_refiner,
-    "text_encoder": language.train_sentence_encoder,
-    "video_encoder": encoders.train_video_encoder,
-    "clip": encoders.train_clip,
-    "lpips": encoders.train_lpips_backbone,
-    "captioner": encoders.train_recogniser,
+    "refiner": language.Refiner,
+    "text_encoder": language.SentenceTower,
+    "video_encoder": encoders.VideoAndText,
+    "clip": encoders.FrameAndText,
+    "lpips": encoders.FrameNamer,
+    "captioner": encoders.Recogniser,
 }
 
 
@@ -37,15 +40,16 @@ def make_world(folder: Path) -> Path:
     torch.manual_seed(0)
     make_video_model(folder / "video_model")
     for role, build in BUILDERS.items():
-        build(folder / "work", folder / role, steps=0)
-    pd.DataFrame(task_table()).to_csv(folder / "tasks.csv", index=False)
+        build().save(folder / role)
+    table = pd.DataFrame(task_table()).replace({"task": dict(zip(SUBJECTS, TASKS, strict=True))})
+    table.to_csv(folder / "tasks.csv", index=False)
     return write_profile(folder, folder / "world-tiny.yaml")
 
 
 def write_profile(world: Path, path: Path, **changes: object) -> Path:
     """Write the profile ``world-tiny`` over the models in a folder, with changed settings."""
     video_model = {"path": str(world / "video_model"), "height": 32, "width": 32, "frames": 9}
-    video_model |= {"fps": 8, "steps": 2, "guidance": 2.0, "options": {"max_sequence_length": 24}}
+    video_model |= {"fps": 8, "steps": 2, "guidance": 2.0, "options": {"max_sequence_length": 16}}
     settings = {
         "name": "world-tiny",
         "dataset": {"kind": "world", "path": str(world / "tasks.csv"), "tasks": TASKS},

@@ -34,7 +34,7 @@ from transformers import (
 )
 
 from squbed_utils.models.diffusion import guardrail
-from training.first import language
+from training import language
 
 CHAT = "{% for m in messages %}{{ m.content if m.content is string else m.content[0].text }} "
 CHAT += "{% endfor %}"

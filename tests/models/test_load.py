@@ -4,6 +4,7 @@ import gc
 import numpy as np
 import pytest
 import torch
+from diffusers import WanTransformer3DModel
 
 from squbed_utils import profiles, roles
 from squbed_utils.models import diffusion, encoders
@@ -60,6 +61,20 @@ def test_videos_differ_with_the_seed_and_with_the_prompt(generate):
     one, two = generate(["a star", "a star"], [1, 2])
     other = generate(["a red circle"], [1])[0]
     assert not (one == two).all() and not (one == other).all()
+
+
+def test_another_transformer_takes_the_place_of_the_pipelines_own(profile, tmp_path):
+    own = diffusion.load(profile, "cpu")
+    pipeline = profile.video_model.path
+    other = WanTransformer3DModel.from_pretrained(pipeline, subfolder="transformer")
+    torch.nn.init.normal_(other.proj_out.weight)
+    other.half().save_pretrained(tmp_path / "other")
+    drawn = {}
+    for name, folder in (("same", f"{pipeline}/transformer"), ("other", str(tmp_path / "other"))):
+        model = dataclasses.replace(profile.video_model, transformer=folder)
+        drawn[name] = diffusion.load(dataclasses.replace(profile, video_model=model), "cpu")
+    first, same, third = (f(["a star"], [1])[0].frames for f in (own, *drawn.values()))
+    assert (first == same).all() and (first != third).any()
 
 
 def test_generating_leaves_the_global_seed_alone(loaded):

@@ -1,6 +1,5 @@
-"""The second edition of the shapes world: its grammar, its deal, its drawings, its training."""
+"""The training of the shapes world: what models are shown and read, and the resumable loop."""
 
-import itertools
 from collections import Counter
 
 import numpy as np
@@ -8,74 +7,34 @@ import pytest
 import torch
 from transformers import UMT5Config, UMT5EncoderModel
 
-from squbed_utils.world import scenes as first
-from training import loop, render, scenes, train, video_model
+from squbed_utils.world.scenes import ATTRIBUTES, LEVELS, PHRASINGS, deal, say
+from training import loop, train, video_model
 from training.captions import LIKENESS, facts, sentence, words
 from training.language import MAX_TOKENS, WordGuesser, new_tokenizer
-from training.scenes import ATTRIBUTES, CATEGORIES, LEVELS, PHRASINGS, TASK_PHRASINGS
 
 FULL = {"size": "small", "colour": "red", "shape": "star", "motion": "up", "background": "grey"}
 
 
-def partial_scenes():
-    names = list(FULL)
-    for count in range(len(names) + 1):
-        for kept in itertools.combinations(names, count):
-            yield {a: FULL[a] for a in kept}
+def test_every_subject_is_described():
+    assert set(LIKENESS) == set(ATTRIBUTES["shape"])
 
 
-def test_the_grammar_holds_the_first_edition():
-    for attribute, values in first.ATTRIBUTES.items():
-        assert set(values) <= set(ATTRIBUTES[attribute])
-    for scene, phrasing in itertools.product(partial_scenes(), range(len(first.PHRASINGS))):
-        assert scenes.say(scene, phrasing) == first.say(scene, phrasing)
-
-
-def test_there_are_as_many_subjects_as_asked_for_and_each_has_its_drawing():
-    subjects = ATTRIBUTES["shape"]
-    assert len(set(subjects)) == len(subjects) == 54
-    assert set(render.SUBJECTS) == set(subjects) == set(LIKENESS)
-
-
-@pytest.mark.parametrize("phrasing", range(len(PHRASINGS)))
-def test_every_sentence_is_read_as_it_was_meant(phrasing):
-    for scene in partial_scenes():
-        assert scenes.parse(scenes.say(scene, phrasing)) == scene
-
-
-def test_no_prompt_of_a_task_is_a_sentence_of_the_training():
-    training, tasks = (
-        {scenes.say(scene, p) for scene in partial_scenes() for p in numbers}
-        for numbers in (range(6), range(6, 10))
-    )
-    assert len(TASK_PHRASINGS) == 4
-    assert not training & tasks
+def test_no_sentence_of_the_text_encoder_is_said_as_the_tasks_say_it():
     rng = np.random.default_rng(0)
     drawn = {" ".join(sentence(rng).split()[:3]) for _ in range(2000)}
     assert not drawn & {"here we see", "we see here"}
 
 
-def test_a_deal_gives_every_level_one_subject_of_each_category():
-    dealt = scenes.deal()
-    assert dealt == scenes.deal() != scenes.deal("second")
-    for subjects in CATEGORIES.values():
-        assert sorted(dealt[s] for s in subjects) == [0, *LEVELS]
-    assert Counter(dealt.values()) == {level: 12 if level == 0 else 6 for level in LEVELS}
-
-
-def test_eight_subjects_that_were_never_shown_are_added():
-    dealt = scenes.deal()
-    added = scenes.with_added(dealt)
-    changed = [s for s in dealt if added[s] != dealt[s]]
-    assert len(changed) == 8
-    assert {(dealt[s], added[s]) for s in changed} == {(0, 1024)}
+def test_clips_of_added_subjects_come_last():
     before, after = map(video_model.dealt_clips, ("transformer", "transformer-added"))
     assert after[: len(before)] == before
-    assert {s for s, _ in after[len(before) :]} == set(changed)
+    added = Counter(subject for subject, _ in after[len(before) :])
+    assert len(added) == 8 and set(added.values()) == {1024}
+    assert all(deal()[subject] == 0 for subject in added)
 
 
 def test_training_clips_are_distinct_and_show_no_subject_more_than_it_was_dealt():
-    dealt = scenes.deal()
+    dealt = deal()
     clips = video_model.dealt_clips("transformer")
     assert len(set(clips)) == len(clips) == 6 * sum(LEVELS)
     assert Counter(subject for subject, _ in clips) == +Counter(dealt)
@@ -92,47 +51,12 @@ def test_exposures_are_what_the_training_drew():
     assert shown["tee"] == pytest.approx(4800, abs=150)
 
 
-def test_a_video_has_the_stated_form_and_is_its_seed():
-    one, again, other = (render.render(FULL, np.random.default_rng(s)) for s in (1, 1, 2))
-    assert one.shape == (9, 32, 32, 3)
-    assert one.dtype == np.uint8
-    assert (one == again).all()
-    assert (one != other).any()
-
-
-@pytest.mark.parametrize("shape", ATTRIBUTES["shape"])
-def test_no_subject_is_cut_by_the_frame(shape):
-    x, y = np.meshgrid(*[np.linspace(-1.4, 1.4, 281)] * 2)
-    inside = render.SUBJECTS[shape](x, y)
-    assert 0.02 < inside.mean() < 0.6
-    # The spark's points are thinner than anything that a pixel shows: a hundredth may stick out.
-    extent = max(np.quantile(abs(axis[inside]), 0.99) for axis in (x, y))
-    farthest = render.RADIUS["large"] * extent
-    assert farthest + 4 * render.STEP + render.DRIFT <= 16
-
-
-def test_every_drawing_differs_from_every_other_in_the_small_size():
-    still = FULL | {"colour": "yellow", "motion": "still", "background": "black"}
-    pictures = {
-        shape: render.render(still | {"shape": shape}, np.random.default_rng(0))[0, ..., 0] / 255
-        for shape in ATTRIBUTES["shape"]
-    }
-    for a, b in itertools.combinations(pictures, 2):
-        apart = np.abs(pictures[a] - pictures[b]).sum()
-        assert apart > 0.12 * max(pictures[a].sum(), pictures[b].sum()), (a, b)
-
-
-def test_an_open_scene_cannot_be_drawn():
-    with pytest.raises(ValueError, match="size, motion, background left open"):
-        render.render({"colour": "red", "shape": "circle"}, np.random.default_rng(0))
-
-
 def test_every_word_has_a_row_of_its_own_and_every_sentence_fits():
     tokenizer = new_tokenizer()
     ids = [tokenizer.convert_tokens_to_ids(word) for word in words()]
     assert len(set(ids)) == len(words())
     assert tokenizer.unk_token_id not in ids
-    longest = [scenes.say(FULL, p) for p in range(len(PHRASINGS))] + facts()
+    longest = [say(FULL, p) for p in range(len(PHRASINGS))] + facts()
     assert max(len(tokenizer(text)["input_ids"]) for text in longest) <= MAX_TOKENS
 
 

@@ -1,0 +1,117 @@
+"""Paired changes, disagreement of models and confident mistakes, by hand and by symmetry."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from squbed_utils.statistics.reducible import (
+    confident_mistakes,
+    disagreement,
+    ensemble_taus,
+    paired_change,
+)
+
+
+def summary(subjects=12, tasks=3, clips=0):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"subject": np.repeat([f"s{i}" for i in range(subjects)], tasks)})
+    table["task"] = [f"{s}-{i}" for i, s in enumerate(table.subject)]
+    parts = {part: rng.normal(size=len(table)) for part in ("aleatoric", "epistemic")}
+    return table.assign(clips=clips, **parts)
+
+
+@pytest.fixture
+def pair():
+    before = summary()
+    added = before.subject.isin([f"s{i}" for i in range(6)])
+    after = before.assign(clips=np.where(added, 1024, 0))
+    noise = np.random.default_rng(1).normal(scale=0.01, size=len(before))
+    after["epistemic"] = before.epistemic - 2.0 * added + noise
+    return before, after
+
+
+def test_a_change_on_the_added_subjects_alone(pair):
+    found = paired_change(*pair).set_index(["part", "group"])
+    assert found.change["epistemic", "added"] == pytest.approx(-2, abs=0.01)
+    assert found.high["epistemic", "added"] < -1.9
+    assert found.pvalue["epistemic", "added"] == 2 / 2**6  # the least of six subjects
+    assert found.change["epistemic", "others"] == pytest.approx(0, abs=0.01)
+    assert found.change["epistemic", "added less others"] == pytest.approx(-2, abs=0.02)
+    assert found.change["aleatoric", "added"] == 0 and found.pvalue["aleatoric", "added"] == 1
+    assert found.subjects["epistemic", "others"] == 6 and found.tasks["epistemic", "others"] == 18
+
+
+def test_the_interval_covers_the_mean_of_subjects():
+    held = []
+    for seed in range(200):
+        rng, before = np.random.default_rng(seed), summary(16)
+        by_subject = dict(zip(before.subject.unique(), rng.normal(size=16), strict=True))
+        after = before.assign(clips=np.where(before.subject < "s2", 1, 0))
+        after["epistemic"] = before.epistemic + before.subject.map(by_subject)
+        row = paired_change(before, after).set_index(["part", "group"]).loc["epistemic", "added"]
+        held.append(row.low <= 0 <= row.high)
+    assert 0.88 < np.mean(held) <= 0.99
+
+
+def test_tables_of_other_tasks_are_refused(pair):
+    before, after = pair
+    with pytest.raises(ValueError, match="35 tasks are in both tables of 36 and 35"):
+        paired_change(before, after[1:])
+    with pytest.raises(ValueError, match="0 of them on subjects with added clips"):
+        paired_change(before, before)
+
+
+def archive(videos, prompts=("a", "b"), captions=None):
+    """Return what stands in for an archive of one task: videos (n, m, d)."""
+    tasks = pd.DataFrame({"task": ["t"]})
+    latents = pd.DataFrame({"task": "t", "latent": range(len(prompts)), "prompt": prompts})
+    return SimpleNamespace(
+        tasks=lambda: tasks, latents=lambda: latents, embeddings=lambda task: (None, list(videos))
+    )
+
+
+def test_disagreement_by_hand():
+    near, far = np.array([[0.0], [1.0]]), np.array([[3.0], [5.0]])
+    # Pairs of unequal index: 5 and 2 apart between the models, 1 and 2 within them.
+    assert disagreement([archive([near]), archive([far])])["t"] == pytest.approx(7 - 1 - 2)
+
+
+def test_models_that_are_the_same_disagree_by_nothing_on_average():
+    rng = np.random.default_rng(0)
+    apart = [
+        disagreement([archive(rng.normal(size=(2, 6, 4))) for _ in range(3)])["t"]
+        for _ in range(300)
+    ]
+    assert np.mean(apart) == pytest.approx(0, abs=4 * np.std(apart) / np.sqrt(300))
+    shifted = [archive(rng.normal(size=(2, 6, 4)) + 2 * k) for k in range(3)]
+    assert disagreement(shifted)["t"] > max(apart)
+
+
+def test_other_latent_prompts_are_refused():
+    videos = np.zeros((2, 2, 1))
+    with pytest.raises(ValueError, match="have other latent prompts; collect them with one prof"):
+        disagreement([archive(videos), archive(videos, ("a", "c"))])
+
+
+def test_tau_with_disagreement_is_over_subjects():
+    table = summary(20)
+    values = table.set_index("task").epistemic.rename("disagreement")
+    found = ensemble_taus(table, values).set_index("part")
+    assert found.tau["epistemic"] == 1 and abs(found.tau["aleatoric"]) < 0.5
+    assert (found.subjects == 20).all()
+
+
+def test_a_mistake_is_confident_where_all_videos_show_it():
+    shown = {
+        ("t", 0): ["a red ring", "a red ring"],  # wrong, and sure of it
+        ("t", 1): ["a red ring", "a red star"],
+        ("t", 2): ["a red star", "a red star"],
+        ("u", 0): [None, "a thing"],
+    }
+    rows = [(*unit, caption) for unit, captions in shown.items() for caption in captions]
+    videos = pd.DataFrame(rows, columns=["task", "latent", "caption"])
+    subjects = pd.Series({"t": "star", "u": "ring"})
+    found = confident_mistakes(SimpleNamespace(videos=lambda: videos), subjects)
+    assert found.to_dict() == {"t": 1 / 3, "u": 0}

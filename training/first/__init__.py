@@ -1,1 +1,0 @@
-"""Training of the shapes world's checkpoints, from nothing."""
