@@ -91,7 +91,7 @@ class Run:
 
     def key(self) -> str:
         """Return a hash of everything that the outputs depend on."""
-        files = [self.notebook.path, *sorted((ROOT / "squbed_utils").rglob("*.py"))]
+        files = [self.notebook.path, *sorted(Path(__file__).parent.rglob("*.py"))]
         files += sorted(FOLDER.glob("*.yaml"))
         if is_file(self.values["profile"]):
             files.append(Path(self.values["profile"]))
