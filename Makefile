@@ -13,7 +13,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: help figures reproduce reference test test-slow lab lint clean
+.PHONY: help figures reproduce reference test test-slow copies lab lint clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what the targets do
@@ -22,9 +22,9 @@ help:  ## Say what the targets do
 	@echo "make reference  draw the reference run's figures again, into figures/reference/"
 	@echo "make test       the fast tests (under 4 minutes)"
 	@echo "make test-slow  the slow tests"
-	@echo "make lab        the notebooks in JupyterLab"
+	@echo "make lab        the notebooks in JupyterLab, as copies in lab/"
 	@echo "make lint       style of the code and the notebooks"
-	@echo "make clean      remove .venv, build/ and caches; archives in data/samples/ stay"
+	@echo "make clean      remove .venv, build/ and caches; data/samples/ and lab/ stay"
 
 $(VENV)/bin/python:
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { \
@@ -71,8 +71,24 @@ test: $(DEVELOP)
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
 
-lab: $(READY)
-	$(BIN)/jupyter lab
+# JupyterLab writes outputs into the notebook that it runs, so it gets copies, which git ignores. A
+# copy that was saved stays as it is; the others follow their originals.
+copies:
+	@mkdir -p lab/.originals
+	@for original in notebooks/*.ipynb; do \
+		name=$${original##*/}; \
+		if [ ! -e lab/$$name ] || cmp -s lab/$$name lab/.originals/$$name; then \
+			cp $$original lab/$$name && cp $$original lab/.originals/$$name; \
+		elif ! cmp -s $$original lab/.originals/$$name; then \
+			echo "lab/$$name is yours and stays, but $$original is newer: move yours away to get it"; \
+		fi; \
+	done
+	@echo "These are copies, in lab/; nothing that runs there changes notebooks/."
+
+lab: $(READY) copies
+	$(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR) \
+		--LabApp.default_url=/lab/tree/lab/00_collect_samples.ipynb \
+		--ContentsManager.hide_globs='["notebooks", "__pycache__", ".*"]'
 
 lint: $(DEVELOP)
 	$(BIN)/ruff check .

@@ -117,20 +117,21 @@ def stubbed(folder: Path, tasks: list[Task], *, latents: int, seconds: float) ->
     archive = Archive(folder)
     todo = [(task, latent) for task in tasks for latent in range(latents)]
     job = work.Job(profiles.load("world"), folder, todo)
-    made = 0
-    for what, _ in work.work(job, maker=lambda *_: StubMaker(archive, seconds)):
-        made += what == work.BEGUN
-    return made
+    maker = StubMaker(archive, seconds)
+    for _ in work.work(job, maker=lambda *_: maker):
+        pass
+    return maker.made
 
 
 class StubMaker:
     """Sleeps, and leaves an empty shard."""
 
     def __init__(self, archive: Archive, seconds: float) -> None:
-        self.archive, self.seconds = archive, seconds
+        self.archive, self.seconds, self.made = archive, seconds, 0
 
-    def make(self, task: Task, latent: int) -> None:
+    def make(self, task: Task, latent: int, attempt: int) -> None:
         """Make a unit."""
+        self.made += 1
         time.sleep(self.seconds)
         shard = self.archive.shard(task.id, latent)
         shard.parent.mkdir(parents=True, exist_ok=True)

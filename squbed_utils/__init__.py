@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 FACE = {
     "open_archive": "archive.archive",
+    "open_run": "notebooks",
     "load": "archive.remote",
     "collect": "collection.collect",
     "score": "collection.existing",

@@ -1,9 +1,7 @@
 """The uncertainty of a video model about one prompt, with a contact sheet."""
 
 import base64
-import dataclasses
 import hashlib
-import html
 import io
 import re
 import sys
@@ -12,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,12 +19,11 @@ from PIL import Image
 from squbed_utils import figures, files, profiles
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED, ROLES
-from squbed_utils.collection.collect import fill, held, is_new
+from squbed_utils.collection.collect import Consent, fill, held, is_new
 from squbed_utils.estimators.estimate import ESTIMATORS
-from squbed_utils.files import replacing
+from squbed_utils.files import ROOT, replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import check_field
 from squbed_utils.statistics.cautions import cautions
 from squbed_utils.statistics.summary import ABSENT, summarize, value_text
 from squbed_utils.tasks.task import Task
@@ -69,14 +67,19 @@ class Answer:
         measured or has no interval.
         """
         s, unit = self.summary, ESTIMATORS[self.archive.profile["estimator"]].unit
-        rows = []
-        for term, meaning in MEANINGS.items():
-            row = {"term": term, "value": s[term], "low": s[f"{term}_low"]}
-            row |= {"high": s[f"{term}_high"], "unit": unit, "meaning": meaning}
-            text = value_text(s, term).removesuffix(f" ± {ABSENT}")
-            text = f"{text} {unit}".replace("-", "−")
-            rows.append(row | {"text": text, "remark": s[f"{term}_remark"]})
-        return pd.DataFrame(rows)
+        texts = [value_text(s, term).removesuffix(f" ± {ABSENT}") for term in MEANINGS]
+        return pd.DataFrame(
+            {
+                "term": list(MEANINGS),
+                "value": [s[term] for term in MEANINGS],
+                "low": [s[f"{term}_low"] for term in MEANINGS],
+                "high": [s[f"{term}_high"] for term in MEANINGS],
+                "unit": unit,
+                "meaning": list(MEANINGS.values()),
+                "text": [f"{text} {unit}".replace("-", "−") for text in texts],
+                "remark": [s[f"{term}_remark"] for term in MEANINGS],
+            }
+        )
 
     def latents(self) -> pd.DataFrame:
         """Return a row a latent prompt: latent, prompt, paths (of the videos that did not fail)."""
@@ -89,25 +92,22 @@ class Answer:
         """Say what the numbers mean, and how many videos they are of."""
         videos = self.archive.videos()
         failed = int((videos.status == FAILED).sum())
+        remarks = self.terms().query("remark != ''").groupby("remark", sort=False).term
+        said = [f"{remark} ({', '.join(terms)})" for remark, terms in remarks]
         return (
             "Higher = less certain; ± is a 95 % interval over latent prompts. "
             f"{len(self.latents())} latent prompts, {len(videos)} videos ({failed} failed), "
             f"profile {self.archive.profile['name']}."
-            + "".join(f" {sentence[0].upper()}{sentence[1:]}." for sentence in self._cautions())
+            + "".join(f" {one[0].upper()}{one[1:]}." for one in said + cautions(self.archive))
         )
-
-    def _cautions(self) -> list[str]:
-        remarks = self.terms().query("remark != ''").groupby("remark", sort=False).term
-        said = [f"{remark} ({', '.join(terms)})" for remark, terms in remarks]
-        return said + cautions(self.archive)
 
     def figure(self) -> Figure:
         """Draw the contact sheet: a line a latent prompt, with the middle frame of each video."""
         latents = self.latents()
-        frames = [[self._middle(path) for path in paths] for paths in latents.paths]
-        return figures.figure_answer(
-            self.prompt, self.terms(), latents.assign(frames=frames), note=self.note()
-        )
+        videos = [[self.archive.read_video(path) for path in paths] for paths in latents.paths]
+        middles = [[frames[len(frames) // 2] for frames in row] for row in videos]
+        latents = latents.assign(frames=middles)
+        return figures.figure_answer(self.prompt, self.terms(), latents, note=self.note())
 
     def save(self) -> list[Path]:
         """Write ``contact_sheet.png`` and ``.html`` (self-contained) into the archive's folder.
@@ -133,12 +133,8 @@ class Answer:
         with replacing(path) as partial:
             partial.write_text(page(self), encoding="utf-8", errors="replace")
 
-    def _middle(self, path: str) -> np.ndarray:
-        frames = self.archive.read_video(path)
-        return frames[len(frames) // 2]
-
     def _repr_html_(self) -> str:
-        return fragment(self)
+        return page(self, whole=False)
 
     def __repr__(self) -> str:
         lines = [f"“{self.prompt}”"]
@@ -203,7 +199,7 @@ def quantify(
             archive.write_tasks([task], None)
             archive.write_profile(resolved)
         _refuse_other_prompt(archive, prompt)
-        fill(archive, profile, [task], retry_failed=retry_failed, confirm=confirm)
+        fill(archive, profile, [task], retry_failed=retry_failed, consent=Consent(confirm))
     archive = open_archive(archive.folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the answer itself says what they do
@@ -231,9 +227,7 @@ def _require_sayable(prompt: str, profile: Profile) -> None:
 
 def _resized(profile: Profile, **changes: int | None) -> Profile:
     given = {name: value for name, value in changes.items() if value is not None}
-    for name, value in given.items():
-        check_field(Profile, name, value, name)
-    return dataclasses.replace(profile, **given)
+    return profiles.build(vars(profile) | given, f"profile {profile.name}")
 
 
 def _default_folder(prompt: str, profile: Profile) -> Path:
@@ -258,58 +252,24 @@ def _refuse_other_prompt(archive: Archive, prompt: str) -> None:
 LONGEST_SIDE, MOST_FRAMES = 128, 16
 """Longest side in pixels and number of frames, evenly spaced, of a preview."""
 
-STYLE = """
-.squbed { font: 14px/1.4 system-ui, sans-serif; color: #111; background: #fff; }
-.squbed h1 { font-size: 18px; margin: 0 0 8px; }
-.squbed table { border-collapse: collapse; }
-.squbed td { padding: 4px 16px 4px 0; text-align: left; vertical-align: top; }
-.squbed .prompt { min-width: 220px; max-width: 320px; }
-.squbed .note, .squbed .meaning { color: #666; }
-.squbed img { width: 96px; margin: 0 3px 3px 0; border: 1px solid #ccc; }
-.squbed img.small { image-rendering: pixelated; }
-"""
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(ROOT / "data" / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    finalize=lambda value: visible(value) if isinstance(value, str) else value,
+)
 
 
-def escape(text: str) -> str:
-    """Return a text as HTML that shows it literally."""
-    return html.escape(visible(text))
+def page(answer: Answer, *, whole: bool = True) -> str:
+    """Return an answer as an HTML page or, if not `whole`, as what a notebook shows of it."""
+    latents, inside = answer.latents(), answer.archive.inside
+    previews = [[_preview(scan(inside(path))) for path in paths] for paths in latents.paths]
+    latents = latents.assign(previews=previews)
+    return TEMPLATES.get_template("answer.html").render(answer=answer, latents=latents, whole=whole)
 
 
-def page(answer: object) -> str:
-    """Return an `Answer` as a whole HTML page."""
-    head = f'<meta charset="utf-8"><title>{escape(answer.prompt)}</title>'
-    return f"<!DOCTYPE html>\n<html><head>{head}</head><body>{fragment(answer)}</body></html>\n"
-
-
-def fragment(answer: object) -> str:
-    """Return the HTML that a notebook shows: numbers, then each latent prompt with its videos."""
-    terms = "".join(
-        f"<tr><td><b>{t.term}</b></td><td>{escape(t.text)}</td>"
-        f'<td class="meaning">{t.meaning}</td></tr>'
-        for t in answer.terms().itertuples()
-    )
-    lines = "".join(_line(answer, row) for row in answer.latents().itertuples())
-    return (
-        f'<div class="squbed tex2jax_ignore mathjax_ignore"><style>{STYLE}</style>'
-        f'<h1 dir="auto">“{escape(answer.prompt)}”</h1>'
-        f'<table>{terms}</table><p class="note">{escape(answer.note())}</p>'
-        f"<table>{lines}</table></div>"
-    )
-
-
-def _line(answer: object, row: tuple) -> str:
-    number = row.latent + 1
-    images = "".join(
-        _image(scan(answer.archive.inside(path)), f"video {i} of latent prompt {number}")
-        for i, path in enumerate(row.paths, 1)
-    )
-    videos = images or "no video"
-    prompt = f'<td class="prompt" dir="auto">{escape(row.prompt)}</td>'
-    return f"<tr><td>z{number}</td>{prompt}<td>{videos}</td></tr>"
-
-
-def _image(video: Video, description: str) -> str:
-    """Return an HTML element that plays a small copy of a video in a loop."""
+def _preview(video: Video) -> dict:
+    """Return a small copy of a video that plays in a loop, in base64, and whether it is small."""
     count = min(MOST_FRAMES, len(video.frames))
     chosen = np.linspace(0, len(video.frames) - 1, count).round().astype(int)
     height, width = video.frames.shape[1:3]
@@ -320,6 +280,5 @@ def _image(video: Video, description: str) -> str:
     buffer = io.BytesIO()
     animated = {"save_all": True, "append_images": others, "duration": duration, "loop": 0}
     first.save(buffer, "WEBP", quality=80, **animated)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    kind = ' class="small"' if width < LONGEST_SIDE else ""
-    return f'<img{kind} alt="{description}" src="data:image/webp;base64,{data}">'
+    webp = base64.b64encode(buffer.getvalue()).decode()
+    return {"webp": webp, "small": width < LONGEST_SIDE}

@@ -407,7 +407,7 @@ def draw_figures(options: Namespace) -> int:
     are compared with those of the reference run.
     """
     from squbed_utils.archive import remote
-    from squbed_utils.notebooks import parse, run_all
+    from squbed_utils.notebooks import run_all
     from squbed_utils.reproduce import PROFILE, REFERENCE
 
     changed = options.samples or options.only or options.ranking or options.parameter
@@ -419,7 +419,7 @@ def draw_figures(options: Namespace) -> int:
             "--ranking and --parameter, or --strict"
         )
     samples = remote.fetch(options.samples) if remote.is_url(options.samples) else options.samples
-    parameters = parse(options.parameter)
+    parameters = dict(options.parameter)
     if options.ranking:
         ranking = options.ranking.expanduser().absolute()
         if not ranking.is_file():

@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO, TypeVar
 
 import pandas as pd
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from squbed_utils.text import suggestion
+from squbed_utils.text import expected, suggestion
 
 Row = dict[str, str]
 
@@ -19,9 +20,8 @@ LARGEST, LONGEST_CELL, MOST_SHOWN = 2**28, 2**17, 20
 """Most bytes of a table, most characters of a cell, and most mistakes that an error names."""
 
 SEPARATORS = ",;\t|"
-BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
-BOMS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-"""Byte-order marks and their encodings; UTF-32's comes first, since it begins like UTF-16's."""
+BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""Byte-order marks and their encodings."""
 
 INDEX = ("", "Unnamed: 0")
 """Names of a first column that only counts the rows."""
@@ -58,6 +58,38 @@ def read(
     return rows
 
 
+class Line(BaseModel):
+    """A row of a table by the number of its line; the fields of a subclass are the columns."""
+
+    line: int
+
+
+RowOf = TypeVar("RowOf", bound=Line)
+
+
+def read_as(row_type: type[RowOf], path: Path | str, what: str) -> list[RowOf]:
+    """Read a table whole as rows of one type, in which an empty cell has the column's default.
+
+    Mistakes are named with their lines; columns that the type does not know are refused if it
+    forbids extras.
+    """
+    columns = {name: f for name, f in row_type.model_fields.items() if name != "line"}
+    required = [name for name in columns if columns[name].is_required()]
+    others = [name for name in columns if name not in required]
+    forbid = row_type.model_config.get("extra") == "forbid"
+    rows, mistakes = [], []
+    for line, cells in read(path, what, required, others if forbid else None):
+        try:
+            values = {name: cell for name, cell in cells.items() if cell}
+            rows.append(row_type.model_validate(values | {"line": line}))
+        except ValidationError as error:
+            for each in error.errors():
+                (name,), fault = each["loc"], f"is {each['input']!r}; {expected(each['msg'])}"
+                mistakes.append((line, f"{name} {'is empty' if name not in values else fault}"))
+    refuse(f"{what} {path}", mistakes)
+    return rows
+
+
 def refuse(where: str, mistakes: Collection[tuple[int, str]]) -> None:
     """Raise a ValueError that lists the mistakes line by line, if there are any."""
     if mistakes:
@@ -86,8 +118,10 @@ def stream(
     try:
         errors = "replace" if lenient else "strict"
         with path.open(encoding=encoding, errors=errors, newline="") as file:
-            how = {"delimiter": _separator(file, required), "skipinitialspace": not lenient}
-            reader = csv.DictReader(file, strict=not lenient, **how)
+            separator, strict = _separator(file, required), not lenient
+            reader = csv.DictReader(
+                file, delimiter=separator, skipinitialspace=strict, strict=strict
+            )
             header = [name.strip() for name in reader.fieldnames or ()]
             if header and header[0] in INDEX:
                 header[0] = ""
@@ -114,6 +148,24 @@ def number(text: str) -> float | None:
     """Return a cell as a finite number, or None if it is not one."""
     value = float(text) if NUMBER.fullmatch(text) else math.nan
     return value if math.isfinite(value) else None
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63):
+        raise ValueError("expected a whole number from 0")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = number(text)
+    if value is None:
+        raise ValueError("expected a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_finite)]
+"""Types of the columns of a `Line`."""
 
 
 def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
@@ -150,14 +202,14 @@ def _encoding(path: Path, what: str, required: Collection[str], *, largest: floa
         )
     with path.open("rb") as file:
         start = file.read(2**16)
-    found = next((name for bom, name in BOMS.items() if start.startswith(bom)), "utf-8")
-    if found.startswith("utf-8") and b"\0" in start:
+    encoding = next((name for bom, name in BOMS.items() if start.startswith(bom)), "utf-8")
+    if encoding.startswith("utf-8") and b"\0" in start:
         line = start[: start.index(b"\0")].count(b"\n") + 1
         raise ValueError(
             f"{what} {path}, line {line}: holds a NUL character, so it is damaged or not UTF-8; "
             "save it as UTF-8"
         )
-    return found
+    return encoding
 
 
 def _separator(file: TextIO, required: Collection[str]) -> str:
@@ -166,25 +218,25 @@ def _separator(file: TextIO, required: Collection[str]) -> str:
     if first.strip().lower().startswith("sep="):
         return first.strip()[4:5] or ","
     file.seek(0)
-    return max(SEPARATORS, key=lambda s: len(set(required) & set(_cells(first, s))))
 
+    def known(separator: str) -> int:
+        return len(set(required) & {c.strip().strip('"').strip() for c in first.split(separator)})
 
-def _cells(line: str, separator: str) -> list[str]:
-    return [cell.strip().strip('"').strip() for cell in line.split(separator)]
+    return max(SEPARATORS, key=known)
 
 
 def _check_header(
-    found: list[str], where: str, required: Collection[str], optional: Collection[str] | None
+    header: list[str], where: str, required: Collection[str], optional: Collection[str] | None
 ) -> None:
-    if not any(found):
+    if not any(header):
         raise ValueError(f"{where} is empty; expected a header: {', '.join(required)}")
     known = [*required, *(optional or ())]
-    extra = [name for name in dict.fromkeys(found) if name not in known and name != ""]
-    wrong = [f"lacks the column {name}" for name in required if name not in found]
+    extra = [name for name in dict.fromkeys(header) if name not in known and name != ""]
+    wrong = [f"lacks the column {name}" for name in required if name not in header]
     if optional is not None or wrong:
         wrong += [f"has an unknown column {n!r}{suggestion(n, known)}" for n in extra]
-    wrong += [f"has the column {name} twice" for name in known if found.count(name) > 1]
-    wrong += ["has a column without a name"] * ("" in found[1:])
+    wrong += [f"has the column {name} twice" for name in known if header.count(name) > 1]
+    wrong += ["has a column without a name"] * ("" in header[1:])
     if wrong:
         columns = ", ".join(required)
         if optional:

@@ -1,4 +1,4 @@
-"""Paths, checksums and seeds, and files that are whole or absent."""
+"""Paths, checksums and seeds, files that are whole or absent, and locks."""
 
 import hashlib
 import os
@@ -132,6 +132,22 @@ def replacing(path: Path | str, *, keep_first: bool = False) -> Iterator[Path]:
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on a file, made if need be, alone or `shared` with others that share it.
+
+    The system releases it however the process ends. Without `wait`, a lock that another process
+    holds raises BlockingIOError.
+    """
+    import fcntl  # not on Windows, where an archive can be read but not filled
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
+        yield
 
 
 def seed_of(*names: object) -> int:

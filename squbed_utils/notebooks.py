@@ -1,33 +1,46 @@
-"""The one list of notebooks with their parameters, inputs and outputs; and their run in order."""
+"""The one list of notebooks, what they read and save with, and their run in order."""
 
-import ast
 import hashlib
 import json
-import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated, Literal
 
+import pandas as pd
+from IPython.display import Image
+from matplotlib.figure import Figure
+from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 from tqdm import tqdm
 
-from squbed_utils import plain_yaml
-from squbed_utils.archive.archive import open_archive
+from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.estimators.estimate import ESTIMATORS
+from squbed_utils.figures import save as save_figure
 from squbed_utils.files import ROOT, SAMPLES, inside, path_of, replacing, sha256_of
 from squbed_utils.profiles import FOLDER, find, load
-from squbed_utils.statistics.tables import METRICS
+from squbed_utils.statistics.tables import METRICS, save_tables
+
+SOURCES = ROOT / "notebooks"
 
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Libraries whose versions change a figure's bytes."""
 
-KERNEL, START_TIMEOUT = "python3", 300
+PIXELS = 144
+"""An inch of a figure, as a notebook shows it."""
 
-SOURCES = ROOT / "notebooks"
-
-PUBLISHED = ROOT / "data" / "published"
+TEMPLATE = """{% extends 'lab/index.html.j2' %}
+{% block html_head_js %}{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block html_head_css %}<style>
+.jp-OutputArea-output { overflow-x: auto }
+.jp-OutputArea-output pre { word-break: normal }
+</style>{% endblock %}
+"""
+"""Of the HTML copies: without scripts, which are fetched; wide tables scroll, words stay whole."""
 
 
 class NotebookError(RuntimeError):
@@ -35,8 +48,92 @@ class NotebookError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Run:
+    """An archive, and the folder of figures made from it; `open_run` makes one.
+
+    Attributes
+    ----------
+    archive : Archive
+    folder : Path
+        Absolute.
+    """
+
+    archive: Archive
+    folder: Path
+
+    def save(self, name: str, figure: Figure | None = None, **tables: pd.DataFrame) -> Image | None:
+        """Write a figure as PDF and PNG, and its tables as CSV.
+
+        Parameters
+        ----------
+        name : str
+            Name of the files, such as ``figure_4``.
+        figure : Figure, optional
+            Any that a function of `squbed_utils.figures` returns.
+        **tables : DataFrame
+            `points` goes to ``data/<name>.csv``, any other to ``data/<name>_<key>.csv``.
+
+        Returns
+        -------
+        Image or None
+            The PNG that was written, for a notebook to show; None without a figure.
+        """
+        save_tables(self.folder, name, **tables)
+        if figure is None:
+            return None
+        _, png = save_figure(figure, name, self.folder)
+        return Image(png, width=round(PIXELS * figure.get_figwidth()))
+
+
+def open_run(profile: str | Path, samples: str | Path = "", output: str | Path = "figures") -> Run:
+    """Open a finished archive to draw figures from it.
+
+    Relative paths start at the repository, whatever the working directory is.
+
+    Parameters
+    ----------
+    profile : str or path
+        A name or a ``.yaml`` file, as in `profiles.load`.
+    samples : path, optional
+        The archive's folder; by default ``data/samples/<profile>``.
+    output : path, optional
+        The folder that figures go to; made when the first is saved.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `profiles.load` and `open_archive`.
+    """
+    return Run(open_archive(archive_folder(profile, samples)), path_of(output))
+
+
+def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
+    """Return the absolute path of an archive's folder, profile and samples as in `open_run`."""
+    return path_of(samples) if str(samples) else SAMPLES / load(profile).name
+
+
+PARAMETERS = {
+    **dict.fromkeys(("task", "ranking"), str),
+    "estimator": Literal[*ESTIMATORS],
+    "accuracy": Literal["", *METRICS],
+    **dict.fromkeys(("workers", "per_level"), PositiveInt),
+    **dict.fromkeys(("level", "bound"), Annotated[FiniteFloat, Field(gt=0)]),
+    "fraction": Annotated[FiniteFloat, Field(gt=0, le=1)],
+    **dict.fromkeys(("target", "threshold"), FiniteFloat),
+}
+"""What a parameter of a notebook may be."""
+
+COMMON = ("profile", "samples", "output")
+"""Parameters that every notebook has first."""
+
+
+@dataclass(frozen=True)
 class Notebook:
-    """A notebook's parameters (those of its cell tagged ``parameters``), inputs and outputs.
+    """A notebook's parameters after the `COMMON` ones, its inputs and its outputs.
 
     It writes each of `figures` as ``.pdf`` and ``.png``, `tables` as ``data/<table>.csv`` and
     `latex` also as ``.tex``; where the archive has a truth, the `truth_` ones too. `published`: it
@@ -50,7 +147,7 @@ class Notebook:
     latex: tuple[str, ...] = ()
     truth_figures: tuple[str, ...] = ()
     truth_tables: tuple[str, ...] = ()
-    published: bool = True
+    published: bool = False
     fills: bool = False
 
     @property
@@ -67,24 +164,90 @@ class Notebook:
         return drawn + [folder / "data" / name for name in files]
 
 
+NOTEBOOKS = (
+    Notebook(
+        "00_collect_samples",
+        parameters=("workers", "task"),
+        figures=("contact_sheet", "figure_2"),
+        tables=("collected", "figure_2", "figure_2_terms"),
+        fills=True,
+    ),
+    Notebook(
+        "01_metric_selection",
+        parameters=("estimator", "ranking", "per_level"),
+        figures=("figure_3",),
+        tables=("figure_3", "figure_3_statistics", "figure_3_all_metrics"),
+        published=True,
+    ),
+    Notebook(
+        "02_total_uncertainty",
+        parameters=("estimator",),
+        figures=("figure_4",),
+        tables=("summary", "figure_4", "figure_4_statistics", "figure_4_terms"),
+        truth_tables=("figure_4_findings",),
+        published=True,
+    ),
+    Notebook(
+        "03_disentanglement",
+        parameters=("estimator", "accuracy", "fraction"),
+        figures=("figure_5", "subset_size"),
+        tables=("figure_5", "figure_5_statistics", "subset_size"),
+        truth_figures=("truth",),
+        truth_tables=("truth", "truth_statistics", "truth_taus", "figure_5_findings"),
+        published=True,
+    ),
+    Notebook(
+        "04_estimators",
+        parameters=("accuracy", "threshold"),
+        figures=("leaderboard", "rejection"),
+        tables=("leaderboard", "leaderboard_rejection"),
+        latex=("leaderboard",),
+        truth_figures=("signals",),
+        truth_tables=("leaderboard_signals", "leaderboard_disentanglement"),
+    ),
+    Notebook(
+        "05_audit",
+        parameters=("estimator", "accuracy", "fraction"),
+        figures=("audit",),
+        tables=("audit", "audit_sweep", "audit_agreement", "audit_fit", "audit_published"),
+        published=True,
+    ),
+    Notebook(
+        "06_decision",
+        parameters=("estimator", "accuracy", "target", "level", "bound"),
+        figures=("decision",),
+        tables=("decision", "decision_reliability", "decision_risk", "decision_actions"),
+    ),
+    Notebook(
+        "07_confident_mistakes",
+        parameters=("estimator",),
+        figures=("figure_1",),
+        tables=("figure_1",),
+    ),
+)
+
+
 @dataclass(frozen=True)
-class Run:
-    """A notebook, its parameters' values, its archive, and the folder of the executed copy."""
+class Execution:
+    """A notebook, its parameters' values, and the folder of executed copies.
+
+    It writes ``<notebook>.ipynb``, ``.html`` and the record ``.json`` into `build`.
+    """
 
     notebook: Notebook
     values: dict[str, object]
-    archive: Path
     build: Path
 
     def file(self, ending: str) -> Path:
-        """Return the path of a file that the run writes into its build folder."""
+        """Return the path of a file in the build folder."""
         return self.build / f"{self.notebook.name}{ending}"
 
     def outputs(self) -> list[Path]:
         """Return the paths of the figures and tables that the run must write."""
-        truth = (self.archive / "truth.parquet").is_file()
+        truth = Path(self.values["samples"], "truth.parquet").is_file()
         return self.notebook.outputs(Path(self.values["output"]), truth=truth)
 
+<<<<<<< HEAD
     def results(self) -> list[Path]:
         """Return the paths of everything that the run writes."""
         return [*self.outputs(), self.file(".ipynb"), self.file(".html")]
@@ -97,46 +260,46 @@ class Run:
             files.append(Path(self.values["profile"]))
         if self.values.get("ranking"):
             files.append(path_of(self.values["ranking"]))
+=======
+    def record(self) -> dict[str, object]:
+        """Return all that the outputs depend on, and the outputs, as they are now."""
+        files = [self.notebook.path, *(ROOT / "squbed_utils").rglob("*.py"), *FOLDER.glob("*.yaml")]
+        files += [path_of(self.values[k]) for k in ("profile", "ranking") if self.values.get(k)]
+>>>>>>> integrate
         if self.notebook.published:
-            files += sorted(PUBLISHED.glob("*.csv"))
-        versions = {name: version(name) for name in LIBRARIES}
-        digest = hashlib.sha256(json.dumps([self.values, versions], sort_keys=True).encode())
-        for file in files:
-            digest.update(f"\0{file.name}\0{sha256_of(file)}".encode())
-        digest.update(digest_archive(self.archive).encode())
-        return digest.hexdigest()
+            files += (ROOT / "data" / "published").glob("*.csv")
+        return {
+            "parameters": self.values,
+            "versions": {name: version(name) for name in LIBRARIES},
+            "archive": digest_archive(Path(self.values["samples"])),
+            "inputs": _hashes(files),
+            "outputs": _hashes([*self.outputs(), self.file(".ipynb"), self.file(".html")]),
+        }
 
     def is_finished(self) -> bool:
-        """Say whether the record agrees with the inputs and outputs as they are now."""
+        """Say whether inputs and outputs are as they were recorded after the last run."""
         try:
-            record = json.loads(self.file(".json").read_text(encoding="utf-8"))
+            return json.loads(self.file(".json").read_text(encoding="utf-8")) == self.record()
         except (FileNotFoundError, json.JSONDecodeError):
             return False
-        if record.get("outputs") != _hashes(self.results()):
-            return False
-        return record.get("inputs") == self.key()
 
     def execute(self, title: str) -> None:
         """Run the notebook, check what it wrote, and then record it as finished."""
-        self.require_inputs()
+        if not self.notebook.fills:
+            open_archive(self.values["samples"])
         start = time.time_ns()
-        for ending in (".json", ".ipynb", ".html", ".failed.ipynb"):
-            self.file(ending).unlink(missing_ok=True)
         self.build.mkdir(parents=True, exist_ok=True)
         self.run_cells(title)
-        self.require_outputs(start)
+        stale = [p for p in self.outputs() if not p.is_file() or p.stat().st_mtime_ns < start]
+        if stale:
+            raise NotebookError(
+                f"{self.notebook.name} ran but did not write {', '.join(p.name for p in stale)}; "
+                "correct the notebook or squbed_utils.notebooks.NOTEBOOKS"
+            )
         with replacing(self.file(".html")) as partial:
-            partial.write_text(_to_html(self.file(".ipynb")), encoding="utf-8")
-        record = {"inputs": self.key(), "outputs": _hashes(self.results())}
+            partial.write_text(as_html(self.file(".ipynb")), encoding="utf-8")
         with replacing(self.file(".json")) as partial:
-            partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
-
-    def require_inputs(self) -> None:
-        """Refuse a notebook whose inputs are missing."""
-        if not self.notebook.fills:
-            open_archive(self.archive)
-        if self.notebook.published and not any(PUBLISHED.glob("*.csv")):
-            raise FileNotFoundError(f"{self.notebook.name} reads {PUBLISHED}, which has no CSV")
+            partial.write_text(json.dumps(self.record(), indent=1), encoding="utf-8")
 
     def run_cells(self, title: str) -> None:
         """Run the cells; an error names the cell that failed."""
@@ -145,14 +308,15 @@ class Run:
         from traitlets.config import Config
 
         partial, failed = self.file(".partial.ipynb"), self.file(".failed.ipynb")
+        failed.unlink(missing_ok=True)
         try:
             papermill.execute_notebook(
                 self.notebook.path,
                 partial,
                 parameters=self.values,
-                kernel_name=KERNEL,
+                kernel_name="python3",
                 cwd=SOURCES,
-                start_timeout=START_TIMEOUT,
+                start_timeout=300,
                 progress_bar={"desc": title},
                 extra_arguments=["--log-level=CRITICAL"],  # an interrupt at its end is no error
                 config=Config(KernelManager={"transport": "ipc"}),  # no port, nothing to overhear
@@ -169,16 +333,16 @@ class Run:
             ) from error
         os.replace(partial, self.file(".ipynb"))
 
-    def require_outputs(self, start: int) -> None:
-        """Refuse a run that did not write all its outputs."""
-        stale = [p for p in self.outputs() if not p.is_file() or p.stat().st_mtime_ns < start]
-        if stale:
-            self.file(".ipynb").unlink()
-            names = ", ".join(path.name for path in stale)
-            raise NotebookError(
-                f"{self.notebook.name} ran but did not write {names}; correct the notebook or "
-                "squbed_utils.notebooks.NOTEBOOKS"
-            )
+
+def as_html(executed: Path) -> str:
+    """Return an executed notebook as one page that loads nothing."""
+    from nbconvert import HTMLExporter
+
+    return HTMLExporter(raw_template=TEMPLATE).from_filename(str(executed))[0]
+
+
+def _hashes(paths: Iterable[Path]) -> dict[str, str]:
+    return {str(p): sha256_of(p) if p.is_file() else "no file" for p in sorted(paths)}
 
 
 def digest_archive(folder: Path) -> str:
@@ -187,125 +351,13 @@ def digest_archive(folder: Path) -> str:
     The tables hold the videos' scores. A missing folder has the hash of nothing.
     """
     digest = hashlib.sha256()
-    for path in sorted(_files_below(folder)):
-        if path.name.startswith("."):
-            continue
+    paths = [Path(top, name) for top, _, names in os.walk(folder) for name in names]
+    for path in sorted(path for path in paths if not path.name.startswith(".")):
         name = path.relative_to(folder).as_posix()
         inside(folder, name)
-        seen = path.stat().st_size if path.suffix == ".mp4" else sha256_of(path)
-        digest.update(f"{name}\0{seen}\0".encode())
+        content = path.stat().st_size if path.suffix == ".mp4" else sha256_of(path)
+        digest.update(f"{name}\0{content}\0".encode())
     return digest.hexdigest()
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    return (Path(top) / name for top, _, names in os.walk(folder) for name in names)
-
-
-def is_file(profile: str | Path) -> bool:
-    """Say whether a profile is given as a file rather than a name."""
-    return str(profile).endswith((".yaml", ".yml"))
-
-
-def _hashes(paths: Iterable[Path]) -> dict[str, str]:
-    return {str(path): sha256_of(path) if path.is_file() else "missing" for path in paths}
-
-
-def _to_html(executed: Path) -> str:
-    from nbconvert import HTMLExporter
-
-    return HTMLExporter().from_filename(str(executed))[0]
-
-
-__all__ = ["NOTEBOOKS", "Notebook", "NotebookError", "archive_folder", "digest_archive", "run_all"]
-
-COMMON = ("profile", "samples", "output")
-
-RANGES = {
-    **dict.fromkeys(("workers", "per_level"), ("1 or more", lambda value: value >= 1)),
-    **dict.fromkeys(("level", "bound"), ("above 0", lambda value: value > 0)),
-    "fraction": ("above 0, to 1", lambda value: 0 < value <= 1),
-    "accuracy": (f"one of {', '.join(METRICS)}", lambda value: value in ("", *METRICS)),
-    "estimator": ("one that is registered", ESTIMATORS.__contains__),
-    "ranking": ("a file that is there", lambda value: not value or path_of(value).is_file()),
-}
-"""What a parameter's value must be, beside having the type of its default."""
-
-NOTEBOOKS = (
-    Notebook(
-        "00_collect_samples",
-        parameters=(*COMMON, "workers", "task"),
-        figures=("contact_sheet", "figure_2"),
-        tables=("collected", "figure_2", "figure_2_terms"),
-        published=False,
-        fills=True,
-    ),
-    Notebook(
-        "01_metric_selection",
-        parameters=(*COMMON, "estimator", "ranking", "per_level"),
-        figures=("figure_3",),
-        tables=("figure_3", "figure_3_statistics", "figure_3_all_metrics"),
-    ),
-    Notebook(
-        "02_total_uncertainty",
-        parameters=(*COMMON, "estimator"),
-        figures=("figure_4",),
-        tables=("summary", "figure_4", "figure_4_statistics", "figure_4_terms"),
-        truth_tables=("figure_4_findings",),
-    ),
-    Notebook(
-        "03_disentanglement",
-        parameters=(*COMMON, "estimator", "accuracy", "fraction"),
-        figures=("figure_1", "figure_5", "subset_size"),
-        tables=("figure_1", "figure_5", "figure_5_statistics", "subset_size"),
-        truth_figures=("truth",),
-        truth_tables=("truth", "truth_statistics", "truth_taus", "figure_5_findings"),
-    ),
-    Notebook(
-        "04_estimators",
-        parameters=(*COMMON, "accuracy", "threshold"),
-        figures=("leaderboard", "rejection"),
-        tables=("leaderboard", "leaderboard_rejection"),
-        latex=("leaderboard",),
-        truth_figures=("signals",),
-        truth_tables=("leaderboard_signals", "leaderboard_disentanglement"),
-        published=False,
-    ),
-    Notebook(
-        "05_audit",
-        parameters=(*COMMON, "estimator", "accuracy", "fraction"),
-        figures=("audit",),
-        tables=("audit", "audit_sweep", "audit_agreement", "audit_fit", "audit_published"),
-    ),
-    Notebook(
-        "06_decision",
-        parameters=(*COMMON, "estimator", "accuracy", "target", "level", "bound"),
-        figures=("decision",),
-        tables=("decision", "decision_reliability", "decision_risk", "decision_actions"),
-        published=False,
-    ),
-)
-
-NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
-NAMES |= {list: "a list, as in [1, 2]", dict: "names and values"}
-"""Types of parameters -> how errors call them."""
-
-
-def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
-    """Return the folder of an archive, whatever the working directory is.
-
-    Parameters
-    ----------
-    profile : str or path
-        A name or a ``.yaml`` file, as in `profiles.load`.
-    samples : path, optional
-        The folder itself, absolute or relative to the repository; empty: the profile's.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `profiles.load`.
-    """
-    return path_of(samples) if str(samples) else SAMPLES / load(profile).name
 
 
 def run_all(
@@ -320,99 +372,53 @@ def run_all(
     """Run the notebooks in order, skipping unchanged ones; return all figures and tables.
 
     A notebook is unchanged if its inputs and outputs are as recorded. `only` names those to run
-    (default: all); each gets the `parameters` that it takes. `samples` is the archive (default: the
-    profile's). Outputs go to `figures`, executed copies, their HTML and records to
-    ``<build>/<profile>/``. Unknown names and values of a wrong type or range are a ValueError
-    before anything runs; a NotebookError stops the run.
+    (default: all); each gets the `parameters` that it takes, whose numbers may be text. `samples`
+    is the archive (default: the profile's). Outputs go to `figures`, executed copies, their HTML
+    and records to ``<build>/<profile>/``. Unknown names and values of a wrong type or range are a
+    ValueError before anything runs; a NotebookError stops the run.
     """
     chosen = _choose(only)
-    name = load(profile).name
-    archive = Path(samples).absolute() if samples else archive_folder(profile)
-    given = {"profile": str(find(profile).absolute()) if is_file(profile) else str(profile)}
-    given |= {"samples": str(archive), "output": str(Path(figures).absolute())}
-    runs = [(notebook, _parameters_of(notebook, given, parameters or {})) for notebook in chosen]
-    _refuse_unused(chosen, parameters or {})
+    given = _read(parameters or {}, chosen)
+    folder = Path(build).absolute() / load(profile).name
+    samples = Path(samples).absolute() if samples else archive_folder(profile)
+    if str(profile).endswith((".yaml", ".yml")):
+        profile = find(profile).absolute()
+    places = (str(profile), str(samples), str(Path(figures).absolute()))
+    common = dict(zip(COMMON, places, strict=True))
     written = []
-    for number, (notebook, values) in enumerate(runs, 1):
-        run = Run(notebook, values, archive, Path(build).absolute() / name)
-        title = f"[{number}/{len(runs)}] {notebook.name}"
-        if run.is_finished():
+    for number, notebook in enumerate(chosen, 1):
+        own = {name: given[name] for name in notebook.parameters if name in given}
+        execution = Execution(notebook, common | own, folder)
+        title = f"[{number}/{len(chosen)}] {notebook.name}"
+        if execution.is_finished():
             tqdm.write(f"{title}: unchanged")
         else:
-            run.execute(title)
-        written += run.outputs()
+            execution.execute(title)
+        written += execution.outputs()
     return written
-
-
-def parse(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
-    """Read typed parameters: text stays as it is (001, NA), anything else is YAML."""
-    defaults = {}
-    for notebook in NOTEBOOKS:
-        defaults |= _defaults(notebook)
-    values = {}
-    for name, text in pairs:
-        if isinstance(defaults.get(name), str) and not text.startswith(("'", '"')):
-            values[name] = text
-            continue
-        values[name] = plain_yaml.parse(text, f"the value of {name}")
-    return values
 
 
 def _choose(only: Sequence[str] | None) -> list[Notebook]:
     known = {notebook.name: notebook for notebook in NOTEBOOKS}
-    wanted = [name.removesuffix(".ipynb") for name in only] if only else list(known)
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ValueError(f"unknown notebook {unknown[0]!r}; known: {', '.join(known)}")
+    wanted = [name.removesuffix(".ipynb") for name in only or known]
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"unknown notebook {name!r}; known: {', '.join(known)}")
+        if not known[name].path.is_file():
+            raise FileNotFoundError(f"no {known[name].path}; restore it from the repository")
     return [notebook for name, notebook in known.items() if name in wanted]
 
 
-def _parameters_of(notebook: Notebook, given: Mapping, further: Mapping) -> dict[str, object]:
-    """Return the values that a notebook gets; refuse it if its source has other parameters."""
-    defaults = _defaults(notebook)
-    found = set(defaults)
-    if found != set(notebook.parameters):
-        differing = ", ".join(sorted(found ^ set(notebook.parameters)))
-        raise ValueError(
-            f"{notebook.name} and squbed_utils.notebooks.NOTEBOOKS differ in the parameters "
-            f"{differing}; name each in both"
-        )
-    values = {**given, **further}
-    values = {name: values[name] for name in notebook.parameters if name in values}
-    for name, value in values.items():
-        _check(name, value, defaults[name])
-    return values
-
-
-def _defaults(notebook: Notebook) -> dict[str, object]:
-    import papermill
-
-    if not notebook.path.is_file():
-        raise FileNotFoundError(f"no notebook {notebook.path}; restore it from the repository")
-    found = papermill.inspect_notebook(notebook.path)
-    return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
-
-
-def _check(name: str, value: object, default: object) -> None:
-    """Refuse a value of another type than its default (None: or a number), or out of range."""
-    expected = "None or a number" if default is None else NAMES[type(default)]
-    right = type(value) is type(default)
-    if isinstance(default, float | None):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        right = number and math.isfinite(value) or value is default
-    elif isinstance(default, list) and right and default:
-        right = all(type(item) is type(default[0]) for item in value)
-        expected += f", each {NAMES[type(default[0])]}"
-    if right and name in RANGES:
-        described, is_allowed = RANGES[name]
-        expected, right = f"{expected}, {described}", is_allowed(value)
-    if not right:
-        shown = path_of(value) if name == "ranking" and isinstance(value, str) else repr(value)
-        raise ValueError(f"parameter {name} is {shown}; expected {expected}")
-
-
-def _refuse_unused(chosen: Sequence[Notebook], parameters: Mapping[str, object]) -> None:
+def _read(parameters: Mapping[str, object], chosen: Sequence[Notebook]) -> dict[str, object]:
+    """Return parameters, numbers also from text; refuse one that no chosen notebook has."""
     known = sorted({name for notebook in chosen for name in notebook.parameters})
-    unknown = [name for name in parameters if name not in known]
-    if unknown:
-        raise ValueError(f"unknown parameter {unknown[0]!r}; known: {', '.join(known)}")
+    values = {}
+    for name, value in parameters.items():
+        if name not in known:
+            raise ValueError(f"unknown parameter {name!r}; known: {', '.join(known)}")
+        try:
+            values[name] = TypeAdapter(PARAMETERS[name]).validate_python(value)
+        except ValidationError as error:
+            expected = error.errors()[0]["msg"].removeprefix("Input should be ")
+            raise ValueError(f"parameter {name} is {value!r}; expected {expected}") from error
+    return values

@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +25,7 @@ MOST_BYTES = 2**32
 SMALL = 2**26
 """Bytes up to which a whole video is held in memory; a larger one is decoded at each use."""
 
-REMEDY = "get it again"
+REMEDY, NO_FRAMES = "get it again", "is cut short: its video stream has no frames"
 
 MOST_RATE = 1000
 """Frames a second; a higher rate is a sign of damaged time stamps."""
@@ -39,18 +38,6 @@ DECLARING = {"mov", "matroska", "avi", "flv", "asf"}
 
 TS_PACKETS = (188, 192, 204)
 """Sizes in bytes of a transport stream's packet."""
-
-
-@dataclass(frozen=True)
-class Playback:
-    """What a player shows of a file: uint8 (T, H, W, 3) RGB frames, one each 1 / fps seconds.
-
-    `notes` say what is unusual about the file.
-    """
-
-    frames: "np.ndarray | StoredFrames"
-    fps: float
-    notes: tuple[str, ...]
 
 
 class StoredFrames:
@@ -86,8 +73,8 @@ class StoredFrames:
         """Yield frames (H, W, 3) at ascending places, holding one at a time."""
         wanted = iter(self._shown[places])
         number = next(wanted, None)
-        with _opened(self._source, self._name) as (container, stream):
-            for i, picture in enumerate(_pictures(container, stream, self._name)):
+        with _opened(self._source, self._name) as film:
+            for i, picture in enumerate(film.pictures()):
                 pixels = picture.pixels() if i == number else None
                 while i == number:
                     yield pixels
@@ -107,8 +94,22 @@ def empty(name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.empty(shape, np.uint8)
 
 
-def play(source: Path | BinaryIO, name: str, *, hold: int) -> Playback:
-    """Decode a file from its first picture to its last, and say what a player shows of it.
+def size_of(source: Path | BinaryIO, name: str) -> tuple[int, int]:
+    """Return the height and width that a player shows, from the first picture alone.
+
+    PyAV does not tell from a header how a picture is turned.
+    """
+    with _opened(source, name) as film:
+        for picture in film.pictures():
+            _check_picture(name, 1, picture.size, picture.size)
+            return picture.size
+    raise ValueError(f"{name} {NO_FRAMES}; {REMEDY}")
+
+
+def play(
+    source: Path | BinaryIO, name: str, *, hold: int
+) -> tuple["np.ndarray | StoredFrames", float, tuple[str, ...]]:
+    """Decode a file from its first picture to its last, and return what a player shows of it.
 
     - Stream: of several that which ffmpeg takes, the largest; never a cover picture.
     - Picture: turned and mirrored by the display matrix, its pixels made square, transparent ones
@@ -126,16 +127,19 @@ def play(source: Path | BinaryIO, name: str, *, hold: int) -> Playback:
     hold : int
         Bytes of frames up to which they are returned as an array.
 
+    Returns
+    -------
+    tuple
+        The frames, uint8 (T, H, W, 3) RGB, one each 1 / fps seconds; fps; what is unusual.
+
     Raises
     ------
     ValueError
         If it is not a video, cut short, damaged, too large, or changes its size.
     """
     frames, stamps, damaged, size, notes = [], [], [], None, set()
-    total = source.stat().st_size if isinstance(source, Path) else source.seek(0, os.SEEK_END)
-    with _opened(source, name) as (container, stream):
-        reach = _Reach(container, stream, total)
-        for picture in _pictures(container, stream, name, reach):
+    with _opened(source, name) as film:
+        for picture in film.pictures():
             stamps.append((picture.frame.pts, picture.frame.duration))
             if picture.frame.is_corrupt:
                 damaged.append(len(stamps))
@@ -145,17 +149,17 @@ def play(source: Path | BinaryIO, name: str, *, hold: int) -> Playback:
             if math.prod(size) * 3 * len(stamps) <= hold:
                 frames.append(picture.pixels())
         if not stamps:
-            raise ValueError(f"{name} is cut short: its video stream has no frames; {REMEDY}")
+            raise ValueError(f"{name} {NO_FRAMES}; {REMEDY}")
         if damaged:
             raise ValueError(
                 f"{name} is damaged: {len(damaged)} of {len(stamps)} frames are corrupt, the first "
                 f"is frame {damaged[0]}; {REMEDY}"
             )
-        shown, fps = _timeline(name, stamps, stream)
-        reach.check(name, fps)
-        if len(container.streams.video) > 1:
+        shown, fps = _timeline(name, stamps, film.stream)
+        film.check_end(fps)
+        if len(film.container.streams.video) > 1:
             notes.add("one of several video streams")
-        if reach.hidden:
+        if film.hidden:
             notes.add("frames that an edit list hides")
     if not np.array_equal(shown, np.arange(len(stamps))):
         notes.add("variable frame rate")
@@ -163,24 +167,25 @@ def play(source: Path | BinaryIO, name: str, *, hold: int) -> Playback:
         held = np.stack([frames[i] for i in shown])
     else:
         held = StoredFrames(source, name, shown, size)
-    return Playback(held, fps, tuple(sorted(notes)))
+    return held, fps, tuple(sorted(notes))
 
 
 @contextmanager
-def _opened(source: Path | BinaryIO, name: str) -> Iterator[tuple]:
-    """Yield a file's container and the stream that a player shows."""
+def _opened(source: Path | BinaryIO, name: str) -> Iterator["_Film"]:
+    """Open the stream of a file that a player shows."""
     try:
         with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+            size = file.seek(0, os.SEEK_END)
             file.seek(0)
             with av.open(file, options=OPTIONS, metadata_errors="replace") as container:
-                yield container, _film(container, name)
+                yield _Film(name, container, _best_stream(container, name), size)
     except av.FFmpegError as error:
         raise ValueError(
             f"{name} cannot be read ({error.strerror}); expected a video file, such as H.264 in mp4"
         ) from error
 
 
-def _film(container: av.container.InputContainer, name: str) -> av.VideoStream:
+def _best_stream(container: av.container.InputContainer, name: str) -> av.VideoStream:
     """Return the video stream that ffmpeg picks by default: the largest that is no cover."""
     films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not films:
@@ -205,44 +210,87 @@ def _film(container: av.container.InputContainer, name: str) -> av.VideoStream:
     return stream
 
 
-def _pictures(
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    name: str,
-    reach: "_Reach | None" = None,
-) -> "Iterator[_Picture]":
-    """Yield the pictures of a stream in the order of display."""
-    count = 0
-    try:
-        for packet in container.demux():
-            if reach:
-                reach.add(packet)
-            for frame in packet.decode() if packet.stream.index == stream.index else ():
-                count += 1
-                yield _Picture(frame, stream.sample_aspect_ratio, name)
-    except av.FFmpegError as error:
-        if not count:
-            raise
-        raise ValueError(
-            f"{name} is damaged or cut short after {count} frames ({error.strerror}); {REMEDY}"
-        ) from error
+class _Film:
+    """A stream that is decoded from its begin to its end, and how far its packets reach."""
+
+    def __init__(
+        self, name: str, container: av.container.InputContainer, stream: av.VideoStream, size: int
+    ) -> None:
+        self.name, self.container, self.stream, self._size = name, container, stream, size
+        self._ends, self._places = {}, []
+        self._silent = self.hidden = False
+
+    def pictures(self) -> "Iterator[_Picture]":
+        """Yield the pictures in the order of display."""
+        count, aspect = 0, self.stream.sample_aspect_ratio
+        try:
+            for packet in self.container.demux():
+                if packet.pts is not None:
+                    self._record(packet)
+                for frame in packet.decode() if packet.stream.index == self.stream.index else ():
+                    count += 1
+                    yield _Picture(frame, aspect, self.name)
+        except av.FFmpegError as error:
+            if not count:
+                raise
+            raise ValueError(
+                f"{self.name} is damaged or cut short after {count} frames ({error.strerror}); "
+                f"{REMEDY}"
+            ) from error
+
+    def _record(self, packet: av.Packet) -> None:
+        self._silent |= not packet.duration  # of how long it lasts
+        end = (packet.pts + (packet.duration or 0)) * packet.time_base
+        self._ends[packet.stream_index] = max(self._ends.get(packet.stream_index, end), end)
+        if packet.stream_index == self.stream.index:
+            self._places.append((packet.pts, packet.dts, packet.pos))
+            self.hidden |= packet.is_discard
+
+    def check_end(self, fps: float) -> None:
+        """Refuse a file that ends earlier than its header says."""
+        if not self._places:
+            return
+        stream, container = self.stream, self.container
+        kind = container.format.name.split(",")[0]
+        if kind == "mpegts":
+            self._check_transport_stream()
+        declared, end = 0, self._ends[stream.index]
+        if kind in DECLARING and stream.duration:
+            declared = ((stream.start_time or 0) + stream.duration) * stream.time_base
+        elif kind in DECLARING and container.duration:
+            declared, end = container.duration / av.time_base, max(self._ends.values())
+        gaps = np.diff(sorted(pts for pts, _, _ in self._places)) * float(stream.time_base)
+        longest = max(gaps, default=0)  # which the last frame may last too, and not say so
+        if declared - end > max(longest - 0.5 / fps, 0.5 / fps) + self._silent / fps:
+            raise ValueError(
+                f"{self.name} is cut short: it lasts {float(declared):.2f} s by its header, and "
+                f"its frames end at {float(end):.2f} s; {REMEDY}"
+            )
+
+    def _check_transport_stream(self) -> None:
+        """Refuse a file that ends within a packet, or has a picture but not those before it."""
+        pts, dts, places = zip(*self._places, strict=True)
+        places = [place for place in places if place is not None]
+        steps = [size for size in TS_PACKETS if not (np.diff(places) % size).any()]
+        cut = bool(steps and places) and (self._size - places[0]) % steps[0] != 0
+        if None not in dts and len(pts) > 1:
+            gaps = np.diff(dts)  # even, while what is shown has a gap: what belongs there is gone
+            cut |= np.ptp(gaps) <= 1 and np.diff(sorted(pts)).max() > 1.5 * gaps[0]
+        if cut:
+            raise ValueError(
+                f"{self.name} is cut short: it ends within a packet or a group; {REMEDY}"
+            )
 
 
 class _Picture:
-    """A decoded frame, and how a player shows it."""
+    """A decoded frame, and how a player shows it; `size` is its height and width as shown."""
 
     def __init__(self, frame: av.VideoFrame, aspect: Fraction | None, name: str) -> None:
         self.frame = frame
         self._width = round(frame.width * (aspect or 1))
         self._matrix = _display_matrix(frame, name)
-        form = frame.format
-        self._alpha = form.has_palette or any(part.is_alpha for part in form.components)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width as shown."""
-        size = self.frame.height, self._width
-        return size if self._matrix is None else _turn(np.empty(size, bool), self._matrix).shape
+        size = frame.height, self._width
+        self.size = size[::-1] if _is_quarter_turn(self._matrix) else size
 
     @property
     def notes(self) -> Iterator[str]:
@@ -254,9 +302,10 @@ class _Picture:
 
     def pixels(self) -> np.ndarray:
         """Return its pixels, uint8 (H, W, 3)."""
-        if self.frame.format.name == "gbrp" and self._width == self.frame.width:
+        form = self.frame.format
+        if form.name == "gbrp" and self._width == self.frame.width:
             pixels = self.frame.to_ndarray()  # as archives hold it: no slow conversion
-        elif self._alpha:
+        elif form.has_palette or any(part.is_alpha for part in form.components):
             pixels = _on_black(_filtered(self.frame, self._width, "rgba"))
         else:
             pixels = _filtered(self.frame, self._width, "rgb24")
@@ -284,9 +333,13 @@ def _display_matrix(frame: av.VideoFrame, name: str) -> np.ndarray | None:
     return None if np.array_equal(matrix, np.eye(2)) else matrix
 
 
+def _is_quarter_turn(matrix: np.ndarray | None) -> bool:
+    return matrix is not None and abs(matrix[0, 1]) > abs(matrix[0, 0])
+
+
 def _turn(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Turn and mirror pixels (H, W, ...); a point (x, y) moves to (x, y) @ matrix."""
-    if abs(matrix[0, 1]) > abs(matrix[0, 0]):
+    """Turn and mirror pixels (H, W, 3); a point (x, y) moves to (x, y) @ matrix."""
+    if _is_quarter_turn(matrix):
         pixels, matrix = pixels.swapaxes(0, 1), matrix[::-1]
     across, down = (-1 if value < 0 else 1 for value in np.diagonal(matrix))
     return pixels[::down, ::across]
@@ -369,58 +422,3 @@ def _checked_rate(name: str, rate: Fraction) -> float:
             "are damaged, so convert it again at its true rate"
         )
     return fps
-
-
-class _Reach:
-    """How far a file's packets reach, and how far they should."""
-
-    def __init__(
-        self, container: av.container.InputContainer, stream: av.VideoStream, size: int
-    ) -> None:
-        self._container, self._stream, self._bytes = container, stream, size
-        self._ends, self._film = {}, []
-        self._silent = self.hidden = False
-
-    def add(self, packet: av.Packet) -> None:
-        """Record where a packet ends."""
-        if packet.pts is None:
-            return
-        self._silent |= not packet.duration  # of how long it lasts
-        end = (packet.pts + (packet.duration or 0)) * packet.time_base
-        self._ends[packet.stream_index] = max(self._ends.get(packet.stream_index, end), end)
-        if packet.stream_index == self._stream.index:
-            self._film.append((packet.pts, packet.dts, packet.pos))
-            self.hidden |= packet.is_discard
-
-    def check(self, name: str, fps: float) -> None:
-        """Refuse a file that ends earlier than its header says."""
-        kind = self._container.format.name.split(",")[0]
-        if not self._film:
-            return
-        if kind == "mpegts":
-            self._check_transport_stream(name)
-        stream, container = self._stream, self._container
-        declared, end = 0, self._ends[stream.index]
-        if kind in DECLARING and stream.duration:
-            declared = ((stream.start_time or 0) + stream.duration) * stream.time_base
-        elif kind in DECLARING and container.duration:
-            declared, end = container.duration / av.time_base, max(self._ends.values())
-        gaps = np.diff(sorted(pts for pts, _, _ in self._film)) * float(stream.time_base)
-        longest = max(gaps, default=0)  # which the last frame may last too, and not say so
-        if declared - end > max(longest - 0.5 / fps, 0.5 / fps) + self._silent / fps:
-            raise ValueError(
-                f"{name} is cut short: it lasts {float(declared):.2f} s by its header, and its "
-                f"frames end at {float(end):.2f} s; {REMEDY}"
-            )
-
-    def _check_transport_stream(self, name: str) -> None:
-        """Refuse a file that ends within a packet, or has a picture but not those before it."""
-        pts, dts, places = zip(*self._film, strict=True)
-        places = [place for place in places if place is not None]
-        steps = [size for size in TS_PACKETS if not (np.diff(places) % size).any()]
-        cut = bool(steps and places) and (self._bytes - places[0]) % steps[0] != 0
-        if None not in dts and len(pts) > 1:
-            gaps = np.diff(dts)  # even, while what is shown has a gap: what belongs there is gone
-            cut |= np.ptp(gaps) <= 1 and np.diff(sorted(pts)).max() > 1.5 * gaps[0]
-        if cut:
-            raise ValueError(f"{name} is cut short: it ends within a packet or a group; {REMEDY}")

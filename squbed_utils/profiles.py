@@ -2,28 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from squbed_utils import plain_yaml, roles
-from squbed_utils.archive.layout import BOUNDS
+from squbed_utils.archive.layout import BOUNDS, SAFE_ID
 from squbed_utils.estimators import estimate as estimators
 from squbed_utils.files import ROOT, left_by_a_tool
-from squbed_utils.roles import (
-    CaptionModel,
-    Clip,
-    Dataset,
-    Estimates,
-    Lpips,
-    Refiner,
-    TextEncoder,
-    VideoEncoder,
-    VideoModel,
-    build,
-    known,
-    least,
-)
-from squbed_utils.text import suggestion
+from squbed_utils.text import expected, shortened, suggestion
 
 FOLDER = ROOT / "data" / "profiles"
 
@@ -43,14 +32,18 @@ A_KEY = re.compile(
 """The form of services' keys."""
 
 
-def within(name: str, **default: object) -> object:
-    """Return a dataclass field for a whole number within the `BOUNDS` of that name."""
-    lowest, most = BOUNDS[name]
-    return least(lowest, most=most, **default)
+MOST_SHOWN = 5
+"""Most mistakes that an error names."""
+
+
+def within(name: str) -> Field:
+    """Return the bounds of a whole number of a profile."""
+    least, most = BOUNDS[name]
+    return Field(ge=least, le=most)
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(roles.Settings):
     """Everything that a run depends on.
 
     Attributes
@@ -79,23 +72,28 @@ class Profile:
     """
 
     name: str
-    dataset: Dataset
-    n: int = within("n")
-    m: int = within("m")
-    video_model: VideoModel
-    refiner: Refiner
-    text_encoder: TextEncoder
-    video_encoder: VideoEncoder
-    clip: Clip
-    lpips: Lpips
-    batch_size: int = within("batch_size")
-    captioner: CaptionModel | None = None
-    estimates: Estimates = Estimates()
-    seed: int = within("seed", default=0)
+    dataset: roles.Dataset
+    n: Annotated[StrictInt, within("n")]
+    m: Annotated[StrictInt, within("m")]
+    video_model: roles.VideoModel
+    refiner: roles.Refiner
+    text_encoder: roles.TextEncoder
+    video_encoder: roles.VideoEncoder
+    clip: roles.Clip
+    lpips: roles.Lpips
+    batch_size: Annotated[StrictInt, within("batch_size")]
+    captioner: roles.CaptionModel | None = None
+    estimates: roles.Estimates = roles.Estimates()
+    seed: Annotated[StrictInt, within("seed")] = 0
     estimator: str = "squbed"
-    pca: int | None = within("pca", default=None)
-    device: str = known("auto", "cpu", "cuda", "mps", default="auto")
-    dtype: str = known("float32", "bfloat16", "float16", default="float32")
+    pca: Annotated[StrictInt, within("pca")] | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    dtype: roles.DType = "float32"
+
+    def __post_init__(self) -> None:
+        if not SAFE_ID.fullmatch(self.name):
+            raise ValueError(f"name is {self.name!r}; expected letters, digits, dots and dashes")
+        estimators.lookup(self.estimator)
 
 
 def load(name: str | Path) -> Profile:
@@ -115,14 +113,34 @@ def load(name: str | Path) -> Profile:
                 f"profile {name}: {entry} holds what looks like a key, which would be archived; "
                 "take it out, and set an environment variable"
             )
-    profile = build(Profile, settings, f"profile {settings.get('name', name)}")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", profile.name):
-        raise ValueError(
-            f"profile {name}: name is {profile.name!r}; expected letters, digits, dots and dashes"
-        )
-    estimators.lookup(profile.estimator)
-    roles.check(profile.video_model, f"profile {profile.name}: video_model")
-    return profile
+    return build(settings, f"profile {settings.get('name', name)}")
+
+
+def build(settings: Mapping, where: str) -> Profile:
+    """Make a profile of its settings; `where` starts the error, which names every mistake."""
+    try:
+        return TypeAdapter(Profile).validate_python(settings)
+    except ValidationError as error:  # which would show a traceback the settings, keys and all
+        mistakes = [_mistake(each, settings) for each in error.errors()]
+    more = f", and {len(mistakes) - MOST_SHOWN} more" if len(mistakes) > MOST_SHOWN else ""
+    raise ValueError(f"{where}: {'; also '.join(mistakes[:MOST_SHOWN])}{more}")
+
+
+def _mistake(error: dict, settings: object) -> str:
+    """Say one of pydantic's errors in words: the setting, its value, and what was expected."""
+    place, value = "", settings
+    for part in error["loc"]:  # among the keys stand kinds and types, which are no part of the file
+        if isinstance(value, dict) and part in value:
+            place, value = f"{place}{part}: ", value[part]
+        elif isinstance(value, list) and isinstance(part, int):
+            place, value = f"{place}{part + 1}: ", value[part]
+    if error["type"] == "value_error":
+        return place + expected(error["msg"])
+    if error["type"] == "union_tag_invalid":
+        kind, kinds = value["kind"], error["ctx"]["expected_tags"].replace("'", "")
+        hint = suggestion(str(kind)[:100], kinds.split(", "))
+        return f"{place}kind is {shortened(kind)}{hint}; known: {kinds}"
+    return f"{place.removesuffix(': ')} is {shortened(value)}; {expected(error['msg'])}"
 
 
 def names() -> list[str]:

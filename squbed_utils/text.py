@@ -45,7 +45,38 @@ def shortened(value: object) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
+def number(value: float, spec: str) -> str:
+    """Return a number as people write it, with a minus sign and not a hyphen.
+
+    >>> number(-0.25, ".1f")
+    '−0.2'
+    """
+    return format(value, spec).replace("-", "−")
+
+
 def suggestion(name: str, known: list[str]) -> str:
     """Return a hint at the nearest known name, or an empty text."""
     close = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+PLAIN = {
+    "Value error, ": "",
+    "Input should be": "expected",
+    "String should": "it should",
+    "List should": "it should",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+}
+"""Words of pydantic's messages -> ours."""
+
+
+def expected(message: str) -> str:
+    """Return a message of pydantic in the words of our errors.
+
+    >>> expected("Input should be greater than or equal to 3")
+    'expected at least 3'
+    """
+    for words, plain in PLAIN.items():
+        message = message.replace(words, plain)
+    return "expected keys and values" if "dictionary" in message else message

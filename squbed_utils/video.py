@@ -77,6 +77,17 @@ def read(path: Path | str) -> Video:
 
 def scan(path: Path | str, *, hold: int = playback.SMALL) -> Video:
     """Read a video as `read` does; frames of more than `hold` bytes are decoded at each use."""
+    path = _existing(path)
+    return decode(path, f"video {path}", hold=hold)
+
+
+def size_of(path: Path | str) -> tuple[int, int]:
+    """Return the height and width of a video as shown, from its begin alone."""
+    path = _existing(path)
+    return playback.size_of(path, f"video {path}")
+
+
+def _existing(path: Path | str) -> Path:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no video {path}; check the path, or generate it again")
@@ -84,7 +95,7 @@ def scan(path: Path | str, *, hold: int = playback.SMALL) -> Video:
         raise ValueError(f"video {path} is a folder, a pipe or a device; expected a file")
     if path.stat().st_size == 0:
         raise ValueError(f"video {path} is empty (0 bytes); delete it and generate it again")
-    return decode(path, f"video {path}", hold=hold)
+    return path
 
 
 def is_whole(path: Path) -> bool:
@@ -98,8 +109,7 @@ def is_whole(path: Path) -> bool:
 
 def decode(source: Path | BinaryIO, name: str, *, hold: int) -> Video:
     """Decode a path or a seekable open file; errors call it by `name`."""
-    shown = playback.play(source, name, hold=hold)
-    return Video(shown.frames, shown.fps, shown.notes)
+    return Video(*playback.play(source, name, hold=hold))
 
 
 def align(video: Video, reference: Video) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +145,8 @@ def align(video: Video, reference: Video) -> tuple[np.ndarray, np.ndarray]:
 
 def _fitted(video: Video, times: np.ndarray, aspect: tuple, size: tuple) -> np.ndarray:
     """Return frames at some times, cropped and reduced; stored frames are held one at a time."""
-    places = _nearest(times, video)
+    nearest = np.floor(times * video.fps + 0.5 + 1e-6).astype(int)
+    places = np.minimum(nearest, len(video.frames) - 1)
     if isinstance(video.frames, np.ndarray):
         return resize_area(crop_to_aspect(video.frames[places], *aspect), *size)
     out = playback.empty("a comparison", (len(places), *size, 3))
@@ -174,11 +185,6 @@ def resize_area(frames: np.ndarray, height: int, width: int) -> np.ndarray:
         across = columns @ mixed.transpose(1, 0, 2).reshape(w, height * 3)
         out[i] = np.rint(across.reshape(width, height, 3)).transpose(1, 0, 2)
     return out
-
-
-def _nearest(times: np.ndarray, video: Video) -> np.ndarray:
-    """Return for each time the index of the frame with the nearest time stamp i / fps."""
-    return np.minimum(np.floor(times * video.fps + 0.5 + 1e-6).astype(int), len(video.frames) - 1)
 
 
 @lru_cache(maxsize=8)

@@ -18,6 +18,7 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.collection import latent
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.summary import summarize
+from squbed_utils.world import scenes
 
 PROMPT = 'a "cat" <script>alert(1)</script> & \n dog'
 CLEAN = 'a "cat" <script>alert(1)</script> & dog'
@@ -151,9 +152,9 @@ def test_the_shapes_world_says_what_it_can_say(capsys, tmp_path):
 
 
 def test_the_example_can_be_said():
-    profile = profiles.load("world")
-    quantify._require_sayable(quantify.EXAMPLE, profile)
-    quantify._require_sayable("a star", profile)
+    scene = scenes.parse(quantify.EXAMPLE)
+    assert (scene["colour"], scene["shape"], scene["motion"]) == ("red", "circle", "left")
+    assert scenes.parse("a star") == {"shape": "star"}
 
 
 def test_html_is_self_contained_and_escaped(answer):
@@ -263,15 +264,6 @@ def test_nothing_overlaps_on_a_contact_sheet():
     pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
     assert not [1 for a, b in pairs if a.shrunk(0.98, 0.9).overlaps(b.shrunk(0.98, 0.9))]
     assert all(box.y0 >= 0 and box.x1 <= fig.bbox.width for box in boxes)
-
-
-def test_a_table_without_a_column_is_refused():
-    with pytest.raises(ValueError, match="the table of latent prompts lacks the columns frames"):
-        figures.figure_answer(
-            "a",
-            pd.DataFrame({"term": ["total"], "text": "1", "meaning": ""}),
-            pd.DataFrame({"latent": [0], "prompt": ["b"]}),
-        )
 
 
 def test_the_command_prints_the_answer_and_the_files(answer, tiny_profile, capsys):

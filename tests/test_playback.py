@@ -80,6 +80,34 @@ def test_frames_that_are_not_held_are_the_same(tmp_path):
         np.testing.assert_array_equal(*pair)
 
 
+TURN = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        ({}, (48, 64)),
+        ({"aspect": Fraction(2)}, (48, 128)),
+        ({"matrix": TURN}, (64, 48)),
+        ({"matrix": TURN, "aspect": Fraction(2)}, (128, 48)),
+        ({"cover": True}, (48, 64)),
+    ],
+    ids=["plain", "wide pixels", "turned", "turned, wide pixels", "cover"],
+)
+def test_the_size_is_that_of_what_is_shown(tmp_path, options, size):
+    path = films.write(tmp_path / "a.mp4", FILM, **options)
+    assert video.size_of(path) == video.read(path).frames.shape[1:3] == size
+
+
+def test_the_size_is_known_from_the_begin(tmp_path):
+    path = films.cut(films.write(tmp_path / "a.mkv", FILM), 0.6)
+    assert video.size_of(path) == (48, 64)
+    with pytest.raises(ValueError, match="a.mkv is cut short"):
+        video.read(path)
+    with pytest.raises(ValueError, match="is cut short: its video stream has no frames"):
+        video.size_of(films.cut(path, 0.4))
+
+
 def test_only_what_is_used_is_held(tmp_path, monkeypatch):
     path = films.write(tmp_path / "a.mp4", FILM)
     stored = video.scan(path, hold=FILM.nbytes - 1)

@@ -4,11 +4,10 @@ The unit of work is one latent prompt of one task. What a unit yields depends on
 its own seeds alone, so order, interruptions and the number of workers change no byte.
 """
 
-import fcntl
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,6 @@ from squbed_utils.archive import remote
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import SEAL, video_path
 from squbed_utils.collection import claims, status
-from squbed_utils.collection.claims import locked
 from squbed_utils.collection.executors import LOCAL, Executor
 from squbed_utils.collection.workers import Job, Unit
 from squbed_utils.files import PARTIAL, inside, left_by_a_tool, seed_of, sha256_of
@@ -90,46 +88,57 @@ def collect(
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    if remote.is_url(output):
-        how = {"workers": workers, "retry_failed": retry_failed, "executor": executor}
-        with remote.mirrored(output) as folder:
-            return collect(profile, output=folder, confirm=confirm, **how)
-    archive = Archive(output or files.SAMPLES / profile.name)
-    if archive.manifest() is not None or archive.exported:
+    consent = Consent(confirm)
+    place = output or files.SAMPLES / profile.name
+    with remote.mirrored(place) if remote.is_url(place) else nullcontext(place) as folder:
+        archive = Archive(folder)
+        if not _is_finished(archive, profile, retry_failed):
+            resolved = checkpoints.resolve(profile)
+            with shared(archive):
+                with claims.locked(archive.folder):
+                    source = begin(archive, profile, resolved, consent)
+                options = {"workers": workers, "executor": executor, "retry_failed": retry_failed}
+                fill(archive, profile, source.tasks, consent=consent, **options)
         return open_archive(archive.folder)
-    if not retry_failed and _is_complete(archive, profile):
-        return open_archive(archive.folder)
-    resolved, source = checkpoints.resolve(profile), None
-    confirm = _once(confirm)
-
-    def begin() -> None:
-        nonlocal source
-        source = _begin(archive, profile, resolved, confirm)
-
-    with shared(archive, begin):
-        how = {"workers": workers, "executor": executor, "retry_failed": retry_failed}
-        fill(archive, profile, source.tasks, confirm=confirm, **how)
-    return open_archive(archive.folder)
 
 
-def _is_complete(archive: Archive, profile: Profile) -> bool:
-    """Say whether the archive is finished; refuse an archive of another profile.
+@dataclass
+class Consent:
+    """The user's consent to pay, which is asked for once in a run."""
 
-    It compares settings alone, so a finished archive opens without its models and GPU.
+    confirm: Confirm | None
+    given: bool = False
+
+    def require(self, profile: Profile, folder: Path, **counts: int) -> None:
+        """Stop unless what is left to do is free, or the user agrees to pay for it."""
+        question = spending.bill(profile, folder, **counts)
+        if not question or self.given:
+            return
+        self.given = self.confirm is not None and self.confirm(question)
+        if not self.given:
+            raise RuntimeError(f"{question}; nothing more is paid until this is confirmed (--yes)")
+
+
+def _is_finished(archive: Archive, profile: Profile, retry_failed: bool) -> bool:
+    """Say whether nothing is to be made, as ever in a published archive or one of other videos.
+
+    An archive of another profile is refused. Settings alone are compared, so a finished archive
+    opens without its models and GPU.
     """
-    if archive.open or not (archive.folder / "profile.yaml").exists():
+    if archive.manifest() is not None or archive.exported:
+        return True
+    if retry_failed or archive.open or not (archive.folder / "profile.yaml").exists():
         return False
     if not _has_tables(archive, profile):
         return False
-    paths = archive.tasks().reference.dropna()
+    references = map(archive.inside, archive.tasks().reference.dropna())
     whole = all(archive.finished(*unit) for unit in archive.units)
-    whole = whole and all(archive.inside(path).is_file() for path in paths)
+    whole = whole and all(path.is_file() for path in references)
     return whole and not is_new(archive, settings_over(archive, profile))
 
 
 def _has_tables(archive: Archive, profile: Profile) -> bool:
     """Say whether the tables of tasks and truth are readable and as they were sealed."""
-    tables = ("tasks.parquet", "truth.parquet")
     try:
         archive.tasks()
         if archive.truth() is None and isinstance(profile.dataset, World):
@@ -139,27 +148,20 @@ def _has_tables(archive: Archive, profile: Profile) -> bool:
     except ValueError as error:
         tqdm.write(f"{error}; the tables of tasks are written again", file=sys.stderr)
         return False
-    return not archive.changed(tables)
+    return not archive.changed(["tasks.parquet", "truth.parquet"])
 
 
-def _once(confirm: Confirm | None) -> Confirm:
-    """Return a function that asks for consent once and remembers it."""
-    given = False
+def begin(archive: Archive, profile: Profile, resolved: dict, consent: Consent) -> Source:
+    """Write the files that come before the videos, if they are missing; return the tasks.
 
-    def ask(question: str) -> bool:
-        nonlocal given
-        given = given or (confirm is not None and confirm(question))
-        return given
-
-    return ask
-
-
-def _begin(archive: Archive, profile: Profile, resolved: dict, confirm: Confirm) -> Source:
-    """Write the files that come before the videos, if they are missing."""
+    One process at a time may do so.
+    """
     new = is_new(archive, resolved)
     if new or not _has_tables(archive, profile):
-        if not isinstance(profile.dataset, World):  # whose captions are labelled first
-            _confirm_cost(profile, archive, confirm, **_whole(profile))
+        if not isinstance(profile.dataset, World):  # whose captions a paid model may label first
+            tasks, latents = profile.dataset.tasks, profile.dataset.tasks * profile.n
+            counts = {"tasks": tasks, "latents": latents, "labels": profile.dataset.pool}
+            consent.require(profile, archive.folder, videos=latents * profile.m, **counts)
         source = _read_source(archive, profile, resolved)
         archive.write_tasks(source.tasks, source.truth)
     else:
@@ -175,77 +177,50 @@ def _begin(archive: Archive, profile: Profile, resolved: dict, confirm: Confirm)
 def fill(
     archive: Archive,
     profile: Profile,
-    chosen: list[Task],
+    tasks: list[Task],
     *,
+    consent: Consent,
     workers: int | None = None,
     executor: Executor = LOCAL,
     retry_failed: bool = False,
-    confirm: Confirm | None = None,
 ) -> None:
     """Make what an archive lacks of n latent prompts a task with m videos each.
 
     The caller holds the archive and has written its tasks and profile. The options, and the errors,
     are those of `collect`.
     """
-    units = [(task, latent) for task in chosen for latent in range(profile.n)]
+    units = [(task, latent) for task in tasks for latent in range(profile.n)]
     todo = [
         (task, latent)
         for task, latent in units
         if not archive.finished(task.id, latent, retry_failed=retry_failed)
     ]
     if todo:
-        _confirm_cost(profile, archive, confirm, **_left(archive, profile, todo))
+        paths = (video_path(task.id, z, i) for task, z in todo for i in range(profile.m))
+        videos = sum(not archive.inside(path).is_file() for path in paths)
+        counts = {"tasks": len({task.id for task, _ in todo}), "latents": len(todo), "labels": 0}
+        consent.require(profile, archive.folder, videos=videos, **counts)
         warn_of_versions(archive)
         _remove_shards(archive, todo, retry_failed)
-        job = Job(profile, archive.folder.resolve(), todo)
-        done = executor.run(job, workers)
-        _show_progress(done, len(units) - len(todo), len(units))
+        running = executor.run(Job(profile, archive.folder.resolve(), todo), workers)
+        before = len(units) - len(todo)
+        bar = tqdm(total=len(units), initial=before, desc="loading models", file=sys.stderr)
+        with bar, closing(running) as finished:
+            for _ in finished:
+                bar.set_description("latent prompts", refresh=False)
+                bar.update()
     if archive.open:
-        with locked(archive.folder):
+        with claims.locked(archive.folder):
             archive.seal()
 
 
 def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> None:
     """Remove shards that are damaged or, with `retry_failed`, have failures; keep finished ones."""
-    with locked(archive.folder):
+    with claims.locked(archive.folder):
         archive.unseal()
         for task, latent in todo:
             if not archive.finished(task.id, latent, retry_failed=retry_failed):
                 archive.shard(task.id, latent).unlink(missing_ok=True)
-
-
-def _whole(profile: Profile) -> dict[str, int]:
-    """Count what a whole run makes, for a dataset whose tasks are sampled."""
-    tasks = profile.dataset.tasks
-    counts = {"videos": tasks * profile.n * profile.m, "tasks": tasks}
-    return counts | {"latents": tasks * profile.n, "labels": profile.dataset.pool}
-
-
-def _left(archive: Archive, profile: Profile, todo: list[Unit]) -> dict[str, int]:
-    """Count what is still to be made."""
-    paths = (video_path(task.id, z, i) for task, z in todo for i in range(profile.m))
-    videos = sum(not archive.inside(path).is_file() for path in paths)
-    tasks = len({task.id for task, _ in todo})
-    return {"videos": videos, "tasks": tasks, "latents": len(todo), "labels": 0}
-
-
-def _confirm_cost(
-    profile: Profile, archive: Archive, confirm: Confirm | None, **counts: int
-) -> None:
-    """Stop unless the rest of the run is free, or the user agrees to pay for it."""
-    question = spending.bill(profile, archive.folder, **counts)
-    if question and (confirm is None or not confirm(question)):
-        raise RuntimeError(f"{question}; nothing more is paid until this is confirmed (--yes)")
-
-
-def _show_progress(done: Iterator[Unit], before: int, total: int) -> None:
-    bar = tqdm(total=total, initial=before, desc="loading models", file=sys.stderr)
-    seen = set()
-    with bar, closing(done):
-        for task, latent in done:
-            seen.add((task.id, latent))
-            bar.set_description("latent prompts", refresh=False)
-            bar.update(before + len(seen) - bar.n)
 
 
 def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
@@ -285,13 +260,10 @@ def _label_by(profile: Profile, folder: Path) -> Label:
 
 LOCK = ".lock"
 
-CONTENTS = {LOCK, "profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet"}
-
-CONTENTS |= {"labels.json", "dataset.json", "answers", spending.ACCOUNT, spending.LOCK}
-
-CONTENTS |= {SEAL, claims.FOLDER, status.FOLDER}
-
-CONTENTS |= {"references", "shards", "videos", "contact_sheet.png", "contact_sheet.html"}
+CONTENTS = {LOCK, SEAL, claims.FOLDER, status.FOLDER, spending.ACCOUNT, spending.LOCK, "answers"}
+CONTENTS |= {"profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet", "labels.json"}
+CONTENTS |= {"dataset.json", "references", "shards", "videos"}
+CONTENTS |= {"contact_sheet.png", "contact_sheet.html"}
 """All that an archive's folder holds."""
 
 
@@ -302,62 +274,50 @@ def held(archive: Archive) -> Iterator[None]:
     The system releases it however the process ends. A folder that another run holds, or that holds
     anything but an archive, raises ValueError.
     """
-    with _locked(archive.folder, fcntl.LOCK_EX):
+    with _lock(archive.folder, shared=False):
         _clear(archive.folder)
         yield
 
 
 @contextmanager
-def shared(archive: Archive, begin: Callable[[], None]) -> Iterator[None]:
+def shared(archive: Archive) -> Iterator[None]:
     """Hold an archive's folder together with other runs that collect into it.
 
-    One process at a time first calls `begin`. The leftovers of dead workers are cleared before and
-    after, unless other workers are at work. A folder that another run holds alone, or that holds
-    anything but an archive, raises ValueError.
+    What dead workers left is cleared before and after, unless other workers are at work. A folder
+    that another run holds alone, or that holds anything but an archive, raises ValueError.
     """
-    folder = archive.folder
-    with _locked(folder, fcntl.LOCK_SH):
-        with claims.locked(folder):
-            _clear_if_alone(folder)
-            begin()
+    with _lock(archive.folder, shared=True):
+        _clear_if_alone(archive.folder)
         try:
             yield
         finally:
-            with suppress(OSError), claims.locked(folder):  # the run's own error matters more
-                _clear_if_alone(folder)
+            with suppress(OSError):  # the run's own error matters more
+                _clear_if_alone(archive.folder)
 
 
 @contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
+def _lock(folder: Path, *, shared: bool) -> Iterator[None]:
     _refuse_foreign(folder)
-    with _named(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = inside(folder, LOCK).open("a")
-    with file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, how | fcntl.LOCK_NB)
+            lock = files.locked(inside(folder, LOCK), shared=shared, wait=False)
+            stack.enter_context(lock)
         except BlockingIOError as error:
             raise ValueError(
                 f"another run is filling {folder}; wait for it to end, or choose another --output"
             ) from error
+        except OSError as error:
+            raise OSError(
+                f"the archive {folder} cannot be written ({error.strerror}); mount it writable, or "
+                "choose another --output"
+            ) from error
         yield
-
-
-@contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    """Say what to do about a folder that cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(
-            f"the archive {folder} cannot be written ({error.strerror}); mount it writable, or "
-            "choose another --output"
-        ) from error
 
 
 def _clear_if_alone(folder: Path) -> None:
-    if not claims.living(folder):
-        _clear(folder)
+    with claims.locked(folder):
+        if not claims.living(folder):
+            _clear(folder)
 
 
 def _clear(folder: Path) -> None:
@@ -372,10 +332,9 @@ def is_new(archive: Archive, resolved: dict) -> bool:
     """
     if not archive.inside("profile.yaml").is_file():
         return True
-    found = profiles.differences(archive.profile, resolved)
-    if found:
+    if differences := profiles.differences(archive.profile, resolved):
         raise ValueError(
-            f"{archive.folder} was made by another profile: {'; '.join(found)}. "
+            f"{archive.folder} was made by another profile: {'; '.join(differences)}. "
             "Undo the change, choose another --output, or delete that folder"
         )
     if archive.changed(["profile.yaml"]):
@@ -383,10 +342,10 @@ def is_new(archive: Archive, resolved: dict) -> bool:
             f"{archive.folder / 'profile.yaml'} is not as it was when the archive was sealed; put "
             "it back as it was"
         )
-    kept = {key: resolved[key] for key in ("estimator", "pca")}
-    if any(archive.profile[key] != value for key, value in kept.items()):
+    changes = {key: resolved[key] for key in ("estimator", "pca")}
+    if any(archive.profile[key] != value for key, value in changes.items()):
         sums = archive.sealed
-        archive.write_profile(archive.profile | kept)
+        archive.write_profile(archive.profile | changes)
         archive.__dict__.pop("profile")
         if sums:
             archive.write_seal(sums | {"profile.yaml": sha256_of(archive.folder / "profile.yaml")})
@@ -398,32 +357,28 @@ def settings_over(archive: Archive, profile: Profile) -> dict:
 
     It serves to compare them where the models and the device, which `resolve` needs, may be absent.
     """
-    there = archive.profile
     settings = asdict(profile)
     del settings["device"]
-    encoder, recorded = settings["video_encoder"], there.get("video_encoder")
+    encoder, recorded = settings["video_encoder"], archive.profile.get("video_encoder")
     if encoder.get("sha256", "") is None and isinstance(recorded, dict):
         encoder["sha256"] = recorded.get("sha256")  # not stated, and recorded by `resolve`
-    return there | settings
+    return archive.profile | settings
 
 
 def warn_of_versions(archive: Archive) -> None:
     """Warn on stderr of libraries that differ in version from those that began the archive."""
     here = {name: version(name) for name in profiles.VERSIONED}
-    found = profiles.differences(archive.profile["versions"], here)
-    if found:
+    if differences := profiles.differences(archive.profile["versions"], here):
         tqdm.write(
-            f"warning: {archive.folder} was begun with other versions ({'; '.join(found)}); its "
-            "last digits may differ between parts",
+            f"warning: {archive.folder} was begun with other versions ({'; '.join(differences)}); "
+            "its last digits may differ between parts",
             file=sys.stderr,
         )
 
 
 def _refuse_foreign(folder: Path) -> None:
-    if not folder.is_dir():
-        return
-    found = sorted(p.name for p in folder.iterdir())
-    foreign = [name for name in found if name not in CONTENTS and not left_by_a_tool(name)]
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = [name for name in sorted(names - CONTENTS) if not left_by_a_tool(name)]
     if foreign:
         raise ValueError(
             f"{folder} holds {foreign[0]!r}, which is no part of an archive; "

@@ -1,29 +1,43 @@
-"""Where the workers of a collection run: in this process or others here, on Ray, or in SLURM."""
+"""Where the workers of a collection run: in this process or others here, on Ray, or in SLURM.
 
+Claims coordinate the workers, so a place has only to start them. `watch` looks at the archive for
+what they finish, and at them for who has ended.
+"""
+
+import math
+import multiprocessing
 import os
 import secrets
+import signal
+import sys
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from tqdm import tqdm
+
 from squbed_utils.archive.archive import Archive
-from squbed_utils.collection import workers as work
+from squbed_utils.collection.claims import Sign
 from squbed_utils.collection.workers import (
-    BEGUN,
-    DIED,
-    DONE,
-    ENDED,
-    STOPPED,
+    FAILED_IN_A_ROW,
+    POLL,
     Job,
-    LocalPool,
     Unit,
-    drive,
+    last_word,
+    look_at,
+    work,
 )
 from squbed_utils.models import servers
+from squbed_utils.models.errors import Stop
 
 LOCALLY, RAY, SLURM = "local", "ray", "slurm"
-KINDS = (LOCALLY, RAY, SLURM)
+
+GRACE = 60.0
+"""Seconds that workers have to end after the last unit."""
 
 
 @dataclass(frozen=True)
@@ -45,36 +59,157 @@ class Executor:
     options: dict = field(default_factory=dict)
 
     def run(self, job: Job, workers: int | None) -> Iterator[Unit]:
-        """Have workers make a job's units; yield each finished unit."""
+        """Have workers make a job's units; yield each unit once it is finished."""
         if self.kind == RAY:
             return run_on_ray(job, workers, self.address)
         if self.kind == SLURM:
-            return run_on_slurm(job, workers or 1, self.options)
+            return run_on_slurm(job, workers or 1, dict(self.options))
         workers = min(workers or 1, len(job.todo))
-        return _in_this_process(job) if workers == 1 else _in_processes(job, workers)
+        if workers == 1:
+            return run_here(job)
+        return watch(lambda job, count: [LocalWorker(job) for _ in range(count)], workers, job)
 
 
 LOCAL = Executor()
 
 
-def _in_this_process(job: Job) -> Iterator[Unit]:
+class Died(Exception):
+    """A worker is gone without a word."""
+
+
+class Started(ABC):
+    """A worker that was started in a process of its own."""
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Say whether it has ended."""
+
+    @abstractmethod
+    def error(self) -> Exception | None:
+        """Return why it ended: `Died`, its error, or None if it found nothing more to do."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it at once."""
+
+    def idle(self) -> bool:
+        """Say whether it has no unit to finish."""
+        return self.done()
+
+
+Start = Callable[[Job, int], list[Started]]
+"""(job, number of workers) -> the workers, started."""
+
+
+def watch(start: Start, workers: int, job: Job) -> Iterator[Unit]:
+    """Start workers and yield each unit once it is finished, by them or by others.
+
+    A worker that dies is replaced; its claim counts how often that befell its unit. If worker after
+    worker dies, this raises `Stop`. A worker's own error ends the others after their units, and is
+    raised.
+    """
+    archive, todo, deaths, started = Archive(job.folder), job.todo, 0, []
+    try:
+        with Sign(job.folder) as run:
+            job = replace(job, run=run.name)
+            started += start(job, workers)
+            while todo and started:
+                time.sleep(POLL)
+                ended = [worker for worker in started if worker.done()]  # before the look
+                look = list(look_at(archive, todo))
+                todo = [unit for unit, finished in look if not finished]
+                if len(todo) < len(look):
+                    deaths = 0
+                    yield from (unit for unit, finished in look if finished)
+                for worker in ended:
+                    started.remove(worker)
+                    error = worker.error()
+                    if not isinstance(error, Died | None):
+                        raise error
+                    if error is not None and todo:
+                        deaths += 1
+                        if deaths > FAILED_IN_A_ROW:
+                            raise _dying(deaths, error)
+                        started += start(job, 1)
+    finally:
+        _end(started, all_done=not todo)
+    for worker in started:
+        if worker.done() and not isinstance(error := worker.error(), Died | None):
+            raise error
+
+
+def _dying(deaths: int, last: Died) -> Stop:
+    reason = f" ({last})" if str(last) else ""
+    return Stop(
+        f"{deaths} workers in a row died, perhaps for lack of memory{reason}; what is finished is "
+        "kept: run the same command again, with fewer workers"
+    )
+
+
+def _end(started: list[Started], *, all_done: bool) -> None:
+    """Wait for workers to end after their units; kill them at Ctrl-C, or if they hang."""
+    end = time.monotonic() + (GRACE if all_done else math.inf)
+    if not all_done and not all(worker.idle() for worker in started):
+        text = "ending after the latent prompts at hand; press Ctrl-C to end at once"
+        tqdm.write(text, file=sys.stderr)
+    try:
+        while time.monotonic() < end and not all(worker.idle() for worker in started):
+            time.sleep(POLL)
+    finally:
+        for worker in started:
+            if not worker.done():
+                worker.kill()
+
+
+def run_here(job: Job) -> Iterator[Unit]:
+    """Work in this process."""
     import torch
 
     threads = torch.get_num_threads()
     try:
-        for what, unit in work.work(job):
-            if what == DONE:
-                yield unit
+        yield from work(job)
     finally:
         torch.set_num_threads(threads)
 
 
-def _in_processes(job: Job, workers: int) -> Iterator[Unit]:
-    pool = LocalPool(job)
-    try:
-        yield from drive(pool, workers, job)
-    finally:
-        pool.close()
+class LocalWorker(Started):
+    """A worker in a process of this machine, which does not outlive this one."""
+
+    def __init__(self, job: Job) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.word, word = context.Pipe(duplex=False)
+        self.process = context.Process(target=_run, args=(job, word), daemon=True)
+        self.process.start()
+        word.close()
+
+    def done(self) -> bool:
+        """Say whether it has had its last word, or is gone."""
+        return self.word.poll()
+
+    def error(self) -> Exception | None:
+        """Return its last word."""
+        try:
+            return self.word.recv()
+        except EOFError:
+            return Died()
+        finally:
+            self.process.join()
+
+    def kill(self) -> None:
+        """Kill the process."""
+        self.process.kill()
+
+
+def _run(job: Job, word: Connection) -> None:
+    """Work in a process of its own; Ctrl-C is left to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    word.send(last_word(job))
+
+
+def _end_with_parent() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 STARTED_HERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
@@ -84,30 +219,31 @@ LONGEST_WAIT = 60.0
 """Seconds for a cluster to answer; by itself Ray waits for minutes, and ends the process."""
 
 
-def run_on_ray(job: Job, workers: int | None, address: str | None) -> Iterator[work.Unit]:
-    """Have Ray actors make a job's units; yield each finished unit.
+def run_on_ray(job: Job, workers: int | None, address: str | None) -> Iterator[Unit]:
+    """Have tasks of Ray make a job's units.
 
     The job's folder is on a disk that all nodes share. `workers` is by default as many as the
     cluster has GPUs for, or 1. Without an `address` a cluster is started here and ended with the
     run.
     """
-    gpus = 0.0 if work.device(job) == "cpu" else job.profile.estimates.gpus
     ray = _connect(address, workers or 1)
-    pool = None
     try:
-        pool = RayPool(ray, job, gpus)
-        there = ray.cluster_resources().get("GPU" if gpus else "CPU", 0)
-        room = int(there / (gpus or 1))
+        kind, each = ("GPU", job.gpus) if job.gpus else ("CPU", 1)
+        size = ray.cluster_resources().get(kind, 0)
+        room = int(size / each)
         if not room:
             raise RuntimeError(
-                f"Ray's cluster has {there:g} {'GPUs' if gpus else 'CPUs'}, and one worker takes "
-                f"{gpus or 1:g}; add a node, or set estimates.gpus in the profile"
+                f"Ray's cluster has {size:g} {kind}s, and one worker takes {each:g}; add a node, "
+                "or set estimates.gpus in the profile"
             )
-        wanted = workers or (room if gpus else 1)
-        yield from work.drive(pool, min(wanted, room, len(job.todo)), job)
+        task = ray.remote(num_cpus=1, num_gpus=job.gpus, max_retries=0)(last_word)
+        wanted = workers or (room if job.gpus else 1)
+
+        def start(job: Job, count: int) -> list[RayWorker]:
+            return [RayWorker(ray, task.remote(job)) for _ in range(count)]
+
+        yield from watch(start, min(wanted, room, len(job.todo)), job)
     finally:
-        if pool is not None:
-            pool.close()
         ray.shutdown()
 
 
@@ -139,99 +275,41 @@ def _connect(address: str | None, workers: int) -> object:
     return ray
 
 
-class _Steps:
-    """An actor in which a worker runs: each call returns the worker's next news."""
+class RayWorker(Started):
+    """A worker in a task of Ray."""
 
-    def __init__(self, job: Job) -> None:
-        self.ending = False
-        self.news = work.work(job, lambda: self.ending)
+    def __init__(self, ray: object, task: object) -> None:
+        self.ray, self.task = ray, task
 
-    def step(self, ending: bool) -> tuple[str, object]:
-        """Return the next event, and its unit."""
-        self.ending = ending
+    def done(self) -> bool:
+        """Say whether the task has ended."""
+        return bool(self.ray.wait([self.task], timeout=0)[0])
+
+    def error(self) -> Exception | None:
+        """Return its last word."""
         try:
-            return next(self.news)
-        except StopIteration:
-            return ENDED, None
-        except Exception as error:
-            return STOPPED, work.plain(error)
+            return self.ray.get(self.task)
+        except self.ray.exceptions.RayTaskError as error:  # as on a node without the package
+            return RuntimeError(str(error)[-300:])
+        except self.ray.exceptions.RayError:
+            return Died()
 
+    def kill(self) -> None:
+        """End its process."""
+        self.ray.cancel(self.task, force=True)
 
-class RayPool:
-    """Ray actors with one worker each, which takes some `gpus` (0 on CPUs)."""
-
-    def __init__(self, ray: object, job: Job, gpus: float) -> None:
-        self.ray, self.ending, self.count = ray, False, 0
-        self.job = ray.put(job)
-        self.actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(_Steps)
-        self.steps = {}
-
-    def start(self) -> int:
-        """Start a worker; return its number."""
-        self.count += 1
-        self._step(self.count, self.actor.remote(self.job))
-        return self.count
-
-    def wait(self) -> work.News:
-        """Wait for news."""
-        ready, _ = self.ray.wait(list(self.steps))
-        return [self._heard(step) for step in ready]
-
-    def end(self) -> None:
-        """Ask every worker to end after its unit."""
-        self.ending = True
-
-    def close(self) -> None:
-        """End every worker at once; the videos that they have stored are kept."""
-        for _, actor in self.steps.values():
-            self.ray.kill(actor)
-
-    def _step(self, worker: int, actor: object) -> None:
-        self.steps[actor.step.remote(self.ending)] = (worker, actor)
-
-    def _heard(self, step: object) -> tuple[int, str, object]:
-        worker, actor = self.steps.pop(step)
-        try:
-            what, of = self.ray.get(step)
-        except self.ray.exceptions.RayActorError:
-            return worker, DIED, None
-        if what in (BEGUN, DONE):
-            self._step(worker, actor)
-        return worker, what, of
-
-
-WAIT = 5.0
-"""Seconds between two looks at the jobs."""
-
-GRACE = 60.0
-"""Seconds that jobs have to end after the last unit."""
 
 CLUSTER = "cluster"
 """The option that chooses submitit's executor: slurm, or local and debug for trials."""
 
 
-def run_on_slurm(job: Job, workers: int, options: dict) -> Iterator[work.Unit]:
-    """Have an array of SLURM jobs make a job's units; yield each finished unit.
+def run_on_slurm(job: Job, workers: int, options: dict) -> Iterator[Unit]:
+    """Have an array of SLURM jobs make a job's units.
 
     `workers` is the number of jobs in the array, and `options` are those of
     ``submitit.AutoExecutor.update_parameters``. The job's folder is on a disk that all nodes share;
-    the jobs' logs are in ``<archive>.slurm`` beside it. A SLURM job is a worker like any other, so
-    one that is cancelled or runs out of time costs only its unit.
+    the jobs' logs are in ``<archive>.slurm`` beside it.
     """
-    executor = _executor(job, dict(options))
-    with executor.batch():
-        jobs = [executor.submit(work.last_word, job) for _ in range(min(workers, len(job.todo)))]
-    try:
-        yield from _watch(job, jobs)
-        _let_end(jobs)
-    finally:
-        for sent in jobs:
-            if not sent.done():
-                sent.cancel()
-    _complain(job, jobs)
-
-
-def _executor(job: Job, options: dict) -> object:
     try:
         import submitit
     except ImportError as error:
@@ -242,55 +320,40 @@ def _executor(job: Job, options: dict) -> object:
     logs = Path(f"{job.folder}.slurm", secrets.token_hex(4))  # new: what lies there is unpickled
     try:
         executor = submitit.AutoExecutor(folder=logs, cluster=options.pop(CLUSTER, "slurm"))
-        gpus = 0 if work.device(job) == "cpu" else 1
+        gpus = 0 if job.device == "cpu" else 1
         executor.update_parameters(name="squbed", gpus_per_node=gpus, **options)
     except (NameError, TypeError, ValueError) as error:
         raise ValueError(f"--slurm: {error}") from error
-    return executor
+
+    def start(job: Job, count: int) -> list[SlurmWorker]:
+        with executor.batch():
+            sent = [executor.submit(last_word, job) for _ in range(count)]
+        return [SlurmWorker(one, logs) for one in sent]
+
+    yield from watch(start, min(workers, len(job.todo)), job)
 
 
-def _watch(job: Job, jobs: list) -> Iterator[work.Unit]:
-    """Yield units as their shards appear, until all are finished or no job is left."""
-    archive, left = Archive(job.folder), job.todo
-    while left:
-        over = all(sent.done() for sent in jobs)  # before the look, which then is the last
-        waiting = []
-        for task, latent in left:
-            if archive.finished(task.id, latent):
-                yield task, latent
-            else:
-                waiting.append((task, latent))
-        if over:
-            return
-        left = waiting
-        time.sleep(WAIT)
+class SlurmWorker(Started):
+    """A worker in a job of SLURM."""
 
+    def __init__(self, sent: object, logs: Path) -> None:
+        self.sent, self.logs = sent, logs
 
-def _let_end(jobs: list) -> None:
-    """Give idle workers time to end; cancel the jobs in the queue."""
-    end = time.monotonic() + GRACE
-    while time.monotonic() < end and any(not s.done() and s.state != "PENDING" for s in jobs):
-        time.sleep(1)
+    def done(self) -> bool:
+        """Say whether the job has ended."""
+        return self.sent.done()
 
+    def idle(self) -> bool:
+        """Say whether the job has ended or is in the queue."""
+        return self.sent.done() or self.sent.state == "PENDING"
 
-def _complain(job: Job, jobs: list) -> None:
-    """If units are unfinished, raise the error of the first job that failed."""
-    archive = Archive(job.folder)
-    left = sum(not archive.finished(task.id, latent) for task, latent in job.todo)
-    if not left:
-        return
-    reasons = [_reason(sent) for sent in jobs]
-    first = next((reason for reason in reasons if reason), "they ran out of time")
-    raise RuntimeError(
-        f"all {len(jobs)} jobs have ended and {left} latent prompts are left; the first reason: "
-        f"{first} (logs: {job.folder}.slurm). Run the same command again to go on"
-    )
+    def error(self) -> Exception | None:
+        """Return its last word, or why the job has none."""
+        error = self.sent.exception()
+        if error is None:
+            return self.sent.result()
+        return Died(f"the last: {' '.join(str(error).split())[-300:]}; logs: {self.logs}")
 
-
-def _reason(sent: object) -> str | None:
-    """Say why a job ended; None if it ended well."""
-    error = sent.exception()
-    if error is not None:
-        return " ".join(str(error).split())[-300:]
-    _, stopped = sent.result()
-    return None if stopped is None else str(stopped)
+    def kill(self) -> None:
+        """Cancel the job."""
+        self.sent.cancel()

@@ -19,7 +19,6 @@ from squbed_utils.files import ROOT, path_of, replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
 from squbed_utils.tasks import manifest as manifests
-from squbed_utils.tasks.manifest import OPTIONAL, REQUIRED
 from squbed_utils.tasks.task import Task
 from squbed_utils.world.render import SIDE
 
@@ -204,10 +203,10 @@ def _score_all(
 
     noticed: dict[str, list[str]] = defaultdict(list)
     groups = dict(list(table.groupby(["task", "latent"], sort=False)))
-    left = sum(len(groups[unit]) for unit in todo)
+    count = sum(len(groups[unit]) for unit in todo)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    bar = tqdm(total=len(table), initial=len(table) - left, desc="loading models", file=sys.stderr)
+    bar = tqdm(total=len(table), initial=len(table) - count, desc="loading models", file=sys.stderr)
     try:
         with bar:
             bench = _unit.Bench(profile, models.load_measuring(profile), archive)
@@ -217,38 +216,31 @@ def _score_all(
                 for row in groups[unit].itertuples():
                     rows.append(_score_one(bench, row, find, noticed))
                     bar.update()
-                archive.write_shard(*unit, _with_text(bench, row.prompt, rows))
+                texts = _unit.embed_texts(bench.models, row.prompt, row.latent_prompt)
+                archive.write_shard(*unit, [one | texts for one in rows])
     finally:
         torch.set_num_threads(threads)
     for note, names in noticed.items():
-        print(f"{note}: {len(names)} of {left} videos, such as {names[0]}", file=sys.stderr)
-
-
-def _with_text(bench: object, prompt: str, rows: list[dict]) -> list[dict]:
-    """Add what the videos of a latent prompt share; the latent prompt may be unknown."""
-    from squbed_utils.collection import latent as _unit
-
-    shared = {"rejected": []} | _unit.embed_texts(bench.models, prompt, rows[0]["prompt"])
-    return [row | shared for row in rows]
+        print(f"{note}: {len(names)} of {count} videos, such as {names[0]}", file=sys.stderr)
 
 
 def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[str]]) -> dict:
     """Copy and measure one video, or return why that failed."""
     from squbed_utils.collection import latent as _unit
 
-    found = {"task": row.task, "latent": row.latent, "sample": row.sample}
-    found |= {"prompt": row.latent_prompt}
+    video_row = {"task": row.task, "latent": row.latent, "sample": row.sample}
+    video_row |= {"prompt": row.latent_prompt, "rejected": []}
     path = video_path(row.task, row.latent, row.sample)
     try:
         source = find(row.video)
         clip = video.scan(source)
         for note in clip.notes:
             noticed[note].append(row.video)
-        measured = _unit.measure(bench, _task(row), [clip])[0]
+        (measured,) = _unit.measure(bench, _task(row), [clip])
     except (ValueError, OSError) as error:
-        return found | {"status": FAILED, "error": str(error)}
+        return video_row | {"status": FAILED, "error": str(error)}
     _copy(source, bench.archive.inside(path))
-    return found | measured | {"path": path, "status": OK}
+    return video_row | vars(measured) | {"path": path, "status": OK}
 
 
 def of_archive(archive: Archive) -> pd.DataFrame:
@@ -273,4 +265,4 @@ def of_archive(archive: Archive) -> pd.DataFrame:
     )
     table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
     table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
-    return table[[*REQUIRED, *OPTIONAL]]
+    return table[list(manifests.COLUMNS)]

@@ -1,6 +1,11 @@
-"""One unit of work: a latent prompt, its videos, and everything measured on them."""
+"""One unit of work: a latent prompt, its videos, and everything measured on them.
 
-from dataclasses import dataclass, field
+A batch is always whole, and each video keeps its place in it, since both change the last bit of
+what a model gives. So a batch that lacks one video is generated anew, and where a video failed
+another is measured in its place.
+"""
+
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -17,18 +22,41 @@ from squbed_utils.roles import Diffusers
 from squbed_utils.tasks.task import Task
 from squbed_utils.video import Video
 
+scan_reference = lru_cache(maxsize=1)(video.scan)
+"""Read a reference, once for the latent prompts of its task that are made in a row."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class Bench:
-    """A worker's profile, models and archive.
-
-    `embedded` caches the last reference: its aligned frames, and their embeddings.
-    """
+    """A worker's profile, models and archive, and the reference frames that it embedded last."""
 
     profile: Profile
     models: Models
     archive: Archive
-    embedded: dict = field(default_factory=dict, compare=False)
+    reference: np.ndarray | None = None
+    reference_embedding: np.ndarray | None = None
+
+    def embed_reference(self, frames: np.ndarray) -> np.ndarray:
+        """Embed a reference's frames with CLIP, once for all videos that align to them alike."""
+        if self.reference is None or not np.array_equal(self.reference, frames):
+            self.reference = frames
+            self.reference_embedding = self.models.clip_images(list(frames))
+        return self.reference_embedding
+
+
+@dataclass
+class Measured:
+    """The columns of a shard that are measured on one video; None is not measured."""
+
+    embedding: list[float] | None = None
+    ssim: float | None = None
+    psnr: float | None = None
+    lpips: float | None = None
+    clip_reference: float | None = None
+    clip_prompt: float | None = None
+    clip_embedding: list[float] | None = None
+    clip_reference_embedding: list[float] | None = None
+    caption: str | None = None
 
 
 def make(bench: Bench, task: Task, latent: int) -> None:
@@ -43,41 +71,49 @@ def make(bench: Bench, task: Task, latent: int) -> None:
     """
     profile, models = bench.profile, bench.models
     checked = {"compatible": models.compatible, "listed": models.listed}
-    drawn = latent_prompts.draw(task, latent, models.refine, seed=profile.seed, **checked)
-    shared = {"task": task.id, "latent": latent, "prompt": drawn.prompt}
-    shared |= {"rejected": list(drawn.rejected)}
-    shared |= embed_texts(models, task.prompt, drawn.prompt)
+    draw = latent_prompts.draw(task, latent, models.refine, seed=profile.seed, **checked)
+    texts = embed_texts(models, task.prompt, draw.prompt)
     rows = []
     for start in range(0, profile.m, profile.batch_size):
         samples = range(start, min(start + profile.batch_size, profile.m))
-        errors = _store(bench, task, latent, samples, drawn.prompt)
         paths = [video_path(task.id, latent, sample) for sample in samples]
+        seeds = [_seed(profile, task, latent, sample) for sample in samples]
+        errors = _store(bench, draw.prompt, paths, seeds)
         measured = _measure_stored(bench, task, paths, errors)
-        for sample, path, error, found in zip(samples, paths, errors, measured, strict=True):
-            row = shared | {"sample": sample, "seed": _seed(profile, task, latent, sample)}
-            row |= {"path": path, "status": OK} if error is None else {"status": FAILED}
-            rows.append(row | found | {"error": error})
+        for i, sample in enumerate(samples):
+            rows.append(
+                {
+                    "task": task.id,
+                    "latent": latent,
+                    "sample": sample,
+                    "prompt": draw.prompt,
+                    "rejected": list(draw.rejected),
+                    "seed": seeds[i],
+                    "path": paths[i],
+                    "status": OK if errors[i] is None else FAILED,
+                    "error": errors[i],
+                    **texts,
+                    **vars(measured[i]),
+                }
+            )
     bench.archive.write_shard(task.id, latent, rows)
 
 
 def embed_texts(models: Models, prompt: str, latent_prompt: str | None) -> dict:
     """Return shard columns: the embedding of the latent prompt, if known, and both token counts."""
-    found = {f"prompt_{name}": count for name, count in models.clip_texts.read(prompt).items()}
-    if latent_prompt is None:
-        return found
-    read = models.embed_text.read(latent_prompt)
-    found |= {f"text_{name}": count for name, count in read.items()}
-    return found | {"text_embedding": models.embed_text([latent_prompt])[0].tolist()}
+    columns = {f"prompt_{name}": count for name, count in models.clip_texts.read(prompt).items()}
+    if latent_prompt is not None:
+        read = models.embed_text.read(latent_prompt)
+        columns |= {f"text_{name}": count for name, count in read.items()}
+        columns["text_embedding"] = models.embed_text([latent_prompt])[0].tolist()
+    return columns
 
 
 def fail(profile: Profile, archive: Archive, task: Task, latent: int, reason: str) -> None:
     """Write the shard of a unit that cannot be made: failed rows with the reason."""
-    shared = {"task": task.id, "latent": latent, "rejected": [], "status": FAILED}
-    shared |= {"error": reason}
-    rows = [
-        shared | {"sample": sample, "seed": _seed(profile, task, latent, sample)}
-        for sample in range(profile.m)
-    ]
+    unit = {"task": task.id, "latent": latent, "rejected": [], "status": FAILED, "error": reason}
+    samples = range(profile.m)
+    rows = [unit | {"sample": i, "seed": _seed(profile, task, latent, i)} for i in samples]
     archive.write_shard(task.id, latent, rows)
 
 
@@ -85,20 +121,19 @@ def _seed(profile: Profile, task: Task, latent: int, sample: int) -> int:
     return seed_of(profile.seed, task.id, latent, sample)
 
 
-def _store(bench: Bench, task: Task, latent: int, samples: range, prompt: str) -> list[str | None]:
-    """Generate and store the missing videos; return for each sample an error, or None.
+def _store(bench: Bench, prompt: str, paths: list[str], seeds: list[int]) -> list[str | None]:
+    """Generate and store the missing videos of a batch; return for each an error, or None.
 
-    The place in a batch changes the last bit of a video, so a batch of diffusers that lacks a video
-    is generated whole. Other models make one video at a time.
+    Models other than those of diffusers make one video at a time.
     """
-    files = [bench.archive.inside(video_path(task.id, latent, sample)) for sample in samples]
+    files = [bench.archive.inside(path) for path in paths]
     missing = [i for i, file in enumerate(files) if not video.is_whole(file)]
-    together = isinstance(bench.profile.video_model, Diffusers)
-    calls = [range(len(samples))] if together and missing else [[i] for i in missing]
-    errors: list[str | None] = [None] * len(samples)
-    for call in calls:
-        seeds = [_seed(bench.profile, task, latent, samples[i]) for i in call]
-        for i, made in zip(call, bench.models.generate([prompt] * len(seeds), seeds), strict=True):
+    in_batches = isinstance(bench.profile.video_model, Diffusers)
+    batches = [range(len(files))] if in_batches and missing else [[i] for i in missing]
+    errors: list[str | None] = [None] * len(files)
+    for batch in batches:
+        videos = bench.models.generate([prompt] * len(batch), [seeds[i] for i in batch])
+        for i, made in zip(batch, videos, strict=True):
             if i in missing and isinstance(made, Exception):
                 errors[i] = f"{type(made).__name__}: {made}"
             elif i in missing:
@@ -108,94 +143,67 @@ def _store(bench: Bench, task: Task, latent: int, samples: range, prompt: str) -
 
 def _measure_stored(
     bench: Bench, task: Task, paths: list[str], errors: list[str | None]
-) -> list[dict]:
-    """Return the embedding and the accuracies of each stored video, nothing for those that failed.
-
-    In a batch another video replaces a failed one, so that the others keep their places.
-    """
-    stored = [
-        None if error else video.scan(bench.archive.inside(path))
-        for path, error in zip(paths, errors, strict=True)
-    ]
-    stand_in = next((v for v in stored if v is not None), None)
+) -> list[Measured]:
+    """Measure the stored videos of a batch; of those that failed nothing is known."""
+    batch = zip(paths, errors, strict=True)
+    stored = [None if error else video.scan(bench.archive.inside(path)) for path, error in batch]
+    stand_in = next((clip for clip in stored if clip is not None), None)
     if stand_in is None:
-        return [{}] * len(stored)
-    measured = measure(bench, task, [v or stand_in for v in stored])
-    return [m if v is not None else {} for m, v in zip(measured, stored, strict=True)]
+        return [Measured()] * len(stored)
+    measured = measure(bench, task, [clip or stand_in for clip in stored])
+    return [one if clip else Measured() for one, clip in zip(measured, stored, strict=True)]
 
 
-def measure(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
-    """Return the shard columns of each video: embeddings, accuracies, and any captioner's caption.
+def measure(bench: Bench, task: Task, videos: list[Video]) -> list[Measured]:
+    """Embed each video, score it against the task's reference and prompt, and caption it.
 
     Without a reference, CLIP to the prompt is the only accuracy. A video or reference that is too
     small to be scored raises ValueError.
     """
-    frames = [v.frames for v in videos]
-    score = _like_prompt if task.reference is None else _accuracies
-    found = [
-        {"embedding": embedding.tolist()} | accuracies
-        for embedding, accuracies in zip(
-            bench.models.embed_videos(frames), score(bench, task, videos), strict=True
-        )
-    ]
-    if bench.models.caption is None:
-        return found
-    captions = bench.models.caption(frames)
-    return [row | {"caption": caption} for row, caption in zip(found, captions, strict=True)]
+    frames = [clip.frames for clip in videos]
+    embeddings = bench.models.embed_videos(frames)
+    measured = (_like_prompt if task.reference is None else _accuracies)(bench, task, videos)
+    captions = bench.models.caption(frames) if bench.models.caption else [None] * len(videos)
+    for one, embedding, caption in zip(measured, embeddings, captions, strict=True):
+        one.embedding, one.caption = embedding.tolist(), caption
+    return measured
 
 
-def _like_prompt(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
+def _like_prompt(bench: Bench, task: Task, videos: list[Video]) -> list[Measured]:
     prompt = bench.models.clip_texts([task.prompt])[0]
-    each = (bench.models.clip_images(list(v.frames)) for v in videos)
+    each = (bench.models.clip_images(list(clip.frames)) for clip in videos)
     return [
-        {"clip_prompt": mean_cosine(frames, prompt), "clip_embedding": _mean(frames)}
+        Measured(clip_prompt=mean_cosine(frames, prompt), clip_embedding=_mean(frames))
         for frames in each
     ]
 
 
-def _accuracies(bench: Bench, task: Task, videos: list[Video]) -> list[dict]:
+def _accuracies(bench: Bench, task: Task, videos: list[Video]) -> list[Measured]:
     models = bench.models
-    reference = _reference(bench.archive.inside(reference_path(task.id)))
-    pairs = [video.align(v, reference) for v in videos]
+    reference = scan_reference(bench.archive.inside(reference_path(task.id)))
+    pairs = [video.align(clip, reference) for clip in videos]
+    # the frames of all videos go through a model together, and are parted again
+    frames = [frame for aligned, _ in pairs for frame in aligned]
+    targets = [frame for _, aligned in pairs for frame in aligned]
+    ends = np.cumsum([len(aligned) for aligned, _ in pairs])[:-1]
     prompt = models.clip_texts([task.prompt])[0]
-    frames = _split(models.clip_images([f for v, _ in pairs for f in v]), pairs)
-    targets = _reference_frames(bench, pairs)
-    lpips = _split(
-        models.lpips([f for v, _ in pairs for f in v], [f for _, r in pairs for f in r]), pairs
-    )
+    clips = np.split(models.clip_images(frames), ends)
+    goals = [bench.embed_reference(aligned) for _, aligned in pairs]
+    distances = np.split(models.lpips(frames, targets), ends)
     return [
-        {
-            "ssim": ssim(*pair),
-            "psnr": psnr(*pair),
-            "lpips": float(lpips[i].mean()),
-            "clip_reference": mean_cosine(frames[i], targets[i]),
-            "clip_prompt": mean_cosine(frames[i], prompt),
-            "clip_embedding": _mean(frames[i]),
-            "clip_reference_embedding": _mean(targets[i]),
-        }
-        for i, pair in enumerate(pairs)
+        Measured(
+            ssim=ssim(*pair),
+            psnr=psnr(*pair),
+            lpips=float(distance.mean()),
+            clip_reference=mean_cosine(clip, goal),
+            clip_prompt=mean_cosine(clip, prompt),
+            clip_embedding=_mean(clip),
+            clip_reference_embedding=_mean(goal),
+        )
+        for pair, clip, goal, distance in zip(pairs, clips, goals, distances, strict=True)
     ]
-
-
-def _reference_frames(bench: Bench, pairs: list[tuple]) -> list[np.ndarray]:
-    """Embed the reference's frames, once for all videos to which it aligns in the same way."""
-    kept, targets = bench.embedded, []
-    for _, reference in pairs:
-        if not kept or not np.array_equal(kept["reference"], reference):
-            kept |= {"reference": reference}
-            kept |= {"frames": bench.models.clip_images(list(reference))}
-        targets.append(kept["frames"])
-    return targets
 
 
 def _mean(frames: np.ndarray) -> list[float]:
     """Return the mean of the embeddings of frames (T, d)."""
     return frames.mean(axis=0, dtype=float).tolist()
-
-
-def _split(stacked: np.ndarray, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    """Split stacked frames into one array for each video."""
-    return np.split(stacked, np.cumsum([len(v) for v, _ in pairs])[:-1])
-
-
-_reference = lru_cache(maxsize=1)(video.scan)

@@ -45,14 +45,9 @@ def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     n >= 2 and m >= 2. The values of `text` are not used. Latent prompts weigh the same whatever
     their counts, so unequal counts compare.
 
-    Returns
-    -------
-    Terms
-        Dimensionless, 0 (identical videos) to 1 (no common direction) in expectation; a sample
-        may fall below 0 or above 1.
+    Dimensionless, 0 (identical videos) to 1 (no common direction) in expectation; a sample
+    may fall below 0 or above 1.
 
-    Examples
-    --------
     >>> energy_split(np.eye(3), np.stack([np.tile(row, (2, 1)) for row in np.eye(3)]))[:3]
     (1.0, 0.0, 1.0)
     """
@@ -83,13 +78,8 @@ def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
     over latent prompts, the epistemic term, does so only if they share one kappa. Pairs within a
     latent prompt are the share (m - 1) / (N - 1) of the total: totals compare at equal counts only.
 
-    Returns
-    -------
-    Terms
-        Dimensionless, 0 (identical) to 2, 1 if orthogonal; the total is not the sum.
+    Dimensionless, 0 (identical) to 2, 1 if orthogonal; the total is not the sum.
 
-    Examples
-    --------
     >>> pairwise_distance(np.eye(3), np.stack([np.ones((2, 4)) / 2] * 3))[:3]
     (1.0, 0.0, 0.0)
     """
@@ -120,13 +110,8 @@ def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     every score 0 or log m; many ties show it. Latent prompts weigh the same. Entropies saturate at
     log m, the total at log N, so unequal counts do not compare.
 
-    Returns
-    -------
-    Terms
-        Nats: 0 (identical videos, one cluster) to log N.
+    Nats: 0 (identical videos, one cluster) to log N.
 
-    Examples
-    --------
     >>> videos = np.stack([np.tile(row, (2, 1)) for row in np.eye(3)])
     >>> np.round(semantic_entropy(np.eye(3), videos)[:3], 4).tolist()  # log 3 between, 0 within
     [1.0986, 0.0, 1.0986]
@@ -157,13 +142,8 @@ def kappa(text: np.ndarray | None, videos: Videos) -> Terms:
     itself, which the most concentrated latent prompts set. The total mixes pairs within and between
     latent prompts by the counts, so unequal counts do not compare.
 
-    Returns
-    -------
-    Terms
-        Dimensionless, -1e9 (identical samples, flagged degenerate) to 0; not additive.
+    Dimensionless, -1e9 (identical samples, flagged degenerate) to 0; not additive.
 
-    Examples
-    --------
     >>> [value + 0.0 for value in kappa(np.eye(3), np.stack([np.eye(4)] * 3))[:2]]
     [0.0, 0.0]
     """
@@ -192,14 +172,9 @@ def knn_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     h(all f). One neighbour is used, since two samples have no more. With few samples in many
     dimensions the bias is large and falls with m, so unequal counts do not compare.
 
-    Returns
-    -------
-    Terms
-        Nats; not additive. Samples nearer than `LEAST_CHORD` count as that far apart and are
-        flagged degenerate: the value is finite but set by `LEAST_CHORD`.
+    Nats; not additive. Samples nearer than `LEAST_CHORD` count as that far apart and are
+    flagged degenerate: the value is finite but set by `LEAST_CHORD`.
 
-    Examples
-    --------
     >>> value = knn_entropy(np.eye(3), np.stack([np.eye(3)] * 3)).aleatoric
     >>> round(value, 6)  # psi(3) - psi(1) + log 2 pi, the area of a half sphere
     3.337877

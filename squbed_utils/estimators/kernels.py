@@ -39,13 +39,8 @@ def von_neumann(text: np.ndarray | None, videos: Videos) -> Terms:
     alike (see `von_neumann_jackknife`), and unequal counts do not compare. The values of `text` are
     not used. Latent prompts weigh the same: video j of i enters with 1 / (n m_i) for 1 / N.
 
-    Returns
-    -------
-    Terms
-        Nats: 0 (identical videos) to log m, log N (orthogonal).
+    Nats: 0 (identical videos) to log m, log N (orthogonal).
 
-    Examples
-    --------
     >>> np.round(von_neumann(np.eye(3), np.stack([np.eye(4)] * 3))[:3], 4).tolist()
     [0.0, 1.3863, 1.3863]
     """
@@ -73,13 +68,8 @@ def von_neumann_jackknife(text: np.ndarray | None, videos: Videos) -> Terms:
     finite, and the correction only adds about one nat to log m. Bias of higher order stays: unequal
     counts do not compare. The values of `text` are not used.
 
-    Returns
-    -------
-    Terms
-        Nats: 0 for identical videos; aleatoric may fall a little below 0.
+    Nats: 0 for identical videos; aleatoric may fall a little below 0.
 
-    Examples
-    --------
     >>> videos = np.stack([np.eye(4)] * 3)
     >>> round(von_neumann_jackknife(np.eye(3), videos).epistemic, 4)  # 4 log 4 - 3 log 3
     2.2493
@@ -110,13 +100,8 @@ def conditional_vendi(text: np.ndarray, videos: Videos) -> Terms:
     near-equal latent prompts count as epistemic. It needs text. Latent prompts weigh the same. It
     saturates at log N, so unequal counts do not compare.
 
-    Returns
-    -------
-    Terms
-        Nats, 0 to log N; all 0 for identical latent prompts and videos.
+    Nats, 0 to log N; all 0 for identical latent prompts and videos.
 
-    Examples
-    --------
     >>> videos = np.stack([np.tile(row, (2, 1)) for row in np.eye(3)])
     >>> np.abs(np.round(conditional_vendi(np.eye(3), videos)[:3], 4)).tolist()
     [1.0986, 0.0, 1.0986]
@@ -144,14 +129,9 @@ def eigenscore(text: np.ndarray | None, videos: Videos) -> Terms:
     changes a little with the encoder's axes. The paper set alpha for hidden states that are not of
     unit length; here spreads below alpha do not show. Unequal counts do not compare.
 
-    Returns
-    -------
-    Terms
-        Dimensionless, at most log(1 + alpha) (orthogonal samples); at least log(alpha), and for m
-        identical ones up to (log(m + alpha) + (m - 1) log(alpha)) / m; not additive.
+    Dimensionless, at most log(1 + alpha) (orthogonal samples); at least log(alpha), and for m
+    identical ones up to (log(m + alpha) + (m - 1) log(alpha)) / m; not additive.
 
-    Examples
-    --------
     >>> text = np.array([[1.0, -1, 0, 0], [0, 0, 1, -1], [1, 1, -1, -1]]) / np.sqrt([[2], [2], [4]])
     >>> round(eigenscore(text, np.stack([text] * 3)).aleatoric, 6)  # log 1.001
     0.001
@@ -178,13 +158,8 @@ def graph_laplacian(text: np.ndarray | None, videos: Videos) -> Terms:
     the mean over latent prompts, total that of all videos; there is no aleatoric component. The
     values of `text` are not used. Unequal counts do not compare.
 
-    Returns
-    -------
-    Terms
-        Dimensionless, 1 (identical videos) to m, for the total to N (orthogonal).
+    Dimensionless, 1 (identical videos) to m, for the total to N (orthogonal).
 
-    Examples
-    --------
     >>> np.round(graph_laplacian(np.eye(3), np.stack([np.eye(4)] * 3))[1:3], 6).tolist()
     [4.0, 4.0]
     """

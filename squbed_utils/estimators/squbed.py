@@ -21,13 +21,8 @@ def squbed(text: np.ndarray | None, videos: Videos) -> Terms:
     aleatoric h(Z|l) = vMF entropy of the text embeddings; epistemic h(V|Z) = mean over latent
     prompts of the vMF entropy of their videos; total = their sum (arXiv 2510.02571, Prop. 1).
 
-    Returns
-    -------
-    Terms
-        Nats; tasks with unequal counts compare.
+    Nats; tasks with unequal counts compare.
 
-    Examples
-    --------
     >>> round(float(squbed(np.eye(3), np.stack([np.eye(3)] * 3)).total), 6)  # 2 log(4 pi)
     5.062048
     """
@@ -47,12 +42,38 @@ def squbed_mle(text: np.ndarray | None, videos: Videos) -> Terms:
 
     As `squbed`, but biased by -(d-1)/2 log(m/(m-1)) nats a term: comparable at equal n and m only.
 
-    Examples
-    --------
     >>> squbed_mle(np.eye(3), np.stack([np.eye(3)] * 3)) < squbed(np.eye(3), [np.eye(3)] * 3)
     True
     """
     return _vmf_terms(text, videos, corrected=False)
+
+
+@register(
+    "entropy_power",
+    label="Entropy power",
+    source="Shannon 1948; arXiv 2510.02571",
+    unit="log power",
+    equal_counts=False,
+    text_optional=True,
+)
+def entropy_power(text: np.ndarray | None, videos: Videos) -> Terms:
+    """Return S-QUBED's terms as log entropy powers per degree of freedom, and that of their sum.
+
+    aleatoric = 2A / (d_t - 1), epistemic = 2E / (d_v - 1), total = log(exp(aleatoric) +
+    exp(epistemic)), with A and E of `squbed` in nats. Entropies are logarithms of spread, so a sum
+    of entropies multiplies two spreads; here the spreads add, as errors of independent causes do.
+    docs/method.md derives it. Unequal counts compare.
+
+    >>> text, videos = np.eye(3), np.stack([np.eye(3)] * 3)
+    >>> np.exp(entropy_power(text, videos)[:3]).round(4).tolist()  # 4 pi of either, 8 pi
+    [12.5664, 12.5664, 25.1327]
+    """
+    aleatoric, epistemic, _, degenerate = squbed(text, videos)
+    epistemic *= 2 / (videos[0].shape[-1] - 1)
+    if text is None:
+        return Terms(None, epistemic, None, degenerate)
+    aleatoric *= 2 / (text.shape[-1] - 1)
+    return Terms(aleatoric, epistemic, float(np.logaddexp(aleatoric, epistemic)), degenerate)
 
 
 def concentrations(videos: Videos, *, corrected: bool) -> tuple[np.ndarray, bool]:

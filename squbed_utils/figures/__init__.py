@@ -2,8 +2,7 @@
 
 `plot_*` draw one panel on the axes given, or new ones, and return them; `figure_*` draw a whole
 figure. Only `save` writes, none computes a result or shows. Every label, count, p-value and
-interval comes from the data given. A missing column, or a table without rows
-that a function does not allow, is a ValueError.
+interval comes from the data given.
 """
 
 from squbed_utils.figures.audit import figure_audit
@@ -18,10 +17,12 @@ from squbed_utils.figures.leaderboard import (
     plot_rejection,
 )
 from squbed_utils.figures.panels import (
+    figure_dose,
     figure_panels,
     figure_subset_size,
     figure_truth,
     plot_curve,
+    plot_dose,
     plot_points,
     plot_taus,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "figure_answer",
     "figure_audit",
     "figure_decision",
+    "figure_dose",
     "figure_leaderboard",
     "figure_panels",
     "figure_rejection",
@@ -45,6 +47,7 @@ __all__ = [
     "figure_subset_size",
     "figure_truth",
     "plot_curve",
+    "plot_dose",
     "plot_forest",
     "plot_frames",
     "plot_points",

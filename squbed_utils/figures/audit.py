@@ -14,22 +14,16 @@ from squbed_utils.figures.style import (
     VERMILLION,
     new_axes,
     new_figure,
-    require_columns,
     styled,
 )
 
-SWEEP_COLUMNS = ("weight", "tau", "low", "high", "paper")
-CURVE_COLUMNS = ("panel", "size", "tau", "lo", "hi")
-SUBSET_COLUMNS = ("panel", "n", "tau")
-AGREEMENT_COLUMNS = ("kind", "size", "term", "tau", "low", "high")
-FIT_COLUMNS = ("task", "kind", "pvalue")
 COLOURS = (BLUE, ORANGE)
 
 
 @styled
 def plot_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw tau against the weight of aleatoric (`audit.weight_sweep`); mark the paper's sum."""
-    ax = _axes(sweep, SWEEP_COLUMNS, ax, "tau by the weight of aleatoric")
+    ax = _titled(ax, "tau by the weight of aleatoric")
     ax.set(xlabel="weight of aleatoric (1 − weight: epistemic)", ylabel="Kendall's τ")
     if sweep.empty:
         return _say(ax, "tasks are few, or a component is missing or constant")
@@ -52,8 +46,7 @@ def plot_subsets(
     `curve` is one panel of `tables.subset_curves`, or empty; `published` has panel, n and tau of
     the paper's panels on the same part.
     """
-    require_columns(published, SUBSET_COLUMNS, "the published subsets")
-    ax = _axes(curve, CURVE_COLUMNS, ax, title)
+    ax = _titled(ax, title)
     ax.set(xlabel="tasks kept", ylabel="Kendall's τ", ylim=(-1.08, 1))
     ax.axhline(0, color=GREY, lw=0.6)
     if not curve.empty:
@@ -66,29 +59,34 @@ def plot_subsets(
 
 
 @styled
-def plot_agreement(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how well fewer samples order the tasks as all do (`audit_samples.agreement`)."""
-    ax = _axes(found, AGREEMENT_COLUMNS, ax, "fewer samples: the same order?")
-    ax.set(xlabel="samples kept", ylabel="τ with the order of all")
-    if found.empty:
-        return _say(ax, "tasks are few, or all the same")
-    for colour, (kind, curve) in zip(COLOURS, found.groupby("kind", sort=False), strict=False):
+def plot_agreement(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how well a few samples order the tasks as others do (`audit_samples.agreement`).
+
+    A line ends where all samples are taken: at the ceiling.
+    """
+    ax = _titled(ax, "fewer samples: the same order?")
+    ax.set(xlabel="samples taken (×: against the other half)", ylabel="τ with a fresh archive")
+    if table.empty:
+        return _say(ax, "tasks or samples are few, or all the same")
+    for colour, (kind, curve) in zip(COLOURS, table.groupby("kind", sort=False), strict=False):
         error = [curve.tau - curve.low, curve.high - curve.tau]
-        ax.errorbar(curve["size"], curve.tau, error, fmt="o-", color=colour, label=kind, lw=1)
-    ax.set_ylim(min(0, found.low.min()), 1.05)
+        ax.errorbar(curve["size"], curve.tau, error, fmt="x", color=colour, lw=1)
+        sizes = [*curve["size"], curve.of.iloc[0]]
+        ax.plot(sizes, [*curve.fresh, curve.ceiling.iloc[0]], "o-", color=colour, label=kind)
+    ax.set_ylim(min(0, table.low.min()), 1.05)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="lower right")
     return ax
 
 
 @styled
-def plot_fit(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_fit(fit: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the p-values of `audit_samples.goodness_of_fit`, a histogram for each kind of sample."""
-    ax = _axes(found, FIT_COLUMNS, ax, "fit of the von Mises-Fisher model")
+    ax = _titled(ax, "fit of the von Mises-Fisher model")
     ax.set(xlabel="p-value of a task (dashed: if it fits)", ylabel="share of tasks")
-    if found.empty:
+    if fit.empty:
         return _say(ax, "no task can be tested")
-    kinds, parts = zip(*found.groupby("kind", sort=False).pvalue, strict=True)
+    kinds, parts = zip(*fit.groupby("kind", sort=False).pvalue, strict=True)
     shares = [np.full(len(part), 1 / len(part)) for part in parts]
     style = {"bins": np.linspace(0, 1, 11), "color": COLOURS[: len(kinds)], "label": kinds}
     ax.hist(parts, weights=shares, **style)
@@ -101,7 +99,7 @@ def plot_fit(found: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 @styled
 def plot_lines(lines: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the taus of the lines on survival of `audit.page`, with the intervals that exist."""
-    ax = _axes(lines, ("question", "value", "low", "high"), ax, "does tau survive?")
+    ax = _titled(ax, "does tau survive?")
     shown = lines[lines.value.notna()].reset_index(drop=True)
     if shown.empty:
         return _say(ax, "tasks are few, or all the same")
@@ -124,7 +122,7 @@ def figure_audit(
     sweep: pd.DataFrame,
     curves: pd.DataFrame,
     published: pd.DataFrame,
-    found: pd.DataFrame,
+    few: pd.DataFrame,
     fit: pd.DataFrame,
 ) -> Figure:
     """Draw an audit: survival, weights, subsets, fewer samples, fit.
@@ -137,13 +135,13 @@ def figure_audit(
         As `audit.page`, `audit.weight_sweep` and `tables.subset_curves`, with all panels.
     published : DataFrame
         panel, n, tau of the panels of the paper's Figure 5.
-    found, fit : DataFrame
+    few, fit : DataFrame
         As `audit_samples.agreement` and `audit_samples.goodness_of_fit`.
     """
     fig = new_figure(DOUBLE, 4.8)
     top, bottom = fig.subfigures(2, 1, height_ratios=[1, 2])
     survival, weights = top.subplots(1, 2)
-    (kept_a, kept_e), (few, model) = bottom.subplots(2, 2)
+    (kept_a, kept_e), (agreement, model) = bottom.subplots(2, 2)
     plot_lines(lines[lines.theme == "survival"], ax=survival)
     plot_sweep(sweep, ax=weights)
     for part, ax in (("aleatoric", kept_a), ("epistemic", kept_e)):
@@ -151,16 +149,12 @@ def figure_audit(
         curve = curves[curves.panel.str.startswith(part)]
         shown = published[published.panel.str.endswith(part)]
         plot_subsets(curve, shown, title=f"{part}, on tasks with least {other}", ax=ax)
-    plot_agreement(found, ax=few)
+    plot_agreement(few, ax=agreement)
     plot_fit(fit, ax=model)
     return fig
 
 
-def _axes(table: pd.DataFrame, columns: tuple[str, ...], ax: Axes | None, title: str) -> Axes:
-    """Return titled axes for a table that has the columns; it may have no rows."""
-    missing = [c for c in columns if c not in table]
-    if missing:
-        raise ValueError(f"the table for {title!r} has no column {missing[0]!r}")
+def _titled(ax: Axes | None, title: str) -> Axes:
     ax = new_axes(ax)
     ax.set_title(title)
     return ax

@@ -19,18 +19,16 @@ from squbed_utils.figures.style import (
     VERMILLION,
     new_axes,
     new_figure,
-    require_columns,
+    remark,
     styled,
     wrapped,
 )
+from squbed_utils.text import number
 
 if TYPE_CHECKING:
     from squbed_utils.statistics.examples import Example
 
 
-POSITION_COLUMNS = ("group", "value", "label", "value_label")
-TERM_COLUMNS = ("term", "value", "low", "high", "remark", "unit")
-LATENT_COLUMNS = ("latent", "prompt", "entropy", "degenerate", "unit")
 LATENT_HEIGHT, LATENT_LETTERS = 0.55, 26
 OPEN = {"color": BLUE, "mfc": "white", "zorder": 3}
 
@@ -42,7 +40,6 @@ def plot_positions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     The table has group (a line each, the first on top), value, value_label, label (empty: no ring),
     and optionally title.
     """
-    require_columns(table, POSITION_COLUMNS, "the table of positions")
     ax = new_axes(ax, height=1.4)
     groups = list(dict.fromkeys(table.group))
     for line, group in enumerate(groups):
@@ -52,15 +49,7 @@ def plot_positions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         for row in rows[rows.label != ""].itertuples():
             ax.scatter(row.value, line, s=50, facecolor="none", edgecolor=VERMILLION, lw=1)
             right = row.value > table.value.min() + 0.6 * np.ptp(table.value)
-            ax.annotate(
-                row.label,
-                (row.value, line),
-                xytext=(0, 6),
-                textcoords="offset points",
-                ha="right" if right else "left",
-                fontsize=SMALLEST,
-                color=VERMILLION,
-            )
+            remark(ax, row.label, (row.value, line), (0, 6), ha="right" if right else "left")
     ax.set(yticks=range(len(groups)), yticklabels=groups, xlabel=table.value_label.iloc[0])
     ax.set_ylim(len(groups) - 0.6, -0.75)
     if "title" in table:
@@ -93,33 +82,19 @@ def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     The table has term, value, low and high (missing: no interval), remark and unit. A remark stands
     beside its value; a value that was not measured has an open marker.
     """
-    require_columns(terms, TERM_COLUMNS, "the table of terms")
     ax = new_axes(ax, height=1.2)
     lines = np.arange(len(terms))
-    ax.errorbar(
-        terms.value,
-        lines,
-        xerr=[terms.value - terms.low, terms.high - terms.value],
-        fmt="o",
-        color=BLUE,
-        elinewidth=1,
-    )
+    error = [terms.value - terms.low, terms.high - terms.value]
+    ax.errorbar(terms.value, lines, xerr=error, fmt="o", color=BLUE, elinewidth=1)
     for line, row in zip(lines, terms.itertuples(), strict=True):
         if row.remark:
-            _mark(ax, row.value, line, row.remark, right=row.value > terms.value.mean())
-    values = [f"{value:.1f}".replace("-", "−") for value in terms.value]
-    ax.set_yticks(lines, [f"{t} = {v}" for t, v in zip(terms.term, values, strict=True)])
+            if not row.remark.startswith("no interval"):
+                ax.plot(row.value, line, "o", **OPEN)
+            side, x = ("right", -6) if row.value > terms.value.mean() else ("left", 6)
+            remark(ax, row.remark, (row.value, line), (x, 0), ha=side, va="center")
+    ax.set_yticks(lines, [f"{row.term} = {number(row.value, '.1f')}" for row in terms.itertuples()])
     ax.set(xlabel=terms.unit.iloc[0], ylim=(len(terms) - 0.5, -0.5))
     return ax
-
-
-def _mark(ax: Axes, value: float, line: int, remark: str, *, right: bool) -> None:
-    """Write a remark beside a marker, and open the marker if the value was not measured."""
-    if not remark.startswith("no interval"):
-        ax.plot(value, line, "o", **OPEN)
-    place = {"xytext": (-6 if right else 6, 0), "textcoords": "offset points", "va": "center"}
-    style = {"ha": "right" if right else "left", "fontsize": SMALLEST, "color": VERMILLION}
-    ax.annotate(remark, (value, line), **place, **style)
 
 
 @styled
@@ -140,7 +115,6 @@ def figure_2(example: Example, latents: pd.DataFrame, terms: pd.DataFrame) -> Fi
     ValueError
         If a latent prompt has no video in the example.
     """
-    require_columns(latents, LATENT_COLUMNS, "the table of latent prompts")
     heights = [0.3, LATENT_HEIGHT * len(latents) + 0.3, 0.95]
     fig = new_figure(DOUBLE, sum(heights))
     head, body, foot = fig.subfigures(3, 1, height_ratios=heights)

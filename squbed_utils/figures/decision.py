@@ -1,5 +1,9 @@
 """Figures of a decision: reliability diagram, risk against threshold, map of actions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,13 +19,13 @@ from squbed_utils.figures.style import (
     VERMILLION,
     new_axes,
     new_figure,
-    require_columns,
     styled,
 )
+from squbed_utils.text import number
 
-RELIABILITY_COLUMNS = ("expected", "found", "low", "high", "count", "confidence")
-CURVE_COLUMNS = ("threshold", "accepted", "marginal", "marginal_bound", "conditional")
-ACTION_COLUMNS = ("aleatoric", "epistemic", "total", "action")
+if TYPE_CHECKING:
+    from squbed_utils.statistics.decision import Threshold
+
 MARKS = (("o", GREEN), ("s", ORANGE), ("X", VERMILLION))
 """A marker and a colour for each action in the order given; either tells them apart."""
 
@@ -38,7 +42,6 @@ def plot_reliability(
     The table comes from `reliability.reliability`, ece, noise and skill in `errors` from
     `reliability.calibration_errors`; `label` names the accuracy.
     """
-    require_columns(table, RELIABILITY_COLUMNS, "the reliability table")
     ax = new_axes(ax)
     ends = [table[["expected", "low"]].min().min(), table[["expected", "high"]].max().max()]
     ax.plot(ends, ends, color=GREY, lw=0.8, ls="--", label="found = expected")
@@ -53,87 +56,68 @@ def plot_reliability(
     ax.locator_params(nbins=4, steps=[1, 2, 5, 10])
     ax.set(xlabel=f"expected {label}", ylabel=f"found {label}")
     numbers = f"ECE {errors['ece']:.3f} (noise: {errors['noise']:.3f})"
-    skill = f"skill {errors['skill']:.2f}".replace("-", "−")
+    numbers += f", skill {number(errors['skill'], '.2f')}"
     confidence = f"{table.confidence.iloc[0]:.0%}"
-    ax.set_title(f"Reliability; tasks a bin, {confidence} intervals\n{numbers}, {skill}")
+    ax.set_title(f"Reliability; tasks a bin, {confidence} intervals\n{numbers}")
     return ax
 
 
 @styled
 def plot_risk(
-    curve: pd.DataFrame,
-    *,
-    level: float,
-    threshold: float | None,
-    label: str,
-    ax: Axes | None = None,
+    curve: pd.DataFrame, *, threshold: Threshold, label: str, ax: Axes | None = None
 ) -> Axes:
     """Draw the risk of accepting against the threshold, with the level and the threshold chosen.
 
-    The curve comes from `decision.risk_curve`, `level` and `threshold` from `decision.Control`
-    (None: no threshold is valid); `label` is the uncertainty's name and unit.
+    The curve comes from `decision.risk_curve`; `label` is the uncertainty's name and unit.
     """
-    require_columns(curve, CURVE_COLUMNS, "the risk curve")
     ax = new_axes(ax)
-    lines = (
+    for column, name, colour, dashes in (
         ("marginal_bound", "marginal, conformal bound", BLUE, "-"),
         ("marginal", "marginal, as found", BLUE, ":"),
         ("conditional", "of the accepted, as found", GREY, "-"),
-    )
-    for column, name, colour, style in lines:
-        ax.step(curve.threshold, curve[column], where="post", label=name, color=colour, ls=style)
-    ax.axhline(level, color=VERMILLION, lw=0.8, ls="--", label=f"level {level:g}")
-    if threshold is not None:
-        ax.axvline(threshold, color=GREEN, lw=1.2, label="threshold chosen")
+    ):
+        ax.step(curve.threshold, curve[column], where="post", label=name, color=colour, ls=dashes)
+    dashed = {"color": VERMILLION, "lw": 0.8, "ls": "--"}
+    ax.axhline(threshold.level, **dashed, label=f"level {threshold.level:g}")
+    chosen = f"{threshold.accepted} of {threshold.n} tasks accepted"
+    if threshold.value is None:
+        chosen += ": no threshold is valid"
+    else:
+        ax.axvline(threshold.value, color=GREEN, lw=1.2, label="threshold chosen")
     ax.legend(**BELOW)
     ax.set_ylim(bottom=0)
     ax.locator_params(nbins=4)
     ax.set(xlabel=f"threshold on {label}", ylabel="mean shortfall")
-    ax.set_title(f"Risk of accepting\n{_chosen(curve, threshold)}")
+    ax.set_title(f"Risk of accepting\n{chosen}")
     return ax
 
 
 @styled
 def plot_actions(
-    suggestions: pd.DataFrame,
-    *,
-    actions: tuple[str, ...],
-    threshold: float | None,
-    unit: str,
-    ax: Axes | None = None,
+    suggestions: pd.DataFrame, *, threshold: Threshold, unit: str, ax: Axes | None = None
 ) -> Axes:
     """Draw epistemic against aleatoric uncertainty, a point a task, by action.
 
     The grey line shows where both components stand equally high among the tasks shown, the straight
     one where the total equals the threshold, if the parts sum to the total. `suggestions` come from
-    `decision.suggest`; `actions` lists every action in the legend's order, others are refused.
+    `decision.suggest`.
     """
-    require_columns(suggestions, ACTION_COLUMNS, "the table of suggestions")
-    unknown = set(suggestions.action) - set(actions)
-    if unknown:
-        raise ValueError(f"unknown action {min(unknown)!r}; known: {', '.join(actions)}")
     ax = new_axes(ax)
-    for action, (marker, colour) in zip(actions, MARKS, strict=True):
-        found = suggestions[suggestions.action == action]
-        ax.scatter(
-            "aleatoric",
-            "epistemic",
-            data=found,
-            marker=marker,
-            color=colour,
-            s=16,
-            edgecolor="white",
-            linewidth=0.3,
-            label=f"{action} ({len(found)})",
-        )
+    for action, (marker, colour) in zip(suggestions.action.cat.categories, MARKS, strict=True):
+        tasks = suggestions[suggestions.action == action]
+        style = {"marker": marker, "color": colour, "edgecolor": "white", "linewidth": 0.3}
+        label = f"{action} ({len(tasks)})"
+        ax.scatter(tasks.aleatoric, tasks.epistemic, s=16, label=label, **style)
     ax.margins(0.07)
     limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
     sides = [np.sort(suggestions[part]) for part in ("aleatoric", "epistemic")]
     ax.plot(*sides, color=GREY, lw=0.8, label="equally high")
     parts = suggestions.aleatoric + suggestions.epistemic
-    if threshold is not None and np.allclose(parts, suggestions.total):
+    if threshold.value is not None and np.allclose(parts, suggestions.total):
         ends = np.array(limits["xlim"])
-        ax.plot(ends, threshold - ends, color=GREEN, lw=0.8, ls="--", label="total = threshold")
+        ax.plot(
+            ends, threshold.value - ends, color=GREEN, lw=0.8, ls="--", label="total = threshold"
+        )
     ax.set(**limits, xlabel=f"aleatoric ({unit})", ylabel=f"epistemic ({unit})")
     ax.locator_params(nbins=4)
     ax.set_title("What to do about each task")
@@ -148,9 +132,7 @@ def figure_decision(
     curve: pd.DataFrame,
     suggestions: pd.DataFrame,
     *,
-    level: float,
-    threshold: float | None,
-    actions: tuple[str, ...],
+    threshold: Threshold,
     labels: dict[str, str],
 ) -> Figure:
     """Draw reliability, risk and actions side by side.
@@ -163,22 +145,13 @@ def figure_decision(
         ece, noise, skill, as `reliability.calibration_errors`.
     curve, suggestions : DataFrame
         As `decision.risk_curve` and `decision.suggest`.
-    level, threshold : float
-        As in `decision.Control`; a threshold of None: none is valid.
-    actions : tuple of str
-        Every action, in the order of the legend.
+    threshold : decision.Threshold
     labels : dict
         accuracy, total, unit: names in the panels.
     """
     fig = new_figure(DOUBLE, 3.0)
     left, middle, right = fig.subplots(1, 3)
     plot_reliability(table, errors=errors, label=labels["accuracy"], ax=left)
-    plot_risk(curve, level=level, threshold=threshold, label=labels["total"], ax=middle)
-    plot_actions(suggestions, actions=actions, threshold=threshold, unit=labels["unit"], ax=right)
+    plot_risk(curve, threshold=threshold, label=labels["total"], ax=middle)
+    plot_actions(suggestions, threshold=threshold, unit=labels["unit"], ax=right)
     return fig
-
-
-def _chosen(curve: pd.DataFrame, threshold: float | None) -> str:
-    n = curve.accepted.max()
-    k = 0 if threshold is None else curve.accepted[curve.threshold <= threshold].max()
-    return f"{k} of {n} tasks accepted" + ("" if k else ": no threshold is valid")

@@ -15,7 +15,6 @@ from squbed_utils.figures.style import (
     GREY,
     SMALLEST,
     new_axes,
-    require_columns,
     styled,
     wrapped,
 )
@@ -81,12 +80,8 @@ def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
     """Draw a row for each example: its text, its reference, its videos."""
     columns = max(len(example.videos) for example in examples)
     image_width = (part.bbox.width / part.figure.dpi - TEXT_WIDTH) / (1 + columns)
-    axes = part.subplots(
-        len(examples),
-        2 + columns,
-        squeeze=False,
-        width_ratios=[TEXT_WIDTH, *[image_width] * (1 + columns)],
-    )
+    ratios = [TEXT_WIDTH, *[image_width] * (1 + columns)]
+    axes = part.subplots(len(examples), 2 + columns, squeeze=False, width_ratios=ratios)
     for row, example in zip(axes, examples, strict=True):
         for ax in row:
             ax.set_axis_off()
@@ -129,17 +124,13 @@ def contact_sheet(examples: list[Example], *, columns: int = 3) -> Figure:
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, example in zip(axes.T.flat, examples, strict=False):
-        frames = np.stack([video[len(video) // 2] for video in _same_size(example)])
+        size = (example.videos or [example.reference])[0].shape[1:3]
+        videos = [stretched(video, size) for video in (example.reference, *example.videos)]
+        frames = np.stack([video[len(video) // 2] for video in videos])
         _draw_strip(ax, frames, len(frames))
         ax.set_anchor("W")
         ax.set_title(example.label, fontsize=SMALLEST, pad=1.5)
     return fig
-
-
-def _same_size(example: Example) -> list[np.ndarray]:
-    """Return the reference and the videos, stretched to the size of the first video."""
-    size = (example.videos or [example.reference])[0].shape[1:3]
-    return [stretched(video, size) for video in (example.reference, *example.videos)]
 
 
 def stretched(video: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -171,21 +162,23 @@ def figure_answer(
     `terms` has term, text (its value, written out) and meaning; `latents` has latent, prompt and
     frames, a list of uint8 (H, W, 3), one of each video.
     """
-    require_columns(terms, ("term", "text", "meaning"), "the table of terms")
-    require_columns(latents, ("latent", "prompt", "frames"), "the table of latent prompts")
     room = DOUBLE - PROMPT_WIDTH - 2 * MARGIN
-    texts = [
-        wrapped(f"z{row.latent + 1}: {row.prompt}", PROMPT_LETTERS) for row in latents.itertuples()
-    ]
-    heights = [
-        max(_frame_height(frames, room), LINE * len(text.splitlines())) + ROW_GAP
-        for frames, text in zip(latents.frames, texts, strict=True)
-    ]
+    rows = []
+    for row in latents.itertuples():
+        text, tall = wrapped(f"z{row.latent + 1}: {row.prompt}", PROMPT_LETTERS), 0
+        if row.frames:
+            height, width = row.frames[0].shape[:2]
+            tall = min(TALLEST, room / len(row.frames) * height / width)
+        rows.append((text, row.frames, max(tall, LINE * len(text.splitlines())) + ROW_GAP))
     head = _head_lines(prompt, terms, note)
-    height = sum(line[0] for line in head) + sum(heights) + 2 * MARGIN
+    height = sum(line[0] for line in head) + sum(line for _, _, line in rows) + 2 * MARGIN
     fig = Figure(figsize=(DOUBLE, height))
-    top = _write_head(fig, head, height - MARGIN)
-    for frames, text, line in zip(latents.frames, texts, heights, strict=True):
+    top = height - MARGIN
+    for line, pieces in head:
+        for left, text, style in pieces:
+            _write(fig, MARGIN + left, top, text, **({"fontsize": 7} | style))
+        top -= line
+    for text, frames, line in rows:
         _write(fig, MARGIN, top, text, linespacing=1.1)
         place = np.array([MARGIN + PROMPT_WIDTH, top - line + ROW_GAP, room, line - ROW_GAP])
         _draw_videos(fig.add_axes(place / np.tile([DOUBLE, height], 2)), frames)
@@ -205,14 +198,6 @@ def _head_lines(prompt: str, terms: pd.DataFrame, note: str) -> list[tuple[float
     return [*lines, (LINE * len(text.splitlines()) + 0.1, [(0, text, {"fontsize": SMALLEST})])]
 
 
-def _write_head(fig: Figure, lines: list[tuple[float, list]], top: float) -> float:
-    for height, pieces in lines:
-        for left, text, style in pieces:
-            _write(fig, MARGIN + left, top, text, **({"fontsize": 7} | style))
-        top -= height
-    return top
-
-
 def _write(fig: Figure, left: float, top: float, text: str, **style: object) -> None:
     """Write text with its upper left corner at a place in inches."""
     width, height = fig.get_size_inches()
@@ -227,10 +212,3 @@ def _draw_videos(ax: Axes, frames: list[np.ndarray]) -> None:
     alike = np.concatenate([stretched(f[None], frames[0].shape[:2]) for f in frames])
     plot_frames(alike, count=len(alike), ax=ax)
     ax.set_anchor("NW")
-
-
-def _frame_height(frames: list[np.ndarray], room: float) -> float:
-    if not frames:
-        return 0
-    height, width = frames[0].shape[:2]
-    return min(TALLEST, room / len(frames) * height / width)

@@ -22,12 +22,13 @@ from squbed_utils.figures.style import (
 )
 
 FOREST_COLUMNS = ("estimator", "component", "tau", "low", "high", "holm", "null_low", "null_high")
-FOREST_COLUMNS += ("permuted", "accuracy", "n", "confidence")
+FOREST_COLUMNS += ("permuted", "accuracy", "n", "confidence", "baseline")
 CURVE_COLUMNS = ("estimator", "component", "rejected", "kept_accuracy", "prr", "accuracy")
+CURVE_COLUMNS += ("baseline",)
 SIGNAL_COLUMNS = ("estimator", "component", "kind", "tau", "low", "high", "n", "confidence")
+SIGNAL_COLUMNS += ("baseline",)
 
-BASELINE, ORACLE, CHANCE = "squbed", "oracle", "chance"
-ALPHA = 0.05
+ORACLE, CHANCE = "oracle", "chance"
 COMPONENT_COLOURS = {"aleatoric": BLUE, "epistemic": VERMILLION}
 OFFSETS = {"aleatoric": -0.17, "epistemic": 0.17}
 MOST_REJECTED = 0.95
@@ -53,13 +54,13 @@ def plot_forest(
     ax.barh(lines, rows.null_high - rows.null_low, left=rows.null_low, height=1, color="0.9", lw=0)
     ax.axvline(0, color=GREY, lw=0.6)
     for line, row in zip(lines, rows.itertuples(), strict=True):
-        colour = _colour(row.estimator)
+        colour = BLUE if row.estimator == row.baseline else BLACK
         ax.plot([row.low, row.high], [line, line], color=colour, lw=1)
-        face = colour if row.holm < ALPHA else "white"
+        face = colour if row.holm < 1 - row.confidence else "white"
         ax.plot(row.tau, line, "o", ms=3.5, color=colour, mfc=face, mew=0.8)
-        if row.estimator == BASELINE:
+        if row.estimator == row.baseline:
             ax.axvline(row.tau, color=BLUE, lw=0.6, ls=":")
-    _name_lines(ax, estimators)
+    _name_lines(ax, estimators, rows.baseline.iloc[0])
     ax.set(title=rows.component.iloc[0], xlabel="Kendall's τ", xlim=(-1, 1))
     return ax
 
@@ -72,7 +73,7 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
     ----------
     table : DataFrame
         estimator, component, tau, low, high, holm, null_low, null_high, permuted, accuracy, n,
-        confidence.
+        confidence, baseline.
     """
     require_columns(table, FOREST_COLUMNS, "the leaderboard")
     components = list(dict.fromkeys(table.component))
@@ -89,9 +90,7 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
         x=0.008,
         ha="left",
     )
-    fig.legend(
-        handles=_forest_key(first.confidence, first.permuted), loc="outside lower center", ncols=4
-    )
+    fig.legend(handles=_forest_key(first), loc="outside lower center", ncols=4)
     return fig
 
 
@@ -99,13 +98,14 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
 def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the mean accuracy of the tasks kept over the share rejected, for one component.
 
-    The rows are those that `figure_rejection` takes. S-QUBED and the best other estimator are
-    coloured; dashed: the oracle; dotted: chance.
+    The rows are those that `figure_rejection` takes. The baseline and the best other estimator
+    are coloured; dashed: the oracle; dotted: chance.
     """
     require_columns(curves, CURVE_COLUMNS, "the table of rejection curves")
     curves = curves[curves.rejected <= MOST_REJECTED]
     ax = new_axes(ax)
-    others = curves[~curves.estimator.isin([BASELINE, ORACLE, CHANCE])]
+    baseline = curves.baseline.iloc[0]
+    others = curves[~curves.estimator.isin([baseline, ORACLE, CHANCE])]
     best = None if others.empty else others.estimator[others.prr.idxmax()]
     for name, curve in others.groupby("estimator", sort=False):
         if name != best:
@@ -113,7 +113,7 @@ def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for name, dashes in ((ORACLE, "--"), (CHANCE, ":")):
         curve = curves[curves.estimator == name]
         ax.plot(curve.rejected, curve.kept_accuracy, color=GREY, ls=dashes)
-    for name, colour, width in ((BASELINE, BLUE, 2), (best, ORANGE, 0.8)):
+    for name, colour, width in ((baseline, BLUE, 2), (best, ORANGE, 0.8)):
         curve = curves[curves.estimator == name]
         if not curve.empty:
             label = f"{name}, PRR {curve.prr.iloc[0]:.2f}".replace("-", "−")
@@ -133,7 +133,7 @@ def figure_rejection(curves: pd.DataFrame) -> Figure:
     ----------
     curves : DataFrame
         estimator (also "oracle" and "chance"), component, rejected (0 to 1), kept_accuracy, prr,
-        accuracy.
+        accuracy, baseline.
     """
     require_columns(curves, CURVE_COLUMNS, "the table of rejection curves")
     curves = curves[curves.rejected <= MOST_REJECTED]
@@ -158,7 +158,8 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     Parameters
     ----------
     taus : DataFrame
-        estimator, component, kind ("signal" or "leakage"), tau, low, high, n, confidence.
+        estimator, component, kind ("signal" or "leakage"), tau, low, high, n, confidence,
+        baseline.
     scores : DataFrame
         estimator, score, low, high; the highest score is drawn on top, estimators without a score
         below. An empty table gets no panel.
@@ -173,7 +174,7 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     if not ranked.empty:
         _draw_scores(panels[2], ranked, names)
     for ax in panels:
-        _name_lines(ax, names)
+        _name_lines(ax, names, taus.baseline.iloc[0])
         ax.tick_params(labelleft=ax is panels[0])
     first = taus.iloc[0]
     about = f"{first.n} tasks; lines: {first.confidence:.0%} interval over tasks"
@@ -207,24 +208,21 @@ def _leave_room(ax: Axes, curves: pd.DataFrame) -> None:
     ax.set_ylim(low - 0.35 * (high - low), high + 0.05 * (high - low))
 
 
-def _name_lines(ax: Axes, names: list[str]) -> None:
+def _name_lines(ax: Axes, names: list[str], bold: str) -> None:
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     for label in ax.get_yticklabels():
-        label.set_fontweight("bold" if label.get_text() == BASELINE else "normal")
+        label.set_fontweight("bold" if label.get_text() == bold else "normal")
 
 
-def _colour(estimator: str) -> str:
-    return BLUE if estimator == BASELINE else BLACK
-
-
-def _forest_key(confidence: float, permuted: str) -> list[Line2D | Patch]:
+def _forest_key(row: pd.Series) -> list[Line2D | Patch]:
+    alpha, band = f"{1 - row.confidence:.2g}", f"null band, {row.confidence:.0%}"
     dots = {"linestyle": "", "marker": "o", "markersize": 3.5, "color": BLACK}
     return [
-        Line2D([], [], label=f"Holm p < {ALPHA}", **dots),
-        Line2D([], [], label=f"Holm p ≥ {ALPHA}", markerfacecolor="white", **dots),
-        Line2D([], [], color=BLUE, ls=":", lw=0.8, label=f"τ of {BASELINE}"),
-        Patch(color="0.9", label=f"null band, {confidence:.0%}: {permuted} permuted"),
+        Line2D([], [], label=f"Holm p < {alpha}", **dots),
+        Line2D([], [], label=f"Holm p ≥ {alpha}", markerfacecolor="white", **dots),
+        Line2D([], [], color=BLUE, ls=":", lw=0.8, label=f"τ of {row.baseline}"),
+        Patch(color="0.9", label=f"{band}: {row.permuted} permuted"),
     ]
 
 

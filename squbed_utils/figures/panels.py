@@ -251,3 +251,54 @@ def figure_truth(
     plot_positions(positions, ax=right)
     plot_taus(taus, ax=bottom.subplots())
     return fig
+
+
+DOSE_COLUMNS = ("clips", "subjects", "epistemic", "low", "high", "tau", "pvalue", "confidence")
+
+
+@styled
+def plot_dose(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw epistemic uncertainty over the number of training clips, with its band over subjects.
+
+    The table is that of `figure_dose`. Numbers of clips stand at equal distances.
+    """
+    require_columns(table, DOSE_COLUMNS, "the table of doses")
+    ax = new_axes(ax)
+    _draw_dose(ax, table, "epistemic", "")
+    first = table.iloc[0]
+    p = f"{first.pvalue:.2g}".replace("e-0", "e−")
+    tau = f"{first.tau:.2f}".replace("-", "−")
+    title = f"τ with clips = {tau}, p = {p}\n{table.subjects.sum()} subjects"
+    ax.set_title(f"{title}, {first.confidence:.0%} band over subjects", fontsize=SMALLEST)
+    ax.set_ylabel("epistemic uncertainty")
+    return ax
+
+
+@styled
+def figure_dose(table: pd.DataFrame) -> Figure:
+    """Draw dose and response: epistemic uncertainty, and confident mistakes where they are known.
+
+    Parameters
+    ----------
+    table : DataFrame
+        clips (ascending), subjects, epistemic, low, high (missing for a single subject), tau,
+        pvalue, confidence; and, if known, mistakes (0 to 1), mistakes_low and mistakes_high.
+    """
+    require_columns(table, DOSE_COLUMNS, "the table of doses")
+    panels = 1 + ("mistakes" in table)
+    fig = new_figure(DOUBLE, 2.4)
+    axes = fig.subplots(1, panels, squeeze=False)[0]
+    plot_dose(table, ax=axes[0])
+    if panels == 2:
+        _draw_dose(axes[1], table, "mistakes", "mistakes_")
+        axes[1].set(title="confident mistakes", ylabel="share of tasks", ylim=(-0.02, 1.02))
+    return fig
+
+
+def _draw_dose(ax: Axes, table: pd.DataFrame, column: str, prefix: str) -> None:
+    places = range(len(table))
+    low, high = (table[f"{prefix}{end}"].fillna(table[column]) for end in ("low", "high"))
+    ax.fill_between(places, low, high, color=BLUE, alpha=0.2, lw=0)
+    ax.plot(places, table[column], "o-", ms=3, color=BLUE)
+    ax.set_xticks(places, [f"{clips:,}" for clips in table.clips])
+    ax.set_xlabel("distinct clips of the subject in training")

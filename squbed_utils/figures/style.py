@@ -183,6 +183,21 @@ def new_axes(ax: Axes | None, *, width: float = SINGLE, height: float = 2.2) -> 
     return new_figure(width, height).subplots() if ax is None else ax
 
 
+def remark(
+    ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **style: str
+) -> None:
+    """Write a coloured remark some points beside a place in the data."""
+    ax.annotate(
+        text,
+        at,
+        xytext=offset,
+        textcoords="offset points",
+        fontsize=SMALLEST,
+        color=VERMILLION,
+        **style,
+    )
+
+
 def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) -> None:
     """Refuse a table that lacks a column or has no rows; the error says what it lacks and has."""
     missing = [column for column in columns if column not in table]

@@ -15,9 +15,10 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from squbed_utils import roles
-from squbed_utils.models import language
+from squbed_utils.models import replies
 from squbed_utils.models.checkpoints import locate
-from squbed_utils.models.encoders import in_batches, refuse_incomplete, spread
+from squbed_utils.models.encoders import in_batches, spread
+from squbed_utils.models.weights import load_pretrained
 from squbed_utils.world import render, scenes
 from squbed_utils.world.recognise import VALUES, recognise
 
@@ -39,17 +40,14 @@ def load(settings: roles.CaptionModel, device: str, batch_size: int) -> Caption:
 
 
 def _load_recogniser(settings: roles.Recogniser, device: str, batch_size: int) -> Caption:
-    folder = locate(settings.path, "captioner")
+    folder = locate(settings, "captioner")
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if list(config.id2label.values()) != VALUES:
         raise ValueError(
             f"the captioner in {folder} does not name the attributes of the shapes world; give the "
             "recogniser that `squbed train-world` makes, or set captioner.kind: transformers"
         )
-    model = AutoModelForImageClassification.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True
-    )
-    model = model.to(device).eval()
+    model = load_pretrained(AutoModelForImageClassification, folder, "captioner", device)
 
     def batch(videos: list[np.ndarray]) -> list[str]:
         return [scenes.say(scene) for scene in recognise(model, np.stack(videos))]
@@ -70,7 +68,7 @@ def _as_rendered(video: np.ndarray) -> np.ndarray:
 
 
 def _load_transformers(settings: roles.Captioner, device: str) -> Caption:
-    folder = locate(settings.path, "captioner", revision=settings.revision)
+    folder = locate(settings, "captioner")
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise ValueError(
@@ -83,24 +81,17 @@ def _load_transformers(settings: roles.Captioner, device: str) -> Caption:
             f"the captioner in {folder} has no chat template, without which {config.model_type!r} "
             f"cannot be asked; get its processor's files, or give one of {', '.join(UNASKED)}"
         )
-    model, report = AutoModelForImageTextToText.from_pretrained(
-        folder,
-        local_files_only=True,
-        use_safetensors=True,
-        dtype=getattr(torch, settings.dtype),
-        output_loading_info=True,
-    )
-    refuse_incomplete(report, "captioner", folder)
-    model = model.to(device).eval()
+    dtype = getattr(torch, settings.dtype)
+    model = load_pretrained(AutoModelForImageTextToText, folder, "captioner", device, dtype)
 
     @torch.inference_mode()
     def say(video: np.ndarray) -> str:
-        inputs, said_before = _inputs(processor, settings, video)
+        inputs, repeated = _inputs(processor, settings, video)
         inputs = inputs.to(device, model.dtype)
         tokens = model.generate(
             **inputs, do_sample=False, num_beams=1, max_new_tokens=settings.max_new_tokens
         )
-        text = language.decoded(processor.tokenizer, tokens[0, said_before:])
+        text = replies.decoded(processor.tokenizer, tokens[0, repeated:])
         return " ".join(text.split())
 
     return lambda videos: [say(video) for video in videos]

@@ -7,7 +7,7 @@ stored with the size and frame rate that its model gave it.
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -57,26 +57,26 @@ def load(profile: Profile, device: str, folder: Path | None = None) -> Generate:
 def _each(draw: Callable, items: list[tuple[str, int]], fps: float) -> list[Video | Exception]:
     """Generate a batch; if that fails, generate each of its videos alone.
 
-    A pipeline may refuse a prompt or return nonsense with any exception.
+    A pipeline may refuse a prompt or return nonsense with any exception. A video's place in a batch
+    can change its last bit, so alone it is generated among copies of itself.
     """
-    try:
-        with memory_named():
-            return [Video(to_uint8(frames), fps) for frames in draw(items)]
-    except Stop:
-        raise
-    except Exception as error:
-        if len(items) == 1:
-            return [error]
-        return [_alone(draw, item, place, len(items), fps) for place, item in enumerate(items)]
+    videos = _attempt(draw, items, range(len(items)), fps)
+    if isinstance(videos, list):
+        return videos
+    if len(items) == 1:
+        return [videos]
+    alone = [_attempt(draw, [item] * len(items), [i], fps) for i, item in enumerate(items)]
+    return [video[0] if isinstance(video, list) else video for video in alone]
 
 
-def _alone(
-    draw: Callable, item: tuple[str, int], place: int, size: int, fps: float
-) -> Video | Exception:
-    """Generate one video among copies of itself: its place in a batch can change its last bit."""
+def _attempt(
+    draw: Callable, items: list[tuple[str, int]], places: Iterable[int], fps: float
+) -> list[Video] | Exception:
+    """Return the videos at some places of a batch, or why there are none."""
     try:
         with memory_named():
-            return Video(to_uint8(draw([item] * size)[place]), fps)
+            frames = draw(items)
+            return [Video(to_uint8(frames[i]), fps) for i in places]
     except Stop:
         raise
     except Exception as error:
@@ -90,22 +90,26 @@ def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Callab
             "video_model.offload needs an accelerator, and the device here is the CPU; "
             "set offload: false"
         )
+    logging.disable_progress_bar()
     family = FAMILIES[model.family]
     parts = {"safety_checker": guardrail(model.guardrail)} if family.guardrail else {}
     dtypes = {"default": dtype} | dict.fromkeys(family.float32, torch.float32)
 
-    def pipeline_of(role: str, path: str, expected: str, **where: str | None) -> DiffusionPipeline:
-        folder = locate(path, role, **where)
+    def pipeline_of(setting: str, expected: str) -> DiffusionPipeline:
+        folder = locate(model, "video_model", setting)
         _check_class(folder, expected, model.family)
-        return _prepare(_from_folder(folder, dtypes, parts), model, device)
+        pipeline = DiffusionPipeline.from_pretrained(
+            folder, dtype=dtypes, local_files_only=True, use_safetensors=True, **parts
+        )
+        return _prepare(pipeline, model, device)
 
-    pipeline = pipeline_of("video_model", model.path, family.pipeline, revision=model.revision)
+    pipeline = pipeline_of("path", family.pipeline)
     call = _arguments(model, pipeline)
     painter = None
     if model.image_model:
-        painter = pipeline_of("image_model", model.image_model, family.image_pipeline)
-        taken = inspect.signature(painter.__call__).parameters
-        image_call = {name: value for name, value in call.items() if name in taken}
+        painter = pipeline_of("image_model", family.image_pipeline)
+        parameters = inspect.signature(painter.__call__).parameters
+        image_call = {name: value for name, value in call.items() if name in parameters}
 
     @torch.inference_mode()
     def draw(items: list[tuple[str, int]]) -> np.ndarray:
@@ -116,13 +120,6 @@ def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Callab
         return pipeline(**batch, **call).frames
 
     return draw
-
-
-def _from_folder(folder: Path, dtypes: dict, parts: dict) -> DiffusionPipeline:
-    logging.disable_progress_bar()
-    return DiffusionPipeline.from_pretrained(
-        folder, dtype=dtypes, local_files_only=True, use_safetensors=True, **parts
-    )
 
 
 def _prepare(pipeline: DiffusionPipeline, model: Diffusers, device: str) -> DiffusionPipeline:
@@ -144,28 +141,31 @@ def _prepare(pipeline: DiffusionPipeline, model: Diffusers, device: str) -> Diff
 def _check_class(folder: Path, expected: str, family: str) -> None:
     """Refuse a folder whose pipeline is not of the family's class."""
     try:
-        found = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        name = index["_class_name"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder / 'model_index.json'} names no pipeline class; fetch the model again"
         ) from error
-    if found != expected:
-        of = [name for name, row in FAMILIES.items() if found in (row.pipeline, row.image_pipeline)]
-        fits = f"set family: {of[0]}" if of else f"no family has it (known: {', '.join(FAMILIES)})"
+    if name != expected:
+        own = [key for key, row in FAMILIES.items() if name in (row.pipeline, row.image_pipeline)]
+        known = f"no family has it (known: {', '.join(FAMILIES)})"
+        fits = f"set family: {own[0]}" if own else known
         raise ValueError(
-            f"{folder} holds a {found}, but family {family} needs a {expected} there; {fits}, or "
+            f"{folder} holds a {name}, but family {family} needs a {expected} there; {fits}, or "
             "correct the path"
         )
 
 
 def _arguments(model: Diffusers, pipeline: DiffusionPipeline) -> dict:
     """Return the arguments of every call; refuse options that the pipeline does not take."""
-    taken = [name for name in inspect.signature(pipeline.__call__).parameters if name not in OURS]
+    parameters = inspect.signature(pipeline.__call__).parameters
+    options = [name for name in parameters if name not in OURS]
     for name in model.options:
-        if name not in taken:
+        if name not in options:
             raise ValueError(
                 f"video_model.options: {name!r} is not an option of {type(pipeline).__name__}; "
-                f"it takes: {', '.join(taken)}"
+                f"it takes: {', '.join(options)}"
             )
     call = {"height": model.height, "width": model.width, "num_frames": model.frames}
     call |= {"num_inference_steps": model.steps, "output_type": "np"}

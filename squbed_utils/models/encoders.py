@@ -1,18 +1,15 @@
 """The encoders of a run, and LPIPS; embeddings are float32 and of unit length."""
 
-import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import open_clip
-import safetensors
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from torch import nn
 from torch.nn import functional
@@ -28,127 +25,42 @@ from transformers import (
 )
 
 from squbed_utils import roles
-from squbed_utils.models.checkpoints import locate, locate_file
+from squbed_utils.models.checkpoints import locate
+from squbed_utils.models.weights import load_into, load_pretrained, read_weights
 
-INCEPTIONS = {
-    "3b": (192, 64, 96, 128, 16, 32, 32),
-    "3c": (256, 128, 128, 192, 32, 96, 64),
-    "4b": (480, 192, 96, 208, 16, 48, 64),
-    "4c": (512, 160, 112, 224, 24, 64, 64),
-    "4d": (512, 128, 128, 256, 24, 64, 64),
-    "4e": (512, 112, 144, 288, 32, 64, 64),
-    "4f": (528, 256, 160, 320, 32, 128, 128),
-    "5b": (832, 256, 160, 320, 32, 128, 128),
-    "5c": (832, 384, 192, 384, 48, 128, 128),
-}
-"""Block -> channels: in; branch 0; reduced and out of branches 1 and 2; branch 3."""
-
-TEXT_PART = "text_module."
-"""Beginning of the checkpoint's names that belong to its text encoder."""
+Embed = Callable[[list[np.ndarray]], np.ndarray]
+"""Videos, uint8 (T, H, W, 3), or frames, uint8 (H, W, 3) -> their embeddings, float32 (n, d)."""
 
 
-class Convolution(nn.Module):
-    """A convolution, or a spatial and a temporal one, each with batch normalization and ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, *, separable: bool = False) -> None:
-        super().__init__()
-        spatial = {"kernel_size": (1, 3, 3), "padding": (0, 1, 1)} if separable else {}
-        self.conv1 = nn.Conv3d(inputs, outputs, bias=False, **({"kernel_size": 1} | spatial))
-        self.bn1 = nn.BatchNorm3d(outputs)
-        self.separable = separable
-        if separable:
-            self.conv2 = nn.Conv3d(outputs, outputs, (3, 1, 1), padding=(1, 0, 0), bias=False)
-            self.bn2 = nn.BatchNorm3d(outputs)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, in, T, H, W) to (B, out, T, H, W)."""
-        x = functional.relu(self.bn1(self.conv1(x)))
-        return functional.relu(self.bn2(self.conv2(x))) if self.separable else x
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Return rows of unit length in float32; refuse a row that has no direction."""
+    length = np.linalg.norm(rows.astype(np.float64), axis=-1, keepdims=True)
+    if not (np.isfinite(length).all() and (length > 0).all()):
+        raise ValueError("an embedding is zero or not finite; check the encoder's weights")
+    return (rows / length).astype(np.float32)
 
 
-class Gating(nn.Module):
-    """Self-gating: each channel is weighted by a sigmoid of all channels' means."""
+def in_batches(function: Callable[[list], list], items: list, size: int) -> list:
+    """Apply a function to lists of exactly `size` items; the last is padded with its last item.
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(channels, channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Keep the shape (B, C, T, H, W)."""
-        return x * torch.sigmoid(self.fc(x.mean((2, 3, 4))))[..., None, None, None]
-
-
-class Inception(nn.Module):
-    """Four branches side by side, each gated."""
-
-    def __init__(self, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        inputs, b0, b1_a, b1_b, b2_a, b2_b, b3_b = channels
-        self.conv_b0 = Convolution(inputs, b0)
-        self.conv_b1_a = Convolution(inputs, b1_a)
-        self.conv_b1_b = Convolution(b1_a, b1_b, separable=True)
-        self.conv_b2_a = Convolution(inputs, b2_a)
-        self.conv_b2_b = Convolution(b2_a, b2_b, separable=True)
-        self.conv_b3_b = Convolution(inputs, b3_b)
-        for i, outputs in enumerate((b0, b1_b, b2_b, b3_b)):
-            setattr(self, f"gating_b{i}", Gating(outputs))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Concatenate the branches' channels."""
-        pooled = functional.max_pool3d(x, 3, stride=1, padding=1)
-        branches = (
-            self.gating_b0(self.conv_b0(x)),
-            self.gating_b1(self.conv_b1_b(self.conv_b1_a(x))),
-            self.gating_b2(self.conv_b2_b(self.conv_b2_a(x))),
-            self.gating_b3(self.conv_b3_b(pooled)),
-        )
-        return torch.cat(branches, 1)
-
-
-class S3DG(nn.Module):
-    """The video part: (B, 3, T, H, W) in [0, 1], T, H and W even, to the joint space (B, 512)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = Convolution(24, 64)
-        self.conv1.conv1 = nn.Conv3d(24, 64, (2, 4, 4), padding=(1, 2, 2), bias=False)
-        self.conv_2b = Convolution(64, 64)
-        self.conv_2c = Convolution(64, 192, separable=True)
-        self.gating = Gating(192)
-        for name, channels in INCEPTIONS.items():
-            setattr(self, f"mixed_{name}", Inception(channels))
-        self.fc = nn.Linear(1024, 512)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Embed a batch of videos."""
-        x = self.conv1(space_to_depth(x))[:, :, 1:, 1:, 1:]
-        x = self.conv_2c(self.conv_2b(pool(x, (1, 3, 3))))
-        x = pool(self.gating(x), (1, 3, 3))
-        for name in INCEPTIONS:
-            if name == "4b":
-                x = pool(x, (3, 3, 3))
-            if name == "5b":
-                x = pool(x, (2, 2, 2))
-            x = getattr(self, f"mixed_{name}")(x)
-        return self.fc(x.mean((2, 3, 4)))
-
-
-def space_to_depth(x: torch.Tensor) -> torch.Tensor:
-    """Move each 2 x 2 x 2 cube into channels: (B, C, T, H, W) to (B, 8 C, T/2, H/2, W/2).
-
-    Channels are ordered by place in the cube (time, row, column) and then by colour.
+    >>> in_batches(lambda batch: [len(batch)] * len(batch), ["a", "b", "c"], 2)
+    [2, 2, 2]
     """
-    b, c, t, h, w = x.shape
-    cubes = x.reshape(b, c, t // 2, 2, h // 2, 2, w // 2, 2)
-    return cubes.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(b, 8 * c, t // 2, h // 2, w // 2)
+    results = []
+    for start in range(0, len(items), size):
+        batch = items[start : start + size]
+        padded = batch + [batch[-1]] * (size - len(batch))
+        results.extend(list(function(padded))[: len(batch)])
+    return results
 
 
-def pool(x: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
-    """Max-pool by two, in time where the kernel spans it, padded at the far ends as TensorFlow."""
-    stride = tuple(min(side, 2) for side in kernel)
-    ends = [side - step for side, step in zip(kernel, stride, strict=True)]
-    padded = functional.pad(x, (0, ends[2], 0, ends[1], 0, ends[0]))
-    return functional.max_pool3d(padded, kernel, stride, ceil_mode=True)
+def spread(frames: np.ndarray, count: int) -> np.ndarray:
+    """Take `count` frames evenly spaced from the first to the last.
+
+    >>> spread(np.arange(9), 3)
+    array([0, 4, 8])
+    """
+    return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
 UNBOUNDED = 2**31
@@ -213,80 +125,9 @@ class WindowedText:
         return unit(np.stack([self._embed(window) for window in windows])).mean(axis=0)
 
 
-def counter(tokenizer: object, clean: Callable[[str], str] = str) -> Callable | None:
-    """Return the token counter of a transformers tokenizer; None for one of another kind."""
-    if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        return None
-    special = tokenizer.num_special_tokens_to_add()
-
-    def tokens(text: str) -> tuple[int, int]:
-        ids = tokenizer(clean(text), add_special_tokens=False, truncation=False, verbose=False)
-        unknown = ids.input_ids.count(tokenizer.unk_token_id)
-        return len(ids.input_ids) + special, unknown
-
-    return tokens
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    """Return rows of unit length in float32; refuse a row that has no direction."""
-    length = np.linalg.norm(rows.astype(np.float64), axis=-1, keepdims=True)
-    if not (np.isfinite(length).all() and (length > 0).all()):
-        raise ValueError("an embedding is zero or not finite; check the encoder's weights")
-    return (rows / length).astype(np.float32)
-
-
-COUNTER = "num_batches_tracked"
-"""Suffix of batch normalization's training counters, which old files lack."""
-
-
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict, and unpickle nothing but tensors and plain containers.
-
-    A damaged file, and one that holds anything but a state dict, raise ValueError.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{path} cannot be read as weights ({type(error).__name__}); expected .safetensors, or "
-            "a .pth of tensors alone: get it again"
-        ) from error
-    if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
-        raise ValueError(f"{path} holds no state dict; expected names and tensors")
-    return dict(weights)
-
-
-def load_into(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Load a state dict into its network; a wrong name or shape raises a ValueError with `path`."""
-    own = {k: v.shape for k, v in network.state_dict().items() if not k.endswith(COUNTER)}
-    given = {k: v.shape for k, v in weights.items() if not k.endswith(COUNTER)}
-    wrong = [name for name in own | given if own.get(name) != given.get(name)]
-    if wrong:
-        raise ValueError(
-            f"{path} does not hold the weights of {type(network).__name__}: {len(wrong)} names or "
-            f"shapes differ, the first {wrong[0]!r}; correct the path or the kind in the profile"
-        )
-    network.load_state_dict(weights, strict=False)
-
-
-def refuse_incomplete(report: Mapping, role: str, folder: Path) -> None:
-    """Raise ValueError if transformers' loading report names weights that a checkpoint lacks."""
-    if report["missing_keys"]:
-        raise ValueError(
-            f"the {role} in {folder} lacks {len(report['missing_keys'])} of its weights, such as "
-            f"{sorted(report['missing_keys'])[0]!r}; get the checkpoint again"
-        )
-
-
-LPIPS_PIXELS = 2**19
-"""The most pixels in a batch of frames (at least one frame); LPIPS takes about 1 kB a pixel."""
-
-
 def load_text_encoder(settings: roles.TextEncoder, device: str) -> WindowedText:
     """Load a text encoder: list of str -> float32 (n, d_t)."""
-    folder = locate(settings.path, "text_encoder", revision=settings.revision)
+    folder = locate(settings, "text_encoder")
     model = SentenceTransformer(str(folder), device=device, local_files_only=True).eval()
     name = settings.prompt_name
     if name is not None and name not in model.prompts:
@@ -304,24 +145,23 @@ def load_text_encoder(settings: roles.TextEncoder, device: str) -> WindowedText:
     )
 
 
-def load_video_encoder(
-    settings: roles.VideoEncoder, device: str, batch_size: int
-) -> Callable[[list[np.ndarray]], np.ndarray]:
-    """Load a video encoder: list of videos, uint8 (T, H, W, 3) -> float32 (n, d_v)."""
-    encode, frames = load(settings, device)
+def counter(tokenizer: object, clean: Callable[[str], str] = str) -> Callable | None:
+    """Return the token counter of a transformers tokenizer; None for one of another kind."""
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        return None
+    special = tokenizer.num_special_tokens_to_add()
 
-    def embed_videos(videos: list[np.ndarray]) -> np.ndarray:
-        spaced = [spread(v, frames) for v in videos]
-        return unit(np.stack(in_batches(encode, spaced, batch_size)))
+    def tokens(text: str) -> tuple[int, int]:
+        ids = tokenizer(clean(text), add_special_tokens=False, truncation=False, verbose=False)
+        unknown = ids.input_ids.count(tokenizer.unk_token_id)
+        return len(ids.input_ids) + special, unknown
 
-    return embed_videos
+    return tokens
 
 
-def load_clip(
-    settings: roles.Clip, device: str, batch_size: int
-) -> tuple[Callable[[list[np.ndarray]], np.ndarray], WindowedText]:
+def load_clip(settings: roles.Clip, device: str, batch_size: int) -> tuple[Embed, WindowedText]:
     """Load CLIP as two functions: frames, uint8 (H, W, 3) -> (n, d), and list of str -> (n, d)."""
-    folder = locate(settings.path, "clip", revision=settings.revision)
+    folder = locate(settings, "clip")
     name = f"local-dir:{folder}"
     model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
     model, tokenizer = model.eval(), open_clip.get_tokenizer(name)
@@ -341,40 +181,6 @@ def load_clip(
     return clip_images, WindowedText(embed, _counter(tokenizer), tokenizer.context_length)
 
 
-def load_lpips(
-    settings: roles.Lpips, device: str, batch_size: int
-) -> Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]:
-    """Load LPIPS: two lists of n frames, uint8 (H, W, 3) -> distances (n,)."""
-    if settings.kind == "alex":
-        model = load_alex(locate_file(settings.path, "lpips", settings.kind)).to(device)
-    else:
-        model = load_unlearned(locate(settings.path, "lpips")).to(device)
-
-    @torch.inference_mode()
-    def batch(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
-        x, y = (torch.from_numpy(np.stack(s)).to(device) for s in zip(*pairs, strict=True))
-        x, y = (v.permute(0, 3, 1, 2).float() / 255 for v in (x, y))
-        return model(x, y).cpu().tolist()
-
-    def lpips(frames: list[np.ndarray], reference: list[np.ndarray]) -> np.ndarray:
-        if min(frames[0].shape[:2]) < SMALLEST_SIDE:
-            raise ValueError(f"frames have size {frames[0].shape[:2]}; LPIPS needs 31 x 31 pixels")
-        pairs = list(zip(frames, reference, strict=True))
-        at_once = min(batch_size, max(1, LPIPS_PIXELS // frames[0][..., 0].size))
-        return np.array(in_batches(batch, pairs, at_once))
-
-    return lpips
-
-
-def spread(frames: np.ndarray, count: int) -> np.ndarray:
-    """Take `count` frames evenly spaced from the first to the last.
-
-    >>> spread(np.arange(9), 3)
-    array([0, 4, 8])
-    """
-    return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
-
-
 def _counter(tokenizer: Callable) -> Callable[[str], tuple[int, int]] | None:
     """Return the token counter of an open_clip tokenizer, which may hold one of transformers."""
     if isinstance(tokenizer, open_clip.tokenizer.SimpleTokenizer):
@@ -382,58 +188,48 @@ def _counter(tokenizer: Callable) -> Callable[[str], tuple[int, int]] | None:
     return counter(tokenizer.tokenizer, getattr(tokenizer, "clean_fn", str))
 
 
-def in_batches(function: Callable[[list], list], items: list, size: int) -> list:
-    """Apply a function to lists of exactly `size` items; the last is padded with its last item.
+def load_video_encoder(settings: roles.VideoEncoder, device: str, batch_size: int) -> Embed:
+    """Load a video encoder: list of videos, uint8 (T, H, W, 3) -> float32 (n, d_v)."""
+    encode, frames = load(settings, device)
 
-    >>> in_batches(lambda batch: [len(batch)] * len(batch), ["a", "b", "c"], 2)
-    [2, 2, 2]
-    """
-    results = []
-    for start in range(0, len(items), size):
-        batch = items[start : start + size]
-        padded = batch + [batch[-1]] * (size - len(batch))
-        results.extend(list(function(padded))[: len(batch)])
-    return results
+    def embed_videos(videos: list[np.ndarray]) -> np.ndarray:
+        spaced = [spread(v, frames) for v in videos]
+        return unit(np.stack(in_batches(encode, spaced, batch_size)))
+
+    return embed_videos
 
 
-Encode = Callable[[list[np.ndarray]], np.ndarray]
-"""A batch of videos, uint8 (T, H, W, 3), with the T that the encoder takes -> (B, d)."""
-
-
-def load(settings: roles.VideoEncoder, device: str) -> tuple[Encode, int]:
+def load(settings: roles.VideoEncoder, device: str) -> tuple[Embed, int]:
     """Load a video encoder as a function, and the number of frames T that it takes.
 
-    The function embeds a batch of videos, uint8 (T, H, W, 3) with frames of any size, as float32
-    (B, d), not normalized.
+    The function embeds a batch of videos, all of T frames of any size; rows are not normalized.
     """
     if isinstance(settings, roles.S3D):
         return _load_s3d(settings, device)
     return _load_transformers(settings, device)
 
 
-def _load_transformers(settings: roles.TransformersVideoEncoder, device: str) -> tuple[Encode, int]:
-    folder = locate(settings.path, "video_encoder", revision=settings.revision)
+def _load_transformers(settings: roles.TransformersVideoEncoder, device: str) -> tuple[Embed, int]:
+    folder = locate(settings, "video_encoder")
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in ARCHITECTURES:
         raise ValueError(
             f"the video_encoder in {folder} is of model_type {config.model_type!r}; known: "
             f"{', '.join(ARCHITECTURES)}"
         )
-    prepare, embed, length = ARCHITECTURES[config.model_type]
+    prepare, embed = ARCHITECTURES[config.model_type]
     auto = AutoVideoProcessor if prepare is _as_video else AutoImageProcessor
     processor = auto.from_pretrained(folder, local_files_only=True)
-    model, report = AutoModel.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-    )
-    refuse_incomplete(report, "video_encoder", folder)
-    model = model.to(device).eval()
+    model = load_pretrained(AutoModel, folder, "video_encoder", device)
+    vision = getattr(config, "vision_config", config)
+    count = vision.frames_per_clip if config.model_type == "vjepa2" else vision.num_frames
 
     @torch.inference_mode()
     def encode(videos: list[np.ndarray]) -> np.ndarray:
         pixels = torch.cat([prepare(processor, video) for video in videos])
         return embed(model, pixels.to(device)).float().cpu().numpy()
 
-    return encode, length(config)
+    return encode, count
 
 
 def _as_images(processor: Callable, video: np.ndarray) -> torch.Tensor:
@@ -450,46 +246,36 @@ def _as_video(processor: Callable, video: np.ndarray) -> torch.Tensor:
 
 
 ARCHITECTURES = {
-    "videomae": (
-        _as_images,
-        lambda model, pixels: model(pixel_values=pixels).last_hidden_state.mean(1),
-        lambda config: config.num_frames,
-    ),
-    "xclip": (
-        _as_images,
-        lambda model, pixels: model.get_video_features(pixel_values=pixels).pooler_output,
-        lambda config: config.vision_config.num_frames,
-    ),
-    "vjepa2": (
-        _as_video,
-        lambda model, pixels: model.get_vision_features(pixels).mean(1),
-        lambda config: config.frames_per_clip,
-    ),
+    "videomae": (_as_images, lambda model, x: model(pixel_values=x).last_hidden_state.mean(1)),
+    "xclip": (_as_images, lambda model, x: model.get_video_features(pixel_values=x).pooler_output),
+    "vjepa2": (_as_video, lambda model, x: model.get_vision_features(x).mean(1)),
     "videoprism": (
         _as_video,
-        lambda model, pixels: model.get_video_features(pixels).pooler_output.flatten(1),
-        lambda config: config.vision_config.num_frames,
+        lambda model, x: model.get_video_features(pixel_values_videos=x).pooler_output.flatten(1),
     ),
     "videoprism_vision_model": (
         _as_video,
-        lambda model, pixels: model(pixel_values_videos=pixels).last_hidden_state.mean(1),
-        lambda config: config.num_frames,
+        lambda model, x: model(pixel_values_videos=x).last_hidden_state.mean(1),
     ),
 }
-"""`model_type` -> (preparation of a video, embedding of a batch, frames that it takes)."""
+"""`model_type` -> how a video is prepared, and how a batch of prepared videos is embedded."""
+
+TEXT_PART = "text_module."
+"""Beginning of the checkpoint's names that belong to its text encoder."""
 
 
-def _load_s3d(settings: roles.S3D, device: str) -> tuple[Encode, int]:
-    path = locate_file(settings.path, "video_encoder", settings.kind, sha256=settings.sha256)
+def _load_s3d(settings: roles.S3D, device: str) -> tuple[Embed, int]:
+    path = locate(settings, "video_encoder")
     weights = read_weights(path)
     if settings.kind == "milnce-s3d":
-        network, prepare = S3DG(), partial(_square, size=settings.size)
+        network = model = S3DG()
+        prepare = partial(_square, size=settings.size)
         weights = {k: v for k, v in weights.items() if not k.startswith(TEXT_PART)}
     else:
         network, prepare = s3d(), _kinetics(settings.size)
+        model = network.features
     load_into(network, weights, path)
-    model = network if settings.kind == "milnce-s3d" else network.features
-    model = model.to(device).eval()
+    model.to(device).eval()
 
     @torch.inference_mode()
     def encode(videos: list[np.ndarray]) -> np.ndarray:
@@ -514,24 +300,180 @@ def _kinetics(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     )
 
 
+INCEPTIONS = {
+    "3b": (192, 64, 96, 128, 16, 32, 32),
+    "3c": (256, 128, 128, 192, 32, 96, 64),
+    "4b": (480, 192, 96, 208, 16, 48, 64),
+    "4c": (512, 160, 112, 224, 24, 64, 64),
+    "4d": (512, 128, 128, 256, 24, 64, 64),
+    "4e": (512, 112, 144, 288, 32, 64, 64),
+    "4f": (528, 256, 160, 320, 32, 128, 128),
+    "5b": (832, 256, 160, 320, 32, 128, 128),
+    "5c": (832, 384, 192, 384, 48, 128, 128),
+}
+"""Block -> channels: in; branch 0; reduced and out of branches 1 and 2; branch 3."""
+
+
+class S3DG(nn.Module):
+    """The video part: (B, 3, T, H, W) in [0, 1], T, H and W even, to the joint space (B, 512)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = Convolution(24, 64)
+        self.conv1.conv1 = nn.Conv3d(24, 64, (2, 4, 4), padding=(1, 2, 2), bias=False)
+        self.conv_2b = Convolution(64, 64)
+        self.conv_2c = Convolution(64, 192, separable=True)
+        self.gating = Gating(192)
+        for name, channels in INCEPTIONS.items():
+            setattr(self, f"mixed_{name}", Inception(channels))
+        self.fc = nn.Linear(1024, 512)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Embed a batch of videos."""
+        x = self.conv1(space_to_depth(x))[:, :, 1:, 1:, 1:]
+        x = self.conv_2c(self.conv_2b(pool(x, (1, 3, 3))))
+        x = pool(self.gating(x), (1, 3, 3))
+        for name in INCEPTIONS:
+            if name == "4b":
+                x = pool(x, (3, 3, 3))
+            if name == "5b":
+                x = pool(x, (2, 2, 2))
+            x = getattr(self, f"mixed_{name}")(x)
+        return self.fc(x.mean((2, 3, 4)))
+
+
+class Inception(nn.Module):
+    """Four branches side by side, each gated."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        inputs, b0, b1_a, b1_b, b2_a, b2_b, b3_b = channels
+        self.conv_b0 = Convolution(inputs, b0)
+        self.conv_b1_a = Convolution(inputs, b1_a)
+        self.conv_b1_b = Convolution(b1_a, b1_b, separable=True)
+        self.conv_b2_a = Convolution(inputs, b2_a)
+        self.conv_b2_b = Convolution(b2_a, b2_b, separable=True)
+        self.conv_b3_b = Convolution(inputs, b3_b)
+        for i, outputs in enumerate((b0, b1_b, b2_b, b3_b)):
+            setattr(self, f"gating_b{i}", Gating(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Concatenate the branches' channels."""
+        pooled = functional.max_pool3d(x, 3, stride=1, padding=1)
+        branches = (
+            self.gating_b0(self.conv_b0(x)),
+            self.gating_b1(self.conv_b1_b(self.conv_b1_a(x))),
+            self.gating_b2(self.conv_b2_b(self.conv_b2_a(x))),
+            self.gating_b3(self.conv_b3_b(pooled)),
+        )
+        return torch.cat(branches, 1)
+
+
+class Convolution(nn.Module):
+    """A convolution, or a spatial and a temporal one, each with batch normalization and ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, *, separable: bool = False) -> None:
+        super().__init__()
+        kernel, padding = ((1, 3, 3), (0, 1, 1)) if separable else (1, 0)
+        self.conv1 = nn.Conv3d(inputs, outputs, kernel, padding=padding, bias=False)
+        self.bn1 = nn.BatchNorm3d(outputs)
+        self.separable = separable
+        if separable:
+            self.conv2 = nn.Conv3d(outputs, outputs, (3, 1, 1), padding=(1, 0, 0), bias=False)
+            self.bn2 = nn.BatchNorm3d(outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, in, T, H, W) to (B, out, T, H, W)."""
+        x = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(x))) if self.separable else x
+
+
+class Gating(nn.Module):
+    """Self-gating: each channel is weighted by a sigmoid of all channels' means."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(channels, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Keep the shape (B, C, T, H, W)."""
+        return x * torch.sigmoid(self.fc(x.mean((2, 3, 4))))[..., None, None, None]
+
+
+def space_to_depth(x: torch.Tensor) -> torch.Tensor:
+    """Move each 2 x 2 x 2 cube into channels: (B, C, T, H, W) to (B, 8 C, T/2, H/2, W/2).
+
+    Channels are ordered by place in the cube (time, row, column) and then by colour.
+    """
+    b, c, t, h, w = x.shape
+    cubes = x.reshape(b, c, t // 2, 2, h // 2, 2, w // 2, 2)
+    return cubes.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(b, 8 * c, t // 2, h // 2, w // 2)
+
+
+def pool(x: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
+    """Max-pool by two, in time where the kernel spans it, padded at the far ends as TensorFlow."""
+    stride = tuple(min(side, 2) for side in kernel)
+    ends = [side - step for side, step in zip(kernel, stride, strict=True)]
+    padded = functional.pad(x, (0, ends[2], 0, ends[1], 0, ends[0]))
+    return functional.max_pool3d(padded, kernel, stride, ceil_mode=True)
+
+
 SQUEEZENET_CUTS = (2, 5, 8, 10, 11, 12, 13)
 """Layers of SqueezeNet 1.1 after which LPIPS compares activations."""
-
 
 ALEXNET_CUTS = (2, 5, 8, 10, 12)
 """The same of AlexNet."""
 
+LEARNED = "functional/image/lpips_models/alex.pth"
+"""The learned weights of AlexNet's channels, which torchmetrics brings."""
 
-SHIFT = (-0.030, -0.088, -0.188)
+BACKBONE = "features."
+"""Beginning of the names of a backbone's weights; its classifier may have any size."""
 
-
-SCALE = (0.458, 0.448, 0.450)
-
+LPIPS_PIXELS = 2**19
+"""The most pixels in a batch of frames (at least one frame); LPIPS takes about 1 kB a pixel."""
 
 SMALLEST_SIDE = 31
 
 
-class Lpips(torch.nn.Module):
+def load_lpips(
+    settings: roles.Lpips, device: str, batch_size: int
+) -> Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]:
+    """Load LPIPS: two lists of n frames, uint8 (H, W, 3) -> distances (n,)."""
+    path = locate(settings, "lpips")
+    if settings.kind == "alex":
+        network, cuts = alexnet(), ALEXNET_CUTS
+        learned = read_weights(Path(files("torchmetrics") / LEARNED))
+        channels = [learned[f"lin{i}.model.1.weight"].flatten() for i in range(len(cuts))]
+    else:
+        path /= "model.safetensors"
+        network, cuts, channels = squeezenet1_1(), SQUEEZENET_CUTS, None
+    weights = read_weights(path)
+    weights = {k.removeprefix(BACKBONE): v for k, v in weights.items() if k.startswith(BACKBONE)}
+    load_into(network.features, weights, path)
+    model = Lpips(network.features, cuts, channels).to(device).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def batch(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+        x, y = (torch.from_numpy(np.stack(s)).to(device) for s in zip(*pairs, strict=True))
+        x, y = (v.permute(0, 3, 1, 2).float() / 255 for v in (x, y))
+        return model(x, y).cpu().tolist()
+
+    def lpips(frames: list[np.ndarray], reference: list[np.ndarray]) -> np.ndarray:
+        if min(frames[0].shape[:2]) < SMALLEST_SIDE:
+            raise ValueError(f"frames have size {frames[0].shape[:2]}; LPIPS needs 31 x 31 pixels")
+        pairs = list(zip(frames, reference, strict=True))
+        at_once = min(batch_size, max(1, LPIPS_PIXELS // frames[0][..., 0].size))
+        return np.array(in_batches(batch, pairs, at_once))
+
+    return lpips
+
+
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+"""Mean and deviation of each colour, by which LPIPS standardises pictures in [-1, 1]."""
+
+
+class Lpips(nn.Module):
     """LPIPS, learned or not (Zhang et al. 2018).
 
     d(x, y) = sum over layers of the mean over pixels of sum_c w_c (a_c(x) - a_c(y))^2, where a are
@@ -539,53 +481,30 @@ class Lpips(torch.nn.Module):
     the unlearned form, the baseline of the paper's table 5, they are one.
 
     `features` is the convolutional part of the backbone, `cuts` are the layers after which
-    activations are compared, and `weights` are one (channels,) for each cut.
+    activations are compared, and `weights` are one (channels,) for each cut, or None.
     """
 
     def __init__(
         self,
-        features: torch.nn.Sequential,
+        features: nn.Sequential,
         cuts: tuple[int, ...],
         weights: list[torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
         starts = (0, *cuts[:-1])
-        self.slices = torch.nn.ModuleList(features[a:b] for a, b in zip(starts, cuts, strict=True))
+        weights = weights or [torch.ones(1)] * len(cuts)
+        self.slices = nn.ModuleList(features[a:b] for a, b in zip(starts, cuts, strict=True))
+        self.weights = nn.ParameterList(w[:, None, None] for w in weights)
         self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None])
         self.register_buffer("scale", torch.tensor(SCALE)[:, None, None])
-        self.weights = None
-        if weights is not None:
-            self.weights = torch.nn.ParameterList(w[:, None, None] for w in weights)
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Distance of each pair of images: (B, 3, H, W) twice, range [0, 1], to (B,)."""
         both = (2 * torch.cat([x, y]) - 1 - self.shift) / self.scale
         total = 0
-        for i, part in enumerate(self.slices):
+        for part, weights in zip(self.slices, self.weights, strict=True):
             both = part(both)
             unit = both / torch.sqrt(1e-8 + both.square().sum(1, keepdim=True))
             a, b = unit.chunk(2)
-            squares = (a - b).square()
-            if self.weights is not None:
-                squares = squares * self.weights[i]
-            total = total + squares.sum(1).mean((1, 2))
+            total = total + ((a - b).square() * weights).sum(1).mean((1, 2))
         return total
-
-
-def load_unlearned(folder: Path) -> Lpips:
-    """Load the SqueezeNet in ``model.safetensors``; its classifier may have any size."""
-    return Lpips(_features(squeezenet1_1(), folder / "model.safetensors"), SQUEEZENET_CUTS).eval()
-
-
-def load_alex(path: Path) -> Lpips:
-    """Load an AlexNet from a file, and the learned weights that torchmetrics brings."""
-    heads = read_weights(Path(files("torchmetrics") / "functional/image/lpips_models/alex.pth"))
-    weights = [heads[f"lin{i}.model.1.weight"].flatten() for i in range(len(ALEXNET_CUTS))]
-    return Lpips(_features(alexnet(), path), ALEXNET_CUTS, weights).eval().requires_grad_(False)
-
-
-def _features(network: torch.nn.Module, path: Path) -> torch.nn.Sequential:
-    prefix = "features."
-    weights = {k: v for k, v in read_weights(path).items() if k.startswith(prefix)}
-    load_into(network.features, {k.removeprefix(prefix): v for k, v in weights.items()}, path)
-    return network.features

@@ -1,11 +1,8 @@
 """The language model of a run: it refines prompts, checks refinements and labels captions."""
 
-import json
-import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,125 +13,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from squbed_utils import instructions, roles
 from squbed_utils.files import seed_of
-from squbed_utils.models import latent_prompts
+from squbed_utils.models import latent_prompts, replies
 from squbed_utils.models.checkpoints import locate
-from squbed_utils.models.openai import load_openai
+from squbed_utils.models.openai import Server
+from squbed_utils.models.weights import load_pretrained
 from squbed_utils.tasks.captioned import CATEGORIES, UNCLEAR
-
-_TAG = r"(?:\w+:)?(?:think|thinking|thoughts?|antthinking|reasoning|reflection|scratchpad)\b[^<>]*"
-
-MARK = re.compile(
-    rf"(?P<closes><\s*/\s*{_TAG}(?:>|$)|<\s*{_TAG}/>|\[/THINK\]|◁/think▷"
-    r"|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|channel\|>\s*final\b[^<]*<\|message\|>)"
-    rf"|<\s*{_TAG}(?:>|$)|\[THINK\]|◁think▷"
-    r"|<\|begin_of_thought\|>|<\|START_THINKING\|>|<\|channel\|>\s*\w+[^<]*<\|message\|>",
-    re.IGNORECASE,
-)
-"""Where a thought begins or ends, as the chat templates of reasoning models write it."""
-
-WRAPPER = re.compile(r"</?(?:answer|output|response|result|final)>", re.IGNORECASE)
-
-FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[^\n`]*\n(.*?)(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
-
-BULLET = re.compile(r"^(?:\W{0,2}(?:prompt\s+)?\(?\d+(?:[.):]|\s+[-–—])\W{0,2}|[-*•–—+])\s+", re.I)
-
-QUOTES = ('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"), ("«", "»"), ("**", "**"), ("`", "`")
-
-LEAD = r"(?:(?:\w+ )?(?:answer|category|label)\W*(?:is\b|:)|(?:it|this|that) is\b)?"
-
-
-def without_thoughts(text: str) -> str:
-    """Return a reply without its thoughts.
-
-    A block that is never closed was cut short; a block that is only closed was opened by the
-    template.
-
-    >>> without_thoughts("<think>yes, or</think> no"), without_thoughts("or</think>no <think> ye")
-    ('no', 'no')
-    """
-    said, thinking, end = [], False, 0
-    for mark in MARK.finditer(text):
-        if mark["closes"] and not thinking:
-            said.clear()
-        elif not thinking:
-            said.append(text[end : mark.start()])
-        thinking, end = not mark["closes"], mark.end()
-    if not thinking:
-        said.append(text[end:])
-    return "".join(said).strip()
-
-
-def decoded(tokenizer: object, tokens: object) -> str:
-    """Return tokens as text, without thoughts, whose marks may be special tokens."""
-    text = tokenizer.decode(tokens, skip_special_tokens=False)
-    if not MARK.search(text):
-        return tokenizer.decode(tokens, skip_special_tokens=True)
-    text = without_thoughts(text)
-    for special in tokenizer.all_special_tokens:
-        text = text.replace(special, "")
-    return text.strip()
-
-
-def bare(text: str) -> str:
-    """Strip a reply of its thoughts, of a tag that wraps it, and of a fence around the answer."""
-    text = WRAPPER.sub("", without_thoughts(text)).strip()
-    fenced = FENCE.search(text)
-    return fenced[2].strip() if fenced else text
-
-
-def lines_of(text: str) -> list[str]:
-    r"""Return the texts that a reply lists, one a line or as JSON; one text is a list of one.
-
-    >>> lines_of('Here are two:\n1. "a cat"\n2) **a dog**'), lines_of('["a cat", "a dog"]')
-    (['a cat', 'a dog'], ['a cat', 'a dog'])
-    """
-    text = bare(text)
-    lines = [_plain(line) for line in _listed_in_json(text) or text.splitlines()]
-    lines = [line for line in lines if line]
-    return [line for line in lines if not line.endswith(":")] or lines
-
-
-def choice(text: str, words: Sequence[str]) -> str | None:
-    """Return the one of a few words that a reply answers with; None if that is not clear.
-
-    The word stands first, or after "the answer is" or the like. If its sentence goes on, a
-    punctuation mark follows the word, and no other of the words stands in the sentence.
-
-    >>> [choice(t, ("yes", "no")) for t in ("**Yes.**", "no, it lacks the cat", "yes and no")]
-    ['yes', 'no', None]
-    """
-    text = bare(text)
-    text = "\n".join(_listed_in_json(text) or [text]).lower()
-    word = rf"\b(?:{'|'.join(words)})\b"
-    found = re.match(rf"\W*{LEAD}\W*({word})(?![ \t]*[\w/|&])([^.!?\n]*)", text)
-    if found is None or re.search(word, found[2]):
-        return None
-    return found[1]
-
-
-def _listed_in_json(text: str) -> list[str]:
-    """Return the texts in JSON: a text, a list of texts, or an object that holds either alone."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    for _ in range(2):
-        if isinstance(value, dict) and len(value) == 1:
-            (value,) = value.values()
-    items = value if isinstance(value, list) else [value]
-    items = [next(iter(i.values()), i) if isinstance(i, dict) else i for i in items]
-    return items if all(isinstance(item, str) for item in items) else []
-
-
-def _plain(line: str) -> str:
-    line = BULLET.sub("", line.strip()).strip()
-    for first, last in QUOTES:
-        inner = line.rstrip(",")[len(first) : -len(last)]
-        quoted = line.startswith(first) and line.rstrip(",").endswith(last)
-        if quoted and inner and first not in inner and last not in inner:
-            line = inner.strip()
-    return line
-
 
 ATTEMPTS = 3
 """Times that a question is asked until it gets a clear list, yes or no, or category."""
@@ -145,119 +28,197 @@ PARALLEL = 8
 Answer = Callable[[str, str, int], str]
 """(instruction, text, seed) -> the model's answer; a list has one item a line."""
 
+Check = Callable[[str, str], bool]
+"""(refined, original) -> whether the refined prompt entails the original."""
 
-@dataclass(frozen=True)
+
 class LanguageModel:
-    """A language model as functions.
+    """A language model that follows instructions.
 
     `refine` maps (prompt, seed) to a more specific prompt, or to the n prompts of a task if
-    `listed` (``draws: list`` in the profile). `compatible` maps (refined, original) to whether the
-    refined prompt entails the original; an unclear answer counts as no. `label` maps captions to
-    `CATEGORIES`, or to `UNCLEAR` where the answer names none.
+    `listed` (``draws: list`` in the profile). `compatible` is the profile's check, or the model's
+    own, `entails`.
     """
 
-    refine: Callable[[str, int], str | list[str]]
-    compatible: Callable[[str, str], bool]
-    label: Callable[[list[str]], list[str]]
-    listed: bool = False
+    def __init__(
+        self,
+        answer: Answer,
+        texts: dict[str, str],
+        n: int,
+        *,
+        listed: bool = False,
+        check: Check | None = None,
+    ) -> None:
+        self._answer, self._texts, self._n = answer, texts, n
+        self._server = answer if isinstance(answer, Server) else None
+        self.listed, self.compatible = listed, check or self.entails
+        self.refine = lru_cache(maxsize=16)(self._refine_list) if listed else self._refine
+
+    def entails(self, refined: str, original: str) -> bool:
+        """Ask whether a refined prompt entails the original; an unclear answer counts as no."""
+        values = {"refined": refined, "prompt": original}
+        return self._decide("entails", values, ("yes", "no")) == "yes"
+
+    def label(self, captions: list[str]) -> list[str]:
+        """Return the one of `CATEGORIES` of each caption, or `UNCLEAR`."""
+        unique = list(dict.fromkeys(captions))
+        with ThreadPoolExecutor(PARALLEL if self._server else 1) as pool:
+            labels = dict(zip(unique, pool.map(self._category, unique), strict=True))
+        return [labels[caption] for caption in captions]
+
+    def _category(self, caption: str) -> str:
+        return self._decide("category", {"caption": caption}, CATEGORIES)
+
+    def _refine(self, prompt: str, seed: int) -> str:
+        return " ".join(replies.lines_of(self._ask("refine", {"prompt": prompt}, seed)))
+
+    def _refine_list(self, prompt: str, seed: int) -> list[str]:
+        """Return the first list of n distinct prompts; if there is none, no list is kept."""
+        values = {"prompt": prompt, "n": self._n}
+        seeds = [seed_of(seed, attempt) for attempt in range(ATTEMPTS)]
+        for list_seed in seeds:
+            lines = replies.lines_of(self._ask("refine_list", values, list_seed))
+            prompts = {" ".join(line.lower().split()): line for line in lines}
+            if len(prompts) == self._n:
+                return list(prompts.values())
+        if self._server:
+            question = self._question("refine_list", values)
+            for list_seed in seeds:
+                self._server.forget("refine_list", question, list_seed)
+        raise ValueError(
+            f"the language model was asked {ATTEMPTS} times for {self._n} distinct prompts and "
+            f"gave {len(prompts)} the last time; run again with --retry-failed to ask a model "
+            "behind an API anew, set refiner.draws to independent, or take another model"
+        )
+
+    def _decide(self, name: str, values: dict, words: Sequence[str]) -> str:
+        """Return the word that the model answers with, or `UNCLEAR`."""
+        for attempt in range(ATTEMPTS):
+            reply = self._ask(name, values, seed_of(0, attempt) if attempt else 0)
+            word = replies.choice(reply, words)
+            if word:
+                return word
+            if self._server and not reply:  # a model that declines is not pressed
+                return UNCLEAR
+        if name == "entails":  # an unclear category stands in labels.json
+            about = f"no clear yes or no in {ATTEMPTS} answers about {values['refined']!r}"
+            tqdm.write(f"{about} (the last: {reply[:80]!r}); counted as no", file=sys.stderr)
+        return UNCLEAR
+
+    def _question(self, name: str, values: dict) -> str:
+        return instructions.fill(self._texts[name], values)
+
+    def _ask(self, name: str, values: dict, seed: int) -> str:
+        return self._answer(name, self._question(name, values), seed)
+
+
+class Sampler:
+    """A causal language model of transformers, which continues token ids by sampling."""
+
+    def __init__(self, settings: roles.CausalLM | roles.Chat, device: str) -> None:
+        folder = locate(settings, "refiner")
+        self._settings = settings
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if isinstance(settings, roles.Chat) and not self._tokenizer.chat_template:
+            raise ValueError(
+                f"the refiner in {folder} has no chat template; take a chat model, or kind local"
+            )
+        dtype = getattr(torch, settings.dtype) if isinstance(settings, roles.Chat) else None
+        self._model = load_pretrained(AutoModelForCausalLM, folder, "refiner", device, dtype)
+
+    @torch.inference_mode()
+    def sample(self, ids: list[int], seed: int, *, greedy: bool = False) -> str:
+        """Return the text that continues token ids, without thoughts."""
+        model, tokenizer = self._model, self._tokenizer
+        options = {"do_sample": False}
+        if not greedy:
+            temperature = self._settings.temperature
+            options = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        padding, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+        inputs = torch.tensor([ids], device=model.device)
+        with torch.random.fork_rng(devices=[0] if model.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            output = model.generate(
+                inputs,
+                attention_mask=torch.ones_like(inputs),
+                max_new_tokens=self._settings.max_new_tokens,
+                pad_token_id=end if padding is None else padding,
+                **options,
+            )
+        return replies.decoded(tokenizer, output[0, len(ids) :])
+
+
+class Chat(Sampler):
+    """A causal language model with a chat template."""
+
+    def __call__(self, name: str, text: str, seed: int) -> str:
+        """Return a sampled answer, equal for equal seeds.
+
+        For a yes or no and for a category, seed 0 gives the most probable answer.
+        """
+        encoded = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}],
+            add_generation_prompt=True,
+            enable_thinking=False,
+            return_dict=True,
+        )
+        greedy = name in ("entails", "category") and seed == 0
+        return self.sample(encoded["input_ids"], seed, greedy=greedy).strip()
+
+
+class Completer(Sampler):
+    """A causal language model that completes a template, and can do nothing else."""
+
+    listed = False
+
+    def __init__(self, settings: roles.CausalLM, device: str, check: Check) -> None:
+        super().__init__(settings, device)
+        self.compatible = check
+
+    def refine(self, prompt: str, seed: int) -> str:
+        """Return a more specific prompt."""
+        text = instructions.fill(self._settings.template, {"prompt": prompt})
+        ids = self._tokenizer(text)["input_ids"]
+        return self.sample(ids[:-1] if ids[-1] == self._tokenizer.eos_token_id else ids, seed)
+
+    def label(self, captions: list[str]) -> list[str]:
+        """Refuse: a template cannot ask for a category."""
+        raise ValueError(
+            "a refiner of kind local cannot label captions; expected kind chat or openai"
+        )
 
 
 def load(
     settings: roles.Refiner, device: str, *, n: int, answers: Path | None = None
-) -> LanguageModel:
+) -> LanguageModel | Completer:
     """Load the language model of a profile; `n` latent prompts a task are the length of a list.
 
     A model behind an API writes its answers into the folder `answers`, and reads them from it.
     """
+    check = _checker(settings, device)
     if isinstance(settings, roles.CausalLM):
-        refine = _load_completion(settings, device)
-        return LanguageModel(refine, _checker(settings, device, None), _cannot_label)
-    paid = isinstance(settings, roles.OpenAI)
-    if paid:
-        answer, forget = load_openai(settings, answers)
-    else:
-        answer, forget = load_chat(settings, device), lambda *question: None
+        return Completer(settings, device, check)
+    server = isinstance(settings, roles.OpenAI)
+    answer = Server(settings, answers) if server else Chat(settings, device)
     texts = instructions.read(settings.instructions)
-
-    def ask(name: str, values: dict, seed: int, do: Callable = answer) -> str:
-        return do(name, instructions.fill(texts[name], values), seed)
-
-    def refine(prompt: str, seed: int) -> str:
-        return " ".join(lines_of(ask("refine", {"prompt": prompt}, seed)))
-
-    @lru_cache(maxsize=16)
-    def refine_list(prompt: str, seed: int) -> list[str]:
-        values = {"prompt": prompt, "n": n}
-        seeds = [seed_of(seed, attempt) for attempt in range(ATTEMPTS)]
-        try:
-            return _listed((ask("refine_list", values, s) for s in seeds), n)
-        except ValueError:
-            for s in seeds:
-                ask("refine_list", values, s, forget)
-            raise
-
-    def decide(name: str, values: dict, words: Sequence[str]) -> str:
-        for attempt in range(ATTEMPTS):
-            said = ask(name, values, seed_of(0, attempt) if attempt else 0)
-            found = choice(said, words)
-            if found or (paid and not said):  # a model that declines is not pressed
-                return found or UNCLEAR
-        if name == "entails":  # an unclear category stands in labels.json
-            about = f"no clear yes or no in {ATTEMPTS} answers about {values['refined']!r}"
-            tqdm.write(f"{about} (the last: {said[:80]!r}); counted as no", file=sys.stderr)
-        return UNCLEAR
-
-    def entails(refined: str, original: str) -> bool:
-        return decide("entails", {"refined": refined, "prompt": original}, ("yes", "no")) == "yes"
-
-    def category(caption: str) -> str:
-        return decide("category", {"caption": caption}, CATEGORIES)
-
-    def label(captions: list[str]) -> list[str]:
-        unique = list(dict.fromkeys(captions))
-        with ThreadPoolExecutor(PARALLEL if paid else 1) as pool:
-            found = dict(zip(unique, pool.map(category, unique), strict=True))
-        return [found[caption] for caption in captions]
-
-    listed = settings.draws == "list"
-    check = _checker(settings, device, entails)
-    return LanguageModel(refine_list if listed else refine, check, label, listed)
+    return LanguageModel(answer, texts, n, listed=settings.draws == "list", check=check)
 
 
-def _listed(answers: Iterable[str], n: int) -> list[str]:
-    """Return the first list of n distinct prompts; later answers are not asked for."""
-    for answer in answers:
-        items = {" ".join(line.lower().split()): line for line in lines_of(answer)}
-        if len(items) == n:
-            return list(items.values())
-    raise ValueError(
-        f"the language model was asked {ATTEMPTS} times for {n} distinct prompts and gave "
-        f"{len(items)} the last time; run again with --retry-failed to ask a model behind an API "
-        "anew, set refiner.draws to independent, or take another model"
-    )
-
-
-def _checker(
-    settings: roles.Refiner, device: str, entails: Callable[[str, str], bool] | None
-) -> Callable[[str, str], bool]:
-    """Return the check that the profile names; `entails` is the check by the model itself."""
+def _checker(settings: roles.Refiner, device: str) -> Check | None:
+    """Return the check that the profile names; None for the model's own."""
     if settings.check == "nli":
-        return load_nli(settings.nli_model, device)
-    return {
-        "none": lambda refined, original: True,
-        "grammar": latent_prompts.in_the_grammar,
-        "model": entails,
-    }[settings.check]
+        return load_nli(settings, device)
+    checks = {"none": lambda *_: True, "grammar": latent_prompts.in_the_grammar, "model": None}
+    return checks[settings.check]
 
 
-def load_nli(path: str, device: str) -> Callable[[str, str], bool]:
-    """Load a cross-encoder for natural-language inference from a folder or hub id.
+def load_nli(settings: roles.Refiner, device: str) -> Check:
+    """Load a cross-encoder for natural-language inference.
 
-    It maps (refined, original) to whether entailment is the most probable of the model's labels.
+    A prompt is compatible where entailment is the most probable of the model's labels.
     """
-    folder = locate(path, "nli_model")
     model = CrossEncoder(
-        str(folder),
+        str(locate(settings, "refiner", "nli_model")),
         device=device,
         local_files_only=True,
         model_kwargs={"use_safetensors": True},
@@ -266,8 +227,8 @@ def load_nli(path: str, device: str) -> Callable[[str, str], bool]:
     labels = [model.config.id2label[i].lower() for i in range(model.config.num_labels)]
     if "entailment" not in labels:
         raise ValueError(
-            f"the labels of refiner.nli_model {path} are {', '.join(labels)}; expected entailment "
-            "among them"
+            f"the labels of refiner.nli_model {settings.nli_model} are {', '.join(labels)}; "
+            "expected entailment among them"
         )
 
     def compatible(refined: str, original: str) -> bool:
@@ -275,74 +236,3 @@ def load_nli(path: str, device: str) -> Callable[[str, str], bool]:
         return labels[scores.argmax()] == "entailment"
 
     return compatible
-
-
-def _cannot_label(captions: list[str]) -> list[str]:
-    raise ValueError("a refiner of kind local cannot label captions; expected kind chat or openai")
-
-
-def _load_completion(settings: roles.CausalLM, device: str) -> Callable[[str, int], str]:
-    """Load a causal language model that completes a template."""
-    folder = locate(settings.path, "refiner", revision=settings.revision)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True
-    )
-    sample = _sampler(model.to(device).eval(), tokenizer, settings)
-
-    def refine(prompt: str, seed: int) -> str:
-        ids = tokenizer(instructions.fill(settings.template, {"prompt": prompt}))["input_ids"]
-        if ids[-1] == tokenizer.eos_token_id:
-            ids = ids[:-1]
-        return sample(ids, seed)
-
-    return refine
-
-
-def load_chat(settings: roles.Chat, device: str) -> Answer:
-    """Load a causal language model with a chat template.
-
-    Its answers have no thoughts. They are sampled, and equal for equal seeds; for a yes or no and
-    for a category, seed 0 gives the most probable answer.
-    """
-    folder = locate(settings.path, "refiner", revision=settings.revision)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if not tokenizer.chat_template:
-        raise ValueError(
-            f"the refiner in {folder} has no chat template; take a chat model, or kind local"
-        )
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=getattr(torch, settings.dtype)
-    )
-    sample = _sampler(model.to(device).eval(), tokenizer, settings)
-
-    def answer(name: str, text: str, seed: int) -> str:
-        encoded = tokenizer.apply_chat_template(
-            [{"role": "user", "content": text}],
-            add_generation_prompt=True,
-            enable_thinking=False,
-            return_dict=True,
-        )
-        greedy = name in ("entails", "category") and seed == 0
-        return sample(encoded["input_ids"], seed, greedy=greedy).strip()
-
-    return answer
-
-
-def _sampler(model: object, tokenizer: object, settings: roles.CausalLM | roles.Chat) -> Callable:
-    """Return a function (token ids, seed) -> the text that continues them, without thoughts."""
-    padding = tokenizer.pad_token_id
-    shared = {"max_new_tokens": settings.max_new_tokens}
-    shared["pad_token_id"] = tokenizer.eos_token_id if padding is None else padding
-    sampling = {"do_sample": True, "temperature": settings.temperature, "top_k": 0, "top_p": 1.0}
-
-    @torch.inference_mode()
-    def sample(ids: list[int], seed: int, *, greedy: bool = False) -> str:
-        inputs = torch.tensor([ids], device=model.device)
-        how = shared | ({"do_sample": False} if greedy else sampling)
-        with torch.random.fork_rng(devices=[0] if model.device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            output = model.generate(inputs, attention_mask=torch.ones_like(inputs), **how)
-        return decoded(tokenizer, output[0, len(ids) :])
-
-    return sample

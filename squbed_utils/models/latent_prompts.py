@@ -44,10 +44,10 @@ def draw(
     rejected = []
     for attempt in range(MAX_DRAWS):
         if listed:
-            drawn = refine(task.prompt, seed_of(seed, "prompts", task.id, attempt))[latent]
+            text = refine(task.prompt, seed_of(seed, "prompts", task.id, attempt))[latent]
         else:
-            drawn = refine(task.prompt, seed_of(seed, "prompt", task.id, latent, attempt))
-        refined = " ".join(drawn.split())
+            text = refine(task.prompt, seed_of(seed, "prompt", task.id, latent, attempt))
+        refined = " ".join(text.split())
         if refined and compatible(refined, task.prompt):
             return LatentPrompt(refined, tuple(rejected))
         rejected.append(refined)

@@ -19,9 +19,8 @@ from squbed_utils.files import inside
 from squbed_utils.models import captioners, diffusion, encoders
 from squbed_utils.models import language as language_models
 from squbed_utils.models.checkpoints import device_of
-from squbed_utils.models.encoders import WindowedText
+from squbed_utils.models.encoders import Embed, WindowedText
 from squbed_utils.profiles import Profile
-from squbed_utils.video import Video
 
 FRAME_BATCH = 64
 """The most frames that CLIP and LPIPS see at once; fewer if a batch of videos has fewer."""
@@ -36,15 +35,6 @@ class Models:
 
     Attributes
     ----------
-    refine : callable
-        (prompt, seed) -> str; if `listed`, -> the n prompts of a task. None, as are `compatible`
-        and `generate`, where videos are only measured.
-    compatible : callable
-        (refined, original) -> whether a draw is accepted.
-    listed : bool
-        Whether draws come in lists.
-    generate : callable
-        (prompts, seeds) -> for each a Video, or the exception that explains its absence.
     embed_text : callable
         list of str -> (n, d_t); its `read` counts a text's tokens.
     embed_videos : callable
@@ -57,18 +47,27 @@ class Models:
         Two lists of n frames, uint8 (H, W, 3) -> distances (n,).
     caption : callable or None
         list of videos, uint8 (T, H, W, 3) -> list of str; None if the profile has no captioner.
+    refine : callable
+        (prompt, seed) -> str; if `listed`, -> the n prompts of a task. None, as are `compatible`
+        and `generate`, where videos are only measured.
+    compatible : callable
+        (refined, original) -> whether a draw is accepted.
+    listed : bool
+        Whether draws come in lists.
+    generate : callable
+        (prompts, seeds) -> for each a Video, or the exception that explains its absence.
     """
 
-    refine: Callable[[str, int], str | list[str]] | None
-    compatible: Callable[[str, str], bool] | None
-    listed: bool
-    generate: Callable[[list[str], list[int]], list[Video | Exception]] | None
     embed_text: WindowedText
-    embed_videos: Callable[[list[np.ndarray]], np.ndarray]
-    clip_images: Callable[[list[np.ndarray]], np.ndarray]
+    embed_videos: Embed
+    clip_images: Embed
     clip_texts: WindowedText
     lpips: Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]
-    caption: Callable[[list[np.ndarray]], list[str]] | None
+    caption: captioners.Caption | None
+    refine: Callable[[str, int], str | list[str]] | None = None
+    compatible: Callable[[str, str], bool] | None = None
+    listed: bool = False
+    generate: diffusion.Generate | None = None
 
 
 def load(profile: Profile, folder: Path | None = None) -> Models:
@@ -108,16 +107,17 @@ def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch:
         embed_videos = encoders.load_video_encoder(profile.video_encoder, device, batch_size)
     with _named("captioner", profile):
         caption = profile.captioner and captioners.load(profile.captioner, device, batch_size)
+
+    @cache  # loaded when it is first called, which it is not without references
+    def lpips() -> Callable:
+        return encoders.load_lpips(profile.lpips, device, frame_batch)
+
     return Models(
-        refine=None,
-        compatible=None,
-        listed=False,
-        generate=None,
         embed_text=embed_text,
         embed_videos=embed_videos,
         clip_images=clip_images,
         clip_texts=clip_texts,
-        lpips=_when_used(lambda: encoders.load_lpips(profile.lpips, device, frame_batch)),
+        lpips=lambda frames, references: lpips()(frames, references),
         caption=caption,
     )
 
@@ -136,9 +136,3 @@ def _named(role: str, profile: Profile) -> Iterator[None]:
             f"the {role} in {path} cannot be loaded "
             f"({type(error).__name__}: {first}); its config or weights are damaged: get it again"
         ) from error
-
-
-def _when_used(load: Callable[[], Callable]) -> Callable:
-    """Return a function that its first call loads: without references LPIPS is never called."""
-    loaded = cache(load)
-    return lambda *arguments: loaded()(*arguments)

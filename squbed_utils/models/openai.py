@@ -3,22 +3,16 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from openai import (
-    APIError,
-    APIStatusError,
-    LengthFinishReasonError,
-    OpenAI,
-    OpenAIError,
-)
+from openai import APIError, APIStatusError, LengthFinishReasonError, OpenAI, OpenAIError
+from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from squbed_utils import roles
 from squbed_utils.files import inside, replacing
-from squbed_utils.models import language, servers, spending
+from squbed_utils.models import replies, servers, spending
 from squbed_utils.models.errors import Stop
 from squbed_utils.tasks.captioned import CATEGORIES
 
@@ -66,135 +60,133 @@ FORMS = {"refine": Text, "refine_list": Items, "entails": YesOrNo, "category": C
 """Instruction -> form of its answer; some servers are told the form and do not keep to it."""
 
 
-def load_openai(settings: roles.OpenAI, answers: Path | None) -> tuple[Callable, Callable]:
-    """Return the functions `answer` and `forget` of a server; nothing is asked yet.
+class Server:
+    """A language model behind OpenAI's API or a compatible server.
 
-    answer(instruction, text, seed) returns text: one line an item for a list, and nothing where the
-    model declines. The folder `answers` keeps every answer, so that no question is asked twice; the
-    account of calls and dollars lies beside it. It raises `Stop` if the server cannot be reached or
-    refuses, if none of `ATTEMPTS` answers is readable, or if a budget is used up.
-
-    forget(instruction, text, seed) deletes a kept answer.
+    The folder `answers` keeps every answer, so that no question is asked twice; the account of
+    calls and dollars lies beside it.
     """
-    key = spending.api_key(settings.model, [settings.key])
-    url = settings.base_url or OPENAI_URL
-    counted = answers and (settings.price != 0 or settings.max_calls is not None)
-    account = answers.parent if counted else None
-    client = OpenAI(
-        api_key=key,
-        base_url=url,
-        timeout=settings.timeout,
-        max_retries=settings.retries,
-        http_client=servers.client(settings.timeout, LARGEST),
-    )
 
-    def question(name: str, text: str, seed: int) -> tuple[dict, dict, Path | None]:
+    def __init__(self, settings: roles.OpenAI, answers: Path | None) -> None:
+        self._settings, self._answers = settings, answers
+        self._key = spending.api_key(settings.model, [settings.key])
+        self._url = settings.base_url or OPENAI_URL
+        counted = answers and (settings.price != 0 or settings.max_calls is not None)
+        self._account = answers.parent if counted else None
+        self._client = OpenAI(
+            api_key=self._key,
+            base_url=self._url,
+            timeout=settings.timeout,
+            max_retries=settings.retries,
+            http_client=servers.client(settings.timeout, LARGEST),
+        )
+
+    def __call__(self, name: str, text: str, seed: int) -> str:
+        """Return an answer as text: one line an item for a list, "" where the model declines.
+
+        Raises `Stop` if the server cannot be reached or refuses, if none of `ATTEMPTS` answers is
+        readable, or if a budget is used up.
+        """
+        request = self._request(text, seed)
+        question, path = self._place(name, request, seed)
+        answer = _read(path, question)
+        if answer is None:
+            answer = self._ask(request, FORMS[name])
+            answer = answer if path is None else _keep(path, question, answer)
+        return answer
+
+    def forget(self, name: str, text: str, seed: int) -> None:
+        """Delete a kept answer, so that the question is asked anew."""
+        _, path = self._place(name, self._request(text, seed), seed)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    def _request(self, text: str, seed: int) -> dict:
+        settings = self._settings
         request = {"model": settings.model, "messages": [{"role": "user", "content": text}]}
         if settings.temperature is not None:
             request["temperature"] = settings.temperature
         if settings.base_url:
             request["seed"] = seed % 2**31
-        asked = request | {"url": url, "form": FORMS[name].model_json_schema(), "draw": seed}
-        return request, asked, inside(answers, f"{_sha256(asked)}.json") if answers else None
+        return request
 
-    def answer(name: str, text: str, seed: int) -> str:
-        request, asked, kept = question(name, text, seed)
-        known = _read(kept, asked)
-        if known is not None:
-            return known
+    def _place(self, name: str, request: dict, seed: int) -> tuple[dict, Path | None]:
+        """Return all that an answer depends on, and the path of its file, which is named by it."""
+        form = FORMS[name].model_json_schema()
+        question = request | {"url": self._url, "form": form, "draw": seed}
+        if self._answers is None:
+            return question, None
+        sha256 = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+        return question, inside(self._answers, f"{sha256}.json")
 
-        def paid() -> object:
-            return _paid(client, settings, request, FORMS[name], account)
-
-        def read(completion: object) -> str:
-            return _answer_of(completion, Items if FORMS[name] is Items else Text)
-
-        said = _ask(paid, read, client, settings, lambda text: text.replace(key, "[key]"))
-        return said if kept is None else _keep(kept, asked, said)
-
-    def forget(name: str, text: str, seed: int) -> None:
-        *_, kept = question(name, text, seed)
-        if kept is not None:
-            kept.unlink(missing_ok=True)
-
-    return answer, forget
-
-
-def _paid(
-    client: OpenAI, settings: roles.OpenAI, request: dict, form: type[Form], folder: Path | None
-) -> object:
-    """Ask once: book the most that the call can cost before, and correct it to the true cost after.
-
-    A token is at least a byte, so a question has no more tokens than bytes. An error status costs
-    nothing. If the usage is unknown or impossible, the most counts.
-    """
-    limit = {"max_tokens" if settings.base_url else "max_completion_tokens": settings.max_tokens}
-    request = request | limit
-    size = len(json.dumps([request, form.model_json_schema()], ensure_ascii=False).encode())
-    price = (settings.price or 0) / 1e6
-    tokens = size + settings.max_tokens
-    most = price * tokens
-    costs = {spending.CALLS: 1, spending.REFINER: most}
-    if folder:
-        limits = {spending.CALLS: settings.max_calls, spending.REFINER: settings.budget}
-        spending.reserve(folder, costs, limits)
-    unpaid = {}
-    schema = {"name": form.__name__, "schema": form.model_json_schema(), "strict": True}
-    request["response_format"] = {"type": "json_schema", "json_schema": schema}
-    try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of odd usages
-            completion = client.chat.completions.create(**request)
-        used = getattr(completion.usage, "total_tokens", None)
-        if type(used) is int and 0 < used <= tokens:
-            unpaid = {spending.REFINER: price * (tokens - used)}
-    except APIStatusError:
-        unpaid = costs
-        raise
-    finally:
-        if folder and unpaid:
-            spending.give_back(folder, unpaid)
-    return completion
-
-
-def _ask(
-    paid: Callable,
-    read: Callable[[object], str],
-    client: OpenAI,
-    settings: roles.OpenAI,
-    scrub: Callable[[str], str],
-) -> str:
-    """Ask until an answer is readable; no error carries the key or the client's own error."""
-    problem = ""
-    for _ in range(ATTEMPTS):
-        try:
-            return scrub(read(paid()))
-        except (OpenAIError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            problem = _in_words(error, settings, scrub)
-            if isinstance(error, APIError):
-                break
-    raise Stop(
-        f"the language model {settings.model!r} at {client.base_url} gives no answer: {problem}; "
-        "what is finished is kept: run the same command again to go on"
-    )
-
-
-def _in_words(error: Exception, settings: roles.OpenAI, scrub: Callable[[str], str]) -> str:
-    """Say what went wrong; the client has already tried again where that can help."""
-    if isinstance(error, APIStatusError) and error.status_code in (401, 403):
-        return f"it refuses the key (status {error.status_code})"
-    if isinstance(error, APIStatusError) and error.status_code < 400:
-        return (
-            f"it sends elsewhere (status {error.status_code}), where the key does not follow; give "
-            "the address itself as refiner.base_url"
+    def _ask(self, request: dict, form: type[Form]) -> str:
+        """Ask until an answer is readable; no error carries the key or the client's own error."""
+        for _ in range(ATTEMPTS):
+            try:
+                return self._without_key(_answer_of(self._paid(request, form), form))
+            except (OpenAIError, ValueError, TypeError, AttributeError, RecursionError) as error:
+                problem = self._in_words(error)
+                if isinstance(error, APIError):
+                    break
+        raise Stop(
+            f"the language model {self._settings.model!r} at {self._client.base_url} gives no "
+            f"answer: {problem}; what is finished is kept: run the same command again to go on"
         )
-    if isinstance(error, LengthFinishReasonError):
-        return f"its answer is longer than refiner.max_tokens, {settings.max_tokens}; raise that"
-    if isinstance(error, OpenAIError):
-        return scrub(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
-    return f"its answer is not of the form asked for ({type(error).__name__})"
+
+    def _paid(self, request: dict, form: type[Form]) -> ChatCompletion:
+        """Ask once: book the most that it can cost before, and correct it to the true cost after.
+
+        A token is at least a byte, so a question has no more tokens than bytes. An error status
+        costs nothing. If the usage is unknown or impossible, the most counts.
+        """
+        settings, schema = self._settings, form.model_json_schema()
+        limit = "max_tokens" if settings.base_url else "max_completion_tokens"
+        request = request | {limit: settings.max_tokens}
+        size = len(json.dumps([request, schema], ensure_ascii=False).encode())
+        price = (settings.price or 0) / 1e6
+        tokens = size + settings.max_tokens
+        costs, unpaid = {spending.CALLS: 1, spending.REFINER: price * tokens}, {}
+        if self._account:
+            limits = {spending.CALLS: settings.max_calls, spending.REFINER: settings.budget}
+            spending.reserve(self._account, costs, limits)
+        schema = {"name": form.__name__, "schema": schema, "strict": True}
+        request["response_format"] = {"type": "json_schema", "json_schema": schema}
+        try:
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # of odd usages
+                completion = self._client.chat.completions.create(**request)
+            used = getattr(completion.usage, "total_tokens", None)
+            if type(used) is int and 0 < used <= tokens:
+                unpaid = {spending.REFINER: price * (tokens - used)}
+            return completion
+        except APIStatusError:
+            unpaid = costs
+            raise
+        finally:
+            if self._account and unpaid:
+                spending.give_back(self._account, unpaid)
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "[key]")
+
+    def _in_words(self, error: Exception) -> str:
+        """Say what went wrong; the client has already tried again where that can help."""
+        status = error.status_code if isinstance(error, APIStatusError) else None
+        if status in (401, 403):
+            return f"it refuses the key (status {status})"
+        if status and status < 400:
+            return (
+                f"it sends elsewhere (status {status}), where the key does not follow; give the "
+                "address itself as refiner.base_url"
+            )
+        if isinstance(error, LengthFinishReasonError):
+            most = self._settings.max_tokens
+            return f"its answer is longer than refiner.max_tokens, {most}; raise that"
+        if isinstance(error, OpenAIError):
+            return self._without_key(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
+        return f"its answer is not of the form asked for ({type(error).__name__})"
 
 
-def _answer_of(completion: object, form: type[Text] | type[Items]) -> str:
+def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:
     """Return an answer as text: one line an item for a list, "" for a refusal."""
     if not completion.choices:
         raise ValueError("no choices")
@@ -203,36 +195,33 @@ def _answer_of(completion: object, form: type[Text] | type[Items]) -> str:
         raise LengthFinishReasonError(completion=completion)
     if choice.message.refusal or choice.finish_reason == "content_filter":
         return ""
+    form = Items if form is Items else Text  # servers do not keep to the choice of words
     try:
-        said = form.model_validate_json(choice.message.content).answer
+        answer = form.model_validate_json(choice.message.content).answer
     except ValidationError:  # thoughts before it, or a fence around it
-        said = form.model_validate_json(language.bare(choice.message.content)).answer
-    items = [said] if isinstance(said, str) else said
-    items = [language.without_thoughts(item) for item in items]
-    return items[0] if isinstance(said, str) else "\n".join(" ".join(i.split()) for i in items)
+        answer = form.model_validate_json(replies.bare(choice.message.content)).answer
+    if form is Text:
+        return replies.without_thoughts(answer)
+    return "\n".join(" ".join(replies.without_thoughts(item).split()) for item in answer)
 
 
-def _sha256(asked: dict) -> str:
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
-
-
-def _read(path: Path | None, asked: dict) -> str | None:
+def _read(path: Path | None, question: dict) -> str | None:
     """Return a kept answer; None if there is none or it cannot be read."""
     if path is None or not path.is_file():
         return None
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["asked"] == asked and isinstance(kept["answer"], str):
-            return kept["answer"]
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        if entry["asked"] == question and isinstance(entry["answer"], str):
+            return entry["answer"]
     except (ValueError, KeyError, TypeError):
         pass
     path.unlink(missing_ok=True)
     return None
 
 
-def _keep(path: Path, asked: dict, said: str) -> str:
+def _keep(path: Path, question: dict, answer: str) -> str:
     """Write an answer unless another worker was first; return the one that counts."""
     with replacing(path, keep_first=True) as partial:
-        text = json.dumps({"answer": said, "asked": asked}, ensure_ascii=False, indent=1)
+        text = json.dumps({"answer": answer, "asked": question}, ensure_ascii=False, indent=1)
         partial.write_text(text, encoding="utf-8")
     return json.loads(path.read_text(encoding="utf-8"))["answer"]

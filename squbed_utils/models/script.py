@@ -3,9 +3,7 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +11,15 @@ from pathlib import Path
 from squbed_utils import video
 from squbed_utils.files import path_of
 from squbed_utils.instructions import fill
-from squbed_utils.models import script_guard
-from squbed_utils.models.checkpoints import code_folder
+from squbed_utils.models.checkpoints import locate
 from squbed_utils.roles import Command
 from squbed_utils.video import Video
 
 TAIL, LONGEST_TAIL = 5, 400
 """Last lines of stderr that an error quotes, and how many characters of them."""
 
-GUARD = Path(script_guard.__file__)
+GUARD = 'exec 3<&0; { read -r _ <&3; kill -9 0; } & exec "$@" </dev/null 3<&-'
+"""Runs a command for a shell; when the pipe that is its stdin closes, kills the process group."""
 
 SECRET = re.compile(r"(_KEY|_TOKEN|_SECRET|_PASSWORD|_CREDENTIALS)$|^AWS_")
 """Environment variables that a script does not get: the keys and passwords of services."""
@@ -29,7 +27,7 @@ SECRET = re.compile(r"(_KEY|_TOKEN|_SECRET|_PASSWORD|_CREDENTIALS)$|^AWS_")
 
 def load(model: Command) -> Callable[[list[str], list[int]], list[Video | Exception]]:
     """Return a function that runs the command once for each prompt and seed."""
-    folder = code_folder(model.path)
+    folder = locate(model, "video_model")
     if find_program(model) is None:
         raise FileNotFoundError(
             f"video_model.command starts with {model.command[0]!r}, which is neither on the PATH "
@@ -65,49 +63,41 @@ def run(model: Command, folder: Path, prompt: str, seed: int) -> Video:
         output.mkdir()
         values = vars(model) | {"path": folder, "output": output}
         values |= {"prompt": prompt, "seed": seed % 2**32}
-        texts = {name: _text(value) for name, value in values.items()}
+        texts = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in values.items()}
         words = [fill(word, texts) for word in model.command]
         _run(words, folder, model.timeout, log)
-        found = sorted(output.rglob("*.mp4"))
-        if len(found) != 1:
-            raise ValueError(f"the command left {len(found)} mp4 files in {{output}}; expected one")
-        return video.read(found[0])
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        films = list(output.rglob("*.mp4"))
+        if len(films) != 1:
+            raise ValueError(f"the command left {len(films)} mp4 files in {{output}}; expected one")
+        return video.read(films[0])
 
 
 def _run(words: list[str], folder: Path, timeout: float, log: Path) -> None:
-    """Run to the end; a timeout, or the death of this process, kills all that was started."""
+    """Run to the end; what then still runs is killed, also after a timeout or this process' death.
+
+    A signal's exit code is negative.
+    """
     environment = {k: v for k, v in os.environ.items() if not SECRET.search(k)}
-    with log.open("wb") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, "-S", str(GUARD), *words],
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(
+            ["sh", "-c", GUARD, "sh", *words],
             cwd=folder,
             env=environment,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE,  # which closes where this block ends, and with this process
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             start_new_session=True,
-        )
-    with process.stdin:
-        code = _wait(process, timeout, log)
-    if code:
-        raise RuntimeError(f"the command failed with exit code {code}{_tail(log)}")
-
-
-def _wait(process: subprocess.Popen, timeout: float, log: Path) -> int:
-    try:
-        return process.wait(timeout)
-    except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if isinstance(error, subprocess.TimeoutExpired):
+        ) as process,
+    ):
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
             raise RuntimeError(
                 f"the command took longer than {timeout:g} s and was stopped{_tail(log)}"
             ) from error
-        raise
+    if code:
+        raise RuntimeError(f"the command failed with exit code {code}{_tail(log)}")
 
 
 def _tail(log: Path) -> str:

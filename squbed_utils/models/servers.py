@@ -1,9 +1,9 @@
 """Requests to untrusted servers: their answers are limited in time and size."""
 
-import queue
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 
 import httpx2
 
@@ -49,19 +49,16 @@ class Bounded(httpx2.HTTPTransport):
 
 def within(seconds: float, ask: Callable[[], object], late: Exception) -> object:
     """Return what `ask` returns or raise what it raises; raise `late` if that takes too long."""
-    answers = queue.SimpleQueue()
+    answer = Future()
 
     def run() -> None:
         try:
-            answers.put((ask(), None))
+            answer.set_result(ask())
         except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            answers.put((None, error))
+            answer.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    try:
-        answer, error = answers.get(timeout=seconds)
-    except queue.Empty:
-        raise late from None
-    if error is not None:
-        raise error
-    return answer
+    wait([answer], timeout=seconds)
+    if not answer.done():
+        raise late
+    return answer.result()

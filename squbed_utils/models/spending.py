@@ -1,14 +1,12 @@
 """What a paid model costs, its key, and the account of it in the archive's folder."""
 
-import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from squbed_utils.files import inside, replacing
+from squbed_utils.files import inside, locked, replacing
 from squbed_utils.models.errors import Stop
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import OpenAI, Veo, VideoModel
@@ -65,27 +63,22 @@ def bill(profile: Profile, folder: Path, *, videos: int, **counts: int) -> str |
     `folder` is the archive's, `videos` are the videos to make, and `counts` are those of `calls`.
     """
     model, refiner, parts = profile.video_model, profile.refiner, []
-    dollars = cost(model, videos)
-    if dollars:
-        parts += [
+    if dollars := cost(model, videos):
+        parts.append(
             f"{videos} videos of {model.model} cost about ${dollars:.2f}; "
             f"${spent(folder):.2f} of the budget of ${model.budget:.2f} are spent"
-        ]
-    asked = calls(refiner, **counts) if isinstance(refiner, OpenAI) and refiner.price != 0 else 0
-    if asked:
-        parts += [f"about {asked:,} calls of {refiner.model}: {_price(refiner, asked, folder)}"]
+        )
+    if isinstance(refiner, OpenAI) and refiner.price != 0 and (number := calls(refiner, **counts)):
+        limit = "" if refiner.max_calls is None else f" of {refiner.max_calls:,}"
+        so_far = f"{spent(folder, CALLS):,.0f} calls{limit} are made"
+        price = f"price not stated; {so_far}"
+        if refiner.price is not None:
+            most = most_for_answers(refiner, number)
+            budget = "" if refiner.budget is None else f" of the budget of ${refiner.budget:.2f}"
+            price = f"their answers cost at most ${most:.2f}; {so_far}, "
+            price += f"${spent(folder, REFINER):.2f}{budget} are spent"
+        parts.append(f"about {number:,} calls of {refiner.model}: {price}")
     return "; ".join(parts) or None
-
-
-def _price(refiner: OpenAI, asked: int, folder: Path) -> str:
-    made = f"{spent(folder, CALLS):,.0f} calls"
-    made += f" of {refiner.max_calls:,}" if refiner.max_calls is not None else ""
-    if refiner.price is None:
-        return f"price not stated; {made} are made"
-    most = most_for_answers(refiner, asked)
-    words = f"their answers cost at most ${most:.2f}; {made} are made, "
-    of = f" of the budget of ${refiner.budget:.2f}" if refiner.budget is not None else ""
-    return f"{words}${spent(folder, REFINER):.2f}{of} are spent"
 
 
 def spent(folder: Path, entry: str = VIDEOS) -> float:
@@ -98,15 +91,12 @@ def _read(folder: Path) -> dict[str, float]:
     if not path.is_file():
         return dict.fromkeys(LIMITS, 0.0)
     try:
-        account = json.loads(path.read_text(encoding="utf-8"))
-        account = {
-            entry: float(account[entry] if entry == VIDEOS else account.get(entry, 0))
-            for entry in LIMITS
-        }
-        if not all(0 <= value < math.inf for value in account.values()):
+        account = {REFINER: 0, CALLS: 0} | json.loads(path.read_text(encoding="utf-8"))
+        account = {entry: float(account[entry]) for entry in LIMITS}
+        if not all(0 <= amount < math.inf for amount in account.values()):
             raise ValueError("what is spent is a finite number, 0 or more")
         return account
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(
             f'{path} cannot be read ({error}); write {{"{VIDEOS}": N}} into it, with what the '
             f'vendor of the videos has billed for this archive, and likewise "{REFINER}" and '
@@ -120,38 +110,30 @@ def reserve(folder: Path, costs: Mapping[str, float], limits: Mapping[str, float
     Both mappings go from an entry of the account: to what is added, and to its limit (None: no
     limit). A cost that would pass its limit raises `Stop`, and nothing is added.
     """
-    with _locked(folder):
+    with locked(inside(folder, LOCK)):
         account = _read(folder)
-        for entry, more in costs.items():
-            if limits[entry] is not None and account[entry] + more > limits[entry] + 1e-9:
+        for entry, cost in costs.items():
+            if limits[entry] is not None and account[entry] + cost > limits[entry] + 1e-9:
                 raise Stop(
                     f"the budget of {_amount(entry, limits[entry])} is used up: "
                     f"{_amount(entry, account[entry])} are spent (see {Path(folder, ACCOUNT)}) "
-                    f"and what comes next costs {_amount(entry, more)}; what is finished is kept: "
+                    f"and what comes next costs {_amount(entry, cost)}; what is finished is kept: "
                     f"raise {LIMITS[entry]} in the profile and run the same command again"
                 )
-        _write(folder, account, costs, 1)
+        _add(folder, account, costs)
 
 
 def give_back(folder: Path, costs: Mapping[str, float]) -> None:
     """Subtract from the account what was not paid after all."""
-    with _locked(folder):
-        _write(folder, _read(folder), costs, -1)
+    with locked(inside(folder, LOCK)):
+        _add(folder, _read(folder), {entry: -cost for entry, cost in costs.items()})
 
 
-def _amount(entry: str, amount: float) -> str:
-    return f"{amount:,.0f} calls" if entry == CALLS else f"${amount:.{4 if amount < 0.01 else 2}f}"
-
-
-def _write(folder: Path, account: dict, costs: Mapping[str, float], sign: int) -> None:
-    account = {e: round(value + sign * costs.get(e, 0), 9) for e, value in account.items()}
+def _add(folder: Path, account: dict[str, float], costs: Mapping[str, float]) -> None:
+    account = {entry: round(before + costs.get(entry, 0), 9) for entry, before in account.items()}
     with replacing(inside(folder, ACCOUNT)) as partial:
         partial.write_text(json.dumps(account) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one worker at a time use the account."""
-    with inside(folder, LOCK).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _amount(entry: str, amount: float) -> str:
+    return f"{amount:,.0f} calls" if entry == CALLS else f"${amount:.{4 if amount < 0.01 else 2}f}"

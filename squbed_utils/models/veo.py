@@ -1,6 +1,6 @@
 """Veo behind google-genai: a video is started, polled until it is ready, and paid by the second."""
 
-import tempfile
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +9,15 @@ import httpx2
 from google import genai
 from google.genai import types
 from google.genai.errors import APIError
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_exponential,
+)
 
-from squbed_utils import video
+from squbed_utils import playback, video
 from squbed_utils.models import servers, spending
 from squbed_utils.models.errors import Stop
 from squbed_utils.roles import VEO_KEYS, Veo
@@ -29,7 +36,7 @@ LARGEST, LONGEST_ERROR = 2**30, 300
 """The most bytes of an answer with its video, and the most characters of a quoted error."""
 
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 8, 1.0, 60.0
-"""Tries of one request, and the seconds between them: doubled each time, up to the longest."""
+"""Tries to start a video, and the seconds between them: doubled each time, up to the longest."""
 
 
 def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], list]:
@@ -55,40 +62,39 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
     def generate(prompts: list[str], seeds: list[int]) -> list[Video | Exception]:
         costs = {spending.VIDEOS: price * len(prompts)}
         spending.reserve(folder, costs, {spending.VIDEOS: model.budget})
-        made = []
+        videos = []
         for prompt, seed in zip(prompts, seeds, strict=True):
-            end = time.monotonic() + model.timeout
+            end, operation = time.monotonic() + model.timeout, None
             try:
-                made.append(_wait(client, model, _start(client, model, prompt, seed, end), end))
-            except _Refused as error:
-                fatal = error.code in FATAL or "API key" in str(error)
-                unpaid = len(prompts) - len(made) if fatal else 1
-                spending.give_back(folder, {spending.VIDEOS: price * unpaid})
-                if fatal:
-                    raise Stop(_without(key, error)) from None
-                made.append(RuntimeError(_without(key, error)))
+                operation = _start(client, model, prompt, seed)
+                videos.append(_wait(client, model, operation, end))
             except Exception as error:
-                made.append(RuntimeError(_without(key, error)))
-        return made
+                reason = str(error) or type(error).__name__
+                if operation is None and isinstance(error, (APIError, *UNREACHED)):  # not paid
+                    what = "is refused" if isinstance(error, APIError) else "cannot be reached"
+                    reason = f"{model.model} {what}: {reason}"
+                    fatal = getattr(error, "code", None) in FATAL or "API key" in reason
+                    unpaid = len(prompts) - len(videos) if fatal else 1
+                    spending.give_back(folder, {spending.VIDEOS: price * unpaid})
+                    if fatal:
+                        raise Stop(_without(key, reason)) from None
+                videos.append(RuntimeError(_without(key, reason)))
+        return videos
 
     return generate
 
 
-class _Refused(Exception):
-    """The service did not start a video, so nothing is paid."""
-
-    def __init__(self, message: str, code: int | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-def _without(key: str, error: Exception) -> str:
-    return (str(error) or type(error).__name__).replace(key, "***")[:LONGEST_ERROR]
+def _without(key: str, reason: str) -> str:
+    return reason.replace(key, "***")[:LONGEST_ERROR]
 
 
 def _start(
-    client: genai.Client, model: Veo, prompt: str, seed: int, end: float
+    client: genai.Client, model: Veo, prompt: str, seed: int
 ) -> types.GenerateVideosOperation:
+    """Start a video; try again where the service is busy or has not seen the request.
+
+    google-genai's own retries would start it twice where an answer is lost.
+    """
     config = types.GenerateVideosConfig(
         number_of_videos=1,
         seed=seed % 2**32,
@@ -98,15 +104,18 @@ def _start(
         generate_audio=False,
     )
     source = types.GenerateVideosSource(prompt=prompt)
-    start = client.models.generate_videos
-    try:
-        return _patiently(
-            lambda: start(model=model.model, source=source, config=config), end, UNREACHED
-        )
-    except APIError as error:
-        raise _Refused(f"{model.model} is refused: {error}", error.code) from error
-    except UNREACHED as error:
-        raise _Refused(f"{model.model} cannot be reached: {error}") from error
+    patiently = Retrying(
+        retry=retry_if_exception(lambda e: isinstance(e, UNREACHED) or _is_busy(e)),
+        wait=wait_exponential(FIRST_WAIT, max=LONGEST_WAIT),
+        stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(model.timeout),
+        sleep=time.sleep,
+        reraise=True,
+    )
+    return patiently(client.models.generate_videos, model=model.model, source=source, config=config)
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, APIError) and error.code in BUSY
 
 
 def _wait(
@@ -117,41 +126,11 @@ def _wait(
         if time.monotonic() + model.poll > end:
             raise RuntimeError(f"no video after {model.timeout:g} s")
         time.sleep(model.poll)
-        asked = operation
-        operation = _patiently(
-            lambda asked=asked: client.operations.get(asked), end, (httpx2.TransportError,)
-        )
-    return _read(operation)
-
-
-def _patiently(request: Callable, end: float, lost: tuple[type[Exception], ...]) -> object:
-    """Make a request; make it again where the service is busy or the connection is lost."""
-    for attempt in range(ATTEMPTS - 1):
         try:
-            return request()
-        except APIError as error:
-            if error.code not in BUSY:
+            operation = client.operations.get(operation)
+        except (APIError, httpx2.TransportError) as error:  # the video is paid, so poll again
+            if isinstance(error, APIError) and not _is_busy(error):
                 raise
-            asked = _asked_wait(error)
-        except lost:
-            asked = None
-        pause = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) if asked is None else asked
-        if time.monotonic() + pause > end:
-            break
-        time.sleep(pause)
-    return request()
-
-
-def _asked_wait(error: APIError) -> float | None:
-    """Return the seconds that the service asks to wait; None if it does not say."""
-    try:
-        return max(0.0, float(error.response.headers["retry-after"]))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _read(operation: types.GenerateVideosOperation) -> Video:
-    """Read the video of a finished operation."""
     if operation.error:
         raise RuntimeError(f"the service failed: {operation.error}")
     answer = operation.response or types.GenerateVideosResponse()
@@ -159,7 +138,5 @@ def _read(operation: types.GenerateVideosOperation) -> Video:
     if not content or not content.video_bytes:
         reasons = "; ".join(answer.rai_media_filtered_reasons or ["no reason given"])
         raise RuntimeError(f"the service returned no video: {reasons}")
-    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
-        file.write(content.video_bytes)
-        file.flush()
-        return video.read(file.name)
+    file = io.BytesIO(content.video_bytes)
+    return video.decode(file, "the video of the service", hold=playback.MOST_BYTES)

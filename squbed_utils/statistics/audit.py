@@ -1,8 +1,9 @@
 """Can an archive's answer be believed? A verdict a line, each with its number.
 
-A verdict rests on an interval or a p-value: "holds" and "does not hold" where these decide, "cannot
-be told" where the tasks are too few for either. Uncertainty: higher = less certain; accuracy:
-higher = better; so a good tau is negative. A tau that is seen to be above -0.1 does not hold.
+A verdict rests on an interval or a p-value: "shown" and "refuted" where these decide, "not shown"
+where the tasks are too few for either, or the archive cannot say. Uncertainty: higher = less
+certain; accuracy: higher = better; so a good tau is negative. That a tau is negative is refuted
+where it is seen to be above -0.1.
 
 Each question takes `table`, the tasks as `audited` returns them, and a generator for its resamples,
 and returns a list of `line`.
@@ -24,33 +25,52 @@ from squbed_utils.statistics.resampling import (
     task_counts,
 )
 from squbed_utils.statistics.summary import TERMS
-
-HOLDS, DOES_NOT, UNKNOWN = "holds", "does not hold", "cannot be told"
+from squbed_utils.statistics.truth import NOT_SHOWN, REFUTED, SHOWN
 
 NEGLIGIBLE = 0.1
-"""Size of a tau that is of no use: where tau is seen to be above minus this, it does not hold."""
+"""Size of a tau that is of no use; "negative" is refuted where tau lies above minus this."""
 
 P, CONFIDENCE = 0.05, 0.95
+
+MIDDLE = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+"""The quantiles between which the middle of a distribution lies."""
 
 RESAMPLES, PERMUTATIONS = 2000, 1000
 
 LINE_COLUMNS = ["theme", "question", "value", "low", "high", "pvalue", "bar", "verdict", "detail"]
 
+LEAST_SHARE = 0.2
+"""Of the total's variance; a component that carries less could be left out."""
 
-def line(theme: str, question: str, bar: str, **found: object) -> dict:
-    """Return a row of `LINE_COLUMNS`; its verdict is "cannot be told" unless `found` gives one."""
-    unknown = {"verdict": UNKNOWN, "detail": ""}
-    return {"theme": theme, "question": question, "bar": bar} | unknown | found
+WIDTH_MATTERS = 0.1
+"""Change of tau, by the units of entropy, from which these matter."""
+
+SAME_ORDER = 0.95
+"""Kendall's tau from which a bias leaves the tasks in order."""
+
+NARROW = 0.5
+"""Half an interval's width over the spread between tasks: at most this, it tells tasks apart."""
+
+NO_PLUG_IN = "plug-in values compare with squbed's alone, and at equal counts"
+NO_PANELS = "the tasks are few, or have the same uncertainty or accuracy"
 
 
-def found(value: float, low: float, high: float, verdict: str, detail: str) -> dict:
-    """Return the columns of `line` that an interval gives."""
-    return {"value": value, "low": low, "high": high, "verdict": verdict, "detail": detail}
+def line(
+    theme: str,
+    question: str,
+    bar: str,
+    verdict: str = NOT_SHOWN,
+    detail: str = "",
+    **numbers: float,
+) -> dict:
+    """Return a row of `LINE_COLUMNS`; `numbers` are value, low, high and pvalue, where known."""
+    row = {"theme": theme, "question": question, "bar": bar, "verdict": verdict, "detail": detail}
+    return row | numbers
 
 
-def negative(low: float, high: float) -> str:
-    """Say whether a tau is negative, by its interval."""
-    return HOLDS if high < 0 else DOES_NOT if low > -NEGLIGIBLE else UNKNOWN
+def verdict_of(shown: bool, refuted: bool) -> str:
+    """Return the verdict on a question, from what the evidence decides."""
+    return SHOWN if shown else REFUTED if refuted else NOT_SHOWN
 
 
 def main_term(table: pd.DataFrame) -> str:
@@ -58,29 +78,19 @@ def main_term(table: pd.DataFrame) -> str:
     return "total" if table.total.notna().all() else "epistemic"
 
 
-def lack(table: pd.DataFrame, *there: str, varying: tuple[str, ...] = ()) -> str:
+def lack(table: pd.DataFrame, *complete: str, varying: tuple[str, ...] = ()) -> str:
     """Return why a line cannot be told: few tasks, a column with gaps, or a constant one.
 
-    Empty if the columns in `there` and `varying` have no gaps, and those in `varying` differ by
+    Empty if the columns `complete` and `varying` have no gaps, and those in `varying` differ by
     task.
     """
     if len(table) < FEWEST_TASKS:
         return f"{len(table)} tasks; at least {FEWEST_TASKS} are needed"
-    for name in (*there, *varying):
+    for name in (*complete, *varying):
         if table[name].isna().any():
             return f"{name} is missing: latent prompts are not known, or it has no such form"
     constant = [name for name in varying if table[name].nunique() < 2]
     return f"{constant[0]} is the same for every task" if constant else ""
-
-
-LEAST_SHARE, WIDTH_MATTERS, SAME_ORDER, NARROW = 0.2, 0.1, 0.95, 0.5
-
-NO_PLUG_IN = "plug-in values compare with squbed's alone, and at equal counts"
-
-
-def accuracy_of(summary: pd.DataFrame, accuracy: str = "") -> str:
-    """Return an accuracy's name; "" is CLIP to the reference, or to the prompt if there is none."""
-    return accuracy or tables.default_accuracy(summary)
 
 
 def audited(summary: pd.DataFrame, accuracy: str) -> pd.DataFrame:
@@ -107,8 +117,8 @@ def audited(summary: pd.DataFrame, accuracy: str) -> pd.DataFrame:
     table = table.assign(accuracy=tables.better_is_higher(table, accuracy))
     table = table[table.accuracy.notna()].reset_index(drop=True)
     if table.empty:
-        there = tables.accuracies_there(summary)
-        raise ValueError(f"no task has the accuracy {accuracy!r}; there is: {there}")
+        known = tables.accuracies_there(summary)
+        raise ValueError(f"no task has the accuracy {accuracy!r}; there is: {known}")
     return table
 
 
@@ -118,43 +128,48 @@ def shares(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
     share = cov(component, total) / var(total); the two add up to 1. Bootstrap over tasks.
     """
     bar = f"the lesser share at least {LEAST_SHARE}"
-    asked = "shares", "Do both components carry the total?", bar
-    why = lack(table, *TERMS[:2], varying=("total",))
+    question = "shares", "Do both components carry the total?", bar
+    why = lack(table, "aleatoric", "epistemic", varying=("total",))
     if not why and not np.allclose(table.aleatoric + table.epistemic, table.total):
         why = "this estimator's components do not add up to its total"
     if why:
-        return [line(*asked, detail=why)]
+        return [line(*question, detail=why)]
     counts = task_counts(len(table), RESAMPLES, rng)
-    replicates = np.array([_covariance(table[t], table.total, counts) for t in TERMS])
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    terms = (table[[*TERMS]] - table[[*TERMS]].mean()).to_numpy()
+    total = terms[:, 2:]
+    covariances = weights @ (terms * total) - (weights @ terms) * (weights @ total)
     with np.errstate(invalid="ignore", divide="ignore"):
-        lesser = (replicates[:2] / replicates[2]).min(axis=0)
-    a, e = (np.cov(table[t], table.total)[0, 1] / table.total.var() for t in TERMS[:2])
+        lesser = (covariances[:, :2] / covariances[:, 2:]).min(axis=1)
     low, high = bootstrap_interval(lesser, CONFIDENCE)
-    verdict = HOLDS if low >= LEAST_SHARE else DOES_NOT if high < LEAST_SHARE else UNKNOWN
-    twice = 2 * table.aleatoric.cov(table.epistemic) / table.total.var()
+    a, e = (table[t].cov(table.total) / table.total.var() for t in ("aleatoric", "epistemic"))
+    both = 2 * table.aleatoric.cov(table.epistemic) / table.total.var()
     detail = f"aleatoric {a:.2f}, epistemic {e:.2f} of the variance, of which their covariance "
-    detail += f"is {twice:.2f}"
-    return [line(*asked, **found(min(a, e), low, high, verdict, detail))]
+    detail += f"is {both:.2f}"
+    verdict = verdict_of(low >= LEAST_SHARE, high < LEAST_SHARE)
+    return [line(*question, verdict, detail, value=min(a, e), low=low, high=high)]
 
 
 def widths(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
-    """Say whether tau hangs on the encoders' widths: nats against nats per degree of freedom."""
+    """Say whether tau hangs on the encoders' widths: nats against nats per degree of freedom.
+
+    Encoders of one width cannot tell: one form of the total is then the other rescaled.
+    """
     bar = f"tau per degree of freedom within ±{WIDTH_MATTERS} of tau"
-    asked = "widths", "Do the encoders' widths leave tau as it is?", bar
-    scores = ("total", "total_per_dof")
-    if why := lack(table, varying=(*scores, "accuracy")):
-        return [line(*asked, detail=why)]
-    scores = table[[*scores]].to_numpy(dtype=float).T
+    question = "widths", "Do the encoders' widths leave tau as it is?", bar
+    if why := lack(table, varying=("total", "total_per_dof", "accuracy")):
+        return [line(*question, detail=why)]
+    scores = table[["total", "total_per_dof"]].to_numpy(dtype=float).T
+    if np.corrcoef(scores)[0, 1] > 1 - 1e-9:
+        detail = "both encoders have one width; it takes two of different widths to tell"
+        return [line(*question, detail=detail)]
     taus = resampled_taus(scores, table.accuracy, task_counts(len(table), RESAMPLES, rng))
     low, high = bootstrap_interval(taus[1] - taus[0], CONFIDENCE)
     nats, per_dof = (kendalltau(x, table.accuracy).statistic for x in scores)
     within = max(abs(low), abs(high)) <= WIDTH_MATTERS
-    beyond = low > WIDTH_MATTERS or high < -WIDTH_MATTERS
-    verdict = HOLDS if within else DOES_NOT if beyond else UNKNOWN
+    verdict = verdict_of(within, low > WIDTH_MATTERS or high < -WIDTH_MATTERS)
     detail = f"tau {nats:.2f} in nats, {per_dof:.2f} per degree of freedom"
-    if np.corrcoef(scores)[0, 1] > 1 - 1e-9:
-        detail += "; the widths are equal, so one form is the other rescaled"
-    return [line(*asked, **found(per_dof - nats, low, high, verdict, detail))]
+    return [line(*question, verdict, detail, value=per_dof - nats, low=low, high=high)]
 
 
 def weight_sweep(table: pd.DataFrame, rng: np.random.Generator, *, steps: int = 21) -> pd.DataFrame:
@@ -168,19 +183,19 @@ def weight_sweep(table: pd.DataFrame, rng: np.random.Generator, *, steps: int = 
         weight (0 to 1), tau, low, high, paper (the paper's weight); empty where a component is
         missing or the same for every task.
     """
-    columns = ["weight", "tau", "low", "high", "paper"]
+    columns = ["weight", "tau", "low", "high"]
     if lack(table, "total", varying=("aleatoric", "epistemic", "accuracy")):
-        return pd.DataFrame(columns=columns)
+        return pd.DataFrame(columns=[*columns, "paper"])
     spread = table[["aleatoric", "epistemic"]].std()
-    weights = np.linspace(0, 1, steps)[:, None]
-    a, e = (table[t].to_numpy() / spread[t] for t in spread.index)
-    scores = weights * a + (1 - weights) * e
-    replicates = resampled_taus(scores, table.accuracy, task_counts(len(a), RESAMPLES, rng))
-    intervals = [bootstrap_interval(row, CONFIDENCE) for row in replicates]
-    taus = [kendalltau(row, table.accuracy).statistic for row in scores]
-    paper = spread.aleatoric / spread.sum()
-    rows = zip(weights[:, 0], taus, *zip(*intervals, strict=True), strict=True)
-    return pd.DataFrame(rows, columns=columns[:4]).assign(paper=paper)
+    weights = np.linspace(0, 1, steps)
+    a, e = (table[term].to_numpy() / spread[term] for term in spread.index)
+    scores = np.outer(weights, a) + np.outer(1 - weights, e)
+    resampled = resampled_taus(scores, table.accuracy, task_counts(len(a), RESAMPLES, rng))
+    rows = [
+        (weight, kendalltau(score, table.accuracy).statistic, *bootstrap_interval(taus, CONFIDENCE))
+        for weight, score, taus in zip(weights, scores, resampled, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=columns).assign(paper=spread.aleatoric / spread.sum())
 
 
 def small_samples(table: pd.DataFrame, plug_in: pd.Series | None) -> list[dict]:
@@ -190,27 +205,25 @@ def small_samples(table: pd.DataFrame, plug_in: pd.Series | None) -> list[dict]:
     compare.
     """
     term = main_term(table)
-    bias = line("few samples", "Does the bias leave the order?", f"tau at least {SAME_ORDER}")
-    noise = line("few samples", "Are intervals narrow?", f"at most {NARROW} of the tasks' spread")
     why = lack(table, varying=(term,))
+    bias = "few samples", "Does the bias leave the order?", f"tau at least {SAME_ORDER}"
     if why or plug_in is None:
-        bias["detail"] = why or NO_PLUG_IN
+        lines = [line(*bias, detail=why or NO_PLUG_IN)]
     else:
         tau = kendalltau(table[term], plug_in).statistic
-        shift = f"plug-in {term} is {(plug_in - table[term]).mean():.1f} nats from the corrected"
-        bias |= {"value": tau, "verdict": HOLDS if tau >= SAME_ORDER else DOES_NOT, "detail": shift}
+        detail = f"plug-in {term} is {(plug_in - table[term]).mean():.1f} nats from the corrected"
+        lines = [line(*bias, SHOWN if tau >= SAME_ORDER else REFUTED, detail, value=tau)]
+    noise = "few samples", "Are intervals narrow?", f"at most {NARROW} of the tasks' spread"
     half = ((table[f"{term}_high"] - table[f"{term}_low"]) / 2).dropna()
     with_one = f"{len(half)} of {len(table)} tasks have an interval"
     if why or len(half) < len(table) / 2:
-        noise["detail"] = why or f"{with_one}; the others have too few distinct latent prompts"
-    else:
-        spread = table[term].std()
-        ratio = half.median() / spread
-        detail = f"median half-width {half.median():.3g}, spread between tasks {spread:.3g} "
-        detail += "(standard deviation)" + (f"; {with_one}" if len(half) < len(table) else "")
-        noise |= {"value": ratio, "verdict": HOLDS if ratio <= NARROW else DOES_NOT}
-        noise |= {"detail": detail}
-    return [bias, noise]
+        detail = why or f"{with_one}; the others have too few distinct latent prompts"
+        return [*lines, line(*noise, detail=detail)]
+    spread = table[term].std()
+    ratio = half.median() / spread
+    detail = f"median half-width {half.median():.3g}, spread between tasks {spread:.3g} "
+    detail += "(standard deviation)" + (f"; {with_one}" if len(half) < len(table) else "")
+    return [*lines, line(*noise, SHOWN if ratio <= NARROW else REFUTED, detail, value=ratio)]
 
 
 def subsets(curves: pd.DataFrame) -> list[dict]:
@@ -218,23 +231,26 @@ def subsets(curves: pd.DataFrame) -> list[dict]:
 
     `curves` are as `tables.subset_curves`; empty where components are missing.
     """
-    bar = f"band below 0 at every size from {FEWEST_TASKS}; not if one is above -{NEGLIGIBLE}"
+    bar = f"band below 0 at every size from {FEWEST_TASKS}; refuted if one is above -{NEGLIGIBLE}"
     if curves.empty:
         detail = "the tasks are few, or a component is missing or the same for many tasks"
-        question = "Do the panels of Figure 5 hold at every size?"
-        return [line("subsets", question, bar, detail=detail)]
+        return [
+            line("subsets", "Do the panels of Figure 5 hold at every size?", bar, detail=detail)
+        ]
     lines = []
     for panel, curve in curves.groupby("panel", sort=False):
         large = curve[curve["size"] >= FEWEST_TASKS]
-        shown = {"detail": f"no subset has {FEWEST_TASKS} tasks"}
-        if len(large):
-            below = (large.hi < 0).mean()
-            above = (large.lo > -NEGLIGIBLE).any()
-            verdict = HOLDS if below == 1 else DOES_NOT if above else UNKNOWN
-            detail = f"tau from {large.tau.min():.2f} to {large.tau.max():.2f} over "
-            detail += f"{len(large)} sizes; the share of sizes is given"
-            shown = {"value": below, "verdict": verdict, "detail": detail}
-        lines.append(line("subsets", panel, bar, **shown))
+        if large.empty:
+            detail = f"no subset has {FEWEST_TASKS} tasks"
+            lines.append(line("subsets", panel, bar, detail=detail))
+            continue
+        below = (large.hi < 0).mean()
+        verdict = verdict_of(below == 1, (large.lo > -NEGLIGIBLE).any())
+        detail = (
+            f"tau from {large.tau.min():.2f} to {large.tau.max():.2f} over {len(large)} sizes; "
+        )
+        detail += "the share of sizes is given"
+        lines.append(line("subsets", panel, bar, verdict, detail, value=below))
     return lines
 
 
@@ -249,24 +265,15 @@ def page(lines: list[dict]) -> pd.DataFrame:
     table = pd.DataFrame(lines, columns=LINE_COLUMNS)
     tested = table.pvalue.notna()
     table["holm"] = np.nan
-    last = line("many tests", "Does what is significant survive Holm?", "all of it")
+    question = "many tests", "Does what is significant survive Holm?", "all of it"
+    last = line(*question)
     if tested.any():
         table.loc[tested, "holm"] = holm(table.pvalue[tested].astype(float))
         before, after = ((table[c] < P).sum() for c in ("pvalue", "holm"))
-        verdict = UNKNOWN if not before else HOLDS if before == after else DOES_NOT
+        verdict = verdict_of(before == after > 0, after < before)
         detail = f"{after} of {before} p-values below {P}, of {tested.sum()} on this page"
-        last |= {"value": float(after), "verdict": verdict, "detail": detail}
+        last = line(*question, verdict, detail, value=float(after))
     return pd.concat([table, pd.DataFrame([last])], ignore_index=True)
-
-
-def _covariance(x: pd.Series, y: pd.Series, counts: np.ndarray) -> np.ndarray:
-    """Return the covariance of two variables in each resample."""
-    weights = counts / counts.sum(axis=1, keepdims=True)
-    x, y = (v.to_numpy() - v.mean() for v in (x, y))
-    return weights @ (x * y) - (weights @ x) * (weights @ y)
-
-
-NO_PANELS = "the tasks are few, or have the same uncertainty or accuracy"
 
 
 def tasks_needed(tau: float, *, power: float = 0.8, alpha: float = P) -> float:
@@ -305,10 +312,10 @@ def powers(statistics: pd.DataFrame) -> list[dict]:
     lines = []
     for row in statistics.itertuples():
         needed = tasks_needed(row.tau)
-        found = {"value": needed, "pvalue": row.pvalue}
-        found["verdict"] = HOLDS if row.n >= needed else DOES_NOT
-        found["detail"] = f"tau {row.tau:.2f} needs {needed:,.0f} tasks; there are {row.n}"
-        lines.append(line("power", f"Enough tasks? {row.panel}", bar, **found))
+        verdict = SHOWN if row.n >= needed else REFUTED
+        detail = f"tau {row.tau:.2f} needs {needed:,.0f} tasks; there are {row.n}"
+        numbers = {"value": needed, "pvalue": row.pvalue}
+        lines.append(line("power", f"Enough tasks? {row.panel}", bar, verdict, detail, **numbers))
     return lines
 
 
@@ -318,40 +325,35 @@ def published(figure: int) -> pd.DataFrame:
     Columns: panel, n, tau, low, high (95 % bootstrap interval; missing with fewer than 8 tasks),
     pvalue, null_low, null_high (the middle 95 % of taus with permuted accuracies), needed (tasks
     for 80 % power at that tau), verdict, loo_low, loo_high (least and greatest tau with one task
-    left out).
+    left out), figure.
     """
     points = tables.published(figure)
+    table = tables.statistics_of(points)[["panel", "n", "tau", "low", "high", "pvalue"]]
+    table.loc[table.n < FEWEST_TASKS, ["low", "high"]] = np.nan
     rows = []
-    for stats in tables.statistics_of(points).itertuples():
-        shown = points[points.panel == stats.panel]
-        x, y = shown.x.to_numpy(), shown.y.to_numpy()
-        keep = ~np.eye(len(x), dtype=bool)
-        taus = [kendalltau(x[k], y[k]).statistic for k in keep] if len(x) > 3 else [stats.tau]
-        needed = tasks_needed(stats.tau)
-        verdict = HOLDS if stats.n >= needed else DOES_NOT
-        row = {"panel": stats.panel, "n": stats.n, "tau": stats.tau}
-        ends = (stats.low, stats.high) if stats.n >= FEWEST_TASKS else (np.nan, np.nan)
-        row |= dict(zip(("low", "high"), ends, strict=True)) | {"pvalue": stats.pvalue}
+    for stats in table.itertuples():
+        x, y = points.loc[points.panel == stats.panel, ["x", "y"]].to_numpy().T
         rng = np.random.default_rng(seed_of("published", figure, stats.panel))
-        null = permuted_taus(x[None], y, PERMUTATIONS, rng)[0]
-        ends = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        row |= dict(zip(("null_low", "null_high"), ends, strict=True))
-        row |= {"needed": needed, "verdict": verdict}
-        rows.append(row | {"loo_low": min(taus), "loo_high": max(taus)})
-    return pd.DataFrame(rows).assign(figure=figure)
+        null = np.quantile(permuted_taus(x[None], y, PERMUTATIONS, rng)[0], MIDDLE)
+        needed = tasks_needed(stats.tau)
+        others = ~np.eye(stats.n, dtype=bool)
+        taus = [kendalltau(x[i], y[i]).statistic for i in others if stats.n > 3] or [stats.tau]
+        verdict = SHOWN if stats.n >= needed else REFUTED
+        rows.append((*null, needed, verdict, min(taus), max(taus)))
+    columns = ["null_low", "null_high", "needed", "verdict", "loo_low", "loo_high"]
+    return table.join(pd.DataFrame(rows, columns=columns)).assign(figure=figure)
 
 
 def published_page() -> pd.DataFrame:
     """Return `published` of Figures 3 to 5, with Holm's correction over all their p-values."""
-    found = pd.concat([published(figure) for figure in (3, 4, 5)], ignore_index=True)
-    return found.assign(holm=holm(found.pvalue))
+    table = pd.concat([published(figure) for figure in (3, 4, 5)], ignore_index=True)
+    return table.assign(holm=holm(table.pvalue))
 
 
 FORM_NOTES = {
     "mean": "falls with spread by itself, for any reference",
     "best": "rises with spread by itself, which works against a negative tau",
     "centroid": "what does not fall with spread by itself",
-    "centroid, stand-in": "spread is the video encoder's, as CLIP's embeddings are not stored",
 }
 """What a reader must know of a form of accuracy."""
 
@@ -377,83 +379,79 @@ def survivals(
     term = main_term(table)
     if why := lack(table, varying=(term, "accuracy")):
         return [line("survival", f"Does tau of {term} survive?", "negative", detail=why)]
-    lines = []
+    scores, lines = table[[term]].to_numpy().T, []
     for name, values in forms.items():
-        bar = f"interval below 0; not if it is above -{NEGLIGIBLE}"
-        asked = "survival", f"tau of {term} with {name}", bar
+        bar = f"interval below 0; refuted if it is above -{NEGLIGIBLE}"
+        question = "survival", f"tau of {term} with {name}", bar
         if values.nunique() < 2:
-            lines.append(line(*asked, detail=f"{name} is the same for every task"))
+            lines.append(line(*question, detail=f"{name} is the same for every task"))
             continue
         counts = task_counts(len(table), RESAMPLES, rng)
         tau, p = kendalltau(table[term], values)
-        low, high = bootstrap_interval(
-            resampled_taus(table[[term]].to_numpy().T, values.to_numpy(), counts)[0], CONFIDENCE
-        )
-        ends = found(tau, low, high, negative(low, high), FORM_NOTES.get(name, ""))
-        lines.append(line(*asked, **ends, pvalue=p))
-    lines.append(_against_chance(table, term, rng))
+        resampled = resampled_taus(scores, values.to_numpy(), counts)[0]
+        low, high = bootstrap_interval(resampled, CONFIDENCE)
+        verdict = verdict_of(high < 0, low > -NEGLIGIBLE)
+        numbers = {"value": tau, "low": low, "high": high, "pvalue": p}
+        lines.append(line(*question, verdict, FORM_NOTES.get(name, ""), **numbers))
+    tau = kendalltau(table[term], table.accuracy).statistic
+    null = permuted_taus(scores, table.accuracy.to_numpy(), PERMUTATIONS, rng)[0]
+    dealt = term, "permuted accuracies", f"negative, p below {P}"
+    lines.append(_against(*dealt, tau, null, np.abs(null) >= abs(tau)))
     if similarity is not None:
-        lines.append(_against_references(table, term, similarity, rng))
+        tau = kendalltau(table[term], np.diag(similarity)).statistic
+        null = rereferenced_taus(scores, similarity, PERMUTATIONS, rng)[0]
+        dealt = term, "permuted references", f"below, one-sided p below {P}"
+        note = ": what videos that scatter lose with any reference"
+        lines.append(_against(*dealt, tau, null, null <= tau, note))
     return [*lines, *_given(table, rng)]
+
+
+def _against(
+    term: str,
+    dealt: str,
+    bar: str,
+    tau: float,
+    null: np.ndarray,
+    extreme: np.ndarray,
+    note: str = "",
+) -> dict:
+    """Compare tau with those of accuracies or references dealt at random; `extreme`: as far."""
+    low, high = np.quantile(null, MIDDLE)
+    p = (1 + extreme.sum()) / (1 + PERMUTATIONS)
+    detail = f"{CONFIDENCE:.0%} of {dealt} give {low:.2f} to {high:.2f}{note}"
+    verdict = _by_null(tau, p, high)
+    question = f"tau of {term} against {dealt}"
+    return line("survival", question, bar, verdict, detail, value=tau, pvalue=p)
 
 
 def _by_null(tau: float, p: float, high: float) -> str:
     """Say whether a tau is negative, by its p-value and the upper end of its null band.
 
     Its distance beyond the null is at least tau less that end; where this is negligible, or tau is
-    above the band, it does not hold.
+    above the band, it is refuted.
     """
-    if tau < 0 and p < P:
-        return HOLDS
-    return DOES_NOT if tau - high > -NEGLIGIBLE else UNKNOWN
-
-
-def _against_chance(table: pd.DataFrame, term: str, rng: np.random.Generator) -> dict:
-    scores = table[[term]].to_numpy().T
-    null = permuted_taus(scores, table.accuracy.to_numpy(), PERMUTATIONS, rng)[0]
-    tau = kendalltau(table[term], table.accuracy).statistic
-    low, high = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    p = (1 + (np.abs(null) >= abs(tau)).sum()) / (1 + PERMUTATIONS)
-    detail = f"{CONFIDENCE:.0%} of permuted accuracies give {low:.2f} to {high:.2f}"
-    shown = {"value": tau, "pvalue": p, "verdict": _by_null(tau, p, high), "detail": detail}
-    question = f"tau of {term} against permuted accuracies"
-    return line("survival", question, f"negative, p below {P}", **shown)
-
-
-def _against_references(
-    table: pd.DataFrame, term: str, similarity: np.ndarray, rng: np.random.Generator
-) -> dict:
-    """Compare tau with its values where references are dealt to the tasks at random, by CLIP."""
-    scores = table[[term]].to_numpy().T
-    null = rereferenced_taus(scores, similarity, PERMUTATIONS, rng)[0]
-    tau = kendalltau(table[term], np.diag(similarity)).statistic
-    low, high = np.quantile(null, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    p = (1 + (null <= tau).sum()) / (1 + PERMUTATIONS)
-    detail = f"{CONFIDENCE:.0%} of permuted references give {low:.2f} to {high:.2f}: what videos "
-    detail += "that scatter lose with any reference"
-    shown = {"value": tau, "pvalue": p, "verdict": _by_null(tau, p, high), "detail": detail}
-    question = f"tau of {term} against permuted references"
-    return line("survival", question, f"below, one-sided p below {P}", **shown)
+    return verdict_of(tau < 0 and p < P, tau - high > -NEGLIGIBLE)
 
 
 def _given(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
     """Return partial taus: of each term given the prompt, and of each component given the other."""
-    known = {"prompt length": table.prompt.str.split().map(len)}
-    known |= {f"category {c}": (table.category == c) for c in table.category.unique()[1:]}
-    prompt = pd.DataFrame(known).astype(float)
-    asked = [(main_term(table), prompt, "prompt length and category")]
+    prompt = {"prompt length": table.prompt.str.split().map(len)}
+    prompt |= {f"category {c}": (table.category == c) for c in table.category.unique()[1:]}
+    prompt = pd.DataFrame(prompt).astype(float)
+    cases = [(main_term(table), prompt, "prompt length and category")]
     if not lack(table, varying=("aleatoric", "epistemic")):
-        for part, other in (("aleatoric", "epistemic"), ("epistemic", "aleatoric")):
-            asked.append((part, table[[other]], other))
+        cases.append(("aleatoric", table[["epistemic"]], "epistemic"))
+        cases.append(("epistemic", table[["aleatoric"]], "aleatoric"))
     lines = []
-    for term, covariates, name in asked:
-        question = f"tau of {term} given {name}"
-        left = len(table) - np.linalg.matrix_rank(_design(covariates))
-        shown = {"detail": f"{left} degrees of freedom are left; {FEWEST_TASKS} are needed"}
-        if left >= FEWEST_TASKS:
-            tau, p = partial_tau(table[term], table.accuracy, covariates, rng)
-            shown = {"value": tau, "pvalue": p, "verdict": _by_null(tau, p, null_end(left))}
-        lines.append(line("survival", question, f"negative, p below {P}", **shown))
+    for term, covariates, name in cases:
+        question = "survival", f"tau of {term} given {name}", f"negative, p below {P}"
+        freedom = len(table) - np.linalg.matrix_rank(_design(covariates))
+        if freedom < FEWEST_TASKS:
+            detail = f"{freedom} degrees of freedom are left; {FEWEST_TASKS} are needed"
+            lines.append(line(*question, detail=detail))
+            continue
+        tau, p = partial_tau(table[term], table.accuracy, covariates, rng)
+        lines.append(line(*question, _by_null(tau, p, null_end(freedom)), value=tau, pvalue=p))
     return lines
 
 
@@ -469,20 +467,21 @@ def partial_tau(
     """
     basis = np.linalg.svd(_design(given), full_matrices=False)
     basis = basis.U[:, basis.S > 1e-9 * basis.S[0]]
-    left = [_without(rankdata(values), basis) for values in (x, y)]
-    if min(np.ptp(v) for v in left) == 0:
+    x, y = (_residuals(rankdata(values), basis) for values in (x, y))
+    if min(np.ptp(x), np.ptp(y)) == 0:
         return 0.0, 1.0
-    tau = kendalltau(*left).statistic
-    shuffled = rng.permuted(np.tile(left[1], (PERMUTATIONS, 1)), axis=1)
-    drawn = np.vstack([left[1], *(_without(v, basis) for v in shuffled)])
-    seen, *null = np.abs(concordance(left[0][None], drawn)[0])
-    return float(tau), float((1 + (np.array(null) >= seen).sum()) / (1 + PERMUTATIONS))
+    shuffled = rng.permuted(np.tile(y, (PERMUTATIONS, 1)), axis=1)
+    own, *null = np.abs(
+        concordance(x[None], np.vstack([y, *(_residuals(values, basis) for values in shuffled)]))[0]
+    )
+    p = (1 + (np.array(null) >= own).sum()) / (1 + PERMUTATIONS)
+    return float(kendalltau(x, y).statistic), float(p)
 
 
 def _design(covariates: pd.DataFrame) -> np.ndarray:
     return np.column_stack([np.ones(len(covariates)), rankdata(covariates.to_numpy(), axis=0)])
 
 
-def _without(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
+def _residuals(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Return the residuals of a regression on orthonormal columns, (n,)."""
     return np.round(values - basis @ (basis.T @ values), 9)

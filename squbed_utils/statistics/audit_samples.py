@@ -10,17 +10,18 @@ from scipy.stats import binomtest, kendalltau
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import HIGHER_IS_BETTER, OK
 from squbed_utils.estimators import vmf
-from squbed_utils.estimators.checks import KAPPA_MAX, check_task, unit_rows
+from squbed_utils.estimators.checks import KAPPA_MAX, check_task
 from squbed_utils.estimators.estimate import LEAST_LATENTS
 from squbed_utils.estimators.registry import evaluate, lookup
 from squbed_utils.statistics import tables
-from squbed_utils.statistics.audit import DOES_NOT, HOLDS, UNKNOWN, P, line, main_term
+from squbed_utils.statistics.audit import P, line, main_term, verdict_of
 from squbed_utils.statistics.cautions import named, repeated
 from squbed_utils.statistics.resampling import FEWEST_TASKS
 from squbed_utils.statistics.summary import LEAST_VIDEOS, TERMS, Embeddings, clip_means, summarize
+from squbed_utils.statistics.truth import REFUTED, SHOWN
 
-AGREES = 0.8
-"""Kendall's tau from which two orders of the tasks count as the same."""
+LOSES = 0.05
+"""Tau that fewer samples may lose of what two whole archives agree by."""
 
 MOST_REJECTED = 0.2
 """The share of tasks that may be rejected where the model counts as fitting."""
@@ -31,7 +32,7 @@ DRAWS = 99
 GROUPS = 3
 """Latent prompts of a task whose videos are tested; more would tell little more."""
 
-COSINES = ("clip_reference", "clip_prompt")
+AGREEMENT_COLUMNS = ["kind", "size", "of", "term", "tau", "low", "high", "fresh", "ceiling"]
 
 
 def soundness(archive: Archive, summary: pd.DataFrame) -> list[dict]:
@@ -40,21 +41,19 @@ def soundness(archive: Archive, summary: pd.DataFrame) -> list[dict]:
     `summary` is as `summary.summarize`, of all tasks.
     """
     twins, texts = repeated(archive), archive.texts()
-    asked = "samples", "Are the samples of each task distinct?", "no task with identical ones"
     capped = summary.task[summary.identical != ""]
-    tasks = pd.unique(pd.concat([twins.task, capped]))
-    distinct = line(*asked, value=float(len(tasks)), verdict=DOES_NOT if len(tasks) else HOLDS)
-    if len(tasks):
-        distinct["detail"] = f"{named(list(tasks))}; {len(capped)} of them in no ranking, as a "
-        distinct["detail"] += "part of theirs is without spread"
-    asked = "samples", "Do texts fit their encoders' windows?", "none longer"
-    fit = line(*asked, detail="not recorded in this archive")
-    if len(texts):
-        cut = texts[texts.tokens > texts.window]
-        fit |= {"value": float(len(cut)), "verdict": DOES_NOT if len(cut) else HOLDS}
-        fit["detail"] = f"of {len(texts)} texts, the longest of {texts.tokens.max():.0f} tokens"
-        fit["detail"] += "; longer ones are the mean over their windows" if len(cut) else ""
-    return [distinct, fit]
+    tasks = list(pd.unique(pd.concat([twins.task, capped])))
+    detail = f"{named(tasks)}; {len(capped)} of them in no ranking, as a part of theirs is without "
+    detail = detail + "spread" if tasks else ""
+    question = "samples", "Are the samples of each task distinct?", "no task with identical ones"
+    distinct = line(*question, REFUTED if tasks else SHOWN, detail, value=float(len(tasks)))
+    question = "samples", "Do texts fit their encoders' windows?", "none longer"
+    if texts.empty:
+        return [distinct, line(*question, detail="not recorded in this archive")]
+    cut = (texts.tokens > texts.window).sum()
+    detail = f"of {len(texts)} texts, the longest of {texts.tokens.max():.0f} tokens"
+    detail += "; longer ones are the mean over their windows" if cut else ""
+    return [distinct, line(*question, REFUTED if cut else SHOWN, detail, value=float(cut))]
 
 
 def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.DataFrame:
@@ -62,23 +61,31 @@ def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.Data
 
     The mean over dispersed samples falls mechanically: the mean cosine is R cos(centroid), R the
     length of the mean of the samples. "best" is the best video's, which rises with spread;
-    "centroid" is the cosine to the mean of all frames, for a cosine. In an archive without CLIP's
-    embeddings it is "centroid, stand-in": the mean divided by the R of the video encoder's.
+    "centroid" is the cosine to the mean of all frames, for a cosine.
 
     Returns
     -------
     DataFrame
-        mean, best, median and, for a cosine, centroid; a row a task, in the order of `tasks`;
-        higher = better.
+        mean, best, median and, for a cosine of an archive with CLIP's embeddings, centroid; a row
+        a task, in the order of `tasks`; higher = better.
     """
     videos = archive.videos()
-    sign = 1 if HIGHER_IS_BETTER[accuracy] else -1
     good = videos[videos.status == OK]
-    values = (sign * good[accuracy]).groupby(good.task)
+    values = good[accuracy] if HIGHER_IS_BETTER[accuracy] else -good[accuracy]
+    values = values.groupby(good.task)
     forms = {"mean": values.mean(), "best": values.max(), "median": values.median()}
-    if accuracy in COSINES:
-        forms |= _centroid(archive, accuracy, values.mean())
+    clip = clip_means(archive)
+    if accuracy == "clip_prompt" and clip is not None:
+        forms["centroid"] = forms["mean"] / clip.video.map(np.linalg.norm)
+    if accuracy == "clip_reference" and clip is not None:
+        forms["centroid"] = clip.dropna().apply(_cosine, axis=1)
     return pd.DataFrame(forms).loc[tasks].reset_index(drop=True)
+
+
+def _cosine(means: pd.Series) -> float:
+    """Return the cosine of a task's mean video embedding and its mean reference embedding."""
+    video, reference = means.video, means.reference
+    return float(video @ reference / np.linalg.norm(reference) / np.linalg.norm(video))
 
 
 def plug_in(archive: Archive, table: pd.DataFrame, *, estimator: str) -> pd.Series | None:
@@ -103,22 +110,22 @@ def panel_statistics(
     `tables.part_points` takes; without the panels and curves whose tasks are fewer than
     `resampling.FEWEST_TASKS`, lack a component or are all the same.
     """
-    columns = ["panel", "tau", "pvalue", "n"], ["panel", "size", "tau", "lo", "hi"]
-    statistics, curves = (pd.DataFrame(columns=c) for c in columns)
+    statistics = pd.DataFrame(columns=["panel", "tau", "pvalue", "n"])
+    no_curves = pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"])
     term = main_term(table)
     if len(table) < FEWEST_TASKS or table[[term, "accuracy"]].nunique().min() < 2:
-        return statistics, curves
+        return statistics, no_curves
     x_label = f"{term} uncertainty"
     whole = tables.points_of(table, term, accuracy, panel=f"{term}, all tasks", x_label=x_label)
     statistics = tables.statistics_of(whole)
     if table[list(TERMS)].isna().any(axis=None):
-        return statistics, curves
+        return statistics, no_curves
     try:
         parts = tables.part_points(table, accuracy=accuracy, fraction=fraction)
-        drawn = tables.subset_curves(table, accuracy=accuracy, fraction=fraction)
-        return pd.concat([statistics, tables.statistics_of(parts)]), drawn
+        curves = tables.subset_curves(table, accuracy=accuracy, fraction=fraction)
+        return pd.concat([statistics, tables.statistics_of(parts)]), curves
     except ValueError:  # a subset of tasks that are all the same has no tau
-        return statistics, curves
+        return statistics, no_curves
 
 
 def goodness_of_fit(
@@ -145,36 +152,40 @@ def goodness_of_fit(
     for task, pair in embeddings.items():
         text, videos, _ = check_task(*pair)
         for kind, groups in (("latent prompts", [text]), ("videos", list(videos)[:GROUPS])):
-            found = [_isotropy(x, rng, draws) for x in groups if x is not None and len(x) > 2]
-            found = [f for f in found if f is not None]
-            if found:
-                seen, drawn = (np.mean(part, axis=0) for part in zip(*found, strict=True))
-                rows.append((task, kind, (1 + (drawn >= seen).sum()) / (1 + draws)))
+            tests = []
+            for x in groups:
+                kappa = 0.0 if x is None or len(x) < 3 else float(vmf.fit(x).kappa)
+                if 0 < kappa < KAPPA_MAX:
+                    simulated = vmf.sample(x.shape[1], kappa, (draws, len(x)), rng)
+                    tests.append((_squared_cosines(x), _squared_cosines(simulated)))
+            if tests:
+                own, null = (np.mean(part, axis=0) for part in zip(*tests, strict=True))
+                rows.append((task, kind, (1 + (null >= own).sum()) / (1 + draws)))
     return pd.DataFrame(rows, columns=["task", "kind", "pvalue"])
 
 
-def fits(found: pd.DataFrame) -> list[dict]:
+def fits(fit: pd.DataFrame) -> list[dict]:
     """Say whether the model fits, by the p-values of `goodness_of_fit`.
 
-    It does not where more tasks are rejected than the level explains (one-sided binomial test),
-    and does where the share rejected is surely small.
+    It is refuted where more tasks are rejected than the level explains (one-sided binomial test),
+    and shown where the share rejected is surely small.
     """
     lines = []
     for kind in ("latent prompts", "videos"):
-        p = found.pvalue[found.kind == kind]
-        asked = "model", f"Are {kind} von Mises-Fisher?", f"at most {MOST_REJECTED:.0%} rejected"
+        bar = f"at most {MOST_REJECTED:.0%} rejected"
+        question = "model", f"Are {kind} von Mises-Fisher?", bar
+        p = fit.pvalue[fit.kind == kind]
         if len(p) < FEWEST_TASKS:
-            lines.append(line(*asked, detail=f"{len(p)} tasks can be tested"))
+            lines.append(line(*question, detail=f"{len(p)} tasks can be tested"))
             continue
         rejected = int((p <= P).sum())
-        test = binomtest(rejected, len(p), P, alternative="greater")
-        interval = binomtest(rejected, len(p), P).proportion_ci(0.95, method="exact")
-        fits = HOLDS if interval.high <= MOST_REJECTED else UNKNOWN
+        pvalue = binomtest(rejected, len(p), P, alternative="greater").pvalue
+        low, high = binomtest(rejected, len(p), P).proportion_ci(0.95, method="exact")
+        verdict = REFUTED if pvalue < P else verdict_of(high <= MOST_REJECTED, False)
         detail = f"{rejected} of {len(p)} tasks; where it does not fit, entropies rank spread and "
         detail += "are no nats"
-        shown = {"value": rejected / len(p), "low": interval.low, "high": interval.high}
-        shown |= {"pvalue": test.pvalue, "verdict": DOES_NOT if test.pvalue < P else fits}
-        lines.append(line(*asked, **shown, detail=detail))
+        numbers = {"value": rejected / len(p), "low": low, "high": high, "pvalue": pvalue}
+        lines.append(line(*question, verdict, detail, **numbers))
     return lines
 
 
@@ -185,90 +196,107 @@ def agreement(
     estimator: str,
     repeats: int = 5,
 ) -> pd.DataFrame:
-    """Return how well subsamples, `repeats` of each size, order the tasks as all samples do.
+    """Return how well a few samples order the tasks as others do, of which they share none.
 
-    A subsample shares samples with the whole, so its agreement is an upper bound for new ones.
+    A few latent prompts of each task, or a few videos of each latent prompt, are held against a
+    half of the samples that is disjoint from them. What whole archives would give follows by the
+    Spearman-Brown formula, on the scale of correlations, r = sin(pi tau / 2): if halves of a
+    sample correlate by r, two fresh samples of c halves do by c r / (1 + (c - 1) r). For videos
+    the latent prompts are the same on both sides.
 
     Returns
     -------
     DataFrame
-        kind ("latent prompts" or "videos of each"), size, term, tau (mean over repeats of Kendall's
-        tau with the order of all samples), low, high (least and greatest); empty for fewer than
-        `FEWEST_TASKS` tasks, or tasks that are all the same.
+        kind ("latent prompts" or "videos of each"), size (of the few), of (in this archive), term,
+        tau (mean over `repeats` splits of Kendall's tau of both orders), low, high (least and
+        greatest), fresh (tau of the few and a fresh whole archive), ceiling (of two fresh whole
+        archives); empty for fewer than `FEWEST_TASKS` tasks or tasks that are all the same, and
+        without sizes of which the halves cannot be estimated.
     """
-    units = {task: check_task(*pair)[:2] for task, pair in embeddings.items()}
-    known = all(text is not None for text, _ in units.values())
+    units = [check_task(*pair)[:2] for pair in embeddings.values()]
+    known = all(text is not None for text, _ in units)
     if not known:
-        units = {task: (None, videos) for task, (_, videos) in units.items()}
-    term = TERMS.index("total") if known else TERMS.index("epistemic")
-    whole = _order(units, estimator, term)
-    if len(units) < FEWEST_TASKS or len(set(whole)) < 2:
-        return pd.DataFrame(columns=["kind", "size", "term", "tau", "low", "high"])
-    n = min(len(videos) for _, videos in units.values())
-    m = min(len(x) for _, videos in units.values() for x in videos)
-    least = LEAST_LATENTS if known else 1
+        units = [(None, videos) for _, videos in units]
+    term = "total" if known else "epistemic"
+    chosen = lookup(estimator)
+
+    def value(text: np.ndarray | None, videos: list[np.ndarray]) -> float:
+        return evaluate(chosen, text, videos)[TERMS.index(term)]
+
+    if len(units) < FEWEST_TASKS or len({value(*unit) for unit in units}) < 2:
+        return pd.DataFrame(columns=AGREEMENT_COLUMNS)
+    n = min(len(videos) for _, videos in units)
+    m = min(len(x) for _, videos in units for x in videos)
     rows = []
-    asked = [("latent prompts", _fewer_latents, n, k) for k in _sizes(least, n)]
-    asked += [("videos of each", _fewer_videos, m, k) for k in _sizes(LEAST_VIDEOS, m)]
-    for kind, cut, most, size in asked:
+    for size in _sizes(LEAST_LATENTS if known else 1, n // 2):
         taus = []
-        for _ in range(repeats if size < most else 0):
-            part = {task: cut(*pair, size, rng) for task, pair in units.items()}
-            tau = kendalltau(whole, _order(part, estimator, term)).statistic
-            taus.append(0.0 if np.isnan(tau) else tau)  # no order agrees with none
-        taus = taus or [1.0]
-        rows.append((kind, size, TERMS[term], np.mean(taus), min(taus), max(taus)))
-    return pd.DataFrame(rows, columns=["kind", "size", "term", "tau", "low", "high"])
+        for _ in range(repeats):
+            orders = []
+            for text, videos in units:
+                parts = _disjoint(len(videos), size, n // 2, rng)
+                texts = [text[part] if known else None for part in parts]
+                few = [[videos[i] for i in part] for part in parts]
+                orders.append([value(*pair) for pair in zip(texts, few, strict=True)])
+            taus.append(_tau(orders))
+        rows.append(("latent prompts", size, n, term, taus))
+    for size in _sizes(LEAST_VIDEOS, m // 2):
+        taus = []
+        for _ in range(repeats):
+            orders = []
+            for text, videos in units:
+                parts = [_disjoint(len(x), size, m // 2, rng) for x in videos]
+                few = [[x[part[i]] for x, part in zip(videos, parts, strict=True)] for i in (0, 1)]
+                orders.append([value(text, x) for x in few])
+            taus.append(_tau(orders))
+        rows.append(("videos of each", size, m, term, taus))
+    return stepped_up(rows)
 
 
-def how_few(found: pd.DataFrame) -> list[dict]:
-    """Say whether fewer samples give the same order, by the taus of `agreement`."""
+def _disjoint(n: int, size: int, half: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Return positions of `size` of n samples, and of a half that shares none with them."""
+    order = rng.permutation(n)
+    return order[:size], order[n - half :]
+
+
+def _tau(orders: list[list[float]]) -> float:
+    """Return Kendall's tau of two values of each task; 0 where one has no order."""
+    return float(np.nan_to_num(kendalltau(*np.transpose(orders)).statistic))
+
+
+def stepped_up(rows: list[tuple]) -> pd.DataFrame:
+    """Return the table of `agreement` from kind, size, of, term and taus, the half's size last."""
+    halves = {
+        kind: (n / size, np.sin(np.pi / 2 * np.mean(taus))) for kind, size, n, _, taus in rows
+    }
+    table = []
+    for kind, size, n, term, taus in rows:
+        c, r = halves[kind]
+        r = max(r, 0)
+        longer = c / (1 + (c - 1) * r)  # a whole archive's reliability over that of its half
+        tau = np.mean(taus)
+        fresh, ceiling = np.clip([np.sin(np.pi / 2 * tau) * np.sqrt(longer), r * longer], -1, 1)
+        stepped = np.arcsin([fresh, ceiling]) * 2 / np.pi
+        table.append((kind, size, n, term, tau, min(taus), max(taus), *stepped))
+    return pd.DataFrame(table, columns=AGREEMENT_COLUMNS)
+
+
+def how_few(table: pd.DataFrame) -> list[dict]:
+    """Say whether fewer samples order the tasks as well as all do, by the taus of `agreement`."""
     lines = []
+    bar = f"tau with a fresh archive at most {LOSES} below that of two"
     for kind in ("latent prompts", "videos of each"):
-        curve = found[found.kind == kind]
-        bar = f"tau with the order of all at least {AGREES}"
-        asked = "few samples", f"Would fewer {kind} give the same order?", bar
-        if len(curve) < 2:
-            lines.append(line(*asked, detail="too few samples or tasks to leave any out"))
+        question = "few samples", f"Would fewer {kind} give the same order?", bar
+        curve = table[table.kind == kind]
+        if curve.empty:
+            lines.append(line(*question, detail="too few samples or tasks to split in halves"))
             continue
-        enough = curve["size"][curve.tau >= AGREES].min()
-        verdict = HOLDS if enough < curve["size"].max() else DOES_NOT
-        detail = f"{enough:g} of {curve['size'].max()} do; with the fewest, "
-        detail += f"{curve['size'].iloc[0]}, tau is {curve.tau.iloc[0]:.2f}; an upper bound, as "
-        detail += "they are among all"
-        lines.append(line(*asked, value=float(enough), verdict=verdict, detail=detail))
+        enough = curve[curve.ceiling - curve.fresh <= LOSES]
+        row = curve.iloc[-1] if enough.empty else enough.iloc[0]
+        detail = f"{row['size']} of {row.of}: tau with a fresh archive {row.fresh:.2f}, of two "
+        detail += f"{row.ceiling:.2f}; with the other half of this one {row.tau:.2f}"
+        verdict = REFUTED if enough.empty else SHOWN
+        lines.append(line(*question, verdict, detail, value=row.ceiling - row.fresh))
     return lines
-
-
-def _centroid(archive: Archive, accuracy: str, means: pd.Series) -> dict[str, pd.Series]:
-    """Return the cosine to the centroid of each task's frames, under its name."""
-    clip = clip_means(archive)
-    if clip is None:
-        videos = archive.videos()
-        good = videos[videos.status == OK].groupby("task").embedding
-        return {"centroid, stand-in": means / good.apply(_mean_length)}
-    length = clip.video.map(np.linalg.norm)
-    if accuracy == "clip_prompt":
-        return {"centroid": means / length}
-    clip = clip.dropna()
-    cosines = [v @ r / np.linalg.norm(r) for v, r in zip(clip.video, clip.reference, strict=True)]
-    return {"centroid": pd.Series(cosines, clip.index, float) / length[clip.index]}
-
-
-def _mean_length(embeddings: pd.Series) -> float:
-    """Return the length of the mean of embeddings at unit length."""
-    return float(np.linalg.norm(unit_rows(np.stack(list(embeddings)), "embedding").mean(axis=0)))
-
-
-def _isotropy(
-    x: np.ndarray, rng: np.random.Generator, draws: int
-) -> tuple[float, np.ndarray] | None:
-    """Return the statistic of one set of samples (m, d), and of draws from the fit (draws,)."""
-    kappa = float(vmf.fit(x).kappa)
-    if not 0 < kappa < KAPPA_MAX:
-        return None
-    drawn = vmf.sample(x.shape[1], kappa, (draws, len(x)), rng)
-    return float(_squared_cosines(x)), _squared_cosines(drawn)
 
 
 def _squared_cosines(x: np.ndarray) -> np.ndarray:
@@ -283,18 +311,6 @@ def _squared_cosines(x: np.ndarray) -> np.ndarray:
 
 def _sizes(least: int, most: int) -> list[int]:
     """Return up to five sizes from the least to the most."""
+    if most < least:
+        return []
     return sorted(set(np.linspace(least, most, 5).round().astype(int).tolist()))
-
-
-def _order(units: dict, estimator: str, term: int) -> list[float]:
-    chosen = lookup(estimator)
-    return [evaluate(chosen, *pair)[term] for pair in units.values()]
-
-
-def _fewer_latents(text: np.ndarray | None, videos, size: int, rng: np.random.Generator) -> tuple:
-    kept = np.sort(rng.choice(len(videos), size, replace=False))
-    return None if text is None else text[kept], [videos[i] for i in kept]
-
-
-def _fewer_videos(text: np.ndarray | None, videos, size: int, rng: np.random.Generator) -> tuple:
-    return text, [x[np.sort(rng.choice(len(x), size, replace=False))] for x in videos]

@@ -14,7 +14,12 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from squbed_utils.estimators.checks import finite_vector, require, require_generator, task_pair
-from squbed_utils.statistics.resampling import pair_signs, resampled_taus, task_counts
+from squbed_utils.statistics.resampling import (
+    pair_signs,
+    resampled_taus,
+    task_counts,
+    weighted_taus,
+)
 
 EXACT_MAX_N = 33  # scipy's own limit for the exact null distribution of tau
 
@@ -24,6 +29,22 @@ class Correlation(NamedTuple):
 
     value: float
     pvalue: float
+
+
+class Difference(NamedTuple):
+    """A difference of two taus, its bootstrap interval and two-sided p-value."""
+
+    value: float
+    low: float
+    high: float
+    pvalue: float
+
+
+class Equivalence(NamedTuple):
+    """Whether a value lies within a bar of zero: "shown", "not shown" or "refuted"."""
+
+    pvalue: float
+    verdict: str
 
 
 class Auroc(NamedTuple):
@@ -84,6 +105,7 @@ def kendall(
     rng: np.random.Generator | None = None,
     n_bootstrap: int = 2000,
     confidence: float = 0.95,
+    clusters: ArrayLike | None = None,
 ) -> Kendall:
     """Return Kendall's tau-b with its p-value and a bootstrap interval.
 
@@ -103,6 +125,9 @@ def kendall(
         Resamples.
     confidence : float
         Between 0 and 1, both excluded.
+    clusters : array_like, shape (n,), optional
+        What tasks share, as their subject: whole clusters are then resampled for the interval.
+        The p-value takes tasks as independent all the same.
 
     Returns
     -------
@@ -134,8 +159,11 @@ def kendall(
     tau, pvalue = stats.kendalltau(x, y, method=method)
     interval, dropped = None, 0
     if rng is not None:
-        require_generator(rng)
-        interval, dropped = _bootstrap_interval(x, y, rng, n_bootstrap, confidence)
+        clusters = None if clusters is None else np.asarray(clusters)
+        counts = task_counts(x.size, n_bootstrap, rng, clusters)
+        (taus,) = resampled_taus(x[None], y, counts, clusters)
+        interval = bootstrap_interval(taus, confidence)
+        dropped = int(np.isnan(taus).sum())
     return Kendall(
         tau=float(tau),
         pvalue=float(pvalue),
@@ -149,6 +177,31 @@ def kendall(
         method=method,
         n_dropped=dropped,
     )
+
+
+def tau_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    accuracy: ArrayLike,
+    *,
+    rng: np.random.Generator,
+    n_bootstrap: int = 2000,
+    confidence: float = 0.95,
+) -> Difference:
+    """Return tau(first, accuracy) - tau(second, accuracy), paired: both on the same resamples.
+
+    Negative: the first uncertainty is the better calibrated. All are float (n,).
+
+    >>> y, rng = np.arange(9.0), np.random.default_rng(0)
+    >>> tau_difference(-y, y, y, rng=rng)[:3]
+    (-2.0, -2.0, -2.0)
+    """
+    scores = np.stack([task_pair(x, accuracy)[0] for x in (first, second)])
+    y = np.asarray(accuracy, dtype=float)
+    replicates = np.subtract(*weighted_taus(scores, y, task_counts(y.size, n_bootstrap, rng)))
+    value = np.subtract(*(stats.kendalltau(x, y).statistic for x in scores))
+    ends = bootstrap_interval(replicates, confidence)
+    return Difference(float(value), *ends, bootstrap_pvalue(replicates))
 
 
 def lowest(values: ArrayLike, *, k: int | None = None, fraction: float | None = None) -> np.ndarray:
@@ -281,18 +334,6 @@ def _null_distribution(x: np.ndarray, y: np.ndarray, n_ties: int) -> str:
     return "exact" if exact else "asymptotic"
 
 
-def _bootstrap_interval(
-    x: np.ndarray, y: np.ndarray, rng: np.random.Generator, n_bootstrap: int, confidence: float
-) -> tuple[tuple[float, float], int]:
-    """Return the percentile interval of tau over resampled tasks, and how many had no tau."""
-    (taus,) = resampled_taus(x[None], y, task_counts(x.size, n_bootstrap, rng))
-    taus = taus[np.isfinite(taus)]
-    if not taus.size:
-        raise ValueError(f"none of {n_bootstrap} resamples has a tau; raise n_bootstrap")
-    lo, hi = np.quantile(taus, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return (float(lo), float(hi)), int(n_bootstrap - taus.size)
-
-
 def _correlation(test: Callable, x: np.ndarray, y: np.ndarray) -> Correlation:
     result = test(x, y)
     if not np.isfinite([result.statistic, result.pvalue]).all():
@@ -389,8 +430,8 @@ def bootstrap_interval(replicates: np.ndarray, confidence: float) -> tuple[float
     >>> bootstrap_interval(np.array([0.0, 1.0, np.nan, 2.0]), 0.5)
     (0.5, 1.5)
     """
-    there = _there(replicates)
-    low, high = np.quantile(there, [(1 - confidence) / 2, (1 + confidence) / 2])
+    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
+    low, high = np.quantile(_finite(replicates), ends)
     return float(low), float(high)
 
 
@@ -403,15 +444,33 @@ def bootstrap_pvalue(replicates: np.ndarray) -> float:
     >>> bootstrap_pvalue(np.arange(1.0, 100.0))
     0.02
     """
-    there = _there(replicates)
-    beyond = min((there <= 0).sum(), (there >= 0).sum())
-    return float(min(1.0, 2 * (1 + beyond) / (1 + there.size)))
+    replicates = _finite(replicates)
+    beyond = min((replicates <= 0).sum(), (replicates >= 0).sum())
+    return float(min(1.0, 2 * (1 + beyond) / (1 + replicates.size)))
 
 
-def _there(replicates: np.ndarray) -> np.ndarray:
-    there = replicates[np.isfinite(replicates)]
-    if not there.size:
+def equivalence(replicates: np.ndarray, bar: float, *, alpha: float = 0.05) -> Equivalence:
+    """Test by two one-sided tests whether a value lies within plus and minus a bar.
+
+    `replicates` are bootstrap replicates of the value. The p-value is the larger of the two shares
+    of replicates at or beyond an end (Schuirmann 1987). Shown: p below alpha, so that the interval
+    at 1 - 2 alpha lies within the bar. Refuted: it lies wholly beyond. Else it is not shown.
+
+    >>> [equivalence(np.linspace(x, x + 0.1, 99), 0.15).verdict for x in (-0.05, 0.1, 0.2)]
+    ['shown', 'not shown', 'refuted']
+    """
+    replicates = _finite(replicates)
+    below, above = ((1 + (side <= -bar).sum()) for side in (replicates, -replicates))
+    within = [1 + (replicates >= -bar).sum(), 1 + (replicates <= bar).sum()]
+    shown, refuted = (value / (1 + replicates.size) for value in (max(below, above), min(within)))
+    verdict = "shown" if shown < alpha else "refuted" if refuted < alpha else "not shown"
+    return Equivalence(float(shown), verdict)
+
+
+def _finite(replicates: np.ndarray) -> np.ndarray:
+    finite = replicates[np.isfinite(replicates)]
+    if not finite.size:
         raise ValueError(
             f"none of {replicates.size} resamples has a value; take more resamples or more tasks"
         )
-    return there
+    return finite

@@ -24,11 +24,11 @@ PLACES = 3
 
 def cautions(archive: Archive) -> list[str]:
     """Return a sentence each on texts longer than an encoder's window and on identical samples."""
-    found = []
+    sentences = []
     for read, texts in archive.texts().groupby("text", sort=False):
         cut = texts[texts.tokens > texts.window]
         if len(cut):
-            found.append(
+            sentences.append(
                 f"longer than the window of {READERS[read]}, {cut.window.max():.0f} tokens: "
                 f"{len(cut)} of {len(texts)} {read}, the longest of {cut.tokens.max():.0f}; such a "
                 "text is embedded as the mean over its windows"
@@ -36,8 +36,8 @@ def cautions(archive: Archive) -> list[str]:
     twins, count = repeated(archive), len(archive.tasks())
     for (what, why), tasks in twins.groupby(["what", "why"], sort=False):
         each = [f"{task} ({_few(list(rows.places))})" for task, rows in tasks.groupby("task")]
-        found.append(f"{what} {why} in {len(each)} of {count} tasks: {named(each)}")
-    return found
+        sentences.append(f"{what} {why} in {len(each)} of {count} tasks: {named(each)}")
+    return sentences
 
 
 def repeated(archive: Archive) -> pd.DataFrame:

@@ -21,7 +21,7 @@ WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
-class Control:
+class NullScore:
     """A control: functions by component ("aleatoric", "epistemic" or "total"), and their unit.
 
     `label` names it in figures and tables, `source` is a short citation, and `reads_videos` says
@@ -64,8 +64,11 @@ def motion(archive: Archive) -> pd.Series:
     first = videos[videos.status == OK].drop_duplicates(["task", "latent"])
     if not any(archive.inside(path).is_file() for path in first.path):
         return pd.Series(dtype=float)
-    moves = pd.Series([_motion(archive.read_video(path)) for path in first.path], first.index)
-    return moves.groupby(first.task, sort=False).mean().dropna()
+    moves = []
+    for path in first.path:
+        frames = archive.read_video(path).astype(np.int16)
+        moves.append(np.abs(np.diff(frames, axis=0)).mean() if len(frames) > 1 else np.nan)
+    return pd.Series(moves, first.index).groupby(first.task, sort=False).mean().dropna()
 
 
 def random_number(archive: Archive) -> pd.Series:
@@ -113,23 +116,19 @@ def punc_epistemic(archive: Archive) -> pd.Series:
     return 1 - _word_overlaps(archive, "recall")
 
 
-CONTROLS: dict[str, Control] = {
-    "prompt_length": Control({"aleatoric": prompt_length}, "words", "Prompt length", "Control"),
-    "motion": Control(
-        {"epistemic": motion},
-        "grey levels per frame",
-        "Pixel motion",
-        "Control",
-        reads_videos=True,
+CONTROLS: dict[str, NullScore] = {
+    "prompt_length": NullScore({"aleatoric": prompt_length}, "words", "Prompt length", "Control"),
+    "motion": NullScore(
+        {"epistemic": motion}, "grey levels per frame", "Pixel motion", "Control", reads_videos=True
     ),
-    "random": Control({"total": random_number}, "dimensionless", "Random number", "Control"),
-    "alignment": Control(
+    "random": NullScore({"total": random_number}, "dimensionless", "Random number", "Control"),
+    "alignment": NullScore(
         {"total": alignment},
         "dimensionless",
         "Alignment to the prompt",
         "Huang et al. 2024 (VBench)",
     ),
-    "punc": Control(
+    "punc": NullScore(
         {"aleatoric": punc_aleatoric, "epistemic": punc_epistemic},
         "share of words",
         "PUNC",
@@ -138,17 +137,14 @@ CONTROLS: dict[str, Control] = {
 }
 
 
-def _word_overlaps(archive: Archive, of: str) -> pd.Series:
+def _word_overlaps(archive: Archive, share: str) -> pd.Series:
     """Return the mean precision or recall of each task's captions against its prompt."""
     videos = archive.videos()
-    videos = videos[videos.status == OK]
-    captioned = videos.caption.notna().groupby(videos.task, sort=False).all()
     prompts = archive.tasks().set_index("task").prompt
-    means = {
-        task: np.mean([word_overlap(text, prompts[task])[of] for text in videos.caption[rows]])
-        for task, rows in videos.groupby("task", sort=False).groups.items()
-        if captioned[task]
-    }
+    means = {}
+    for task, captions in videos[videos.status == OK].groupby("task", sort=False).caption:
+        if captions.notna().all():
+            means[task] = np.mean([word_overlap(text, prompts[task])[share] for text in captions])
     return pd.Series(means, dtype=float)
 
 
@@ -175,10 +171,3 @@ def word_overlap(text: str, reference: str) -> dict[str, float]:
         "precision": shared / max(ours.total(), 1),
         "recall": shared / max(theirs.total(), 1),
     }
-
-
-def _motion(frames: np.ndarray) -> float:
-    """Return the mean absolute difference of neighbouring frames; NaN for a single frame."""
-    if len(frames) < 2:
-        return np.nan
-    return float(np.abs(np.diff(frames.astype(np.int16), axis=0)).mean())

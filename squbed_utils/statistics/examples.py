@@ -14,6 +14,7 @@ from squbed_utils.archive.layout import OK
 from squbed_utils.estimators import vmf
 from squbed_utils.statistics.calibration import lowest
 from squbed_utils.statistics.tables import kept_of
+from squbed_utils.text import number
 from squbed_utils.video import resize_area
 
 LONGEST_SIDE = 256
@@ -50,14 +51,10 @@ def load(
     Latent prompts without a video are passed over. `show` maps columns, whose values are printed,
     to their names in print.
     """
-    videos = _videos(archive, task.task)
-    return Example(
-        task=task.task,
-        label=label,
-        prompt=task.prompt,
-        values=", ".join(f"{name}\u00a0{_number(task[column])}" for column, name in show.items()),
-        **_frames(archive, task.task, videos.groupby("latent").head(1).head(count)),
-    )
+    videos = _videos(archive, task.task).groupby("latent").head(1).head(count)
+    digits = {column: ".1f" if abs(task[column]) >= 10 else ".2f" for column in show}
+    values = [f"{show[c]}\u00a0{number(task[c], spec)}" for c, spec in digits.items()]
+    return _example(archive, task, videos, label, ", ".join(values))
 
 
 def low_middle_high(summary: pd.DataFrame, by: str) -> dict[str, pd.Series]:
@@ -100,12 +97,14 @@ def apart(summary: pd.DataFrame, *, fraction: float) -> dict[str, pd.Series]:
     other; and the one whose larger rank of the two is smallest.
     """
     k = kept_of(summary, fraction)
-    kept = {part: summary.iloc[lowest(summary[part], k=k)] for part in ("aleatoric", "epistemic")}
+    certain = {
+        part: summary.iloc[lowest(summary[part], k=k)] for part in ("aleatoric", "epistemic")
+    }
     worse = summary[["aleatoric", "epistemic"]].rank().max(axis=1)
     return {
         "low in both": summary.loc[worse.idxmin()],
-        "aleatoric only": kept["epistemic"].loc[kept["epistemic"].aleatoric.idxmax()],
-        "epistemic only": kept["aleatoric"].loc[kept["aleatoric"].epistemic.idxmax()],
+        "aleatoric only": summary.loc[certain["epistemic"].aleatoric.idxmax()],
+        "epistemic only": summary.loc[certain["aleatoric"].epistemic.idxmax()],
     }
 
 
@@ -143,11 +142,11 @@ def middle_task(summary: pd.DataFrame) -> pd.Series:
 
 def find(summary: pd.DataFrame, task: str) -> pd.Series:
     """Return the row of a task; refuse an unknown one and name some known ones."""
-    found = summary[summary.task == task]
-    if found.empty:
+    rows = summary[summary.task == task]
+    if rows.empty:
         known = ", ".join(summary.task.head(5))
         raise ValueError(f"no task {task!r} in the archive; there are: {known}, ...")
-    return found.iloc[0]
+    return rows.iloc[0]
 
 
 def walk(
@@ -177,20 +176,22 @@ def walk(
     videos = videos.groupby("latent").filter(lambda rows: len(rows) >= 2)
     prompts = archive.latents().query("task == @task.task").set_index("latent").prompt
     prompts = prompts.fillna("not known")
-    latents = [
-        {"latent": latent, "prompt": prompts[latent], **_entropy(rows), "unit": "nats"}
-        for latent, rows in videos.groupby("latent")
-    ]
+    latents = []
+    for latent, rows in videos.groupby("latent"):
+        embeddings = np.stack(list(rows.embedding))
+        fit = vmf.fit(embeddings)
+        entropy = float(vmf.entropy(embeddings.shape[1], fit.kappa))
+        latents.append((latent, prompts[latent], entropy, bool(fit.degenerate)))
+    columns = ["latent", "prompt", "entropy", "degenerate"]
+    latents = pd.DataFrame(latents, columns=columns).assign(unit="nats")
     names = {"aleatoric": "h(Z|l), aleatoric", "epistemic": "mean of h(V|zᵢ), epistemic"}
     terms = [
-        {"term": name, "value": task[t]}
-        | {part: task[f"{t}_{part}"] for part in ("low", "high", "remark")}
+        (name, task[t], *(task[f"{t}_{part}"] for part in ("low", "high", "remark")))
         for t, name in (names | {"total": "sum, total"}).items()
     ]
-    shown = videos.groupby("latent").head(count)
-    example = Example(task.task, "", task.prompt, "", **_frames(archive, task.task, shown))
-    terms = pd.DataFrame(terms).dropna(subset="value").assign(unit=task.unit)
-    return example, pd.DataFrame(latents), terms
+    terms = pd.DataFrame(terms, columns=["term", "value", "low", "high", "remark"])
+    example = _example(archive, task, videos.groupby("latent").head(count))
+    return example, latents, terms.dropna(subset="value").assign(unit=task.unit)
 
 
 def sheet(archive: Archive, *, most: int = 75) -> list[Example]:
@@ -226,12 +227,13 @@ def _videos(archive: Archive, task: str) -> pd.DataFrame:
     return videos[(videos.task == task) & (videos.status == OK)]
 
 
-def _frames(archive: Archive, task: str, videos: pd.DataFrame) -> dict[str, object]:
-    return {
-        "reference": _small(archive.reference(task)),
-        "videos": [_small(archive.read_video(path)) for path in videos.path],
-        "latents": videos.latent.tolist(),
-    }
+def _example(
+    archive: Archive, task: pd.Series, videos: pd.DataFrame, label: str = "", values: str = ""
+) -> Example:
+    reference = _small(archive.reference(task.task))
+    frames = [_small(archive.read_video(path)) for path in videos.path]
+    latents = videos.latent.tolist()
+    return Example(task.task, label, task.prompt, values, reference, frames, latents)
 
 
 def _small(video: np.ndarray) -> np.ndarray:
@@ -242,17 +244,5 @@ def _small(video: np.ndarray) -> np.ndarray:
     return resize_area(video[chosen], *(max(1, round(scale * side)) for side in (height, width)))
 
 
-def _entropy(videos: pd.DataFrame) -> dict[str, object]:
-    embeddings = np.stack(list(videos.embedding))
-    fit = vmf.fit(embeddings)
-    entropy = float(vmf.entropy(embeddings.shape[1], fit.kappa))
-    return {"entropy": entropy, "degenerate": bool(fit.degenerate)}
-
-
 def _least_open(tasks: pd.DataFrame) -> pd.DataFrame:
     return tasks[tasks.left_out == tasks.left_out.min()]
-
-
-def _number(value: float) -> str:
-    text = f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-    return text.replace("-", "−")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, rankdata
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.files import replacing, seed_of
@@ -167,8 +167,12 @@ RESAMPLES_A_ROW = 100
 """Resamples for each row, at least: a bootstrap p-value cannot be less than 2 / (resamples + 1),
 which Holm's correction multiplies by the number of rows."""
 
-INTERVALS = ["low", "high", "difference_low", "difference_high", "difference_pvalue"]
-INTERVALS += ["difference_holm"]
+INTERVALS = ["low", "high"]
+INTERVALS += [
+    f"{compared}_{column}"
+    for compared in ("difference", "over_aleatoric")
+    for column in ("low", "high", "pvalue", "holm")
+]
 
 
 def compare(
@@ -202,13 +206,17 @@ def compare(
     DataFrame
         estimator, component; tau (negative = calibrated), low, high (bootstrap interval over
         tasks), pvalue, holm (corrected over all rows), null_low, null_high (the null band),
-        permuted ("references" or "accuracies", for the null band);
+        permuted ("references" or "accuracies", for the null band); identical (the first row that
+        orders the tasks in the same way, else empty: such rows count as one in every correction);
         difference (tau less that of S-QUBED's same component; negative = better than S-QUBED),
         difference_low, difference_high, difference_pvalue, difference_holm (corrected over all
-        differences), missing without such a component; auroc, prr
+        differences), missing without such a component; over_aleatoric (on rows of totals: tau
+        less that of the estimator's own aleatoric component; negative = the sum helps) and its
+        _low, _high, _pvalue, _holm; auroc, prr
         (prediction-rejection ratio; higher = better), aurc (lower = better); accuracy (the
-        metric), threshold, n, confidence. With fewer than 8 tasks the intervals, and all columns of
-        differences but their size, are missing: so few tasks say nothing of others.
+        metric), threshold, n, confidence, baseline (S-QUBED's name). With fewer than 8 tasks the
+        intervals, and all columns of differences but their size, are missing: so few tasks say
+        nothing of others.
 
     Raises
     ------
@@ -227,15 +235,28 @@ def compare(
     dealt = permuted_taus if similarity is None else rereferenced_taus
     what = y if similarity is None else similarity
     null = dealt(rows.scores, what, n_permutations, _rng("permutations"))
+    # Ten digits: beyond them equal values differ by rounding, and the order with them.
+    first = first_alike(rankdata([[float(f"{v:.10g}") for v in x] for x in rows.scores], axis=1))
     table = rows.labels.assign(tau=tau, **_intervals(taus, confidence), pvalue=pvalue)
-    table = table.assign(holm=holm(pvalue), **_intervals(null, confidence, "null_"))
+    table["holm"] = holm_of_distinct(pvalue, first)
+    table = table.assign(**_intervals(null, confidence, "null_"))
     table["permuted"] = "accuracies" if similarity is None else "references"
-    table = table.join(differences(rows.labels, tau, plain, confidence=confidence))
+    names = rows.labels.estimator + " " + rows.labels.component
+    table["identical"] = np.where(first == table.index, "", names.to_numpy()[first])
+    places = {(row.estimator, row.component): row.Index for row in rows.labels.itertuples()}
+    own = {
+        place: places[estimator, "aleatoric"]
+        for (estimator, component), place in places.items()
+        if component == "total" and (estimator, "aleatoric") in places
+    }
+    for name, bases in (("difference", counterparts(rows.labels)), ("over_aleatoric", own)):
+        compared = paired(bases, tau, plain, first, confidence=confidence, name=name)
+        table = table.join(compared)
     table = table.join(pd.DataFrame([_sorting(x, y, threshold) for x in rows.scores]))
     if y.size < FEWEST_TASKS:
         table[INTERVALS] = np.nan
     shared = {"accuracy": rows.accuracy.name, "threshold": threshold, "n": y.size}
-    return table.assign(**shared, confidence=confidence)
+    return table.assign(**shared, confidence=confidence, baseline=BASELINE)
 
 
 def resamples_for(rows: Rows) -> int:
@@ -243,30 +264,62 @@ def resamples_for(rows: Rows) -> int:
     return max(N_RESAMPLES, RESAMPLES_A_ROW * len(rows.scores))
 
 
-def differences(
-    labels: pd.DataFrame, values: np.ndarray, replicates: np.ndarray, *, confidence: float
-) -> pd.DataFrame:
-    """Compare each row with S-QUBED's same component, on the same resamples.
+def counterparts(labels: pd.DataFrame) -> dict[int, int]:
+    """Return the row of S-QUBED's same component for each row of another estimator that has one."""
+    base_of = {row.component: row.Index for row in labels.itertuples() if row.estimator == BASELINE}
+    others = labels[(labels.estimator != BASELINE) & labels.component.isin(list(base_of))]
+    return {row.Index: base_of[row.component] for row in others.itertuples()}
 
-    `values` (k,) are compared; `replicates` (k, n_resamples) are the values in each resample, not
-    drawn in. Columns: difference, difference_low, difference_high, difference_pvalue,
-    difference_holm; missing for S-QUBED's own rows and for a component that it lacks.
+
+def paired(
+    bases: dict[int, int],
+    values: np.ndarray,
+    replicates: np.ndarray,
+    first: np.ndarray,
+    *,
+    confidence: float,
+    name: str,
+) -> pd.DataFrame:
+    """Compare rows with others on the same resamples; the columns begin with `name`.
+
+    `bases` has each row's other; `values` (k,) are compared, `replicates` (k, n_resamples) are the
+    values in each resample, not drawn in, and `first` is as `first_alike`. A row that is alike its
+    other does not differ: p is 1, and Holm's correction does not count it.
     """
-    columns = ["difference", "difference_low", "difference_high", "difference_pvalue"]
-    found = pd.DataFrame(np.nan, index=range(len(values)), columns=columns)
-    baselines = labels.index[labels.estimator == BASELINE]
-    base_of = {labels.component[row]: row for row in baselines}
-    for row in found.index.difference(baselines):
-        base = base_of.get(labels.component[row])
-        if base is not None:
-            paired = replicates[row] - replicates[base]
-            interval = bootstrap_interval(paired, confidence)
-            found.loc[row] = values[row] - values[base], *interval, bootstrap_pvalue(paired)
-    compared = found.difference_pvalue.notna()
-    found["difference_holm"] = np.nan
-    if compared.any():
-        found.loc[compared, "difference_holm"] = holm(found.difference_pvalue[compared])
-    return found
+    columns = [name, *(f"{name}_{part}" for part in ("low", "high", "pvalue"))]
+    table = pd.DataFrame(np.nan, index=range(len(values)), columns=[*columns, f"{name}_holm"])
+    for row, base in bases.items():
+        gaps = replicates[row] - replicates[base]
+        interval = bootstrap_interval(gaps, confidence)
+        table.loc[row, columns] = values[row] - values[base], *interval, bootstrap_pvalue(gaps)
+    alike = [row for row, base in bases.items() if first[row] == first[base]]
+    tested = [row for row in bases if row not in alike]
+    table.loc[alike, f"{name}_holm"] = 1.0
+    if tested:
+        pairs = first_alike(np.array([[first[row], first[bases[row]]] for row in tested]))
+        corrected = holm_of_distinct(table[f"{name}_pvalue"][tested].to_numpy(), pairs)
+        table.loc[tested, f"{name}_holm"] = corrected
+    return table
+
+
+def first_alike(rows: np.ndarray) -> np.ndarray:
+    """Return int (k,): for each of k rows (k, n), the first that is equal to it to nine digits.
+
+    >>> first_alike(np.array([[1.0, 2.0], [2.0, 2.0], [1.0, 2.0]])).tolist()
+    [0, 1, 0]
+    """
+    _, first, group = np.unique(np.round(rows, 9), axis=0, return_index=True, return_inverse=True)
+    return first[group.ravel()]
+
+
+def holm_of_distinct(pvalues: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return p-values (k,) with Holm's correction over distinct rows, `first` as `first_alike`.
+
+    >>> holm_of_distinct(np.array([0.01, 0.01, 0.04]), np.array([0, 0, 2])).tolist()
+    [0.02, 0.02, 0.04]
+    """
+    distinct, place = np.unique(first, return_inverse=True)
+    return holm(pvalues[distinct])[place]
 
 
 def rejection_curves(rows: Rows) -> pd.DataFrame:
@@ -276,26 +329,27 @@ def rejection_curves(rows: Rows) -> pd.DataFrame:
     -------
     DataFrame
         estimator, component, rejected (share of tasks), kept_accuracy, prr, accuracy (the
-        metric); for each component also the rows "oracle" (rejects the least accurate first) and
-        "chance".
+        metric), baseline; for each component also the rows "oracle" (rejects the least accurate
+        first) and "chance".
     """
     y = rows.accuracy.to_numpy()
-    found = [
+    curves = [
         (label.estimator, label.component, prediction_rejection_ratio(x, y), rejection_curve(x, y))
         for label, x in zip(rows.labels.itertuples(), rows.scores, strict=True)
     ]
     for component in dict.fromkeys(rows.labels.component):
-        found.append(("oracle", component, 1.0, rejection_curve(-y, y)))
-        found.append(("chance", component, 0.0, np.full(y.size, y.mean())))
+        curves.append(("oracle", component, 1.0, rejection_curve(-y, y)))
+        curves.append(("chance", component, 0.0, np.full(y.size, y.mean())))
     rejected = 1 - np.arange(1, y.size + 1) / y.size
-    curves = [
-        pd.DataFrame({"rejected": rejected, "kept_accuracy": curve}).assign(
-            estimator=estimator, component=component, prr=prr
-        )
-        for estimator, component, prr, curve in found
+    points = [
+        (estimator, component, share, mean, prr)
+        for estimator, component, prr, curve in curves
+        for share, mean in zip(rejected, curve, strict=True)
     ]
-    table = pd.concat(curves, ignore_index=True).assign(accuracy=rows.accuracy.name)
-    return table[["estimator", "component", "rejected", "kept_accuracy", "prr", "accuracy"]]
+    table = pd.DataFrame(
+        points, columns=["estimator", "component", "rejected", "kept_accuracy", "prr"]
+    )
+    return table.assign(accuracy=rows.accuracy.name, baseline=BASELINE)
 
 
 def _middle(y: np.ndarray) -> float:
@@ -332,9 +386,6 @@ def _refuse_options(confidence: float, n_resamples: int, n_permutations: int) ->
         )
 
 
-ALPHA = 0.05
-"""A corrected p-value below this counts."""
-
 HEADERS = {
     "estimator": "estimator",
     "component": "component",
@@ -356,7 +407,9 @@ def verdict(table: pd.DataFrame) -> str:
     Holm's correction say whether that would hold on other tasks.
     """
     components = [term for term in TERMS if term in set(table.component)]
-    return "\n".join(_verdict_on(table[table.component == term], term) for term in components)
+    lines = [_verdict_on(table[table.component == term], term) for term in components]
+    sums = table[table.identical == ""].dropna(subset="over_aleatoric_holm")
+    return "\n".join([*lines, *([_verdict_on_sums(sums)] if len(sums) else [])])
 
 
 def truth_verdict(scores: pd.DataFrame) -> str:
@@ -410,6 +463,24 @@ def _verdict_on(rows: pd.DataFrame, component: str) -> str:
     return f"{text} {_beaten(better, len(rows) - 1, 'tau', 'lower')}"
 
 
+def _verdict_on_sums(totals: pd.DataFrame) -> str:
+    """Say whether totals rank tasks better than their own aleatoric terms alone."""
+    alpha = 1 - totals.confidence.iloc[0]
+    sure = totals.over_aleatoric_holm < alpha
+    lines = []
+    for sense, chosen in (
+        ("better", totals[sure & (totals.over_aleatoric < 0)]),
+        ("worse", totals[sure & (totals.over_aleatoric > 0)]),
+    ):
+        gaps = [
+            f"{r.estimator} ({_number(r.over_aleatoric)} [{_number(r.over_aleatoric_low)}, "
+            f"{_number(r.over_aleatoric_high)}], p {_p(r.over_aleatoric_holm)})"
+            for r in chosen.itertuples()
+        ]
+        lines.append(f"{sense} after Holm's correction: {', '.join(gaps) or 'none'}")
+    return f"sum: of {len(totals)} totals against their own aleatoric term, {'; '.join(lines)}."
+
+
 def _beaten(better: pd.DataFrame, others: int, value: str, sense: str) -> str:
     if better.empty:
         return f"No other ({others}) has a {sense} one."
@@ -419,8 +490,9 @@ def _beaten(better: pd.DataFrame, others: int, value: str, sense: str) -> str:
             f"{len(better)} of {others} others have a {sense} one, the best {best.estimator}, "
             f"{_number(best[value])}; the tasks are too few to say more."
         )
-    corrected = int((better.difference_holm < ALPHA).sum())
-    held = "survives" if best.difference_holm < ALPHA else "does not survive"
+    alpha = 1 - best.confidence
+    corrected = int((better.difference_holm < alpha).sum())
+    held = "survives" if best.difference_holm < alpha else "does not survive"
     by = f"[{_number(best.difference_low)}, {_number(best.difference_high)}]"
     return (
         f"{len(better)} of {others} others have a {sense} one, {corrected} of them after Holm's "

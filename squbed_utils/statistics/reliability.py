@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import t as student_t
+from sklearn.dummy import DummyRegressor
 from sklearn.isotonic import IsotonicRegression
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-from squbed_utils.estimators.checks import require, require_generator
+from squbed_utils.estimators.checks import finite_vector, require_generator
 
 LEAST_IN_BIN = 2
 """Tasks that a bin's interval needs."""
@@ -44,9 +46,8 @@ def expected_accuracy(
 
     """
     x, y = _pair(uncertainty, accuracy)
-    at = x if at is None else np.asarray(at, dtype=float)
-    require(np.isfinite(at), at, "uncertainty", "a finite number")
-    return IsotonicRegression(increasing=False, out_of_bounds="clip").fit(x, y).predict(at)
+    at = x if at is None else finite_vector(at, "at")
+    return _falling().fit(x, y).predict(at)
 
 
 def cross_validated(
@@ -82,11 +83,10 @@ def cross_validated(
     if not 2 <= folds <= x.size:
         raise ValueError(f"folds is {folds}; expected 2 to {x.size}, the number of tasks")
     fold = rng.permutation(np.arange(x.size) % folds)
-    expected, constant = np.empty((2, x.size))
-    for i in range(folds):
-        held, rest = fold == i, fold != i
-        expected[held] = expected_accuracy(x[rest], y[rest], at=x[held])
-        constant[held] = y[rest].mean()
+    expected, constant = (
+        cross_val_predict(model, x[:, None], y, cv=PredefinedSplit(fold))
+        for model in (_falling(), DummyRegressor())
+    )
     table = {"uncertainty": x, "accuracy": y, "expected": expected, "constant": constant}
     return pd.DataFrame(table | {"fold": fold})
 
@@ -123,13 +123,14 @@ def reliability(
             f"bins of {y.size} tasks, confidence between 0 and 1"
         )
     rows = []
-    for kept in np.array_split(np.argsort(e, kind="stable"), bins):
-        k, found = kept.size, y[kept].mean()
-        half = student_t.ppf((1 + confidence) / 2, k - 1) * y[kept].std(ddof=1) / np.sqrt(k)
-        row = {"expected": e[kept].mean(), "found": found, "low": found - half}
-        row |= {"high": found + half, "error": (y[kept] - e[kept]).std(ddof=1) / np.sqrt(k)}
-        rows.append(row | {"count": k, "confidence": confidence})
-    return pd.DataFrame(rows)
+    for tasks in np.array_split(np.argsort(e, kind="stable"), bins):
+        root = np.sqrt(tasks.size)
+        mean, spread = y[tasks].mean(), y[tasks].std(ddof=1)
+        half = student_t.ppf((1 + confidence) / 2, tasks.size - 1) * spread / root
+        error = (y[tasks] - e[tasks]).std(ddof=1) / root
+        rows.append((e[tasks].mean(), mean, mean - half, mean + half, error, tasks.size))
+    columns = ["expected", "found", "low", "high", "error", "count"]
+    return pd.DataFrame(rows, columns=columns).assign(confidence=confidence)
 
 
 def calibration_errors(table: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, float]:
@@ -160,8 +161,10 @@ def calibration_errors(table: pd.DataFrame, predictions: pd.DataFrame) -> dict[s
         If all accuracies are equal, so that there is nothing to explain.
     """
     weight = table["count"] / table["count"].sum()
-    squared = ((predictions.accuracy - predictions[c]) ** 2 for c in ("expected", "constant"))
-    by_map, by_constant = (s.sum() for s in squared)
+    by_map, by_constant = (
+        ((predictions.accuracy - predictions[model]) ** 2).sum()
+        for model in ("expected", "constant")
+    )
     if not by_constant > 0:
         raise ValueError("accuracy is equal for all tasks; an expectation has nothing to explain")
     return {
@@ -171,12 +174,14 @@ def calibration_errors(table: pd.DataFrame, predictions: pd.DataFrame) -> dict[s
     }
 
 
+def _falling() -> IsotonicRegression:
+    return IsotonicRegression(increasing=False, out_of_bounds="clip")
+
+
 def _pair(x: ArrayLike, accuracy: ArrayLike, name: str = "uncertainty") -> tuple[np.ndarray, ...]:
-    x, y = np.asarray(x, dtype=float), np.asarray(accuracy, dtype=float)
-    if x.ndim != 1 or x.shape != y.shape or not x.size:
+    x, y = finite_vector(x, name), finite_vector(accuracy, "accuracy")
+    if x.size != y.size:
         raise ValueError(
-            f"{name} has shape {x.shape} and accuracy {y.shape}; expected one of each a task"
+            f"{name} has {x.size} values and accuracy {y.size}; expected one of each a task"
         )
-    for values, what in ((x, name), (y, "accuracy")):
-        require(np.isfinite(values), values, what, "a finite number: leave that task out")
     return x, y

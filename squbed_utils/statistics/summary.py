@@ -95,7 +95,11 @@ def summarize(
     table = table.astype({f"{t}{part}": float for t in TERMS for part in ("", "_low", "_high")})
     labels = archive.tasks().drop(columns="reference")
     table = labels.merge(table, on="task").merge(task_accuracies(archive), on="task")
-    return table.merge(_truth(archive), on="task") if truth else table
+    if not truth:
+        return table
+    if archive.truth() is None:
+        raise ValueError(f"archive {archive.folder} has no truth.parquet; leave truth=False")
+    return table.merge(archive.truth(), on="task")
 
 
 def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
@@ -105,15 +109,21 @@ def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
     a list of n arrays (m_i, d_v), m_i >= 2. A `pca` in the profile is applied to all tasks
     together.
     """
-    usable = {task: _usable(*archive.embeddings(task)) for task in archive.tasks().task}
-    kept = _without_thin_tasks(usable)
+    usable = {}
+    for task in archive.tasks().task:
+        text, videos = archive.embeddings(task)
+        enough = [i for i, x in enumerate(videos) if len(x) >= LEAST_VIDEOS]
+        usable[task] = None if text is None else text[enough], [videos[i] for i in enough]
+    measurable = _without_thin_tasks(usable)
     dimensions = archive.profile.get("pca")
-    return _projected(kept, dimensions) if dimensions else kept
+    return _projected(measurable, dimensions) if dimensions else measurable
 
 
 def as_text(table: pd.DataFrame) -> str:
     """Return a summary as text: a line a task, then a sentence on each value shown as a dash."""
-    shown = table[["task"]].assign(**{term: _with_intervals(table, term) for term in TERMS})
+    shown = table[["task"]].copy()
+    for term in TERMS:
+        shown[term] = [value_text(row, term) for _, row in table.iterrows()]
     shown = shown.join(table[["clip_reference", "failed"]]).assign(prompt=table.prompt.map(visible))
     lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
     if table.total.isna().any():
@@ -122,10 +132,6 @@ def as_text(table: pd.DataFrame) -> str:
         mark = CAP_MARK.strip() if remark.endswith(CAPPED) else f"(± {ABSENT})"
         lines.append(f"{mark} {remark} ({terms} of {named(tasks)})")
     return "\n".join(lines)
-
-
-def _with_intervals(table: pd.DataFrame, term: str) -> list[str]:
-    return [value_text(row, term) for _, row in table.iterrows()]
 
 
 def value_text(row: pd.Series, term: str) -> str:
@@ -166,16 +172,10 @@ def measured_embeddings(archive: Archive) -> dict[str, Embeddings]:
     return {task: pair for task, pair in usable.items() if task not in identical}
 
 
-def _usable(text: np.ndarray | None, videos: list[np.ndarray]) -> Embeddings:
-    good = [i for i, v in enumerate(videos) if len(v) >= LEAST_VIDEOS]
-    return None if text is None else text[good], [videos[i] for i in good]
-
-
 def _without_thin_tasks(usable: dict[str, Embeddings]) -> dict[str, Embeddings]:
     least = {task: 1 if text is None else LEAST_LATENTS for task, (text, _) in usable.items()}
-    kept = {task: e for task, e in usable.items() if len(e[1]) >= least[task]}
-    thin = [task for task in usable if task not in kept]
-    if not kept:
+    thin = [task for task, (_, videos) in usable.items() if len(videos) < least[task]]
+    if len(thin) == len(usable):
         raise ValueError(
             f"no task has {max(least.values())} latent prompts with {LEAST_VIDEOS} videos each; "
             "see the errors in videos(), then run the same command with --retry-failed"
@@ -186,28 +186,32 @@ def _without_thin_tasks(usable: dict[str, Embeddings]) -> dict[str, Embeddings]:
             UserWarning,
             stacklevel=4,
         )
-    return kept
+    return {task: usable[task] for task in usable if task not in thin}
 
 
-def _projected(kept: dict[str, Embeddings], dimensions: int) -> dict[str, Embeddings]:
+def _projected(tasks: dict[str, Embeddings], dimensions: int) -> dict[str, Embeddings]:
     """Apply pooled PCA to the texts of all tasks, and to their videos."""
-    known = {task: text for task, (text, _) in kept.items() if text is not None}
-    projected = pooled_pca([*known.values()], dimensions) if known else []
-    texts = dict(zip(known, projected, strict=True))
-    stacked = pooled_pca([np.concatenate(videos) for _, videos in kept.values()], dimensions)
-    counts = [[len(v) for v in videos] for _, videos in kept.values()]
-    videos = [np.split(x, np.cumsum(c)[:-1]) for x, c in zip(stacked, counts, strict=True)]
-    return {task: (texts.get(task), v) for task, v in zip(kept, videos, strict=True)}
+    known = {task: text for task, (text, _) in tasks.items() if text is not None}
+    texts = dict(
+        zip(known, pooled_pca([*known.values()], dimensions) if known else (), strict=True)
+    )
+    pooled = pooled_pca([np.concatenate(videos) for _, videos in tasks.values()], dimensions)
+    projected = {}
+    for x, (task, (_, videos)) in zip(pooled, tasks.items(), strict=True):
+        ends = np.cumsum([len(v) for v in videos])[:-1]
+        projected[task] = texts.get(task), np.split(x, ends)
+    return projected
 
 
 def _row(u: Uncertainty) -> dict[str, object]:
     row: dict[str, object] = {}
     for term in TERMS:
-        low, high = getattr(u, f"{term}_interval") or (None, None)
-        row |= {term: getattr(u, term), f"{term}_low": low, f"{term}_high": high}
-        row |= {name: getattr(u, name) for name in (f"{term}_remark", f"{term}_per_dof")}
-    row |= {"degenerate": u.degenerate, "identical": ", ".join(u.identical)}
-    return row | {"n": u.n, "m": u.m}
+        row[term] = getattr(u, term)
+        row[f"{term}_low"], row[f"{term}_high"] = getattr(u, f"{term}_interval") or (None, None)
+        for name in (f"{term}_remark", f"{term}_per_dof"):
+            row[name] = getattr(u, name)
+    row.update(degenerate=u.degenerate, identical=", ".join(u.identical), n=u.n, m=u.m)
+    return row
 
 
 def task_accuracies(archive: Archive) -> pd.DataFrame:
@@ -228,9 +232,7 @@ def clip_means(archive: Archive) -> pd.DataFrame | None:
     rows = archive.clip_embeddings()
     if rows.clip_embedding.isna().any():
         return None
-    found = rows.groupby("task").agg(_mean_of)
-    found.columns = ["video", "reference"]
-    return found
+    return rows.groupby("task").agg(_mean_of).set_axis(["video", "reference"], axis=1)
 
 
 def reference_similarity(archive: Archive, tasks: list[str]) -> np.ndarray | None:
@@ -251,18 +253,9 @@ def reference_similarity(archive: Archive, tasks: list[str]) -> np.ndarray | Non
 
 def _mean_of(embeddings: pd.Series) -> np.ndarray | None:
     """Return the mean of the embeddings that are not None; None without any."""
-    there = [e for e in embeddings if e is not None]
-    return np.mean(there, axis=0, dtype=float) if there else None
+    known = [e for e in embeddings if e is not None]
+    return np.mean(known, axis=0, dtype=float) if known else None
 
-
-def _truth(archive: Archive) -> pd.DataFrame:
-    truth = archive.truth()
-    if truth is None:
-        raise ValueError(f"archive {archive.folder} has no truth.parquet; leave truth=False")
-    return truth
-
-
-COLUMNS = ["estimator", "component", "task", "value"]
 
 Units = dict[str, tuple[np.ndarray | None, Videos]]
 
@@ -314,7 +307,7 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
         for component, function in control.functions.items():
             values = function(archive)
             rows += [(name, component, t, values[t]) for t in whole if t in values]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=["estimator", "component", "task", "value"])
 
 
 def sources() -> pd.DataFrame:

@@ -29,11 +29,14 @@ PUBLISHED_LABELS = {
     "negative_LPIPS": "negative LPIPS",
     "CLIP": "CLIP score",
 }
-Y_LABELS = {"clip_reference": "CLIP to reference", "clip_prompt": "CLIP to prompt"}
-Y_LABELS |= {"ssim": "SSIM", "psnr": "PSNR (dB)", "lpips": "negative LPIPS"}
-"""Labels short enough for a small panel."""
+Y_LABELS = LABELS | {
+    "lpips": "negative LPIPS",
+    "clip_reference": "CLIP to reference",
+    "clip_prompt": "CLIP to prompt",
+}
+"""Accuracy -> a label short enough for a small panel, where higher = better."""
 
-METRICS = ("ssim", "psnr", "lpips", "clip_reference", "clip_prompt")
+METRICS = tuple(LABELS)
 """The paper's four, and CLIP's other reading."""
 
 LEAST_TASKS = 3
@@ -53,11 +56,10 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
     table = summarize(archive, estimator=estimator, truth=archive.truth() is not None)
     if "coverage" not in table:
         table = table.assign(coverage="", left_out=None)
-    table["left_out"] = table.left_out.astype("Int64")
-    of = _size_of(archive)
     datasets = ", ".join(dict.fromkeys(table.dataset))
     return table.assign(
-        row=f"this run ({datasets}, {of}, {estimator})",
+        left_out=table.left_out.astype("Int64"),
+        row=f"this run ({datasets}, {_size_of(archive)}, {estimator})",
         unit=ESTIMATORS[estimator].unit,
         lpips_form=profile.get("lpips", {}).get("kind", ""),  # none without references
     )
@@ -68,8 +70,7 @@ def _size_of(archive: Archive) -> str:
     videos = pd.Series(archive.units)
     prompts = videos.groupby(level=0).size()
     n, m = (
-        f"{least}" if least == most else f"{least}–{most}"
-        for least, most in ((s.min(), s.max()) for s in (prompts, videos))
+        "–".join(map(str, sorted({counts.min(), counts.max()}))) for counts in (prompts, videos)
     )
     unknown = " (not known)" if archive.latents().prompt.isna().all() else ""
     return f"{n} latent prompt{'' if n == '1' else 's'}{unknown} × {m} videos"
@@ -85,20 +86,20 @@ def measured(summary: pd.DataFrame) -> pd.DataFrame:
     whole = summary.identical == ""
     refuse_unmeasured(list(summary.task), set(summary.task[~whole]))
     note = f"; {(~whole).sum()} of {len(summary)} tasks left out: identical samples"
-    kept = summary[whole].reset_index(drop=True)
-    return kept if whole.all() else kept.assign(row=kept.row + note)
+    tasks = summary[whole].reset_index(drop=True)
+    return tasks if whole.all() else tasks.assign(row=tasks.row + note)
 
 
 def with_parts(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the tasks, as `measured`, that have all three terms; ValueError if none has."""
     summary = measured(summary)
-    found = summary[summary.total.notna()].reset_index(drop=True)
-    if found.empty:
+    tasks = summary[summary.total.notna()].reset_index(drop=True)
+    if tasks.empty:
         raise ValueError(
             f"the latent prompts of all {len(summary)} tasks are unknown, so they have no "
             "aleatoric and no total uncertainty to draw; give latent_prompt in the manifest"
         )
-    return found
+    return tasks
 
 
 def published(figure: int) -> pd.DataFrame:
@@ -111,15 +112,20 @@ def published(figure: int) -> pd.DataFrame:
     """
     columns = ("figure", "panel", "x_quantity", "y_quantity", "index", "x", "y")
     table = pd.DataFrame(r for _, r in csv_files.read(PUBLISHED, "published points", columns))
-    found = table[table.figure == f"Fig{figure}"]
-    if found.empty:
+    points = table[table.figure == f"Fig{figure}"]
+    if points.empty:
         known = ", ".join(sorted(set(table.figure)))
         raise ValueError(f"no published points of Figure {figure}; there are: {known}")
-    names = {"x_quantity": "x_label", "y_quantity": "y_label"}
-    found = found.rename(columns=names).replace({c: PUBLISHED_LABELS for c in names.values()})
-    found = found.assign(row=PUBLISHED_ROW, coverage="", left_out=pd.NA)
-    found["task"] = "published " + found["index"].astype(str)
-    return _ordered(found)
+    return _ordered(
+        points.assign(
+            row=PUBLISHED_ROW,
+            task="published " + points["index"],
+            x_label=points.x_quantity.replace(PUBLISHED_LABELS),
+            y_label=points.y_quantity.replace(PUBLISHED_LABELS),
+            coverage="",
+            left_out=pd.NA,
+        )
+    )
 
 
 def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str) -> pd.DataFrame:
@@ -181,25 +187,32 @@ def ranked_tasks(
         if there is neither a file nor a task known to be on a common subject.
     """
     if ranking:
-        return summary.merge(_read_ranking(path_of(ranking), list(summary.task)), on="task")
+        return _ranking_from_file(summary, path_of(ranking))
     common = summary[summary.coverage == "common"]
-    if common.empty and "vagueness_rank" in summary:
-        ranked = summary[summary.vagueness_rank.notna()]
-        return ranked.assign(rank=ranked.vagueness_rank)
-    if common.empty:
+    if len(common):
+        return _ranking_from_truth(common, list(dict.fromkeys(summary.category)), per_level)
+    if "vagueness_rank" not in summary:
         raise ValueError(
             "no task is known to be on a common subject; give `ranking`, a CSV of task and rank"
         )
-    categories = list(dict.fromkeys(summary.category))
+    return summary[summary.vagueness_rank.notna()].assign(rank=summary.vagueness_rank)
+
+
+def _ranking_from_truth(
+    common: pd.DataFrame, categories: list[str], per_level: int
+) -> pd.DataFrame:
+    """Return `per_level` tasks of each number of attributes left out, ranked by true entropy."""
+    # Each level begins two categories after the one before, where that ended if it gave two tasks.
     turn = (common.category.map(categories.index) - 2 * common.left_out) % len(categories)
     ordered = common.assign(turn=turn).sort_values(["left_out", "turn"])
-    chosen = ordered.groupby("left_out").head(per_level)
-    return chosen.assign(rank=chosen.true_entropy.rank())
+    tasks = ordered.groupby("left_out").head(per_level)
+    return tasks.assign(rank=tasks.true_entropy.rank())
 
 
-def _read_ranking(path: Path, tasks: list[str]) -> pd.DataFrame:
-    """Return the ranks of tasks (strings, as the archive names them) of a CSV file."""
-    rows, mistakes, first = csv_files.read(path, "ranking", ("task", "rank")), [], {}
+def _ranking_from_file(summary: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return the tasks that a CSV file of task and rank names, with their rank."""
+    rows, tasks = csv_files.read(path, "ranking", ("task", "rank")), list(summary.task)
+    mistakes, first = [], {}
     for line, row in rows:
         if row["task"] not in tasks:
             known = f"unknown task {row['task']!r}{suggestion(row['task'], tasks)}"
@@ -210,7 +223,8 @@ def _read_ranking(path: Path, tasks: list[str]) -> pd.DataFrame:
             said = repr(row["rank"]) if row["rank"] else "empty"
             mistakes.append((line, f"rank is {said}; expected a number, 1 = least vague"))
     csv_files.refuse(f"ranking {path}", mistakes)
-    return pd.DataFrame({"task": r["task"], "rank": float(r["rank"])} for _, r in rows)
+    ranks = pd.DataFrame({"task": r["task"], "rank": float(r["rank"])} for _, r in rows)
+    return summary.merge(ranks, on="task")
 
 
 def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = METRICS[:4]) -> pd.DataFrame:
@@ -256,10 +270,10 @@ def part_points(summary: pd.DataFrame, *, accuracy: str, fraction: float) -> pd.
         )
     panels = []
     for part, other in (("aleatoric", "epistemic"), ("epistemic", "aleatoric")):
-        kept = summary.iloc[np.sort(lowest(summary[other], k=kept_of(summary, fraction)))]
-        name = f"{part}, on the {len(kept)} of {len(summary)} tasks with least {other}"
+        tasks = summary.iloc[np.sort(lowest(summary[other], k=kept_of(summary, fraction)))]
+        name = f"{part}, on the {len(tasks)} of {len(summary)} tasks with least {other}"
         x_label = f"{part} uncertainty ({summary.unit.iloc[0]})"
-        panels.append(points_of(kept, part, accuracy, panel=name, x_label=x_label))
+        panels.append(points_of(tasks, part, accuracy, panel=name, x_label=x_label))
     return pd.concat(panels)
 
 
@@ -284,19 +298,17 @@ def statistics_of(points: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
     ValueError
         As `calibration.kendall`, naming the panel.
     """
-    found = []
+    rows = []
     for (row, panel), shown in points.groupby(["row", "panel"], sort=False):
         rng = np.random.default_rng(seed_of("interval", panel))
         try:
             k = kendall(shown.x, shown.y, rng=rng, confidence=confidence)
         except ValueError as error:
             raise ValueError(f"panel {panel!r} has no tau: {error}") from error
-        values = {"tau": k.tau, "pvalue": k.pvalue, "n": k.n, "confidence": k.confidence}
-        values |= dict(zip(("low", "high"), k.interval, strict=True))
-        values |= {"ties": k.n_ties_x + k.n_ties_y}
-        values |= {"pearson": k.pearson.value, "spearman": k.spearman.value}
-        found.append({"row": row, "panel": panel} | values)
-    return pd.DataFrame(found)
+        ties, others = k.n_ties_x + k.n_ties_y, (k.pearson.value, k.spearman.value)
+        rows.append((row, panel, k.tau, k.pvalue, k.n, k.confidence, *k.interval, ties, *others))
+    columns = ["row", "panel", "tau", "pvalue", "n", "confidence", "low", "high", "ties"]
+    return pd.DataFrame(rows, columns=[*columns, "pearson", "spearman"])
 
 
 def subset_curves(
@@ -320,11 +332,9 @@ def subset_curves(
     values = better_is_higher(summary, accuracy)
     curves = []
     for part, other in (("aleatoric", "epistemic"), ("epistemic", "aleatoric")):
-        rng = np.random.default_rng(seed_of("subsets", part))
-        by = summary[other]
-        curve = tau_by_subset(
-            summary[part], values, by, sizes=sizes, rng=rng, confidence=confidence
-        )
+        options = {"sizes": sizes, "rng": np.random.default_rng(seed_of("subsets", part))}
+        columns = (summary[part], values, summary[other])
+        curve = tau_by_subset(*columns, **options, confidence=confidence)
         curves.append(pd.DataFrame(curve).assign(panel=f"{part}, on the tasks with least {other}"))
     return pd.concat(curves).assign(shown=shown, confidence=confidence)
 
@@ -336,8 +346,8 @@ def default_accuracy(table: pd.DataFrame) -> str:
 
 def accuracies_there(table: pd.DataFrame) -> str:
     """Return the names of the accuracies that some task has, or "none"."""
-    there = [m for m in METRICS if m in table and table[m].notna().any()]
-    return ", ".join(there) or "none"
+    known = [m for m in METRICS if m in table and table[m].notna().any()]
+    return ", ".join(known) or "none"
 
 
 DIGITS = "%.5g"

@@ -8,7 +8,7 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,14 +65,14 @@ def fill_evenly(queues: Mapping[str, Iterable[Item]], count: int) -> Iterator[tu
     >>> list(fill_evenly({"a": [1], "b": [2, 3, 4]}, 3))
     [('a', 1), ('b', 2), ('b', 3)]
     """
-    left = {category: iter(items) for category, items in queues.items()}
+    queues = {category: iter(items) for category, items in queues.items()}
     taken = Counter()
-    while left and taken.total() < count:
-        category = min(left, key=lambda name: taken[name])
+    while queues and taken.total() < count:
+        category = min(queues, key=lambda name: taken[name])
         try:
-            item = next(left[category])
+            item = next(queues[category])
         except StopIteration:
-            del left[category]
+            del queues[category]
             continue
         taken[category] += 1
         yield category, item
@@ -122,22 +122,30 @@ def read(dataset: Dataset, *, label: Label, cache: Path, asked: str) -> Source:
     if isinstance(dataset, World):
         return shapes_world.read(dataset)
     left_out, unusable = Counter(), {category: Counter() for category in CATEGORIES}
-    pool, found = _draw(dataset, left_out)
+    pool, count = _draw(dataset, left_out)
     labels = label_all([caption.text for caption in pool], label, cache, asked=asked)
-    taken = _sample(dataset, pool, labels, unusable)
+    queues = {
+        category: _usable(dataset, [c for c in pool if labels[c.text] == category], counts)
+        for category, counts in unusable.items()
+    }
+    taken = list(fill_evenly(queues, dataset.tasks))
     report = {
         "dataset": dataset.kind,
         "asked_for": dataset.tasks,
-        "captions": found,
-        "left_out": _sorted(left_out),
+        "captions": count,
+        "left_out": dict(sorted(left_out.items())),
         "pool": _by_category(labels[caption.text] for caption in pool),
-        "unusable": {category: _sorted(reasons) for category, reasons in unusable.items()},
+        "unusable": {c: dict(sorted(reasons.items())) for c, reasons in unusable.items()},
         "tasks": _by_category(category for category, _ in taken),
         "clips": {caption.id: caption.clip for _, caption in taken},
     }
     if not taken:
         raise ValueError(f"{path_of(dataset.path)} gives no task: {describe(report)}")
-    return _source(dataset, [_task(dataset, *one) for one in taken], report)
+    tasks = [
+        Task(caption.id, dataset.kind, category, caption.text, reference_path(caption.id))
+        for category, caption in taken
+    ]
+    return _source(dataset, tasks, report)
 
 
 def size(dataset: Dataset) -> int:
@@ -193,35 +201,22 @@ unusable when sampled: food: empty video 1'
 
 def _draw(dataset: Panda70M | VidGen1M, left_out: Counter) -> tuple[list[Caption], int]:
     """Draw the pool in an order that the seed fixes, and count the captions to choose from."""
-    number = count()
-    captions = READERS[dataset.kind].captions(dataset, left_out)
-    keyed = ((seed_of(dataset.seed, c.id), next(number), c) for c in captions)
-    pool = [caption for _, _, caption in heapq.nsmallest(dataset.pool, keyed)]
-    return pool, next(number)
+    count = 0
 
+    def captions() -> Iterator[Caption]:
+        nonlocal count
+        for caption in READERS[dataset.kind].captions(dataset, left_out):
+            count += 1
+            yield caption
 
-def _task(dataset: Panda70M | VidGen1M, category: str, caption: Caption) -> Task:
-    reference = reference_path(caption.id)
-    return Task(caption.id, dataset.kind, category, caption.text, reference)
-
-
-def _sample(
-    dataset: Panda70M | VidGen1M,
-    pool: list[Caption],
-    labels: dict[str, str],
-    unusable: dict[str, Counter],
-) -> list[tuple[str, Caption]]:
-    """Take captions evenly; a clip is decoded only when its turn comes."""
-    queues = {
-        category: _usable(dataset, [c for c in pool if labels[c.text] == category], counts)
-        for category, counts in unusable.items()
-    }
-    return list(fill_evenly(queues, dataset.tasks))
+    pool = heapq.nsmallest(dataset.pool, captions(), lambda c: seed_of(dataset.seed, c.id))
+    return pool, count
 
 
 def _usable(
     dataset: Panda70M | VidGen1M, captions: Iterable[Caption], counts: Counter
 ) -> Iterator[Caption]:
+    """Yield captions whose clip can be decoded, each when its turn comes; count the others."""
     for caption in captions:
         try:
             clips.check(_read_clip(dataset, caption))
@@ -257,10 +252,6 @@ def _read_clip(dataset: Panda70M | VidGen1M, caption: Caption) -> bytes:
 def _by_category(categories: Iterable[str]) -> dict[str, int]:
     counts = Counter(categories)
     return {c: counts[c] for c in (*CATEGORIES, UNCLEAR) if c != UNCLEAR or counts[c]}
-
-
-def _sorted(counts: Counter) -> dict[str, int]:
-    return dict(sorted(counts.items()))
 
 
 def _counts(counts: dict[str, int]) -> str:

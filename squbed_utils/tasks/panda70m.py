@@ -6,7 +6,6 @@ by its row: with rows and clips counted from 0, clip c of row r lies at
 """
 
 import ast
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -38,13 +37,13 @@ def captions(dataset: Panda70M, left_out: Counter) -> Iterator[Caption]:
     folder = path_of(dataset.videos)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder of clips {folder}; correct dataset.videos")
-    ids, shard, there = set(), None, set()
+    ids, shard, clips = set(), "", set()
     table = path_of(dataset.path)
     rows = csv_files.stream(table, "table", REQUIRED, lenient=True, longest=LONGEST_FIELD)
     for number, (_, row) in enumerate(rows):
-        if shard != _shard(number):
-            shard = _shard(number)
-            there = _files(folder / shard)
+        if shard != f"{number // ROWS_A_SHARD:05d}":
+            shard = f"{number // ROWS_A_SHARD:05d}"
+            clips = {path.name for path in (folder / shard).glob("*.mp4")}
         try:
             texts = _clip_captions(row, ids)
         except Unusable as reason:
@@ -53,7 +52,7 @@ def captions(dataset: Panda70M, left_out: Counter) -> Iterator[Caption]:
         for clip, text in enumerate(texts):
             try:
                 name = f"{number:07d}_{clip:05d}.mp4"
-                if name not in there:
+                if name not in clips:
                     raise Unusable("no video")
                 yield Caption(_id(row, clip), text_of(text), f"{shard}/{name}")
             except Unusable as reason:
@@ -69,7 +68,7 @@ def read_clip(folder: Path, caption: Caption) -> bytes:
     try:
         if path.stat().st_size > LARGEST:
             raise Unusable("video too large")
-        if beside.is_file() and " ".join(_read_text(beside).split()) != caption.text:
+        if beside.is_file() and _one_line(beside) != caption.text:
             raise Unusable("video of another caption")
         return path.read_bytes()
     except OSError as error:
@@ -107,13 +106,5 @@ def _id(row: dict, clip: int) -> str:
     return f"panda70m-{row['videoID']}.{clip}"
 
 
-def _shard(number: int) -> str:
-    return f"{number // ROWS_A_SHARD:05d}"
-
-
-def _files(folder: Path) -> set[str]:
-    return set(os.listdir(folder)) if folder.is_dir() else set()
-
-
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
+def _one_line(path: Path) -> str:
+    return " ".join(path.read_text(encoding="utf-8", errors="replace").split())

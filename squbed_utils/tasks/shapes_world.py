@@ -1,20 +1,35 @@
 """Tasks: prompts with a reference video, and readers of where they come from."""
 
+import itertools
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from squbed_utils import csv_files, video
 from squbed_utils.archive.layout import COVERAGES
+from squbed_utils.csv_files import Line, Number, Whole
 from squbed_utils.files import path_of
 from squbed_utils.roles import World
 from squbed_utils.tasks.task import Source, Task
 from squbed_utils.world import render, scenes
 
-TASK_COLUMNS = ("task", "dataset", "category", "prompt")
-REFERENCE_COLUMNS = ("reference_scene", "reference_seed")
-TRUTH_COLUMNS = ("coverage", "subject", "left_out", "true_entropy", "vagueness_rank")
+
+class Row(Line):
+    """A task of the shapes world: what an estimator may see, its truth, and its reference."""
+
+    task: str
+    dataset: str
+    category: str
+    prompt: str
+    coverage: Literal[COVERAGES]
+    subject: str
+    left_out: Whole
+    true_entropy: Number
+    vagueness_rank: Whole
+    reference_scene: str
+    reference_seed: Whole
 
 
 def read(dataset: World) -> Source:
@@ -37,12 +52,20 @@ def read_world(path: Path | str) -> tuple[list[Task], pd.DataFrame]:
     never), subject, left_out (0 to 4), true_entropy (nats), vagueness_rank, and the reference's
     content (reference_scene, reference_seed).
     """
-    table = _read_csv(Path(path))
+    rows = csv_files.read_as(Row, path, "task table")
+    first = {row.task: row.line for row in reversed(rows)}
+    twice = [
+        (row.line, f"task {row.task} is already in line {first[row.task]}")
+        for row in rows
+        if row.line != first[row.task]
+    ]
+    csv_files.refuse(f"task table {path}", twice)
     tasks = [
         Task(row.task, row.dataset, row.category, row.prompt, f"references/{row.task}.mp4")
-        for row in table.itertuples()
+        for row in rows
     ]
-    return tasks, table[["task", *TRUTH_COLUMNS, *REFERENCE_COLUMNS]]
+    seen = {"line", "dataset", "category", "prompt"}
+    return tasks, pd.DataFrame([row.model_dump(exclude=seen) for row in rows])
 
 
 def select(
@@ -59,24 +82,23 @@ def select(
     if dataset.tasks is not None:
         keep &= _chosen(truth.task, dataset.tasks, "task")
     if dataset.categories is not None:
-        of = pd.Series([task.category for task in tasks], index=truth.index)
-        keep &= _chosen(of, dataset.categories, "category")
+        categories = pd.Series([task.category for task in tasks], index=truth.index)
+        keep &= _chosen(categories, dataset.categories, "category")
     if dataset.per_cell is not None:
         keep &= truth.index.isin(_some_of_each_cell(truth[keep], dataset.per_cell))
     if not keep.any():
         raise ValueError(f"the dataset's choice of tasks leaves none of {len(tasks)}; widen it")
-    kept = [task for task, k in zip(tasks, keep, strict=True) if k]
-    return kept, truth[keep].reset_index(drop=True)
+    return list(itertools.compress(tasks, keep)), truth[keep].reset_index(drop=True)
 
 
 def _some_of_each_cell(truth: pd.DataFrame, per_cell: int) -> list[int]:
     """Return the index of the rows that `per_cell` selects."""
-    kept = []
+    rows = []
     level = truth.coverage.map(COVERAGES.index)
     for number, (_, cell) in enumerate(truth.groupby([level, truth.left_out])):
         turn = [(number + i) % len(cell) for i in range(min(per_cell, len(cell)))]
-        kept += list(cell.index[turn])
-    return kept
+        rows += list(cell.index[turn])
+    return rows
 
 
 def _chosen(values: pd.Series, wanted: list, what: str) -> pd.Series:
@@ -85,22 +107,3 @@ def _chosen(values: pd.Series, wanted: list, what: str) -> pd.Series:
         known = ", ".join(sorted(set(values))[:10])
         raise ValueError(f"unknown {what} {unknown[0]!r} in the profile; there are: {known}, ...")
     return values.isin([str(w) for w in wanted])
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    columns = (*TASK_COLUMNS, *REFERENCE_COLUMNS, *TRUTH_COLUMNS)
-    kinds = {"left_out": int, "true_entropy": float, "vagueness_rank": int, "reference_seed": int}
-    rows, mistakes, first = csv_files.read(path, "task table", columns), [], {}
-    for line, row in rows:
-        if first.setdefault(row["task"], line) != line:
-            mistakes.append((line, f"task {row['task']} is already in line {first[row['task']]}"))
-        if row["coverage"] not in COVERAGES:
-            known = ", ".join(COVERAGES)
-            mistakes.append((line, f"coverage is {row['coverage']!r}; known: {known}"))
-        for name, kind in kinds.items():
-            whole = row[name].isascii() and row[name].isdigit()
-            if not (whole if kind is int else csv_files.number(row[name]) is not None):
-                expected = "a whole number from 0" if kind is int else "a number"
-                mistakes.append((line, f"{name} is {row[name]!r}; expected {expected}"))
-    csv_files.refuse(f"task table {path}", mistakes)
-    return pd.DataFrame([row for _, row in rows]).astype(kinds)

@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -13,15 +14,16 @@ from kit import tiny
 from kit.collecting import command, contents, wait_for
 
 from squbed_utils.archive.archive import Archive
+from squbed_utils.collection import claims, executors, workers
 from squbed_utils.collection import latent as _unit
-from squbed_utils.collection import workers
 from squbed_utils.collection.collect import collect
-from squbed_utils.collection.executors import Executor
-from squbed_utils.collection.workers import BEGUN, DIED, DONE, ENDED, STOPPED, Job
+from squbed_utils.collection.executors import Died, Executor
+from squbed_utils.collection.workers import Job
 from squbed_utils.models import diffusion
 from squbed_utils.models.errors import Stop
 from squbed_utils.profiles import load
 from squbed_utils.statistics.summary import summarize
+from squbed_utils.tasks import captioned
 
 UNITS = len(tiny.TASKS) * tiny.N
 
@@ -109,67 +111,111 @@ def test_a_pipeline_out_of_memory_fails_no_video():
         diffusion._each(draw, [("a", 0), ("b", 1)], 8)
 
 
-class ScriptedPool:
-    """Workers that do what a list says."""
-
-    def __init__(self, news):
-        self.news, self.started, self.ended = news, 0, False
-
-    def start(self):
-        self.started += 1
-        return self.started
-
-    def wait(self):
-        return [self.news.pop(0)]
-
-    def end(self):
-        self.ended = True
-
-
 @pytest.fixture
-def job(tiny_profile, copy):
-    task = next(t for t in _tasks(tiny_profile) if t.id == "never-0-sign")
-    return Job(load(tiny_profile), copy, [(task, 1)])
+def job(tiny_profile, copy, monkeypatch):
+    """One unit to make, and no time between two looks."""
+    monkeypatch.setattr(executors, "POLL", 0)
+    profile = load(tiny_profile)
+    tasks = captioned.read(profile.dataset, label=None, cache=None, asked="").tasks
+    return Job(profile, copy, [(next(t for t in tasks if t.id == "never-0-sign"), 1)])
 
 
-def _tasks(tiny_profile):
-    from squbed_utils.tasks import captioned
+class Scripted(executors.Started):
+    """A worker that finishes a unit, if it is given one, at the second look, and then ends."""
 
-    return captioned.read(load(tiny_profile).dataset, label=None, cache=None, asked="").tasks
+    def __init__(self, word=None, job=None, ends=True):
+        self.word, self.job, self.ends, self.looks, self.killed = word, job, ends, 0, False
+
+    def done(self):
+        self.looks += 1
+        if self.job and self.looks == 2:
+            ((task, latent),) = self.job.todo
+            _unit.fail(self.job.profile, Archive(self.job.folder), task, latent, "scripted")
+        return self.ends and self.looks > 2 * bool(self.job)
+
+    def error(self):
+        return self.word
+
+    def kill(self):
+        self.killed = True
+
+
+def started_from(workers):
+    """Return what starts the workers of a list, and the jobs for which it did."""
+    jobs = []
+
+    def start(job, count):
+        jobs.extend([job] * count)
+        return [workers.pop(0) for _ in range(count)]
+
+    return start, jobs
 
 
 def test_a_dead_worker_is_replaced(job):
-    unit = job.todo[0]
-    pool = ScriptedPool([(1, BEGUN, unit), (1, DIED, None), (2, DONE, unit), (2, ENDED, None)])
-    assert list(workers.drive(pool, 1, job)) == [unit]
-    assert pool.started == 2
+    start, jobs = started_from([Scripted(Died()), Scripted(job=job)])
+    assert list(executors.watch(start, 1, job)) == job.todo
+    assert len(jobs) == 2 and claims.is_over(job.folder, jobs[0].run)
 
 
-def test_a_unit_that_kills_its_workers_is_recorded(job):
-    unit, news = job.todo[0], []
-    for worker in (1, 2, 3):
-        news += [(worker, BEGUN, unit), (worker, DIED, None)]
-    pool = ScriptedPool([*news, (4, DONE, unit), (4, ENDED, None)])
-    assert list(workers.drive(pool, 1, job)) == [unit]
+@pytest.mark.parametrize("deaths", [2, 3])
+def test_a_unit_that_kills_three_workers_is_recorded(job, tiny_archive, deaths):
+    with claims.Sign(job.folder) as run:
+        claim = job.folder / ".claims" / "unit-never-0-sign.1"
+        claim.write_text("\n".join(["dead"] * deaths))
+        assert list(workers.work(replace(job, run=run.name))) == job.todo
+        assert not claim.exists()
     errors = Archive(job.folder).errors("never-0-sign", 1)
-    assert errors == ["its worker died 3 times, perhaps for lack of memory"] * tiny.M
+    recorded = ["its worker died 3 times, perhaps for lack of memory"] * tiny.M
+    assert errors == (recorded if deaths == 3 else [])
+
+
+def test_a_run_that_begins_anew_counts_no_deaths_of_an_earlier_one(job):
+    claim = job.folder / ".claims" / "unit-never-0-sign.1"
+    claim.parent.mkdir(exist_ok=True)
+    claim.write_text("dead\n" * 3)
+    assert list(workers.work(job)) == job.todo
+    assert Archive(job.folder).errors("never-0-sign", 1) == []
 
 
 def test_workers_that_die_one_after_the_other_stop_the_run(job):
-    pool = ScriptedPool([(worker, DIED, None) for worker in range(1, 8)])
-    with pytest.raises(Stop, match="6 workers in a row died, .* run the same command again, with"):
-        list(workers.drive(pool, 1, job))
-    assert pool.started == 6
+    start, jobs = started_from([Scripted(Died("logs: there")) for _ in range(8)])
+    message = "6 workers in a row died, .* .logs: there.; .* run the same command again, with"
+    with pytest.raises(Stop, match=message):
+        list(executors.watch(start, 1, job))
+    assert len(jobs) == 6
 
 
-def test_an_error_ends_the_others_after_their_units(job):
-    unit = job.todo[0]
-    news = [(2, BEGUN, unit), (1, STOPPED, ValueError("no")), (2, DONE, unit), (2, ENDED, None)]
-    pool = ScriptedPool(news)
-    done = workers.drive(pool, 2, job)
-    assert next(done) == unit and pool.ended
+def test_an_error_ends_the_others_after_their_units(job, capsys):
+    other = Scripted(job=job)
+    start, jobs = started_from([Scripted(ValueError("no")), other])
     with pytest.raises(ValueError, match="no"):
-        next(done)
+        list(executors.watch(start, 2, job))
+    assert claims.is_over(job.folder, jobs[0].run)  # by which it knows
+    assert Archive(job.folder).finished("never-0-sign", 1) and not other.killed
+    assert "ending after the latent prompts at hand" in capsys.readouterr().err
+
+
+def test_an_error_at_the_last_unit_is_raised(job):
+    start, _ = started_from([Scripted(ValueError("no"), job)])
+    with pytest.raises(ValueError, match="no"):
+        list(executors.watch(start, 1, job))
+
+
+def test_ctrl_c_again_kills_the_workers(job, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    hanging = Scripted(ends=False)
+    start, _ = started_from([hanging])
+    monkeypatch.setattr(executors.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        list(executors.watch(start, 1, job))
+    assert hanging.killed
+
+
+def test_a_worker_ends_with_its_run(job):
+    assert list(workers.work(replace(job, run="over"))) == []
+    assert not Archive(job.folder).finished("never-0-sign", 1)
 
 
 @pytest.mark.parametrize("name", ["ray", "submitit"])
@@ -208,7 +254,7 @@ def children(process):
     return [p for p in found if "spawn_main" in " ".join(p.cmdline())]
 
 
-def claims(folder):
+def claimed_by(folder):
     return [f.read_text() for f in folder.glob(".claims/unit-*")]
 
 
@@ -223,8 +269,8 @@ def test_a_worker_that_is_killed_costs_only_its_unit(tiny_profile, tiny_archive,
     folder = tmp_path / "world-tiny"
     line = command(tiny_profile, folder, "--workers", "2")
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: claims(folder) and len(children(process)) == 2, process)
-        psutil.Process(int(claims(folder)[0].split("-")[-2])).kill()
+        wait_for(lambda: claimed_by(folder) and len(children(process)) == 2, process)
+        psutil.Process(int(claimed_by(folder)[0].split("-")[-2])).kill()
         _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors
     assert contents(folder) == contents(tiny_archive) and generated_twice(folder) == 0
@@ -236,8 +282,8 @@ def test_ray_fills_the_same_archive_though_an_actor_is_killed(tiny_profile, tiny
     folder = tmp_path / "world-tiny"
     line = command(tiny_profile, folder, "--executor", "ray", "--workers", "2")
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: claims(folder), process)
-        psutil.Process(int(claims(folder)[0].split("-")[-2])).kill()
+        wait_for(lambda: claimed_by(folder), process)
+        psutil.Process(int(claimed_by(folder)[0].split("-")[-2])).kill()
         _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors
     assert contents(folder) == contents(tiny_archive) and generated_twice(folder) == 0
@@ -249,7 +295,7 @@ def test_ray_ends_with_its_collection(tiny_profile, tiny_archive, tmp_path):
     folder = tmp_path / "world-tiny"
     line = command(tiny_profile, folder, "--executor", "ray", "--workers", "2")
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: claims(folder), process)
+        wait_for(lambda: claimed_by(folder), process)
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGKILL)
         _, alive = psutil.wait_procs(family, timeout=240)  # Ray's own helpers look up rarely

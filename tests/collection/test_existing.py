@@ -20,8 +20,8 @@ from squbed_utils.files import ROOT
 from squbed_utils.models import load as models
 from squbed_utils.profiles import load
 from squbed_utils.statistics import audit_samples, cautions, tables
-from squbed_utils.statistics.audit import DOES_NOT, HOLDS, UNKNOWN
 from squbed_utils.statistics.summary import NO_LATENT_PROMPTS, as_text, summarize
+from squbed_utils.statistics.truth import NOT_SHOWN, REFUTED, SHOWN
 from squbed_utils.tasks import captioned, manifest
 
 HEADER = "task,prompt,latent,sample,video,reference"
@@ -146,7 +146,9 @@ def test_video_model_and_refiner_need_not_be_there(clips, tiny_profile, tmp_path
     gone = {"path": str(tmp_path / "gone"), "check": "none"}
     profile = tiny.write_profile(tiny_profile.parent, tmp_path / "p.yaml", refiner=gone)
     rows = [f"a,a star,0,{j},{j}.mp4,0.mp4" for j in range(2)]
-    score(write(clips, *rows, name="two.csv"), profile=profile, output=tmp_path / "archive")
+    manifest = write(clips, *rows, name="two.csv")
+    archive = score(manifest, profile=profile, output=tmp_path / "archive")
+    assert archive.videos().status.tolist() == ["ok", "ok"]
 
 
 def test_the_ranking_goes_to_figure_3(scored):
@@ -342,7 +344,7 @@ def test_long_texts_differ_are_counted_and_said(clips, tiny_profile, tmp_path):
     ]
     assert cautions.cautions(archive) == expected
     texts, samples = audit_samples.soundness(archive, pd.DataFrame({"task": [], "identical": []}))
-    assert (texts["verdict"], samples["verdict"], samples["value"]) == (HOLDS, DOES_NOT, 4)
+    assert (texts["verdict"], samples["verdict"], samples["value"]) == (SHOWN, REFUTED, 4)
 
 
 def test_an_archive_that_did_not_count_texts_is_read(complete, tmp_path):
@@ -357,7 +359,7 @@ def test_an_archive_that_did_not_count_texts_is_read(complete, tmp_path):
     assert len(complete.texts()) == 9 and old.texts().empty and cautions.cautions(old) == []
     pd.testing.assert_frame_equal(summarize(old), summarize(complete))
     said = audit_samples.soundness(old, summarize(old))[1]
-    assert (said["verdict"], said["detail"]) == (UNKNOWN, "not recorded in this archive")
+    assert (said["verdict"], said["detail"]) == (NOT_SHOWN, "not recorded in this archive")
 
 
 @pytest.mark.parametrize(
@@ -405,7 +407,7 @@ ROW = "a,a star,0,0,0.mp4,0.mp4"
         (["a,a star,x,0,0.mp4,0.mp4"], "line 2: latent is 'x'; expected a whole number from 0"),
         (["a,a star,0,-1,0.mp4,0.mp4"], "line 2: sample is '-1'; expected a whole number"),
         (["a,a star,1.0,0,0.mp4,0.mp4"], "line 2: latent is '1.0'"),
-        (["../a,a star,0,0,0.mp4,0.mp4"], "line 2: task '../a' cannot name a file"),
+        (["../a,a star,0,0,0.mp4,0.mp4"], "line 2: task is '../a'; expected letters"),
         (["a, ,0,0,0.mp4,0.mp4"], "line 2: prompt is empty"),
         (["a,a star,0,0,,0.mp4"], "line 2: video is empty"),
         (["a,a star,0,0,0.mp4,"], "line 2: reference is empty"),
@@ -432,7 +434,7 @@ def test_mistakes_are_named_with_their_lines(clips, rows, message):
     [
         ("vagueness_rank", ["x", "x"], "line 2: vagueness_rank is 'x'; expected a number"),
         ("vagueness_rank", ["nan", "nan"], "line 2: vagueness_rank is 'nan'"),
-        ("vagueness_rank", ["1", "2"], "line 3: task a has vagueness_rank '2', in line 2 '1'"),
+        ("vagueness_rank", ["1", "2"], "line 3: task a has vagueness_rank 2.0, in line 2 1.0"),
         ("category", ["food", "games"], "line 3: task a has category 'games', in line 2 'food'"),
         ("latent_prompt", ["p", ""], "line 2: task a has a latent_prompt for 1 of its 2 latents"),
         ("latent_prompt", ["p", "q"], "line 2: task a has 2 latent prompts; aleatoric needs 3"),

@@ -245,6 +245,25 @@ def test_a_claim_is_one_workers(tmp_path):
     assert _claims.living(tmp_path) == []
 
 
+def test_a_claim_counts_the_workers_that_died_of_its_unit(tmp_path):
+    with worker(tmp_path) as a, worker(tmp_path) as b:
+        claim = tmp_path / ".claims/unit-t.0"
+        claim.write_text("first\nsecond")
+        assert a.claim("t", 0) == 3 and claim.read_text().split() == ["first", "second", a.name]
+        assert b.claim("t", 0) == 0 and b.claim("t", 1) == 1
+        a.release("t", 0)
+        assert b.claim("t", 0) == 1
+
+
+def test_claims_of_the_dead_last_as_long_as_a_run(tmp_path):
+    with _claims.Sign(tmp_path):
+        claim = tmp_path / ".claims/unit-t.0"
+        claim.write_text("dead")
+        _claims.clear(tmp_path)
+        assert claim.exists() and _claims.living(tmp_path) == []
+    assert not claim.exists()
+
+
 def test_of_many_workers_one_gets_a_claim(tmp_path):
     workers = [worker(tmp_path, lease=30) for _ in range(8)]
     got = []
@@ -256,7 +275,7 @@ def test_of_many_workers_one_gets_a_claim(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(got) == [False] * 7 + [True]
+    assert sorted(got) == [0] * 7 + [2]
     for each in workers:
         each.__exit__()
 
@@ -266,7 +285,7 @@ def test_the_last_run_to_end_clears_what_dead_workers_left(tmp_path, others):
     """A worker that was killed while it wrote leaves part of a file, which no other touches."""
     partial = tmp_path / "shards" / "t" / f".0.parquet.1234{PARTIAL}"
     with ExitStack() as stack:
-        with shared(Archive(tmp_path), lambda: None):
+        with shared(Archive(tmp_path)):
             for _ in range(others):
                 stack.enter_context(worker(tmp_path))
             partial.parent.mkdir(parents=True)

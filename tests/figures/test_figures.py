@@ -137,8 +137,6 @@ def test_a_panel_without_statistics_is_refused():
 @pytest.mark.parametrize(
     ("plot", "table"),
     [
-        (figures.plot_positions, positions()),
-        (figures.plot_terms, terms()),
         (figures.plot_taus, taus()),
         (figures.plot_curve, curves()),
     ],

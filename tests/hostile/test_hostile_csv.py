@@ -6,14 +6,13 @@ import pytest
 from squbed_utils import csv_files
 from squbed_utils.statistics import tables
 from squbed_utils.tasks import manifest, shapes_world
+from squbed_utils.world.tasks import COLUMNS
 
 TASKS = ["001", "NA", "b"]
 RANKS = {"001": 1.0, "NA": 2.0, "b": 3.0}
 PLAIN = "task,rank\n001,1\nNA,2\nb,3\n"
 HEADER = "task,prompt,latent,sample,video,reference"
-WORLD = ",".join(
-    shapes_world.TASK_COLUMNS + shapes_world.REFERENCE_COLUMNS + shapes_world.TRUTH_COLUMNS
-)
+WORLD = ",".join(COLUMNS)
 ROW = "a,world,round,a star,a star,1,common,star"
 
 CASES = [

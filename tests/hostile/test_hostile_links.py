@@ -84,7 +84,7 @@ def command(*words):
 
 
 def fill(archive):
-    with collect.shared(Archive(archive), lambda: None):
+    with collect.shared(Archive(archive)):
         pass
 
 

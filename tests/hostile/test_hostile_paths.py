@@ -89,10 +89,10 @@ def test_a_checksum_is_of_a_file_of_the_export(archive):
 
 
 def test_a_claim_is_of_a_worker(archive):
-    (archive / ".claims").mkdir()
-    (archive / ".claims" / "unit-a.0").write_text("x/../../../private.mp4")
-    with pytest.raises(ValueError, match=OUT):
-        claims.clear(archive)
+    with claims.Worker(archive) as here:
+        (archive / ".claims" / "unit-a.0").write_text("x/../../../private.mp4")
+        with pytest.raises(ValueError, match=OUT):
+            here.claim("a", 0)
 
 
 LINES = ["3", "[]", "{}", '{"event": "done", "time": 1}', '{"event": [], "time": 1}']

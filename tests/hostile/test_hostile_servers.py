@@ -89,8 +89,7 @@ def ask(tmp_path, monkeypatch):
     def ask(url, **settings):
         settings = {"retries": 0, "price": 1e6, "max_tokens": 100, "timeout": 60.0} | settings
         settings = roles.OpenAI("nano", "openai", base_url=url, **settings)
-        answer, _ = openai.load_openai(settings, tmp_path / "answers")
-        return answer("refine", "a circle", 1)
+        return openai.Server(settings, tmp_path / "answers")("refine", "a circle", 1)
 
     return ask
 
@@ -215,9 +214,9 @@ VEO = {"kind": "veo", "model": "v", "height": 720, "width": 1280, "seconds": 8, 
 VEO |= {"price": 1, "budget": 1}
 
 PROFILES = [
-    ("a key for a name", {"refiner": {"key": "sk-proj-Zm9vYmFy"}}, "refiner.key does not name"),
-    ("one that could be a name", {"refiner": {"key": "gsk7Zm9vYmFy"}}, "refiner.key does not"),
-    ("one in capitals", {"refiner": {"key": "ZM9VYMFY0123"}}, "refiner.key does not name"),
+    ("a key for a name", {"refiner": {"key": "sk-proj-Zm9vYmFy"}}, "refiner: key does not name"),
+    ("one that could be a name", {"refiner": {"key": "gsk7Zm9vYmFy"}}, "refiner: key does not"),
+    ("one in capitals", {"refiner": {"key": "ZM9VYMFY0123"}}, "refiner: key does not name"),
     (
         "a key among options",
         {"video_model": {"options": {"token": "hf_" + "Zm9vYmFy" * 5}}},
@@ -235,7 +234,7 @@ PROFILES = [
     (
         "a key in the address of Veo",
         {"video_model": VEO | {"base_url": "https://h/?key=Zm9vYmFy"}},
-        "video_model.base_url holds a user or a query",
+        "video_model: base_url holds a user or a query",
     ),
 ]
 

@@ -8,10 +8,10 @@ from kit.chat_server import completion, serving
 from matplotlib.text import Text
 
 from squbed_utils import answer as answer_module
-from squbed_utils import figures, publish, roles
+from squbed_utils import figures, instructions, publish, roles
 from squbed_utils import text as _text
 from squbed_utils.figures import style
-from squbed_utils.models import language
+from squbed_utils.models import language, replies
 from squbed_utils.models import latent_prompts as prompts
 from squbed_utils.tasks.task import Task
 
@@ -37,27 +37,20 @@ CASES = [
 ]
 
 
-@pytest.fixture
-def load(monkeypatch):
-    """Load a chat model that says these things, the last of them over and over."""
+def load(*said, listed=False):
+    """Return a model that says these things, the last over and over, and what it is asked."""
+    asked = []
 
-    def load(*said, **settings):
-        asked = []
+    def answer(name, text, seed):
+        asked.append((name, seed))
+        return said[min(len(asked), len(said)) - 1]
 
-        def answer(name, text, seed):
-            asked.append((name, seed))
-            return said[min(len(asked), len(said)) - 1]
-
-        monkeypatch.setattr(language, "load_chat", lambda *_: answer)
-        settings = {"check": "model"} | settings
-        model = language.load(roles.Chat("x", "chat", **settings), "cpu", n=2)
-        return model, asked
-
-    return load
+    texts = instructions.read("data/instructions")
+    return language.LanguageModel(answer, texts, 2, listed=listed), asked
 
 
 @pytest.mark.parametrize("form", [c[1] for c in CASES], ids=[c[0] for c in CASES])
-def test_what_is_around_an_answer_is_no_part_of_it(load, form):
+def test_what_is_around_an_answer_is_no_part_of_it(form):
     assert load(form.format("a red star"))[0].refine("a star", 1) == "a red star"
     assert load(form.format("Yes"))[0].compatible("a red star", "a star")
     assert not load(form.format("No"))[0].compatible("a red star", "a star")
@@ -66,11 +59,11 @@ def test_what_is_around_an_answer_is_no_part_of_it(load, form):
 
 @pytest.mark.parametrize("form", [c[1] for c in CASES[:10]], ids=[c[0] for c in CASES[:10]])
 @pytest.mark.parametrize("listed", ["1. a\n2) b", "- a\n* b", '["a", "b"]', "Here:\n**a**\n“b”"])
-def test_lists(load, form, listed):
-    assert load(form.format(listed), draws="list")[0].refine("a star", 1) == ["a", "b"]
+def test_lists(form, listed):
+    assert load(form.format(listed), listed=True)[0].refine("a star", 1) == ["a", "b"]
 
 
-def test_a_thought_that_is_cut_is_no_answer(load):
+def test_a_thought_that_is_cut_is_no_answer():
     model, asked = load("<think>red, yes, food", "a red star")
     draw = {"seed": 0, "compatible": lambda *_: True}
     assert prompts.draw(Task("t", "d", "", "a star", None), 0, model.refine, **draw).rejected == (
@@ -82,7 +75,7 @@ def test_a_thought_that_is_cut_is_no_answer(load):
 
 
 @pytest.mark.parametrize("said", ["", "yes and no", "I say yes", "yes/no", "No idea", "maybe"])
-def test_an_unclear_answer_is_asked_again_and_then_counts_as_unclear(load, said, capsys):
+def test_an_unclear_answer_is_asked_again_and_then_counts_as_unclear(said, capsys):
     model, asked = load(said, said, "No.")
     assert not model.compatible("a red star", "a star") and capsys.readouterr().err == ""
     assert [name for name, _ in asked] == ["entails"] * 3 and len({s for _, s in asked}) == 3
@@ -92,7 +85,7 @@ def test_an_unclear_answer_is_asked_again_and_then_counts_as_unclear(load, said,
 
 
 @pytest.mark.parametrize("said", ["food or games", "not food", "other people", "soup", "foods"])
-def test_an_unclear_category(load, said):
+def test_an_unclear_category(said):
     model, asked = load(said)
     assert model.label(["soup"]) == ["unclear"] and len(asked) == 3
     assert load(said, "Category: **Food**.")[0].label(["soup"]) == ["food"]
@@ -124,7 +117,7 @@ def test_thoughts_whose_marks_are_special_tokens():
                 text.replace("[THINK]", "").replace("[/THINK]", "") if skip_special_tokens else text
             )
 
-    assert language.decoded(Tokenizer(), "[THINK]no[/THINK]yes<|end|>") == "yes"
+    assert replies.decoded(Tokenizer(), "[THINK]no[/THINK]yes<|end|>") == "yes"
 
 
 SHOWN = [

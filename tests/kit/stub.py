@@ -19,7 +19,7 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import video_path
 from squbed_utils.collection import claims
 from squbed_utils.collection import workers as work
-from squbed_utils.collection.collect import fill, shared
+from squbed_utils.collection.collect import Consent, fill, shared
 from squbed_utils.collection.executors import LOCAL, Executor
 from squbed_utils.profiles import Profile
 from squbed_utils.tasks.task import Task
@@ -70,8 +70,11 @@ def begin(folder: Path, units: int) -> None:
 
 def collect(folder: Path, units: int, executor: Executor = LOCAL, workers: int = 1) -> None:
     archive = Archive(folder)
-    with shared(archive, lambda: begin(folder, units)):
-        fill(archive, profile(), tasks(units), executor=executor, workers=workers)
+    with shared(archive):
+        with claims.locked(folder):
+            begin(folder, units)
+        options = {"executor": executor, "workers": workers}
+        fill(archive, profile(), tasks(units), consent=Consent(None), **options)
 
 
 def on_ray(seconds: float) -> Executor:

@@ -21,32 +21,33 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("role", checkpoints.MARKERS)
-def test_a_hub_id_that_is_not_here(role):
-    parts = {"nli_model": "refiner.nli_model", "image_model": "video_model.image_model"}
-    key = parts.get(role, f"{role}.path")
-    expected = f"the {role} 'me/model' is neither a folder here nor to be had .*{REVISION}{key} to"
-    with pytest.raises(FileNotFoundError, match=expected):
-        checkpoints.locate("me/model", role, revision="main2")
-
-
 CHAT = {"path": "me/model", "kind": "chat", "revision": "main2"}
 AWAY = {
     "refiner": roles.Chat(**CHAT),
     "text_encoder": roles.TextEncoder("me/model", revision="main2"),
     "video_encoder": roles.TransformersVideoEncoder("me/model", revision="main2"),
     "clip": roles.Clip("me/model", revision="main2"),
+    "captioner": roles.Captioner("me/model", revision="main2"),
 }
 
 
 @pytest.mark.parametrize("role", AWAY)
 def test_a_profile_whose_model_is_not_here(tiny_profile, role):
     profile = dataclasses.replace(profiles.load(tiny_profile), **{role: AWAY[role]})
+    expected = f"the {role} 'me/model' is neither a folder here nor to be had .*{REVISION}{role}.pa"
     for fails in (checkpoints.resolve, models.load):
-        with pytest.raises(
-            FileNotFoundError, match=f"the {role} 'me/model' is neither .*{REVISION}"
-        ):
+        with pytest.raises(FileNotFoundError, match=expected):
             fails(profile)
+
+
+def test_a_video_model_that_is_not_here(tiny_profile):
+    profile = profiles.load(tiny_profile)
+    model = dataclasses.replace(profile.video_model, path="me/model", revision="main2")
+    with pytest.raises(FileNotFoundError, match=f"{REVISION}video_model.path to"):
+        checkpoints.resolve(dataclasses.replace(profile, video_model=model))
+    image = dataclasses.replace(profile.video_model, family="cosmos2", image_model="me/image")
+    with pytest.raises(FileNotFoundError, match="the image_model 'me/image' .*image_model to"):
+        checkpoints.resolve(dataclasses.replace(profile, video_model=image))
 
 
 def test_an_nli_model_that_is_not_here(tiny_profile):
@@ -84,7 +85,7 @@ def test_public_names_are_those_of_torchvision():
     from torchvision.models.video import S3D_Weights
 
     for kind, weights in (("torchvision-s3d", S3D_Weights), ("alex", AlexNet_Weights)):
-        assert weights.DEFAULT.url.rsplit("/")[-1] in checkpoints.PUBLIC_FILES[kind]
+        assert weights.DEFAULT.url.rsplit("/")[-1] in roles.PUBLIC_FILES[kind]
 
 
 def test_what_a_refiner_reads_is_recorded(tiny_profile, tmp_path):

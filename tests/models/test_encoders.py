@@ -17,6 +17,7 @@ from torchvision.models.video import s3d
 from squbed_utils import profiles, roles
 from squbed_utils.models import checkpoints, encoders
 from squbed_utils.models import load as models
+from squbed_utils.models.weights import read_weights
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,7 +97,7 @@ def test_another_architecture_is_refused(tmp_path):
 
 def test_missing_weights_are_refused(folders, tmp_path):
     folder = shutil.copytree(folders("videomae"), tmp_path / "half")
-    weights = encoders.read_weights(folder / "model.safetensors")
+    weights = read_weights(folder / "model.safetensors")
     kept = {k: v for k, v in weights.items() if "attention" not in k}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="half lacks .* of its weights, such as 'encoder.layer.0"):
@@ -211,7 +212,7 @@ def test_a_file_of_another_network_is_refused(s3d_files):
 
 @pytest.mark.parametrize(("name", "value"), [("frames", 9), ("size", 33)])
 def test_odd_sizes_of_s3d_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"video_encoder.{name} is {value}; expected an even"):
+    with pytest.raises(ValueError, match=f"{name}\n.*should be a multiple of 2"):
         roles.S3D("x", "milnce-s3d", **{name: value})
 
 
@@ -222,9 +223,9 @@ def test_a_pickle_is_never_run(tmp_path):
     torch.save([1, 2], tmp_path / "list.pth")
     for name in ("bad.pth", "empty.pth", "text.safetensors"):
         with pytest.raises(ValueError, match=f"{name} cannot be read as weights"):
-            encoders.read_weights(tmp_path / name)
+            read_weights(tmp_path / name)
     with pytest.raises(ValueError, match="list.pth holds no state dict; expected names and tens"):
-        encoders.read_weights(tmp_path / "list.pth")
+        read_weights(tmp_path / "list.pth")
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from squbed_utils import instructions as _instructions
 from squbed_utils import roles
 from squbed_utils.files import ROOT
 from squbed_utils.models import language, openai
+from squbed_utils.models.language import LanguageModel
 
 NLI = ["contradiction", "entailment", "neutral"]
 
@@ -34,6 +35,10 @@ def load(folder, n=2, **settings):
     return language.load(roles.Chat(str(folder), "chat", **settings), "cpu", n=n)
 
 
+def saying(reply):
+    return LanguageModel(lambda *_: reply, _instructions.read("data/instructions"), 2)
+
+
 def test_chat_is_seeded_and_returns_the_answer_alone(folder):
     model = load(folder)
     drawn = [model.refine("a red circle", seed) for seed in range(6)]
@@ -51,7 +56,7 @@ def test_chat_leaves_the_global_seed_alone(folder):
 
 
 def test_the_first_yes_or_no_is_the_most_probable_and_the_next_is_sampled(folder):
-    answer = language.load_chat(roles.Chat(str(folder), "chat", max_new_tokens=6), "cpu")
+    answer = language.Chat(roles.Chat(str(folder), "chat", max_new_tokens=6), "cpu")
     assert answer("entails", "a red circle", 0) == answer("category", "a red circle", 0)
     assert answer("entails", "a red circle", 1) != answer("entails", "a red circle", 2)
     assert answer("refine", "a red circle", 1) != answer("refine", "a red circle", 2)
@@ -62,9 +67,8 @@ def test_the_first_yes_or_no_is_the_most_probable_and_the_next_is_sampled(folder
     [("yes", True), ("Yes, it does.", True), ("**yes**", True), ("no", False), ("", False)]
     + [("yesterday", False), ("I say yes", False)],
 )
-def test_a_yes_is_needed(folder, monkeypatch, said, compatible):
-    monkeypatch.setattr(language, "load_chat", lambda *_: lambda name, text, seed: said)
-    assert load(folder, check="model").compatible("a red circle", "a circle") is compatible
+def test_a_yes_is_needed(said, compatible):
+    assert saying(said).compatible("a red circle", "a circle") is compatible
 
 
 @pytest.mark.parametrize(
@@ -72,9 +76,8 @@ def test_a_yes_is_needed(folder, monkeypatch, said, compatible):
     [("Animals.", "animals"), ("it is food", "food"), ("", "unclear"), ("peoples", "unclear")]
     + [("food or games", "unclear"), ("not food", "unclear")],
 )
-def test_a_category_is_one_that_is_named_alone(folder, monkeypatch, said, category):
-    monkeypatch.setattr(language, "load_chat", lambda *_: lambda name, text, seed: said)
-    assert load(folder).label(["a", "b"]) == [category] * 2
+def test_a_category_is_one_that_is_named_alone(said, category):
+    assert saying(said).label(["a", "b"]) == [category] * 2
 
 
 def test_the_category_instruction_names_them_all():
@@ -93,19 +96,23 @@ def test_a_chat_model_needs_a_template(tmp_path):
         load(folder)
 
 
+def checked_by(nli):
+    return roles.CausalLM("x", check="nli", nli_model=str(nli))
+
+
 @pytest.mark.parametrize("labels", [NLI, NLI[::-1], [name.upper() for name in NLI]], ids=str)
 @pytest.mark.parametrize("probable", NLI)
 def test_nli_reads_the_order_of_its_labels(tmp_path, labels, probable):
     winner = [label.lower() for label in labels].index(probable)
     folder = tiny_checkpoints.nli(tmp_path / "nli", labels, winner)
-    compatible = language.load_nli(str(folder), "cpu")
+    compatible = language.load_nli(checked_by(folder), "cpu")
     assert compatible("a red circle", "a circle") is (probable == "entailment")
 
 
 def test_nli_needs_an_entailment(tmp_path):
     folder = tiny_checkpoints.nli(tmp_path / "nli", ["LABEL_0", "LABEL_1"], 0)
     with pytest.raises(ValueError, match="are label_0, label_1; expected entailment among them"):
-        language.load_nli(str(folder), "cpu")
+        language.load_nli(checked_by(folder), "cpu")
 
 
 def test_nli_as_the_check_of_a_profile(folder, tmp_path):
@@ -115,14 +122,17 @@ def test_nli_as_the_check_of_a_profile(folder, tmp_path):
     assert not load(folder, check="grammar").compatible("a circle", "a red circle")
 
 
-@pytest.mark.parametrize("kind", [roles.CausalLM, roles.Chat, roles.OpenAI])
-def test_nli_without_a_model(kind):
-    with pytest.raises(ValueError, match="check is nli; name its model in refiner.nli_model"):
-        kind("x", kind="x", check="nli")
+@pytest.mark.parametrize(
+    "refiner", [(roles.CausalLM, "local"), (roles.Chat, "chat"), (roles.OpenAI, "openai")]
+)
+def test_nli_without_a_model(refiner):
+    make, kind = refiner
+    with pytest.raises(ValueError, match="check is nli; name its model in nli_model"):
+        make("x", kind=kind, check="nli")
 
 
 def test_a_raw_template_cannot_judge_or_label(tiny_profile):
-    with pytest.raises(ValueError, match="refiner.check is model; a refiner of kind local needs"):
+    with pytest.raises(ValueError, match="check is model; a refiner of kind local needs"):
         roles.CausalLM("x", check="model")
     settings = roles.CausalLM(str(tiny_profile.parent / "refiner"))
     with pytest.raises(ValueError, match="kind local cannot label captions; expected kind chat"):
@@ -131,7 +141,7 @@ def test_a_raw_template_cannot_judge_or_label(tiny_profile):
 
 @pytest.mark.parametrize(
     ("template", "message"),
-    [("go", "refiner.template lacks {prompt}"), ("{prompt} {x}", "has {x}, which is unknown")],
+    [("go", "template lacks {prompt}"), ("{prompt} {x}", "has {x}, which is unknown")],
 )
 def test_a_template_has_its_field(template, message):
     with pytest.raises(ValueError, match=message):
@@ -145,11 +155,10 @@ def test_braces_in_a_template_and_in_a_prompt_stay():
     assert filled == 'Answer as {"prompt": "..."}: {prompt} {0} { / \\1 {refined} {}'
 
 
-def test_an_edited_instruction_is_read(folder, instructions, monkeypatch):
+def test_an_edited_instruction_is_asked(instructions):
     asked = []
-    answer = lambda name, text, seed: asked.append(text) or "x"  # noqa: E731
-    monkeypatch.setattr(language, "load_chat", lambda *_: answer)
-    model = load(folder, instructions=instructions(refine="Say more than: {prompt}"))
+    texts = _instructions.read(instructions(refine="Say more than: {prompt}"))
+    model = LanguageModel(lambda name, text, seed: asked.append(text) or "x", texts, 2)
     assert model.refine("a circle", 1) == "x" and asked == ["Say more than: a circle"]
 
 

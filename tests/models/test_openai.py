@@ -238,7 +238,7 @@ def test_the_variable_can_be_another(monkeypatch, load, server):
 
 @pytest.mark.parametrize("url", ["https://me:sk-1@host/v1", "https://host/v1?key=sk-1"])
 def test_an_address_with_a_key_is_refused(url):
-    with pytest.raises(ValueError, match="refiner.base_url holds a user or a query") as caught:
+    with pytest.raises(ValueError, match="base_url holds a user or a query") as caught:
         roles.OpenAI("nano", "openai", base_url=url)
     assert "sk-1" not in str(caught.value)
 
@@ -391,7 +391,7 @@ def test_nothing_is_asked_that_the_budget_may_not_cover(load, server, tmp_path):
 
 
 def test_a_budget_without_a_price_is_refused():
-    with pytest.raises(ValueError, match=r"refiner.budget is 5 dollars, but refiner.price is not"):
+    with pytest.raises(ValueError, match=r"budget is 5 dollars, but price is not"):
         roles.OpenAI("nano", "openai", budget=5.0)
 
 

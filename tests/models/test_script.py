@@ -25,10 +25,10 @@ here = Path(__file__).parent
 if do == "fail":
     print("first line\\nout of memory", file=sys.stderr)
     sys.exit(3)
-if do == "hang":
+if do in ("hang", "leave"):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (here / "child").write_text(str(child.pid))
-    time.sleep(600)
+    time.sleep(600 if do == "hang" else 0)
 made = (here / "made.mp4").read_bytes()
 names = {"two": ["a.mp4", "b.mp4"], "none": [], "deep": ["x/y/a.mp4"]}.get(do, ["a.mp4"])
 for name in names:
@@ -118,6 +118,12 @@ def test_a_hanging_script_is_killed_with_its_children(code, monkeypatch):
     assert not Path(seen(code)["output"]).parent.exists()
 
 
+def test_what_a_script_leaves_running_is_ended(code):
+    (made,) = script.load(model(code, "leave"))(["a cat"], [1])
+    assert made.fps == 12
+    _wait_for_the_end(int((code / "child").read_text()))
+
+
 def _wait_for_the_end(child):
     end = time.monotonic() + 120
     while _alive(child) and time.monotonic() < end:
@@ -163,7 +169,7 @@ def test_a_script_ends_with_the_process_that_started_it(code):
 
 def test_missing_code_and_program(code, tmp_path):
     with pytest.raises(
-        FileNotFoundError, match="scripts of the video model are expected in .*gone"
+        FileNotFoundError, match="nothing at .*gone; put it there, or correct video_model.path"
     ):
         script.load(model(tmp_path / "gone", "make"))
     lacking = model(code, "make")

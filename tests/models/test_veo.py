@@ -8,6 +8,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
+import httpx2
 import numpy as np
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from kit import tiny
 from squbed_utils import cli, roles, video
 from squbed_utils.archive.archive import Archive
 from squbed_utils.collection.collect import collect
-from squbed_utils.models import spending, veo
+from squbed_utils.models import servers, spending, veo
 
 KEY = "AIza-a-secret-key"
 FRAMES = np.random.default_rng(0).integers(0, 256, (6, 36, 64, 3), dtype=np.uint8)
@@ -131,12 +132,9 @@ def test_the_video_comes_as_the_service_made_it(load, server, tmp_path):
 
 
 def test_throttled_and_then_served(load, server, pauses):
-    server.plan = [
-        (429, {"retry-after": "0.3"}, error(429, "slow down")),
-        (503, {}, error(503, "x")),
-    ]
+    server.plan = [(429, {}, error(429, "slow down")), (503, {}, error(503, "x"))]
     (made,) = load()(["a cat"], [1])
-    assert made.fps == 12 and pauses[:2] == [0.3, 2 * veo.FIRST_WAIT]
+    assert made.fps == 12 and pauses[:2] == [veo.FIRST_WAIT, 2 * veo.FIRST_WAIT]
     assert len(starts(server)) == 3
 
 
@@ -148,10 +146,41 @@ def test_throttled_for_ever_is_a_failure_and_not_paid(load, server, tmp_path):
     assert spending.spent(tmp_path) == 0
 
 
-def test_a_wait_longer_than_the_timeout_is_not_waited_for(load, server, pauses):
-    server.plan = [(429, {"retry-after": "900"}, error(429, "later"))] * 2
+def test_no_wait_is_longer_than_the_timeout(load, server, pauses, monkeypatch):
+    monkeypatch.setattr(veo, "FIRST_WAIT", 200.0)
+    monkeypatch.setattr(veo, "LONGEST_WAIT", 200.0)
+    server.plan = [(429, {}, error(429, "later"))]
     (made,) = load()(["a cat"], [1])
-    assert "refused: 429" in str(made) and pauses == []
+    assert "refused: 429" in str(made) and pauses == [] and len(server.requests) == 1
+
+
+@pytest.mark.parametrize("lost", [httpx2.ReadTimeout, httpx2.WriteTimeout, httpx2.ReadError])
+def test_a_start_that_may_have_been_seen_is_not_repeated(load, server, monkeypatch, lost, tmp_path):
+    asked = []
+
+    def ask(transport, request):
+        asked.append(request)
+        raise lost("no answer", request=request)
+
+    monkeypatch.setattr(servers.Bounded, "handle_request", ask)
+    (made,) = load()(["a cat"], [1])
+    assert "no answer" in str(made) and len(asked) == 1 and spending.spent(tmp_path) == 4.0
+
+
+@pytest.mark.parametrize("lost", [httpx2.ConnectError, httpx2.ConnectTimeout])
+def test_a_start_that_was_not_seen_is_repeated_and_not_paid(
+    load, server, monkeypatch, lost, tmp_path, pauses
+):
+    asked = []
+
+    def ask(transport, request):
+        asked.append(request)
+        raise lost("no way there", request=request)
+
+    monkeypatch.setattr(servers.Bounded, "handle_request", ask)
+    (made,) = load()(["a cat"], [1])
+    assert "veo-x cannot be reached: no way there" in str(made)
+    assert len(asked) == veo.ATTEMPTS and spending.spent(tmp_path) == 0
 
 
 def test_a_server_error_is_that_videos_failure(load, server, tmp_path):
@@ -209,7 +238,7 @@ def test_a_service_that_is_busy_while_it_is_polled(load, server):
 
 
 def test_no_server_at_all(load, tmp_path):
-    (made,) = load(base_url="http://127.0.0.1:9", timeout=5.0)(["a cat"], [1])
+    (made,) = load(base_url="http://127.0.0.1:9")(["a cat"], [1])
     assert isinstance(made, RuntimeError) and KEY not in str(made)
     assert "veo-x cannot be reached" in str(made) and spending.spent(tmp_path) == 0
 

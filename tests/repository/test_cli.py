@@ -9,7 +9,7 @@ import pytest
 from kit import commands_page, tiny
 
 import squbed_utils
-from squbed_utils import cli, notebooks
+from squbed_utils import cli
 from squbed_utils.collection import collect
 
 
@@ -157,7 +157,6 @@ def test_train_world_hands_on_its_options(monkeypatch, quick):
 def test_figures_hands_on_its_options(monkeypatch, tmp_path):
     given = {}
     runner = types.SimpleNamespace(run_all=lambda profile, **o: given.update(o, profile=profile))
-    runner.parse = notebooks.parse
     monkeypatch.setitem(sys.modules, "squbed_utils.notebooks", runner)
     monkeypatch.setattr(squbed_utils, "notebooks", runner, raising=False)
     line = ["figures", "--profile", "p", "--output", "o", "--only", "a", "--only", "b"]
@@ -168,4 +167,4 @@ def test_figures_hands_on_its_options(monkeypatch, tmp_path):
     ranking.touch()
     monkeypatch.chdir(tmp_path)
     cli.main([*line, "--ranking", "ranks.csv", "-p", "per_level", "3", "-p", "task", "a"])
-    assert given["parameters"] == {"per_level": 3, "task": "a", "ranking": str(ranking)}
+    assert given["parameters"] == {"per_level": "3", "task": "a", "ranking": str(ranking)}

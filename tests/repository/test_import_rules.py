@@ -159,8 +159,7 @@ for name in names:
 def test_the_public_face_is_what_a_dir_shows_and_nothing_else_is_found():
     import squbed_utils
 
-    assert {"open_archive", "load", "collect", "score", "quantify", "estimate"} < set(
-        dir(squbed_utils)
-    )
+    face = {"open_archive", "open_run", "load", "collect", "score", "quantify", "estimate"}
+    assert face < set(dir(squbed_utils))
     with pytest.raises(AttributeError, match="no attribute 'save'"):
         squbed_utils.save  # noqa: B018

@@ -1,31 +1,37 @@
 """The notebooks keep to their form and to the one list; the list is run as it says."""
 
-import json
+import ast
+import base64
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
 import pandas as pd
 import papermill
 import pytest
+from matplotlib.figure import Figure
 
-from squbed_utils import notebooks
-from squbed_utils.notebooks import NOTEBOOKS, Notebook, NotebookError, run_all
+from squbed_utils import notebooks, open_run
+from squbed_utils.files import ROOT
+from squbed_utils.notebooks import COMMON, NOTEBOOKS, Notebook, NotebookError, run_all
 
 BY_NAME = {notebook.name: notebook for notebook in NOTEBOOKS}
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda n: n.name)
 quietly = pytest.mark.filterwarnings("ignore")  # papermill and nbconvert use what others retire
 
 
-def cells_of(notebook, kind="code"):
-    book = nbformat.read(notebook.path, as_version=4)
+def cells_of(path, kind="code"):
+    book = nbformat.read(path, as_version=4)
     return [cell for cell in book.cells if cell.cell_type == kind]
 
 
 def code_lines(notebook):
     return [
         line
-        for cell in cells_of(notebook)
+        for cell in cells_of(notebook.path)
         for line in cell.source.splitlines()
         if line.strip() and not line.strip().startswith("#")
     ]
@@ -44,10 +50,12 @@ def test_no_file_is_written_twice():
 @each_notebook
 def test_parameters_are_ten_commented_literals_at_most(notebook):
     found = papermill.inspect_notebook(notebook.path)
-    assert list(found) == list(notebook.parameters) and len(found) <= 10
+    assert list(found) == [*COMMON, *notebook.parameters] and len(found) <= 10
     assert all(parameter["help"] for parameter in found.values())
-    tagged = [c for c in cells_of(notebook) if "parameters" in c.metadata.get("tags", [])]
-    assert tagged == [cells_of(notebook)[1]]
+    assert set(notebook.parameters) <= set(notebooks.PARAMETERS)
+    cells = cells_of(notebook.path)
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged == [cells[1]]
     assert len(tagged[0].source.splitlines()) == len(found)
 
 
@@ -59,15 +67,15 @@ def test_the_form_of_a_notebook(notebook):
     assert (book.nbformat, book.nbformat_minor) == (4, 5)
     assert kinds[:2] == ["markdown", "code"] and set(kinds[2::2]) == {"markdown"}
     assert set(kinds[3::2]) == {"code"} and kinds.count("code") <= 10
-    assert len(code_lines(notebook)) <= 60
+    assert len(code_lines(notebook)) <= 40
     assert not [line for line in code_lines(notebook) if re.match(r"\s*(def|class|async) ", line)]
-    assert all(not c.outputs and c.execution_count is None for c in cells_of(notebook))
+    assert all(not c.outputs and c.execution_count is None for c in cells_of(notebook.path))
     assert "print(" in book.cells[-1].source
 
 
 @each_notebook
 def test_the_first_cell_names_every_file_written(notebook):
-    text = cells_of(notebook, "markdown")[0].source
+    text = cells_of(notebook.path, "markdown")[0].source
     named = set(re.findall(r"[a-z_0-9]+(?=\.csv|`)", text))
     for name in notebook.figures + notebook.truth_figures:
         assert name in named, name
@@ -79,12 +87,14 @@ def test_the_first_cell_names_every_file_written(notebook):
 
 @each_notebook
 def test_saved_names_are_those_of_the_list(notebook):
-    source = "\n".join(cell.source for cell in cells_of(notebook))
-    saved = re.findall(r'figures\.save\(\w+, "(\w+)", folder\)', source)
-    assert sorted(saved) == sorted(notebook.figures + notebook.truth_figures)
-    calls = re.findall(r'save_tables\(folder, "(\w+)", ([^)]*)\)', source)
-    keys = [(name, key) for name, given in calls for key in re.findall(r"(\w+)=", given)]
-    tables = [name if key == "points" else f"{name}_{key}" for name, key in keys]
+    drawn, tables = [], []
+    for node in ast.walk(ast.parse("\n".join(code_lines(notebook)))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "run.save":
+            name, *figure = node.args
+            drawn += [name.value] * len(figure)
+            keys = [keyword.arg for keyword in node.keywords]
+            tables += [name.value if key == "points" else f"{name.value}_{key}" for key in keys]
+    assert sorted(drawn) == sorted(notebook.figures + notebook.truth_figures)
     assert sorted(tables) == sorted(notebook.tables + notebook.truth_tables)
 
 
@@ -97,6 +107,11 @@ def test_an_unknown_notebook_or_parameter_is_refused_before_anything_runs(tmp_pa
         run_all("world", build=tmp_path, parameters={"estimatr": "squbed"})
     with pytest.raises(FileNotFoundError, match="no profile 'wrld'"):
         run_all("wrld", build=tmp_path)
+    only = ["05_audit"]
+    with pytest.raises(
+        ValueError, match="unknown parameter 'level'; known: accuracy, estimator, f"
+    ):
+        run_all("world", build=tmp_path, only=only, parameters={"level": 0.2})
     assert not list(tmp_path.iterdir())
 
 
@@ -105,17 +120,52 @@ def test_a_missing_archive_is_named(tmp_path):
         run_all("world", samples=tmp_path / "gone", build=tmp_path, only=["02_total_uncertainty"])
 
 
-def test_a_parameter_missing_from_the_source_is_refused(tmp_path, monkeypatch):
-    write_notebook(tmp_path, "a", "profile = 'p'  # one", "")
-    use(monkeypatch, tmp_path, Notebook("a", ("profile", "speed"), (), ()))
-    with pytest.raises(ValueError, match="differ in the parameters speed; name each in both"):
-        run_all("world", build=tmp_path / "build")
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("workers", "0", "greater than 0"),
+        ("workers", "two", "a valid integer"),
+        ("fraction", "1.5", "less than or equal to 1"),
+        ("level", 0, "greater than 0"),
+        ("bound", "inf", "a finite number"),
+        ("threshold", "low", "a valid number"),
+        ("task", 7, "a valid string"),
+        ("estimator", "squbd", "'squbed', 'squbed_mle'"),
+        ("accuracy", "clip", "'', 'ssim', 'psnr'"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_refused(tmp_path, name, value, expected):
+    said = f"parameter {name} is {value!r}; expected {expected}"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        run_all("world", build=tmp_path, parameters={name: value})
+    assert not list(tmp_path.iterdir())
 
 
 def test_archives_lie_where_the_profile_says():
     assert notebooks.archive_folder("world").parts[-3:] == ("data", "samples", "world")
     assert notebooks.archive_folder("world", "/a/b") == Path("/a/b")
-    assert notebooks.archive_folder("world", "data/x").is_absolute()
+    assert notebooks.archive_folder("world", "data/x") == ROOT / "data" / "x"
+
+
+def test_a_run_saves_a_figure_and_its_tables_and_shows_what_it_saved(drawn, tmp_path):
+    run = open_run("world-quick", os.path.relpath(drawn, ROOT), tmp_path / "figures")
+    assert run.archive.tasks().equals(run.archive.tasks()) and run.folder == tmp_path / "figures"
+    table = pd.DataFrame({"x": [1 / 3, 2]})
+    assert run.save("a", points=table, statistics=table) is None
+    image = run.save("b", Figure(figsize=(2, 1)), sweep=table)
+    assert {p.name for p in run.folder.iterdir()} == {"b.pdf", "b.png", "data"}
+    assert {p.name for p in (run.folder / "data").iterdir()} == {
+        f"{name}.csv" for name in ("a", "a_statistics", "b_sweep")
+    }
+    assert (run.folder / "data" / "a.csv").read_text() == "x\n0.33333\n2\n"
+    assert image.data == (run.folder / "b.png").read_bytes() and image.width == 288
+
+
+def test_a_run_needs_a_finished_archive(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no samples archive in .*gone"):
+        open_run("world", tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match="no profile 'wrld'"):
+        open_run("wrld")
 
 
 def write_notebook(folder, name, parameters, code):
@@ -144,9 +194,8 @@ PARAMETERS = "profile = 'p'  # one\nsamples = ''  # two\noutput = ''  # three"
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """Two notebooks that need no archive, and the arguments that run them."""
-    common = notebooks.COMMON
-    a = Notebook("a", common, (), ("t",), published=False, fills=True)
-    b = Notebook("b", common, (), (), published=False, fills=True)
+    a = Notebook("a", (), (), ("t",), fills=True)
+    b = Notebook("b", (), (), (), fills=True)
     use(monkeypatch, tmp_path, a, b)
     write_notebook(tmp_path, "a", PARAMETERS, WRITE)
     write_notebook(tmp_path, "b", PARAMETERS, "1 + 1")
@@ -185,34 +234,36 @@ def test_a_notebook_that_does_not_write_what_it_should_is_refused(small, tmp_pat
     write_notebook(tmp_path, "a", PARAMETERS, "1 + 1")
     with pytest.raises(NotebookError, match="a ran but did not write t.csv; correct the notebook"):
         run_all("world", **small)
-    assert not list((tmp_path / "build" / "world").glob("a.*"))
+    assert [p.name for p in (tmp_path / "build" / "world").iterdir()] == ["a.ipynb"]
 
 
-def run_of(notebook, folder, **changes):
-    values = {"profile": "world", "output": str(folder / "figures")} | changes
-    return notebooks.Run(notebook, values, folder / "archive", folder / "build")
+def record_of(notebook, folder, **changes):
+    places = {"samples": str(folder / "archive"), "output": str(folder / "figures")}
+    values = {"profile": "world"} | places | changes
+    return notebooks.Execution(notebook, values, folder / "build").record()
 
 
-def test_the_key_follows_every_input(small, tmp_path, monkeypatch):
+def test_the_record_follows_every_input(small, tmp_path):
     notebook = notebooks.NOTEBOOKS[0]
-    key = run_of(notebook, tmp_path).key()
-    assert run_of(notebook, tmp_path).key() == key
-    assert run_of(notebook, tmp_path, estimator="squbed_mle").key() != key
+    records = [record_of(notebook, tmp_path)]
+    assert record_of(notebook, tmp_path) == records[0]
+    records.append(record_of(notebook, tmp_path, estimator="squbed_mle"))
     ranking = tmp_path / "ranking.csv"
-    ranking.write_text("task,rank")
-    ranked = run_of(notebook, tmp_path, ranking=str(ranking)).key()
-    ranking.write_text("rank,task")
-    assert run_of(notebook, tmp_path, ranking=str(ranking)).key() not in (key, ranked)
-    (tmp_path / "archive" / "tasks.parquet").write_text("x")
-    changed = run_of(notebook, tmp_path).key()
-    assert changed != key
+    for text in ("task,rank", "rank,task"):
+        ranking.write_text(text)
+        records.append(record_of(notebook, tmp_path, ranking=str(ranking)))
+    for name in ("tasks.parquet", "v.mp4"):
+        (tmp_path / "archive" / name).write_text("x")
+        records.append(record_of(notebook, tmp_path))
     (tmp_path / "archive" / ".lock").write_text("x")
-    assert run_of(notebook, tmp_path).key() == changed
-    (tmp_path / "archive" / "v.mp4").write_text("x")
-    assert run_of(notebook, tmp_path).key() != changed
+    assert record_of(notebook, tmp_path) == records[-1]
     write_notebook(tmp_path, "a", PARAMETERS, "2 + 2")
-    (tmp_path / "archive" / "v.mp4").unlink()
-    assert run_of(notebook, tmp_path).key() != changed
+    records.append(record_of(notebook, tmp_path))
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "data").mkdir()
+    (tmp_path / "figures" / "data" / "t.csv").write_text("a")
+    records.append(record_of(notebook, tmp_path))
+    assert all(a != b for i, a in enumerate(records) for b in records[:i])
 
 
 @quietly
@@ -227,10 +278,43 @@ def test_every_notebook_runs_on_a_tiny_profile(tiny_profile, tmp_path):
     assert {p for p in figures.rglob("*") if p.is_file()} == set(written)
     summary = pd.read_csv(figures / "data" / "summary.csv")
     assert len(summary) == 15 and summary.total.notna().all()
+    (folder,) = build.iterdir()
+    for notebook in NOTEBOOKS:
+        html = (folder / f"{notebook.name}.html").read_text(encoding="utf-8")
+        assert not LOADED.findall(html), notebook.name
+        shown = [base64.b64decode(png) for png in shown_as(folder, notebook.name, "image/png")]
+        for name in notebook.figures + notebook.truth_figures:
+            assert (figures / f"{name}.png").read_bytes() in shown, name
     for name in ("02_total_uncertainty", "03_disentanglement"):
-        (executed,) = build.rglob(f"{name}.ipynb")
-        text = "".join(json.loads(executed.read_text())["cells"][-1]["outputs"][0]["text"])
+        text = cells_of(folder / f"{name}.ipynb")[-1].outputs[0].text
         assert "verdict" in text and re.search(r"holds|does not hold", text)
+    by_hand_and_called(folder)
+
+
+LOADED = re.compile(r"<script|<link|<iframe|@import|(?:src=|url\()(?!\s*[\"']?data:)")
+"""What makes a page fetch something."""
+
+
+def shown_as(folder, name, kind):
+    """Every output of an executed notebook that has a form of that kind."""
+    cells = cells_of(folder / f"{name}.ipynb")
+    outputs = [output for cell in cells for output in cell.outputs if "data" in output]
+    return [output.data[kind] for output in outputs if kind in output.data]
+
+
+NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?")
+
+
+def by_hand_and_called(folder):
+    """Hold the values that notebooks compute in the open against those of the package."""
+    (table,) = (t for t in shown_as(folder, "00_collect_samples", "text/plain") if "by hand" in t)
+    total = shown_as(folder, "02_total_uncertainty", "text/plain")[0]
+    for line in (*table.splitlines()[1:], total):
+        mine, called = map(float, NUMBER.findall(line))
+        assert mine == pytest.approx(called, rel=1e-6)
+    split = shown_as(folder, "04_estimators", "text/plain")[0]
+    within, between, *called = map(float, NUMBER.findall(split))
+    assert [within, between] == pytest.approx(called, abs=1e-6)
 
 
 @pytest.fixture
@@ -265,3 +349,46 @@ def test_an_archive_without_truth_needs_a_ranking(drawn, tmp_path):
     written = run_all("world-quick", **where, only=["03_disentanglement"])
     assert "figure_5.png" in {path.name for path in written}
     assert "truth.png" not in {path.name for path in written}
+
+
+@quietly
+def test_a_notebook_runs_from_any_folder(drawn, tmp_path):
+    """As in JupyterLab, where a copy runs beside itself and paths start at the repository."""
+    (tmp_path / "elsewhere").mkdir()
+    papermill.execute_notebook(
+        BY_NAME["07_confident_mistakes"].path,
+        tmp_path / "elsewhere" / "copy.ipynb",
+        parameters={
+            "samples": os.path.relpath(drawn, ROOT),
+            "output": os.path.relpath(tmp_path / "figures", ROOT),
+        },
+        cwd=tmp_path / "elsewhere",
+        progress_bar=False,
+    )
+    assert (tmp_path / "figures" / "figure_1.png").is_file()
+    assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["copy.ipynb"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_lab_has_copies_that_follow_their_originals_until_they_are_saved(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    originals, lab = tmp_path / "notebooks", tmp_path / "lab"
+    originals.mkdir()
+    for name in "ab":
+        (originals / f"{name}.ipynb").write_text("1")
+
+    def copy():
+        command = ["make", "--silent", "copies", "PYTHON=python"]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return result.stdout, [(lab / f"{name}.ipynb").read_text() for name in "ab"]
+
+    said, held = copy()
+    assert "in lab/" in said and held == ["1", "1"]
+    (lab / "a.ipynb").write_text("mine")
+    for name in "ab":
+        (originals / f"{name}.ipynb").write_text("2")
+    said, held = copy()
+    assert "lab/a.ipynb is yours and stays" in said and held == ["mine", "2"]
+    (lab / "a.ipynb").unlink()
+    said, held = copy()
+    assert "yours" not in said and held == ["2", "2"]

@@ -1,5 +1,6 @@
 """Simulations of what the statistics promise, with fewer draws than docs/validation.md has."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -31,8 +32,8 @@ class TestDocument:
     """The numbers that the document states, held to their bars."""
 
     def test_every_simulation_has_its_table(self, simulate):
-        for name in simulate["SIMULATIONS"]:
-            assert len(read_table(name)) >= 4
+        tables = re.findall(r"<!-- (?!end )(\w+) -->", DOCUMENT)
+        assert sorted(tables) == sorted(simulate["SIMULATIONS"])
 
     def test_intervals_of_tau(self):
         table = read_table("tau_coverage")
@@ -62,10 +63,7 @@ class TestDocument:
 
     def test_risk_control(self):
         table = read_table("risk_control")
-        marginal = table[table.guarantee == "marginal"]
-        assert (numbers(marginal, ["mean risk"])["mean risk"] <= marginal.level.astype(float)).all()
-        accepted = table[table.guarantee == "accepted"]
-        assert (numbers(accepted, ["above the level"]) <= 10).all(axis=None)
+        assert (numbers(table, ["mean risk"])["mean risk"] <= table.level.astype(float)).all()
 
     def test_entropy_bias(self):
         table = read_table("entropy_bias").astype(float).set_index(["width", "samples"])
@@ -116,11 +114,9 @@ class TestSimulations:
 
     def test_risk_control(self, simulate):
         table = simulate["risk_control"](500)
-        risks = numbers(table, ["mean risk", "above the level"])
-        marginal = table.guarantee == "marginal"
+        risks = numbers(table, ["mean risk"])["mean risk"]
         errors = table["mean risk"].str.split().str[2].astype(float)
-        assert (risks["mean risk"] <= table.level + 3 * errors)[marginal].all()
-        assert (risks["above the level"] <= 10)[~marginal].all()
+        assert (risks <= table.level + 3 * errors).all()
 
     def test_entropy_bias(self, simulate):
         table = simulate["entropy_bias"](300).set_index(["width", "samples"])

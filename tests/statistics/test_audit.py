@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from kit import small_archive
+from scipy.stats import kendalltau
 
 from squbed_utils import figures
 from squbed_utils.estimators import vmf
-from squbed_utils.statistics import audit, audit_samples
-from squbed_utils.statistics.audit import DOES_NOT, HOLDS, UNKNOWN
+from squbed_utils.statistics import audit, audit_samples, tables
 from squbed_utils.statistics.summary import reference_similarity
+from squbed_utils.statistics.truth import NOT_SHOWN, REFUTED, SHOWN
 
 
 @pytest.fixture
@@ -38,9 +39,9 @@ def verdicts(lines: list[dict]) -> list[str]:
 
 def test_shares_hold_where_both_carry_and_fail_where_one_does(rng):
     (both,) = audit.shares(make_table(rng, 300), rng)
-    assert both["verdict"] == HOLDS and both["low"] <= both["value"] <= both["high"]
+    assert both["verdict"] == SHOWN and both["low"] <= both["value"] <= both["high"]
     (one,) = audit.shares(make_table(rng, 300, e=0.1), rng)
-    assert one["verdict"] == DOES_NOT and one["value"] < 0.05
+    assert one["verdict"] == REFUTED and one["value"] < 0.05
 
 
 def test_shares_add_up_to_one(rng):
@@ -51,17 +52,18 @@ def test_shares_add_up_to_one(rng):
 
 def test_widths_matter_where_the_other_form_orders_otherwise(rng):
     table = make_table(rng, 200)
-    assert verdicts(audit.widths(table, rng)) == [HOLDS]
+    (alike,) = audit.widths(table, rng)
+    assert alike["verdict"] == NOT_SHOWN and "both encoders have one width" in alike["detail"]
+    nearly = table.assign(total_per_dof=table.aleatoric / 127 + table.epistemic / 128)
+    assert verdicts(audit.widths(nearly, rng)) == [SHOWN]
     other = table.assign(total_per_dof=-table.total)
     (line,) = audit.widths(other, rng)
-    assert line["verdict"] == DOES_NOT and line["value"] > 1
+    assert line["verdict"] == REFUTED and line["value"] > 1
 
 
 def test_sweep_ends_at_each_component_alone(rng):
     table = make_table(rng)
     sweep = audit.weight_sweep(table, rng, steps=3)
-    from scipy.stats import kendalltau
-
     for row, term in ((0, "epistemic"), (2, "aleatoric")):
         tau = kendalltau(table[term], table.accuracy).statistic
         assert sweep.tau[row] == pytest.approx(tau)
@@ -77,8 +79,6 @@ def test_tasks_needed_as_published_power_tables_have_it():
 
 
 def test_tasks_needed_give_the_power_in_simulation(rng):
-    from scipy.stats import kendalltau
-
     tau = 0.4
     n, rho = int(audit.tasks_needed(tau)), np.sin(np.pi * tau / 2)
     pairs = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], size=(600, n))
@@ -102,24 +102,24 @@ def test_survivals_say_what_holds_and_what_does_not(rng):
     table = make_table(rng, 120)
     forms = pd.DataFrame({"mean": table.accuracy, "noise": rng.normal(size=120)})
     lines = {line["question"]: line for line in audit.survivals(table, forms, rng)}
-    assert lines["tau of total with mean"]["verdict"] == HOLDS
-    assert lines["tau of total with noise"]["verdict"] == UNKNOWN
+    assert lines["tau of total with mean"]["verdict"] == SHOWN
+    assert lines["tau of total with noise"]["verdict"] == NOT_SHOWN
     assert lines["tau of total against permuted accuracies"]["pvalue"] < 0.01
-    assert lines["tau of epistemic given aleatoric"]["verdict"] == HOLDS
+    assert lines["tau of epistemic given aleatoric"]["verdict"] == SHOWN
 
 
 def test_a_useless_score_does_not_hold_once_there_are_tasks(rng):
-    table = make_table(rng, 1500).assign(accuracy=rng.normal(size=1500))
-    forms = pd.DataFrame({"mean": table.accuracy, "wrong way": table.total + rng.normal(size=1500)})
-    similarity = np.add.outer(table.accuracy.to_numpy(), np.zeros(1500))
+    table = make_table(rng, 600).assign(accuracy=rng.normal(size=600))
+    forms = pd.DataFrame({"mean": table.accuracy, "wrong way": table.total + rng.normal(size=600)})
+    similarity = np.add.outer(table.accuracy.to_numpy(), np.zeros(600))
     lines = {
         line["question"]: line["verdict"] for line in audit.survivals(table, forms, rng, similarity)
     }
-    assert set(lines.values()) == {DOES_NOT} and len(lines) == 7
+    assert set(lines.values()) == {REFUTED} and len(lines) == 7
     few = audit.survivals(table[:20], forms[:20], rng, similarity[:20, :20])
     found = {line["question"]: line["verdict"] for line in few}
-    assert found["tau of total with mean"] != HOLDS
-    assert found["tau of total with wrong way"] == DOES_NOT
+    assert found["tau of total with mean"] != SHOWN
+    assert found["tau of total with wrong way"] == REFUTED
 
 
 def test_few_tasks_cannot_be_told_and_never_fail(rng):
@@ -129,15 +129,15 @@ def test_few_tasks_cannot_be_told_and_never_fail(rng):
     lines += audit.small_samples(table, table.total) + audit.survivals(table, forms, rng)
     lines += audit_samples.how_few(pd.DataFrame(columns=["kind", "size", "term", "tau"]))
     lines += audit_samples.fits(pd.DataFrame(columns=["task", "kind", "pvalue"]))
-    assert set(verdicts(lines)) == {UNKNOWN}
+    assert set(verdicts(lines)) == {NOT_SHOWN}
     page = audit.page(lines)
-    assert page.verdict.iloc[-1] == UNKNOWN and page.value.isna().all()
+    assert page.verdict.iloc[-1] == NOT_SHOWN and page.value.isna().all()
 
 
 def test_without_latent_prompts_only_the_epistemic_term_is_judged(rng):
     table = make_table(rng, 40).assign(aleatoric=np.nan, total=np.nan, total_per_dof=np.nan)
     assert audit.main_term(table) == "epistemic"
-    assert verdicts(audit.shares(table, rng) + audit.widths(table, rng)) == [UNKNOWN, UNKNOWN]
+    assert verdicts(audit.shares(table, rng) + audit.widths(table, rng)) == [NOT_SHOWN, NOT_SHOWN]
     assert audit.weight_sweep(table, rng).empty
     lines = audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
     assert all("epistemic" in line["question"] for line in lines)
@@ -146,15 +146,15 @@ def test_without_latent_prompts_only_the_epistemic_term_is_judged(rng):
 def test_small_samples_name_a_changed_order_and_wide_intervals(rng):
     table = make_table(rng, 30)
     order, narrow = audit.small_samples(table, table.total - 5)
-    assert (order["verdict"], narrow["verdict"]) == (HOLDS, HOLDS)
+    assert (order["verdict"], narrow["verdict"]) == (SHOWN, SHOWN)
     assert "-5.0 nats" in order["detail"]
     few = table.assign(total_low=table.total_low.where(table.index < 20))
     assert "20 of 30 tasks have an interval" in audit.small_samples(few, None)[1]["detail"]
     fewer = table.assign(total_low=table.total_low.where(table.index < 14))
     _, untold = audit.small_samples(fewer, None)
-    assert untold["verdict"] == UNKNOWN and "14 of 30 tasks have an int" in untold["detail"]
+    assert untold["verdict"] == NOT_SHOWN and "14 of 30 tasks have an int" in untold["detail"]
     order, _ = audit.small_samples(table, -table.total)
-    assert order["verdict"] == DOES_NOT
+    assert order["verdict"] == REFUTED
     assert "at equal counts" in audit.small_samples(table, None)[0]["detail"]
 
 
@@ -164,22 +164,22 @@ def test_subset_curves_are_judged_over_all_sizes():
     never = pd.DataFrame(sizes | {"panel": "b", "hi": 0.1, "lo": [-0.9, -0.3, -0.2, -0.05]})
     some = pd.DataFrame(sizes | {"panel": "c", "hi": [0.5, 0.1, -0.1, -0.1]})
     lines = audit.subsets(pd.concat([holds, never, some]))
-    assert verdicts(lines) == [HOLDS, DOES_NOT, UNKNOWN]
+    assert verdicts(lines) == [SHOWN, REFUTED, NOT_SHOWN]
 
 
 def test_page_corrects_over_every_pvalue():
-    lines = [{"question": str(p), "pvalue": p, "verdict": HOLDS} for p in (0.04, 0.001)]
-    page = audit.page([*lines, {"question": "none", "verdict": HOLDS}])
+    lines = [{"question": str(p), "pvalue": p, "verdict": SHOWN} for p in (0.04, 0.001)]
+    page = audit.page([*lines, {"question": "none", "verdict": SHOWN}])
     assert page.holm[:2].tolist() == [0.04, 0.002] and np.isnan(page.holm[2])
-    assert page.verdict.iloc[-1] == HOLDS
-    page = audit.page([{"question": "q", "pvalue": 0.03, "verdict": HOLDS}] * 2)
-    assert page.verdict.iloc[-1] == DOES_NOT
+    assert page.verdict.iloc[-1] == SHOWN
+    page = audit.page([{"question": "q", "pvalue": 0.03, "verdict": SHOWN}] * 2)
+    assert page.verdict.iloc[-1] == REFUTED
 
 
 def test_published_points_are_audited_as_far_as_they_allow():
     found = audit.published_page().set_index("panel")
     assert len(found) == 10
-    assert found.verdict["Panda-70M"] == HOLDS and found.verdict["SSIM"] == DOES_NOT
+    assert found.verdict["Panda-70M"] == SHOWN and found.verdict["SSIM"] == REFUTED
     assert (found.holm >= found.pvalue).all()
     many = found[found.n >= 8]
     assert (many.low <= many.tau).all() and (many.tau <= many.high).all()
@@ -189,15 +189,15 @@ def test_published_points_are_audited_as_far_as_they_allow():
     assert (found.loo_low <= found.tau).all() and (found.tau <= found.loo_high).all()
 
 
-def sphere_tasks(rng, draw, tasks: int = 40) -> dict:
-    """Tasks of five latent prompts and four videos of each, drawn by `draw(size)`."""
-    return {str(i): (draw(5), [draw(4) for _ in range(5)]) for i in range(tasks)}
+def sphere_tasks(rng, draw, tasks: int = 40, latents: int = 5) -> dict:
+    """Tasks of some latent prompts and four videos of each, drawn by `draw(size)`."""
+    return {str(i): (draw(latents), [draw(4) for _ in range(latents)]) for i in range(tasks)}
 
 
 def test_fit_holds_for_the_model_and_fails_on_a_plane(rng):
     good = sphere_tasks(rng, lambda m: vmf.sample(16, 80.0, m, rng))
     lines = audit_samples.fits(audit_samples.goodness_of_fit(good, rng))
-    assert verdicts(lines) == [HOLDS, HOLDS]
+    assert verdicts(lines) == [SHOWN, SHOWN]
 
     def flat(m: int) -> np.ndarray:
         x = np.zeros((m, 16))
@@ -205,7 +205,7 @@ def test_fit_holds_for_the_model_and_fails_on_a_plane(rng):
         return x
 
     lines = audit_samples.fits(audit_samples.goodness_of_fit(sphere_tasks(rng, flat), rng))
-    assert verdicts(lines) == [DOES_NOT, DOES_NOT]
+    assert verdicts(lines) == [REFUTED, REFUTED]
 
 
 def test_identical_samples_cannot_be_tested(rng):
@@ -213,18 +213,57 @@ def test_identical_samples_cannot_be_tested(rng):
     assert audit_samples.goodness_of_fit(same, rng).empty
 
 
-def test_agreement_rises_to_one_and_tells_order_from_noise(rng):
+def test_agreement_of_disjoint_samples_tells_order_from_noise(rng):
     ordered = {
         str(i): (vmf.sample(16, 2.0**i, 6, rng), list(vmf.sample(16, 2.0**i, (6, 5), rng)))
         for i in range(3, 13)
     }
     found = audit_samples.agreement(ordered, rng, estimator="squbed")
-    assert found.tau.min() > 0.9
-    assert (found.groupby("kind").tau.last() == 1).all()
-    assert verdicts(audit_samples.how_few(found)) == [HOLDS, HOLDS]
-    alike = sphere_tasks(rng, lambda m: vmf.sample(16, 50.0, m, rng), tasks=20)
-    found = audit_samples.agreement(alike, rng, estimator="squbed")
-    assert found.tau.min() < 0.7
+    assert list(zip(found.kind, found["size"], found.of, strict=True)) == [
+        ("latent prompts", 3, 6),
+        ("videos of each", 2, 5),
+    ]
+    assert found.tau.min() > 0.9 and (found.ceiling >= found.fresh).all()
+    assert verdicts(audit_samples.how_few(found)) == [SHOWN, SHOWN]
+    alike = sphere_tasks(rng, lambda m: vmf.sample(16, 50.0, m, rng), tasks=40, latents=6)
+    found = audit_samples.agreement(alike, rng, estimator="squbed").set_index("kind")
+    assert abs(found.tau["latent prompts"]) < 0.25  # part of a whole would agree by far more
+
+
+def test_halves_step_up_by_spearman_and_brown():
+    rows = [("k", 2, 8, "total", [0.2, 0.4]), ("k", 4, 8, "total", [0.5])]
+    found = audit_samples.stepped_up(rows)
+    r = np.sin(np.pi / 4)
+    assert found.ceiling.tolist() == pytest.approx([np.arcsin(2 * r / (1 + r)) * 2 / np.pi] * 2)
+    fresh = np.sin(np.pi * 0.15) * np.sqrt(2 / (1 + r)), r * np.sqrt(2 / (1 + r))
+    assert found.fresh.tolist() == pytest.approx((np.arcsin(fresh) * 2 / np.pi).tolist())
+    assert found[["tau", "low", "high"]].iloc[0].tolist() == pytest.approx([0.3, 0.2, 0.4])
+
+
+def test_the_ceiling_is_what_two_fresh_archives_agree_by(rng):
+    kappas = 64 * np.exp(0.25 * rng.normal(size=120))
+
+    def archive(latents):
+        return {
+            str(i): (None, [vmf.sample(32, k, 3, rng) for _ in range(latents)])
+            for i, k in enumerate(kappas)
+        }
+
+    one, other = (archive(4) for _ in range(2))
+    values = [
+        [np.mean([float(vmf.entropy(32, vmf.fit(x).kappa)) for x in videos]) for _, videos in a]
+        for a in (one.values(), other.values())
+    ]
+    found = audit_samples.agreement(one, rng, estimator="squbed", repeats=3)
+    ceiling = found.ceiling[found.kind == "latent prompts"].iloc[-1]
+    assert ceiling == pytest.approx(kendalltau(*values).statistic, abs=0.08)
+
+
+def test_fewer_samples_are_refuted_where_they_lose_much():
+    row = {"kind": "latent prompts", "size": 3, "of": 6, "tau": 0.4, "fresh": 0.45}
+    few, untold = audit_samples.how_few(pd.DataFrame([row | {"ceiling": 0.6}]))
+    assert few["verdict"] == REFUTED and few["value"] == pytest.approx(0.15)
+    assert "too few samples or tasks to split in halves" in untold["detail"]
 
 
 def test_agreement_of_too_few_tasks_is_empty(rng):
@@ -236,15 +275,13 @@ def test_accuracy_forms_by_hand(tmp_path):
     archive = small_archive.make(tmp_path / "a", {"t": "one", "u": "two"}, n=3, m=2)
     videos = archive.videos()
     forms = audit_samples.accuracy_forms(archive, "clip_prompt", pd.Series(["u", "t"]))
-    own = videos[videos.task == "u"]
-    unit = np.stack([x / np.linalg.norm(x) for x in own.embedding]).astype(float)
-    length = np.linalg.norm(unit.mean(axis=0))
-    mean = own.clip_prompt.mean()
-    expected = [mean, own.clip_prompt.max(), own.clip_prompt.median(), mean / length]
-    np.testing.assert_allclose(forms.iloc[0].to_numpy(), expected)
-    assert list(forms)[-1] == "centroid, stand-in"
+    own = videos.clip_prompt[videos.task == "u"]
+    assert forms.iloc[0].to_dict() == pytest.approx(
+        {"mean": own.mean(), "best": own.max(), "median": own.median()}
+    )
     lpips = audit_samples.accuracy_forms(archive, "lpips", pd.Series(["t"]))
     assert list(lpips) == ["mean", "best", "median"]
+    assert lpips.best[0] == pytest.approx(-videos.lpips[videos.task == "t"].min())
 
 
 def test_the_centroid_is_that_of_all_frames(tmp_path, rng):
@@ -268,18 +305,12 @@ def test_tau_against_permuted_references(rng):
     lost = -table.total.rank().to_numpy()
     with_any = np.outer(lost, np.ones(60)) + rng.normal(size=(60, 60))
     with_their_own = np.diag(lost) - 30
-    for similarity, verdict in ((with_any, DOES_NOT), (with_their_own, HOLDS)):
+    for similarity, verdict in ((with_any, REFUTED), (with_their_own, SHOWN)):
         forms = pd.DataFrame({"mean": table.accuracy})
         lines = audit.survivals(table, forms, rng, similarity)
         found = {line["question"]: line for line in lines}
         line = found["tau of total against permuted references"]
         assert line["verdict"] == verdict and line["value"] < -0.9
-
-
-def test_lpips_is_judged_higher_is_better(tmp_path):
-    archive = small_archive.make(tmp_path / "a", {"t": "one"}, n=3, m=2)
-    forms = audit_samples.accuracy_forms(archive, "lpips", pd.Series(["t"]))
-    assert forms.best[0] == pytest.approx(-archive.videos().lpips.min())
 
 
 def test_audited_keeps_tasks_with_the_accuracy():
@@ -292,9 +323,8 @@ def test_audited_keeps_tasks_with_the_accuracy():
 
 def test_without_references_the_accuracy_is_clip_to_the_prompt():
     summary = pd.DataFrame({"clip_reference": [np.nan], "clip_prompt": [0.2]})
-    assert audit.accuracy_of(summary) == "clip_prompt"
-    assert audit.accuracy_of(summary, "ssim") == "ssim"
-    assert audit.accuracy_of(summary.assign(clip_reference=0.5)) == "clip_reference"
+    assert tables.default_accuracy(summary) == "clip_prompt"
+    assert tables.default_accuracy(summary.assign(clip_reference=0.5)) == "clip_reference"
 
 
 @pytest.mark.parametrize("constant", [["accuracy"], ["aleatoric", "epistemic", "total"]])
@@ -302,7 +332,7 @@ def test_what_is_the_same_for_every_task_cannot_be_told(rng, constant):
     table = make_table(rng, 20).assign(**dict.fromkeys(constant, 0.5))
     lines = audit.widths(table, rng)
     lines += audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
-    assert set(verdicts(lines)) == {UNKNOWN}
+    assert set(verdicts(lines)) == {NOT_SHOWN}
     assert "is the same for every task" in lines[-1]["detail"]
     assert audit.weight_sweep(table, rng).empty
     drawn = audit_samples.panel_statistics(table, accuracy="ssim", fraction=0.5)
@@ -313,21 +343,21 @@ def test_a_component_that_is_constant_carries_nothing(rng):
     table = make_table(rng, 40).assign(aleatoric=-1.0)
     table = table.assign(total=table.aleatoric + table.epistemic)
     (line,) = audit.shares(table, rng)
-    assert (line["verdict"], line["value"]) == (DOES_NOT, 0)
+    assert (line["verdict"], line["value"]) == (REFUTED, 0)
     assert audit.weight_sweep(table, rng).empty
 
 
 def test_components_that_do_not_add_up_have_no_shares(rng):
     table = make_table(rng, 40).assign(total=1.0 * np.arange(40))
     (line,) = audit.shares(table, rng)
-    assert line["verdict"] == UNKNOWN and "do not add up" in line["detail"]
+    assert line["verdict"] == NOT_SHOWN and "do not add up" in line["detail"]
 
 
 def test_a_category_for_each_task_leaves_nothing_to_judge(rng):
     table = make_table(rng, 20).assign(category=[str(i) for i in range(20)])
     lines = audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng)
     line = next(x for x in lines if "prompt length" in x["question"])
-    assert line["verdict"] == UNKNOWN and "0 degrees of freedom are left" in line["detail"]
+    assert line["verdict"] == NOT_SHOWN and "0 degrees of freedom are left" in line["detail"]
 
 
 def test_partial_tau_rejects_as_often_as_its_level_allows(rng, monkeypatch):
@@ -343,26 +373,26 @@ def test_partial_tau_rejects_as_often_as_its_level_allows(rng, monkeypatch):
 def test_missing_panels_and_curves_cannot_be_told():
     lines = audit.powers(pd.DataFrame(columns=["panel", "tau", "pvalue", "n"]))
     lines += audit.subsets(pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"]))
-    assert verdicts(lines) == [UNKNOWN, UNKNOWN] and all(line["detail"] for line in lines)
+    assert verdicts(lines) == [NOT_SHOWN, NOT_SHOWN] and all(line["detail"] for line in lines)
 
 
 def test_holm_has_nothing_to_say_where_nothing_is_significant():
-    page = audit.page([{"question": "q", "pvalue": 0.3, "verdict": HOLDS}])
-    assert page.verdict.iloc[-1] == UNKNOWN
+    page = audit.page([{"question": "q", "pvalue": 0.3, "verdict": SHOWN}])
+    assert page.verdict.iloc[-1] == NOT_SHOWN
 
 
 def test_few_tasks_do_not_show_that_the_model_fits():
     few = pd.DataFrame({"task": range(8), "kind": "videos", "pvalue": 0.5})
-    assert audit_samples.fits(few)[1]["verdict"] == UNKNOWN
+    assert audit_samples.fits(few)[1]["verdict"] == NOT_SHOWN
     many = pd.DataFrame({"task": range(40), "kind": "videos", "pvalue": 0.5})
-    assert audit_samples.fits(many)[1]["verdict"] == HOLDS
+    assert audit_samples.fits(many)[1]["verdict"] == SHOWN
 
 
 def test_latent_prompts_known_of_some_tasks_only(rng):
     tasks = sphere_tasks(rng, lambda m: vmf.sample(8, 9.0, m, rng), tasks=8)
     tasks["0"] = (None, tasks["0"][1])
     found = audit_samples.agreement(tasks, rng, estimator="squbed", repeats=1)
-    assert set(found.term) == {"epistemic"} and found.tau.notna().all()
+    assert set(found.term) == {"epistemic"} and found.notna().all(axis=None)
 
 
 def test_identical_samples_have_no_order_to_agree_with(rng):
@@ -380,18 +410,34 @@ def test_another_estimator_has_no_plug_in_form(tmp_path):
 def test_figure_draws_a_whole_and_an_empty_audit(rng):
     table = make_table(rng, 30)
     page = audit.page(audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng))
+    sweep = audit.weight_sweep(table, rng)
     curves = pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"])
-    found = pd.DataFrame(columns=["kind", "size", "term", "tau", "low", "high"])
+    few = pd.DataFrame(columns=audit_samples.AGREEMENT_COLUMNS)
     fit = pd.DataFrame(columns=["task", "kind", "pvalue"])
     published = audit.published(5)
-    parts = page, audit.weight_sweep(table, rng), curves, published, found, fit
-    fig = figures.figure_audit(*parts)
-    assert len(fig.axes) == 6
-    with pytest.raises(ValueError, match="'tau by the weight of aleatoric' has no column 'paper'"):
-        figures.figure_audit(page, parts[1].drop(columns="paper"), *parts[2:])
+    fig = figures.figure_audit(page, sweep, curves, published, few, fit)
+    survival, weights, *subsets, agreement, model = fig.axes
+    taus = page.value[page.theme == "survival"].dropna()
+    assert [x for line in survival.lines for x in line.get_xdata() if line.get_marker() == "o"] == (
+        taus.tolist()
+    )
+    assert weights.lines[0].get_ydata().tolist() == sweep.tau.tolist()
+    crosses = [line for ax in subsets for line in ax.lines if line.get_marker() == "X"]
+    assert sorted(n for line in crosses for n in line.get_xdata()) == sorted(published.n)
+    assert [ax.texts[0].get_text() for ax in (agreement, model)] == [
+        "tasks or samples are few, or all the same",
+        "no task can be tested",
+    ]
+    row = {"kind": "videos of each", "size": 2, "of": 6, "tau": 0.7, "low": 0.6, "high": 0.8}
+    few = pd.DataFrame([row | {"fresh": 0.75, "ceiling": 0.9}])
+    fit = pd.DataFrame({"task": ["a", "b"], "kind": "videos", "pvalue": [0.01, 0.55]})
+    agreement, model = figures.figure_audit(page, sweep, curves, published, few, fit).axes[-2:]
+    halves, line = (line.get_xydata().tolist() for line in agreement.lines)
+    assert (halves, line) == ([[2, 0.7]], [[2, 0.75], [6, 0.9]])
+    assert sum(bar.get_height() for bar in model.patches) == pytest.approx(1)
 
 
 def test_power_lines_say_what_is_needed():
     row = {"panel": "p", "tau": -0.1, "pvalue": 0.5, "n": 25, "low": -0.4, "high": 0.2}
     (line,) = audit.powers(pd.DataFrame([row]))
-    assert line["verdict"] == DOES_NOT and "there are 25" in line["detail"]
+    assert line["verdict"] == REFUTED and "there are 25" in line["detail"]

@@ -104,7 +104,7 @@ class TestBootstrap:
 
     def test_all_resamples_without_a_tau(self):
         one_task = next(s for s in range(999) if rng(s).multinomial(3, [1 / 3] * 3).max() == 3)
-        with pytest.raises(ValueError, match="none of 1 resamples has a tau; raise n_bootstrap"):
+        with pytest.raises(ValueError, match="none of 1 resamples has a value; take more"):
             kendall([1, 2, 3], [3, 2, 1], rng=rng(one_task), n_bootstrap=1)
 
     @pytest.mark.slow

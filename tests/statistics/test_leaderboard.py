@@ -115,10 +115,40 @@ class TestCompare:
         assert (twin[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
         assert (twin.difference_pvalue == 1).all()
 
+    def test_rows_that_order_tasks_alike_count_once(self):
+        twin = scores().assign(estimator=lambda t: t.estimator + "_twin")
+        twin["value"] = np.exp(twin.value)
+        table = compare(rows_of(pd.concat([scores(), twin]), accuracy()), **FEW)
+        alone = compare(rows_of(scores(), accuracy()), **FEW)
+        own, other = table[:9], table[9:].reset_index(drop=True)
+        assert (own.identical == "").all()
+        assert other.identical.tolist() == (own.estimator + " " + own.component).tolist()
+        np.testing.assert_allclose(own.holm, alone.holm)
+        np.testing.assert_allclose(other.holm, own.holm)
+        compared = own.difference_holm.notna()
+        np.testing.assert_allclose(other.difference_holm[compared], own.difference_holm[compared])
+        np.testing.assert_allclose(own.difference_holm, alone.difference_holm)
+        assert (other.difference_holm[:3] == 1).all()  # S-QUBED's own twin
+
+    def test_totals_against_their_own_aleatoric_term(self):
+        table = scores(squbed=1.0, other=0.1)
+        spoilt = (table.estimator == "squbed") & (table.component == "total")
+        table.loc[spoilt, "value"] = np.random.default_rng(4).normal(size=N)
+        found = compare(rows_of(table, accuracy()), **FEW)
+        assert found.over_aleatoric.notna().tolist() == (found.component == "total").tolist()
+        row = found.set_index(["estimator", "component"])
+        for name in ("squbed", "other"):
+            gap = row.tau[name, "total"] - row.tau[name, "aleatoric"]
+            assert row.over_aleatoric[name, "total"] == pytest.approx(gap)
+        assert row.over_aleatoric_low["squbed", "total"] > 0
+        last = leaderboard.verdict(found).splitlines()[-1]
+        assert last.startswith("sum: of 2 totals against their own aleatoric term, better")
+        assert "worse after Holm's correction: squbed (" in last and "other" not in last
+
     def test_no_row_depends_on_the_others_but_for_holm(self):
         every = compare(rows_of(scores(), accuracy()), **FEW)
         alone = compare(rows_of(scores().query("estimator == 'squbed'"), accuracy()), **FEW)
-        shared = [c for c in every if "holm" not in c]
+        shared = [c for c in every if "holm" not in c]  # all orders of tasks are distinct here
         pd.testing.assert_frame_equal(every[every.estimator == "squbed"][shared], alone[shared])
 
     def test_order_of_tasks_changes_no_measure(self):
@@ -310,8 +340,8 @@ class TestText:
     def test_who_beats_squbed(self):
         table = compare(rows_of(scores(), accuracy()), n_permutations=50)
         lines = leaderboard.verdict(table).splitlines()
-        assert [line.split(":")[0] for line in lines] == ["aleatoric", "epistemic", "total"]
-        for line in lines:
+        assert [line.split(":")[0] for line in lines] == ["aleatoric", "epistemic", "total", "sum"]
+        for line in lines[:3]:
             assert "1 of 2 others have a lower one, 1 of them after Holm's correction" in line
             assert "Best: better, −0.9" in line and "which survives Holm (p = 0.0" in line
         assert "below the null band of permuted accuracies (Holm p" in lines[0]
@@ -448,10 +478,3 @@ def strip(archive, folder):
         gone = dict.fromkeys(["ssim", "psnr", "lpips", "clip_reference", "prompt"])
         bare.write_shard(task, latent, [r | gone | {"text_embedding": None} for r in rows])
     return folder
-
-
-def test_fixed_names_agree():
-    from squbed_utils.figures import leaderboard as figures_leaderboard
-
-    assert figures_leaderboard.BASELINE == leaderboard.BASELINE
-    assert figures_leaderboard.ALPHA == leaderboard.ALPHA

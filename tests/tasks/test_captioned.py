@@ -126,7 +126,7 @@ def test_a_dataset_without_any_usable_clip(panda):
 
 
 def test_a_pool_smaller_than_the_sample(whole):
-    with pytest.raises(ValueError, match="dataset.pool is 5; expected at least dataset.tasks, 6"):
+    with pytest.raises(ValueError, match="pool is 5; expected at least tasks, 6"):
         read(whole, tasks=6, pool=5)
 
 

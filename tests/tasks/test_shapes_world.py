@@ -29,6 +29,7 @@ def test_the_world_has_150_tasks_and_hides_the_truth(table, tmp_path):
     assert set(vars(read[0])) == seen
     assert all(task.vagueness_rank is None for task in read)
     pd.testing.assert_frame_equal(truth, table[list(truth)], check_dtype=False)
+    assert shapes_world.Row.model_fields.keys() == {"line", *table}
 
 
 def choose(table, tmp_path, **choice):
@@ -90,7 +91,9 @@ def test_errors_of_the_table(table, tmp_path):
         shapes_world.read_world(written(table[:0], tmp_path))
     with pytest.raises(ValueError, match="line 4: task common-0-round is already in line 2"):
         shapes_world.read_world(written(table.iloc[[0, 1, 0]], tmp_path))
-    with pytest.raises(ValueError, match="line 2: coverage is 'often'; known: common, rare, never"):
+    with pytest.raises(
+        ValueError, match="line 2: coverage is 'often'; expected 'common', 'rare' or 'never'"
+    ):
         shapes_world.read_world(written(table.assign(coverage="often"), tmp_path))
 
 
