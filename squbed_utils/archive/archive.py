@@ -345,7 +345,7 @@ class Archive:
     def rows(self, task: str, latent: int, columns: list[str] | None = None) -> list[dict]:
         """Return the shard of a latent prompt, a row a video; all columns, if none are named.
 
-        Raises FileNotFoundError if there is no shard, ValueError if it is damaged or misplaced.
+        Raises ValueError if its shard or list of checksums is missing, damaged or misplaced.
         """
         table, path = self._read_shard(task, latent)
         check_cells(table, ROWS, path)
@@ -529,8 +529,7 @@ class Archive:
         try:
             check_shard(table, self.folder / "shards")
         except ValueError:  # rare: look at each, to name the one that is unusable
-            for unit in self.units:
-                self.checked_shard(*unit)
+            table = pa.concat_tables([self.checked_shard(*unit) for unit in self.units])
         return table.to_pandas()
 
     def misfit(self) -> tuple[tuple[str, int], str] | None:

@@ -116,10 +116,8 @@ def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:
     except ValueError:
         yield Problem(shard, DAMAGED, unit)
         return
-    for row in rows:
-        path = row["path"]
-        if row["status"] == OK and path not in sums:
-            yield Problem(checksums, DAMAGED, unit)
+    if any(row["status"] == OK and row["path"] not in sums for row in rows):
+        yield Problem(checksums, DAMAGED, unit)
 
 
 def _state(archive: Archive, path: str) -> str:
