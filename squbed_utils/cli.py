@@ -256,7 +256,7 @@ def print_status(options: Namespace) -> None:
     "verify",
     FOLDER,
     option("--repair", "remove what is damaged, and collect it again"),
-    option("--seal", "write the checksums that an archive of an earlier version lacks"),
+    option("--seal", "write the checksums of the tables, which an archive of 0.1.0 lacks"),
     option(
         "--profile NAME",
         "what repairs: a profile in data/profiles/, or a .yaml file, the same as the "

@@ -9,10 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PureWindowsPath
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The repository; paths in profiles are relative to it."""
+CARRIED = Path(__file__).resolve().parent / "repository"
+"""The files of the repository that a wheel carries; a clone has no such folder."""
 
-SAMPLES = ROOT / "data" / "samples"
+ROOT = CARRIED if CARRIED.is_dir() else CARRIED.parents[1]
+"""The repository, or what a wheel carries of it."""
+
+PLACE = Path.cwd() if CARRIED.is_dir() else ROOT
+"""Where paths in profiles start, and what is made lies: the repository, or where a command runs."""
+
+SAMPLES = PLACE / "data" / "samples"
 """Default folder of archives: ``data/samples/<profile>/``."""
 
 SUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
@@ -29,8 +35,13 @@ MOST_SUMS = 2**27
 
 
 def path_of(path: Path | str) -> Path:
-    """Return a path as an absolute one; a relative path starts at the repository."""
-    return ROOT / Path(path).expanduser()
+    """Return a path as an absolute one; a relative path starts at the repository.
+
+    Where the package is installed from a wheel, that is what the wheel carries, such as the models
+    of the shapes world, or else the folder where the command runs.
+    """
+    path = Path(path).expanduser()
+    return ROOT / path if (ROOT / path).exists() else PLACE / path
 
 
 def left_by_a_tool(name: str) -> bool:

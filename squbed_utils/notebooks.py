@@ -19,7 +19,7 @@ from tqdm import tqdm
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.figures import save as save_figure
-from squbed_utils.files import ROOT, SAMPLES, inside, path_of, replacing, sha256_of
+from squbed_utils.files import PLACE, ROOT, SAMPLES, inside, path_of, replacing, sha256_of
 from squbed_utils.profiles import FOLDER, find, load
 from squbed_utils.statistics.tables import METRICS, save_tables
 
@@ -108,12 +108,13 @@ def open_run(profile: str | Path, samples: str | Path = "", output: str | Path =
     FileNotFoundError, ValueError
         As `profiles.load` and `open_archive`.
     """
-    return Run(open_archive(archive_folder(profile, samples)), path_of(output))
+    folder = PLACE / Path(output).expanduser()
+    return Run(open_archive(archive_folder(profile, samples)), folder)
 
 
 def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
     """Return the absolute path of an archive's folder, profile and samples as in `open_run`."""
-    return path_of(samples) if str(samples) else SAMPLES / load(profile).name
+    return PLACE / Path(samples).expanduser() if str(samples) else SAMPLES / load(profile).name
 
 
 PARAMETERS = {
@@ -249,7 +250,7 @@ class Execution:
 
     def record(self) -> dict[str, object]:
         """Return all that the outputs depend on, and the outputs, as they are now."""
-        files = [self.notebook.path, *(ROOT / "squbed_utils").rglob("*.py"), *FOLDER.glob("*.yaml")]
+        files = [self.notebook.path, *Path(__file__).parent.rglob("*.py"), *FOLDER.glob("*.yaml")]
         files += [path_of(self.values[k]) for k in ("profile", "ranking") if self.values.get(k)]
         if self.notebook.published:
             files += (ROOT / "data" / "published").glob("*.csv")

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from squbed_utils.archive.layout import (
     OK,
     QUANTIFIED,
     READ,
+    ROWS,
     SCHEMA,
     SEAL,
     SHARD,
@@ -34,17 +36,29 @@ from squbed_utils.archive.layout import (
     TASKS,
     TRUTH,
     as_shard,
+    check_cells,
     check_columns,
     check_ids,
     check_recorded,
-    check_values,
+    check_shard,
     read_table,
     reference_path,
     safe,
     stored_error,
     write_table,
 )
-from squbed_utils.files import inside, left_by_a_tool, read_sums, replacing, sha256_of, write_sums
+from squbed_utils.files import (
+    MOST_SUMS,
+    inside,
+    left_by_a_tool,
+    parse_sums,
+    read_bytes,
+    read_sums,
+    replacing,
+    sha256_of,
+    write_sums,
+)
+from squbed_utils.text import shortened
 from squbed_utils.video import Video
 
 if TYPE_CHECKING:
@@ -125,11 +139,10 @@ class Archive:
         self.require()
         path = self.inside("profile.yaml")
         found = plain_yaml.read(path, "profile")
-        schema = found.pop("schema", 1)
-        if type(schema) is not int or schema not in range(1, SCHEMA + 1):
-            shown = repr(schema)[:40]
+        schema = found.pop("schema", None)
+        if type(schema) is not int or schema != SCHEMA:
             raise ValueError(
-                f"archive {self.folder} has schema {shown}, and this version reads 1 to {SCHEMA}; "
+                f"profile {path} has schema {shortened(schema)}, and this version reads {SCHEMA}; "
                 "install the version of squbed-notebooks that wrote it, or a newer one"
             )
         check_recorded(found, f"profile {path}")
@@ -230,7 +243,7 @@ class Archive:
         """Return a row for each text that was embedded: task, text, tokens, window, unknown.
 
         `text` is "latent prompts" (read by the text encoder) or "prompts" (read by CLIP); the
-        others are `layout.READ`. Archives of earlier versions have no such rows.
+        others are `layout.READ`. Archives of 0.1.0 have no such rows.
         """
         kinds = {"latent prompts": ("text", ["task", "latent"]), "prompts": ("prompt", ["task"])}
         found = []
@@ -253,8 +266,8 @@ class Archive:
     def clip_embeddings(self) -> pd.DataFrame:
         """Return a row a video that did not fail: task, clip_embedding, clip_reference_embedding.
 
-        Embeddings are float32 (d,), means of unit frame embeddings over the aligned frames; None
-        where the task has no reference or an earlier version wrote the archive.
+        Embeddings are float32 (d,), means of unit frame embeddings over the aligned frames; that of
+        the reference is None where the task has none.
         """
         columns = ["task", "clip_embedding", "clip_reference_embedding"]
         return self._rows.loc[self._rows.status == OK, columns].reset_index(drop=True)
@@ -332,24 +345,26 @@ class Archive:
     def rows(self, task: str, latent: int, columns: list[str] | None = None) -> list[dict]:
         """Return the shard of a latent prompt, a row a video; all columns, if none are named.
 
-        Raises FileNotFoundError if there is no shard, ValueError if it is damaged or misplaced.
+        Raises ValueError if its shard or list of checksums is missing, damaged or misplaced.
         """
-        table = self._shard_table(task, latent)
+        table, path = self._read_shard(task, latent)
+        check_cells(table, ROWS, path)
         return (table.select(columns) if columns else table).to_pylist()
 
-    def _shard_table(self, task: str, latent: int) -> pa.Table:
+    def _read_shard(self, task: str, latent: int) -> tuple[pa.Table, Path]:
+        """Return a latent prompt's shard, whose cells may hold anything, and its path."""
         path, sums = self.shard(task, latent), self.checksums(task, latent)
         name = f"shards/{task}/{latent}.parquet"
-        if sums is not None and name not in sums:
+        if name not in sums:
             listed = path.with_suffix(CHECKSUMS)
             raise ValueError(f"{listed} does not name {name}; run `squbed verify --repair`")
-        table = read_table(path, digest=sums and sums[name])
-        return as_shard(table, path, task, latent, self._samples[task, latent])
+        table = read_table(path, digest=sums[name])
+        return as_shard(table, path, task, latent, self._samples[task, latent]), path
 
-    def check_values(self, task: str, latent: int) -> pa.Table:
+    def checked_shard(self, task: str, latent: int) -> pa.Table:
         """Return a latent prompt's shard; refuse one whose embeddings or scores are unusable."""
-        table = self._shard_table(task, latent)
-        check_values(table, self.shard(task, latent))
+        table, path = self._read_shard(task, latent)
+        check_shard(table, path)
         return table
 
     def unknown(self) -> list[str]:
@@ -378,11 +393,6 @@ class Archive:
             pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), partial, compression="zstd")
             self._write_checksums(task, latent, rows, sha256_of(partial))
 
-    def write_checksums(self, task: str, latent: int) -> None:
-        """Write the checksums of a latent prompt that has none."""
-        rows = self.rows(task, latent, ["path", "status"])
-        self._write_checksums(task, latent, rows, sha256_of(self.shard(task, latent)))
-
     def _write_checksums(self, task: str, latent: int, rows: list[dict], digest: str) -> None:
         paths = [row["path"] for row in rows if row["status"] == OK]
         if self.inside(reference_path(task)).is_file():
@@ -392,22 +402,18 @@ class Archive:
         with replacing(self.shard(task, latent).with_suffix(CHECKSUMS)) as partial:
             write_sums(partial, sums)
 
-    def checksums(self, task: str, latent: int) -> dict[str, str] | None:
-        """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths.
-
-        Returns None for a latent prompt without checksums, as in an archive of an earlier version.
-        """
-        file = self.shard(task, latent).with_suffix(CHECKSUMS)
-        name = f"shards/{task}/{latent}{CHECKSUMS}"
-        if not file.exists() and name not in self.sealed:
-            return None
-        if self.changed([name]):
+    def checksums(self, task: str, latent: int) -> dict[str, str]:
+        """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths."""
+        name = f"shards/{safe(task)}/{latent:d}{CHECKSUMS}"
+        file = self.inside(name)
+        data = read_bytes(file, MOST_SUMS) if file.is_file() else None
+        if data is None or name in self.sealed and sha256(data).hexdigest() != self.sealed[name]:
             raise ValueError(
                 f"{file} is missing, or not as it was when the archive was sealed; run `squbed "
                 "verify --repair`"
             )
         try:
-            return read_sums(file)
+            return parse_sums(data.decode(errors="replace"), str(file))
         except ValueError as error:
             raise ValueError(f"{error}; run `squbed verify --repair`") from error
 
@@ -436,7 +442,7 @@ class Archive:
         ]
 
     def seal(self) -> None:
-        """Write the seal, unless a latent prompt is not finished or has no checksums."""
+        """Write the seal, unless a latent prompt is not finished."""
         lists = [f"shards/{task}/{latent}{CHECKSUMS}" for task, latent in self.units]
         shards = [self.shard(*unit) for unit in self.units]
         if not all(path.is_file() for path in [*map(self.inside, lists), *shards]):
@@ -518,8 +524,13 @@ class Archive:
     @cached_property
     def _unchecked(self) -> pd.DataFrame:
         with ThreadPoolExecutor() as pool:
-            shards = pool.map(lambda unit: self.check_values(*unit), self.units)
-            return pa.concat_tables(shards).to_pandas()
+            shards = pool.map(lambda unit: self._read_shard(*unit)[0], self.units)
+            table = pa.concat_tables(shards)
+        try:
+            check_shard(table, self.folder / "shards")
+        except ValueError:  # rare: look at each, to name the one that is unusable
+            table = pa.concat_tables([self.checked_shard(*unit) for unit in self.units])
+        return table.to_pandas()
 
     def misfit(self) -> tuple[tuple[str, int], str] | None:
         """Return a shard that does not fit the others, and what is wrong with it.

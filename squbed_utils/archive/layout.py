@@ -44,7 +44,7 @@ from squbed_utils.text import shortened
 OK, FAILED = "ok", "failed"
 
 SCHEMA = 2
-"""Layout version, in ``profile.yaml``; archives of version 1, or of none, lack CLIP embeddings."""
+"""Layout version, in ``profile.yaml``."""
 
 QUANTIFIED = "quantify"
 """The dataset of a task that ``quantify`` was asked for."""
@@ -69,6 +69,8 @@ FOLDERS = re.compile(
 )
 """The folders (names of up to four words) of a path in a text: absolute, under ~ or under
 ``..``."""
+
+VECTORS = ("embedding", "text_embedding", "clip_embedding", "clip_reference_embedding")
 
 READ = ("tokens", "window", "unknown")
 """A text's tokens, its encoder's window (missing: no limit), and its tokens unknown to that."""
@@ -112,11 +114,8 @@ SHARD = pa.schema(
 has null accuracies, except clip_prompt, and no clip_reference_embedding; an unknown latent prompt
 has null prompt and text embedding; seed is null where the video was made elsewhere, caption without
 a captioner. text_* are `READ` of the latent prompt by the text encoder, prompt_* of the task's
-prompt by CLIP; earlier archives lack them. CLIP embeddings are means of unit frame embeddings over
+prompt by CLIP; archives of 0.1.0 lack them. CLIP embeddings are means of unit frame embeddings over
 the aligned frames."""
-
-OPTIONAL = ("clip_embedding", "clip_reference_embedding", "caption")
-"""Columns that the shards of version 1 lack."""
 
 MOST_BYTES = 2**30
 """Most bytes of a table, on disk and in memory."""
@@ -177,18 +176,17 @@ MANIFEST += (Column("category", "text"), Column("latent_prompt", "text", full=Fa
 MANIFEST += (Column("latent", "whole numbers"), Column("sample", "whole numbers"))
 MANIFEST += (Column("vagueness_rank", "numbers", full=False),)
 
-ROWS = (
-    Column("task", "text"),
-    Column("latent", "whole numbers"),
-    Column("sample", "whole numbers"),
+COUNTED = {f"{text}_{count}" for text in ("text", "prompt") for count in READ}
+
+ROWS = tuple(
+    Column(
+        field.name,
+        next(kind for kind, fits in KINDS.items() if fits(field.type)),
+        needed=field.name not in COUNTED,
+        full=field.name in ("task", "latent", "sample", "status"),
+    )
+    for field in SHARD
 )
-ROWS += (Column("status", "text"), Column("seed", "whole numbers", full=False))
-ROWS += tuple(Column(name, "text", full=False) for name in ("prompt", "path", "error"))
-ROWS += (Column("caption", "text", needed=False, full=False),)
-ROWS += (Column("rejected", "texts", full=False),)
-ROWS += tuple(Column(name, "vectors", full=False) for name in ("text_embedding", "embedding"))
-ROWS += tuple(Column(name, "vectors", needed=False, full=False) for name in OPTIONAL[:2])
-ROWS += tuple(Column(name, "numbers", full=False) for name in LABELS)
 """Columns of a shard; `SHARD` holds their exact types."""
 
 
@@ -220,20 +218,15 @@ def stored_error(error: str | None) -> str | None:
     return None if error is None else FOLDERS.sub("", error)[:LONGEST_ERROR]
 
 
-def read_table(
-    path: Path, columns: list[str] | None = None, *, digest: str | None = None
-) -> pa.Table:
-    """Read a table, or some of its columns; refuse a damaged or too large one.
-
-    `digest` is the SHA-256 that the file must have.
-    """
+def read_table(path: Path, *, digest: str | None = None) -> pa.Table:
+    """Read a table; refuse a damaged or too large one, or one without the SHA-256 it must have."""
     data = read_bytes(path, MOST_BYTES)
     try:
         if digest is not None and hashlib.sha256(data).hexdigest() != digest:
             raise ValueError("it is not what was written, by its checksum")
         with pq.ParquetFile(pa.BufferReader(data)) as file:  # faster than pyarrow's own read_table
             _refuse_large(file.metadata)
-            table = file.read(columns=columns, use_threads=False)  # a shard is small
+            table = file.read(use_threads=False)  # a shard is small
         table.validate(full=True)
         if len(set(table.column_names)) < table.num_columns:
             raise ValueError("it has two columns of one name")
@@ -263,17 +256,29 @@ def _refuse_large(footer: pq.FileMetaData) -> None:
 
 def check_columns(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
     """Refuse a table whose columns are not as described; the error names file, column and row."""
-    names = table.column_names
+    check_types(table, columns, path)
+    check_cells(table, columns, path)
+
+
+def check_types(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
+    """Refuse a table that lacks a column, or has one of another type."""
+    types_of = {field.name: field.type for field in table.schema}
     for column in columns:
-        if column.name not in names:
-            if column.needed:
-                raise ValueError(f"table {path} lacks the column {column.name}")
+        if (kind := types_of.get(column.name)) is not None:
+            empty = types.is_null(kind) and not column.full
+            if not empty and not KINDS[column.kind](kind):
+                where = f"table {path}: column {column.name}"
+                raise ValueError(f"{where} is of type {kind}; expected {column.kind}")
+        elif column.needed:
+            raise ValueError(f"table {path} lacks the column {column.name}")
+
+
+def check_cells(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
+    """Refuse a table with a value that is missing, infinite, not a number or too long."""
+    for column in columns:
+        if column.name not in table.column_names:
             continue
-        values = table[column.name]
-        where = f"table {path}: column {column.name}"
-        empty = types.is_null(values.type) and not column.full
-        if not empty and not KINDS[column.kind](values.type):
-            raise ValueError(f"{where} is of type {values.type}; expected {column.kind}")
+        values, where = table[column.name], f"table {path}: column {column.name}"
         if column.full and values.null_count:
             _refuse_rows(pc.is_null(values), where, "is missing")
         if types.is_floating(values.type):
@@ -303,37 +308,38 @@ def check_ids(ids: list[str], path: Path) -> None:
 
 
 def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[int]) -> pa.Table:
-    """Return a table with the columns and types of `SHARD`.
+    """Return a table with the columns and types of `SHARD`; `check_shard` looks at its values.
 
     Raises ValueError if a row is not of the task, latent prompt and samples that the path says.
     """
-    check_columns(table, ROWS, path)
     if not table.schema.equals(SHARD):
+        check_types(table, ROWS, path)
         names, empty = table.column_names, pa.nulls(len(table))
         try:
             columns = [table[name] if name in names else empty for name in SHARD.names]
             table = pa.table(columns, names=SHARD.names).cast(SHARD)
         except pa.ArrowException as error:
             raise ValueError(f"table {path} cannot be read ({error})") from error
+    if any(table[column.name].null_count for column in ROWS if column.full):
+        check_cells(table, ROWS, path)
     rows = table.select(["task", "latent", "sample", "status", "path"]).to_pylist()
     for number, row in enumerate(rows, 1):
+        where = f"table {path}, row {number}"
         for name, expected in (("task", task), ("latent", latent)):
             if row[name] != expected:
                 raise ValueError(
-                    f"table {path}, row {number}: {name} is {row[name]!r}, but the file is that of "
-                    f"{name} {expected!r}"
+                    f"{where}: {name} is {row[name]!r}, but the file is that of {name} {expected!r}"
                 )
         if row["status"] not in (OK, FAILED):
-            status = row["status"][:40]
-            raise ValueError(f"table {path}, row {number}: status is {status!r}; known: ok, failed")
+            raise ValueError(f"{where}: status is {row['status'][:40]!r}; known: ok, failed")
         place = video_path(task, latent, row["sample"])
         if row["status"] == OK and row["path"] != place:
             shown = str(row["path"])[:120]
-            raise ValueError(f"table {path}, row {number}: path is {shown!r}; expected {place!r}")
-    given = [row["sample"] for row in rows]
-    if sorted(given) != sorted(samples):
+            raise ValueError(f"{where}: path is {shown!r}; expected {place!r}")
+    numbers = [row["sample"] for row in rows]
+    if sorted(numbers) != sorted(samples):
         raise ValueError(
-            f"table {path} holds {len(given)} rows, of the samples {_few(given)}; expected "
+            f"table {path} holds {len(numbers)} rows, of the samples {_few(numbers)}; expected "
             f"{len(samples)}, {_few(samples)}"
         )
     return table
@@ -343,10 +349,14 @@ def _few(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers[:10])) + ", ..." * (len(numbers) > 10)
 
 
-def check_values(table: pa.Table, path: Path) -> None:
-    """Refuse a shard with a missing, zero or non-finite embedding, or a non-finite score."""
+def check_shard(table: pa.Table, path: Path) -> None:
+    """Refuse a shard with an unusable cell, embedding or score.
+
+    A missing, zero or non-finite embedding is unusable, and so is a non-finite score.
+    """
+    check_cells(table, ROWS, path)
     good = pc.equal(table["status"], OK)
-    for name in ("embedding", "text_embedding", *OPTIONAL[:2]):
+    for name in VECTORS:
         where, values = f"table {path}: column {name}", table[name].combine_chunks()
         if name == "embedding":
             _refuse_rows(pc.and_(good, pc.is_null(values)), where, "is missing")

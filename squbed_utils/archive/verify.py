@@ -34,9 +34,8 @@ def verify(folder: Path | str) -> list[Problem]:
     """Return the files of an archive that differ from its checksums or that it lacks.
 
     Checked are each latent prompt's shard and videos, the references and, in a sealed archive, the
-    tables. A shard without checksums (of an earlier version) is read and its videos decoded, which
-    misses slight damage. In an unfinished archive the rest counts as missing. Raises ValueError if
-    the profile or the seal cannot be read.
+    tables. In an unfinished archive the rest counts as missing. Raises ValueError if the profile or
+    the seal cannot be read.
     """
     archive = Archive(folder)
     archive.require()
@@ -107,21 +106,18 @@ def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:
     except ValueError:
         yield Problem(checksums, _state(archive, checksums), unit)
         return
-    for path, expected in (sums or {}).items():
+    for path, expected in sums.items():
         file = archive.inside(path)
         if not file.is_file() or sha256_of(file) != expected:
             common = path == reference_path(unit[0])
             yield Problem(path, _state(archive, path), None if common else unit)
     try:
-        rows = archive.check_values(*unit).select(["path", "status"]).to_pylist()
+        rows = archive.checked_shard(*unit).select(["path", "status"]).to_pylist()
     except ValueError:
         yield Problem(shard, DAMAGED, unit)
         return
-    for row in rows:
-        path = row["path"]
-        if row["status"] == OK and path not in (sums or {}):
-            if not video.is_whole(archive.inside(path)):
-                yield Problem(path, _state(archive, path), unit)
+    if any(row["status"] == OK and row["path"] not in sums for row in rows):
+        yield Problem(checksums, DAMAGED, unit)
 
 
 def _state(archive: Archive, path: str) -> str:

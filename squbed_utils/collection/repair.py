@@ -20,7 +20,7 @@ LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
 
 
 def seal(folder: Path | str) -> bool:
-    """Write the checksums that an archive of an earlier version lacks; say whether it lacked any.
+    """Write the seal that an archive of 0.1.0 lacks; say whether it lacked it.
 
     A missing, damaged or unknown file, and a run that fills the archive, raise ValueError.
     """
@@ -34,9 +34,6 @@ def seal(folder: Path | str) -> bool:
                 f"{archive.folder} is not whole, {problems[0].path} is {problems[0].state}; only "
                 "what is whole is sealed"
             )
-        for unit in archive.units:
-            if archive.checksums(*unit) is None:
-                archive.write_checksums(*unit)
         archive.seal()
     return True
 

@@ -24,10 +24,9 @@ def copy(tiny_archive, tmp_path):
     return shutil.copytree(tiny_archive, tmp_path / "world-tiny")
 
 
-def without_sums(folder):
-    """Make an archive one of an earlier version, which had no checksums."""
-    for file in folder.rglob("*.sha256"):
-        file.unlink()
+def without_seal(folder):
+    """Make an archive one of 0.1.0, which wrote no seal."""
+    (folder / SEAL).unlink()
 
 
 def truncate(file):
@@ -58,8 +57,8 @@ def test_damage_is_found(copy, path, damage):
     assert verify.verify(copy) == [Problem(path, "damaged", UNIT)]
 
 
-def test_damage_is_found_without_checksums(copy):
-    without_sums(copy)
+def test_damage_is_found_without_a_seal(copy):
+    without_seal(copy)
     assert verify.verify(copy) == []
     truncate(copy / VIDEO)
     truncate(copy / "shards/common-0-round/0.parquet")
@@ -82,6 +81,19 @@ def test_damaged_checksums(copy, text):
             verify.verify(copy)
     else:
         assert verify.verify(copy) == [Problem(f"shards/{UNIT[0]}/1.sha256", "damaged", UNIT)]
+
+
+def test_a_list_of_checksums_that_is_missing_or_names_too_little(copy):
+    without_seal(copy)
+    file = (copy / SHARD).with_suffix(".sha256")
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if VIDEO not in line))
+    name = f"shards/{UNIT[0]}/1.sha256"
+    assert verify.verify(copy) == [Problem(name, "damaged", UNIT)]
+    file.unlink()
+    assert verify.verify(copy) == [Problem(name, "missing", UNIT)]
+    with pytest.raises(ValueError, match="1.sha256 is missing, .* run `squbed verify --repair`"):
+        open_archive(copy).videos()
 
 
 def test_what_is_not_finished_is_missing(copy):
@@ -136,7 +148,7 @@ def test_shards_of_no_latent_prompt_are_named_and_tools_leavings_are_not(copy, c
 
 @pytest.mark.parametrize("setting", ["n: 4", "n: 2", "m: 4", "m: 0"])
 def test_changed_sizes_are_noticed_without_a_seal(copy, setting):
-    without_sums(copy)
+    without_seal(copy)
     file = copy / "profile.yaml"
     file.write_text(file.read_text().replace(f"\n{setting[0]}: 3\n", f"\n{setting}\n"))
     if setting in ("m: 0", "n: 2"):
@@ -147,8 +159,8 @@ def test_changed_sizes_are_noticed_without_a_seal(copy, setting):
         assert {p.state for p in verify.verify(copy)} == {state}
 
 
-def test_an_archive_of_an_earlier_version_is_sealed_when_asked(copy, tiny_archive, capsys):
-    without_sums(copy)
+def test_an_archive_of_0_1_0_is_sealed_when_asked(copy, tiny_archive, capsys):
+    without_seal(copy)
     assert cli.main(["verify", str(copy)]) == 0
     assert "is not sealed, so its profile and tables have none: `sq" in capsys.readouterr().out
     truncate(copy / VIDEO)

@@ -1,7 +1,7 @@
 """Tables from elsewhere: each is one clear error that names file and column, or the right answer.
 
-The archive has no checksums, as one of the first version: what a seal would catch is found by
-what the tables say.
+The archive has no seal, and its checksums are those of the changed files, as someone would write
+them who means harm: what they would catch is found by what the tables say.
 """
 
 import os
@@ -174,6 +174,7 @@ CASES = [
 def test_a_table_from_elsewhere(tmp_path, capsys, damage, message):
     folder = small.bare(tmp_path / "archive")
     damage(folder)
+    small.resum(folder)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         small.numbers(open_archive(folder))
     assert cli.main(["estimate", str(folder)]) == cli.USER_ERROR

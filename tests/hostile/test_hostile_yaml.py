@@ -115,6 +115,8 @@ ARCHIVES = [
      r"profile.yaml: checkpoints: clip is 1; expected text"),
     ("schema true", lambda f: small.settings(f, schema=True), r"has schema True, and this version"),
     ("schema of text", lambda f: small.settings(f, schema="1"), r"has schema '1', and this versio"),
+    ("schema of before", lambda f: small.settings(f, schema=1), r"yaml has schema 1, and this ver"),
+    ("no schema", lacks("schema"), r"has schema None, and this version reads 2"),
     ("schema of a list", lambda f: small.settings(f, schema=[1]), r"has schema \[1\], and this ve"),
 ]  # fmt: skip
 

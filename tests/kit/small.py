@@ -1,4 +1,4 @@
-"""A sealed archive of six latent prompts, which any test may damage, in milliseconds."""
+"""An archive of six latent prompts that 0.1.0 wrote; any test may damage it, in milliseconds."""
 
 import shutil
 from pathlib import Path
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from squbed_utils import files
 from squbed_utils.collection import repair
 from squbed_utils.statistics.summary import TERMS, summarize
 
@@ -17,15 +18,22 @@ OTHER = "shards/never-4-thing/0.parquet"
 
 
 def sealed(folder: Path) -> Path:
-    """Copy the archive of the first version and seal it."""
+    """Copy the archive and seal it."""
     shutil.copytree(FROZEN, folder)
     repair.seal(folder)
     return folder
 
 
 def bare(folder: Path) -> Path:
-    """Copy the archive of the first version, which has no checksums."""
+    """Copy the archive, which has no seal."""
     return shutil.copytree(FROZEN, folder)
+
+
+def resum(folder: Path) -> None:
+    """Write every list of checksums again, as someone would who changes an archive on purpose."""
+    for path in folder.glob("shards/*/*.sha256"):
+        names = [name for name in files.read_sums(path) if (folder / name).is_file()]
+        files.write_sums(path, {name: files.sha256_of(folder / name) for name in names})
 
 
 def numbers(archive: object) -> pd.DataFrame:
