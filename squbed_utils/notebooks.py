@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
+from pyarrow.parquet import read_schema
 from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 from tqdm import tqdm
 
@@ -137,17 +138,19 @@ class Notebook:
     """A notebook's parameters after the `COMMON` ones, its inputs and its outputs.
 
     It writes each of `figures` as ``.pdf`` and ``.png``, `tables` as ``data/<table>.csv`` and
-    `latex` also as ``.tex``; where the archive has a truth, the `truth_` ones too. `published`: it
-    reads ``data/published/``. `fills`: it fills the archive, which others only read.
+    `latex` also as ``.tex``; where the archive's truth has the column `needs`, the `truth_` ones
+    too. `published`: it reads ``data/published/``. `fills`: it fills the archive, which others only
+    read.
     """
 
     name: str
     parameters: tuple[str, ...]
-    figures: tuple[str, ...]
-    tables: tuple[str, ...]
+    figures: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     latex: tuple[str, ...] = ()
     truth_figures: tuple[str, ...] = ()
     truth_tables: tuple[str, ...] = ()
+    needs: str = "coverage"
     published: bool = False
     fills: bool = False
 
@@ -156,10 +159,11 @@ class Notebook:
         """The path of its source."""
         return SOURCES / f"{self.name}.ipynb"
 
-    def outputs(self, folder: Path, *, truth: bool) -> list[Path]:
-        """Return the files that it writes into the folder of figures."""
-        figures = self.figures + self.truth_figures * truth
-        tables = self.tables + self.truth_tables * truth
+    def outputs(self, folder: Path, *, truth: Collection[str]) -> list[Path]:
+        """Return the files that it writes into the folder of figures, by the truth's columns."""
+        known = self.needs in truth
+        figures = self.figures + self.truth_figures * known
+        tables = self.tables + self.truth_tables * known
         drawn = [folder / f"{name}.{kind}" for name in figures for kind in ("pdf", "png")]
         files = [f"{name}.csv" for name in tables] + [f"{name}.tex" for name in self.latex]
         return drawn + [folder / "data" / name for name in files]
@@ -225,6 +229,13 @@ NOTEBOOKS = (
         figures=("figure_1",),
         tables=("figure_1",),
     ),
+    Notebook(
+        "08_dose_and_response",
+        parameters=("estimator",),
+        truth_figures=("dose",),
+        truth_tables=("dose", "truth_controls"),
+        needs="clips",
+    ),
 )
 
 
@@ -245,7 +256,8 @@ class Execution:
 
     def outputs(self) -> list[Path]:
         """Return the paths of the figures and tables that the run must write."""
-        truth = Path(self.values["samples"], "truth.parquet").is_file()
+        file = Path(self.values["samples"], "truth.parquet")
+        truth = read_schema(file).names if file.is_file() else ()
         return self.notebook.outputs(Path(self.values["output"]), truth=truth)
 
     def record(self) -> dict[str, object]:

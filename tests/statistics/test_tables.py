@@ -222,7 +222,7 @@ def test_estimates_are_held_against_both_truths():
     assert taus.tau["epistemic and true entropy"] == pytest.approx(-1)
     assert taus.tau["aleatoric and coverage"] > 0 > taus.tau["epistemic and coverage"]
     verdicts = findings.truth_findings(summary(), taus.reset_index()).verdict.tolist()
-    assert verdicts == ["holds", "refuted", "does not hold", "does not hold"]
+    assert verdicts == ["holds", "refuted", "refuted", "does not hold"]
     with pytest.raises(ValueError, match="the summary has no true_entropy"):
         findings.truth_taus(without_truth())
 
