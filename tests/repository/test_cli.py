@@ -111,7 +111,7 @@ def test_estimate_as_csv(capsys, tiny_archive):
             f"no ranking {Path.cwd() / 'gone.csv'}; expected a CSV of",
         ),
         (["quantify", "a star", "--profile", "wrld"], "no profile 'wrld' (did you mean 'world'?)"),
-        (["quantify", "a star", "--n", "2"], "n is 2; expected at least 3"),
+        (["quantify", "a star", "--n", "2"], "profile world: n is 2; expected at least 3"),
         (["train-world", "--only", "x"], "the world has no model 'x'; its models: "),
     ],
 )
