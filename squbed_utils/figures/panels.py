@@ -291,7 +291,7 @@ def figure_dose(table: pd.DataFrame) -> Figure:
     plot_dose(table, ax=axes[0])
     if panels == 2:
         _draw_dose(axes[1], table, "mistakes", "mistakes_")
-        axes[1].set(title="confident mistakes", ylabel="share of tasks", ylim=(-0.02, 1.02))
+        axes[1].set(title="confident mistakes", ylabel="share of latent prompts", ylim=(0, None))
     return fig
 
 

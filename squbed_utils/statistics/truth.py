@@ -340,6 +340,8 @@ def dose(
                 mean, half = _mean_by(group[column], group[cluster], rng, confidence)
                 row[column] = mean
                 row[f"{name}low"], row[f"{name}high"] = mean - half, mean + half
+                if column == mistake:
+                    row[f"{name}low"] = max(mean - half, 0.0)
         rows.append(row)
     table = pd.DataFrame(rows).rename(columns={mistake: "mistakes"})
     return table.assign(tau=kendalltau(x, clips).statistic, pvalue=pvalue, confidence=confidence)
@@ -348,10 +350,13 @@ def dose(
 def _mean_by(
     values: pd.Series, clusters: pd.Series, rng: np.random.Generator, confidence: float
 ) -> tuple[float, float]:
-    """Return the mean and half its interval: Student's t on the spread over resampled clusters."""
+    """Return the mean and half its interval: Student's t on the spread over resampled clusters.
+
+    Clusters without any spread, as where nothing was counted, tell no interval.
+    """
     x, k = values.to_numpy(dtype=float), clusters.nunique()
     counts = task_counts(x.size, N_RESAMPLES, rng, clusters.to_numpy())
-    spread = np.sqrt(k / (k - 1)) * np.std(counts @ x / counts.sum(axis=1)) if k > 1 else np.nan
+    spread = np.sqrt(k / max(k - 1, 1)) * np.std(counts @ x / counts.sum(axis=1)) or np.nan
     return float(x.mean()), float(student_t.ppf((1 + confidence) / 2, max(k - 1, 1)) * spread)
 
 

@@ -57,7 +57,7 @@ def write_profile(world: Path, path: Path, **changes: object) -> Path:
         "m": M,
         "batch_size": 2,
         "video_model": video_model,
-        "refiner": {"path": str(world / "refiner"), "check": "none", "max_new_tokens": 20},
+        "refiner": {"path": str(world / "refiner"), "check": "none", "max_new_tokens": 15},
         "device": "cpu",
     }
     others = ("text_encoder", "video_encoder", "clip", "lpips")
