@@ -261,11 +261,12 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
 
     `rows` is the table of `metadata`, `layout` one of `FORMATS`.
     """
-    profile, tasks = without_folders(archive.profile), archive.tasks()
+    recorded, tasks = archive.profile, archive.tasks()
+    profile = without_folders(recorded)
     counts = rows.groupby("category").agg(tasks=("task", "nunique"), videos=("task", "size"))
     versions = profile.get("versions", {})
     return {
-        "name": f"{visible(str(profile['name']))}-uncertainty",
+        "name": f"{visible(without_folders(str(recorded['name'])))}-uncertainty",
         "layout": layout,
         "size": next((name for most, name in SIZES.items() if len(rows) < most), "1M<n<10M"),
         "videos": len(rows),
@@ -277,7 +278,7 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
         "models": [_model(role, profile) for role in ROLES if profile.get(role)],
         "seed": profile.get("seed", "unknown"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "estimator": profile["estimator"],
+        "estimator": recorded["estimator"],
         "accuracies": {name: text for name, text in UNITS.items() if rows[name].notna().any()},
         "datasets": ", ".join(sorted(set(tasks.dataset))),
     }
@@ -286,7 +287,7 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
 def _model(role: str, profile: dict) -> dict[str, object]:
     """Return a model's role, name and shortened hash."""
     model = profile[role]
-    name = PurePath(model.get("path") or model.get("model") or model["kind"])
+    name = PurePath(model.get("path") or model.get("model") or model.get("kind", "unknown"))
     digest = profile.get("checkpoints", {}).get(role, "-")
     return {
         "role": role,

@@ -56,6 +56,8 @@ LEAKAGE_WITHIN = 0.15
 POINT_COLUMNS = ("row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out")
 
 SEPARATION = "AUROC of epistemic, never seen against common subjects"
+ASSOCIATION = ["x", "y", "level", "tau", "low", "high", "pvalue", "n", "confidence"]
+
 HOLDS, DOES_NOT = "holds", "does not hold"
 SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "refuted"
 
@@ -193,7 +195,8 @@ def within_levels(
     accurate = better_is_higher(summary, accuracy)
     rows = _by_level(summary, estimate, accurate, accuracy, **options)
     rows += _by_level(summary, estimate, coverage, "coverage", **options, dealt=True)
-    return pd.DataFrame(rows).rename(columns={"x": "estimate", "y": "target"})
+    table = pd.DataFrame(rows, columns=ASSOCIATION)
+    return table.rename(columns={"x": "estimate", "y": "target"})
 
 
 def _by_level(
@@ -210,7 +213,8 @@ def _by_level(
     """Return a row, as `_association`, for each level of `by`, for pairs within them, and for all.
 
     x is a column, y the values of `name`. A level in which either does not vary has no row and is
-    not pooled; tasks without one of them are left out.
+    not pooled, and fewer than `FEWEST_TASKS` tasks have none; tasks without one of them are left
+    out.
     """
     table = table[[x, by]].assign(y=y, cluster=clusters).dropna(subset=[x, "y"])
     varied = (table.groupby(by)[[x, "y"]].nunique() > 1).all(axis=1)
@@ -219,6 +223,8 @@ def _by_level(
     groups += [("pooled", within)] * (len(groups) > 1) + [("all", table)]
     rows = []
     for level, group in groups:
+        if len(group) < FEWEST_TASKS or (group[[x, "y"]].nunique() < 2).any():
+            continue
         numbers, _ = _association(
             group[x],
             group.y,
@@ -288,7 +294,8 @@ def truth_controls(
     for name, values in measures.items():
         table = tasks.assign(**{name: values.astype(float)})
         rows += _by_level(table, name, table.true_entropy, "", by=by, confidence=confidence)
-    table = pd.DataFrame(rows).drop(columns="y").rename(columns={"x": "measure"})
+    table = pd.DataFrame(rows, columns=ASSOCIATION).drop(columns="y")
+    table = table.rename(columns={"x": "measure"})
     kinds = {"S-QUBED": "S-QUBED", **dict.fromkeys(encoders or {}, "outside encoder")}
     table.insert(1, "kind", table.measure.map(kinds).fillna("control"))
     return table
