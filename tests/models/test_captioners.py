@@ -63,7 +63,8 @@ class TestTransformers:
         found = caption([*drawn, drawn[0]])
         assert found[0] == found[3] == caption(drawn[:1])[0]
         assert len(set(found)) > 1
-        assert all(0 < len(text.split()) <= 6 for text in found)
+        assert any(found)  # one without training may end a caption at once
+        assert all(len(text.split()) <= 6 for text in found)
 
     def test_half_precision(self, folders, drawn, kind):
         assert load(folders[kind], dtype="bfloat16", max_new_tokens=6)(drawn[:1])[0]
