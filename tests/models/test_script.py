@@ -155,7 +155,7 @@ def test_a_script_ends_with_the_process_that_started_it(code):
     line = "import sys; from squbed_utils import roles\n"
     line += "from squbed_utils.models import script\n"
     line += "sizes = dict(height=32, width=64, frames=9, fps=24.0, steps=2)\n"
-    line += "words = [sys.executable, 'script.py', 'hang', 'p', '1', '{output}']\n"
+    line += "words = [sys.executable, 'script.py', 'hang', '{prompt}', '{seed}', '{output}']\n"
     line += f"model = roles.Command(kind='command', path={str(code)!r}, command=words, **sizes)\n"
     line += "script.load(model)(['a cat'], [1])"
     with subprocess.Popen([sys.executable, "-c", line]) as process:
