@@ -306,8 +306,11 @@ def _correction(
         return np.zeros(3)
     pairs = slopes[0] ** 2 * 2 / (n * (n - 1)) * distances.var() / distances.mean() ** 2
     aleatoric = max(variance[0] - SECOND_ORDER * pairs, LEAST_OF_IT * pairs)
-    # The other terms hold as much of the aleatoric one's variance as their slopes say.
-    return np.maximum((slopes / slopes[0]) ** 2 * (aleatoric - variance[0]), -variance)
+    change = aleatoric - variance[0]
+    # The other terms hold as much of the aleatoric one's variance as their slopes say. They lose no
+    # greater share than it does: parts that vary against each other leave a total little to lose.
+    lost = variance * change / variance[0] if change < 0 else 0.0
+    return np.maximum((slopes / slopes[0]) ** 2 * change, lost)
 
 
 def _reasons_against(

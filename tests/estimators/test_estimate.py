@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.optimize import brentq
 from scipy.stats import ortho_group
 
 from squbed_utils.estimators import vmf
@@ -101,6 +102,25 @@ class TestEstimate:
         left_out = [ESTIMATORS["energy_split"].function(*pair).total for pair in pairs]
         half = stats.t.ppf(0.975, 4) * np.sqrt(4 * np.var(left_out))
         assert result.total_interval == pytest.approx((result.total - half, result.total + half))
+
+    def test_a_total_whose_parts_vary_against_each_other_keeps_its_interval(self):
+        """The correction takes at most the share of its variance that the aleatoric term loses."""
+        kinds = [[0, 1], [0, 2], [3, 1], [3, 2], [3, 1]]
+        text = np.eye(12)[kinds].sum(axis=1) + np.eye(12)[11]
+        left_out = np.array([estimate(x, v).aleatoric for x, v in without_one(text, task()[1])])
+        wanted = 4 * 0.9 * (left_out - left_out.mean()) - 8  # entropies of single latent prompts
+
+        def h(cosine):
+            return vmf.entropy(16, vmf.kappa_from_spherical_variance(16, 1 - np.sqrt(cosine)))
+
+        cosines = [brentq(lambda c, x=x: h(c) - x, 1e-6, 1 - 1e-6) for x in wanted]
+        videos = [[np.eye(16)[0], np.r_[c, np.sqrt(1 - c**2), np.zeros(14)]] for c in cosines]
+        result = estimate(text, np.array(videos))
+        widths = [
+            np.diff(x)[0] / (2 * stats.t.ppf(0.975, 4))
+            for x in (result.aleatoric_interval, result.total_interval)
+        ]
+        assert widths[1] == pytest.approx(0.1 * widths[0], rel=1e-6)
 
     def test_three_of_either_of_two_kinds_have_an_interval(self):
         """All leave-outs are equal, and the plain jackknife has no width."""
