@@ -10,7 +10,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CARRIED = [f"data/{name}" for name in ("instructions", "profiles", "published", "templates")]
-CARRIED += ["data/world", "notebooks", "figures/reference/data"]
+CARRIED += ["data/bars.yaml", "data/world", "notebooks", "figures/reference/data"]
 
 
 class BuildWithData(build_py):
@@ -22,7 +22,11 @@ class BuildWithData(build_py):
         if not self.editable_mode:
             for name in CARRIED:
                 target = Path(self.build_lib) / "squbed_utils" / "repository" / name
-                shutil.copytree(name, target, dirs_exist_ok=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if Path(name).is_dir():
+                    shutil.copytree(name, target, dirs_exist_ok=True)
+                else:
+                    shutil.copy(name, target)
 
 
 setup(cmdclass={"build_py": BuildWithData})

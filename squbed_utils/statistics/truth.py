@@ -16,9 +16,10 @@ from scipy.stats import kendalltau
 from scipy.stats import t as student_t
 from sklearn.feature_extraction.text import CountVectorizer
 
+from squbed_utils import plain_yaml
 from squbed_utils.archive.layout import COVERAGES
 from squbed_utils.estimators.checks import unit_rows
-from squbed_utils.files import seed_of
+from squbed_utils.files import ROOT, seed_of
 from squbed_utils.statistics.calibration import (
     Auroc,
     auroc,
@@ -47,11 +48,8 @@ from squbed_utils.statistics.resampling import (
 )
 from squbed_utils.statistics.tables import better_is_higher
 
-TOTAL_AT_MOST, TOTAL_P = -0.35, 1e-4
-PART_P = 0.05
-ALEATORIC_AT_LEAST = 0.65
-AUROC_AT_LEAST = 0.9
-LEAKAGE_WITHIN = 0.15
+BARS = plain_yaml.read(ROOT / "data/bars.yaml", "the bars")
+"""What has to hold, frozen before the archive that confirms it was made."""
 
 POINT_COLUMNS = ("row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out")
 
@@ -67,13 +65,14 @@ def calibration_findings(statistics: pd.DataFrame) -> pd.DataFrame:
 
     `statistics` are the rows of this run, as `tables.statistics_of`.
     """
-    bar = f"tau at most {TOTAL_AT_MOST}, p below {TOTAL_P:g}"
+    most, p_below = BARS["total_tau_at_most"], BARS["total_p_below"]
+    bar = f"tau at most {most}, p below {p_below:g}"
     return pd.DataFrame(
         _finding(
             f"total uncertainty against {row.panel}",
             (row.tau, row.pvalue),
             bar,
-            row.tau <= TOTAL_AT_MOST and row.pvalue < TOTAL_P,
+            row.tau <= most and row.pvalue < p_below,
         )
         for row in statistics.itertuples()
     )
@@ -81,9 +80,10 @@ def calibration_findings(statistics: pd.DataFrame) -> pd.DataFrame:
 
 def part_findings(statistics: pd.DataFrame) -> pd.DataFrame:
     """Judge each part where the other is least (Figure 5), as `calibration_findings` does."""
-    bar = f"tau negative, p below {PART_P}"
+    p_below = BARS["part_p_below"]
+    bar = f"tau negative, p below {p_below}"
     return pd.DataFrame(
-        _finding(row.panel, (row.tau, row.pvalue), bar, row.tau < 0 and row.pvalue < PART_P)
+        _finding(row.panel, (row.tau, row.pvalue), bar, row.tau < 0 and row.pvalue < p_below)
         for row in statistics.itertuples()
     )
 
@@ -122,10 +122,10 @@ def truth_taus(
         raise ValueError("the summary has no true_entropy; use an archive with a truth.parquet")
     truths, clusters = truths_of(summary), clusters_of(summary, cluster)
     pairs = (
-        ("aleatoric", "true entropy", "signal", ALEATORIC_AT_LEAST),
+        ("aleatoric", "true entropy", "signal", BARS["aleatoric_tau_at_least"]),
         ("epistemic", "coverage", "signal", np.nan),
-        ("aleatoric", "coverage", "leakage", LEAKAGE_WITHIN),
-        ("epistemic", "true entropy", "leakage", LEAKAGE_WITHIN),
+        ("aleatoric", "coverage", "leakage", BARS["leakage_within"]),
+        ("epistemic", "true entropy", "leakage", BARS["leakage_within"]),
     )
     rows = []
     for estimate, truth, kind, bar in pairs:
@@ -388,7 +388,7 @@ def truth_findings(summary: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
             good = row.tau >= row.bar
             rows.append(_finding(name, (row.tau, row.pvalue), f"at least {row.bar}", good))
     area, pvalue = separation(summary)
-    bar, good = f"at least {AUROC_AT_LEAST}", area >= AUROC_AT_LEAST
+    bar, good = f"at least {BARS['auroc_at_least']}", area >= BARS["auroc_at_least"]
     return pd.DataFrame([*rows, _finding(SEPARATION, (area, pvalue), bar, good)])
 
 

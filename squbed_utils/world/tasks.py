@@ -40,39 +40,42 @@ COLUMNS = (
 )
 
 
-def task_table(shown: dict[str, int] | None = None) -> Iterator[dict[str, object]]:
+def task_table(
+    shown: dict[str, int] | None = None, *, seed: int = 0
+) -> Iterator[dict[str, object]]:
     """Yield the 162 tasks, one row each, with their truth: three of each subject.
 
     `shown` is subject -> number of training clips, for a model that was shown others than the deal
-    says. The vagueness rank, 1 (least vague) to 5, is one more than the number left out.
+    says. Another `seed` draws other scenes, phrasings and references, and deals what is left out to
+    other subjects. The vagueness rank, 1 (least vague) to 5, is one more than the number left out.
     """
-    dealt = deal()
-    for subject, left_out in _design(dealt):
+    dealt, draw = deal(), (seed,) if seed else ()
+    for subject, left_out in _design(dealt, seed):
         clips = (shown or dealt)[subject]
         name = f"{subject}-{len(left_out)}"
-        rng = np.random.default_rng(seed_of("task", name))
+        rng = np.random.default_rng(seed_of("task", name, *draw))
         full = complete({"shape": subject}, rng)
         scene = {a: v for a, v in full.items() if a not in left_out}
         row = (
             *(name, "shapes-world", category_of(subject), task_caption(scene, rng)),
-            *(say(full), seed_of("reference", name)),
+            *(say(full), seed_of("reference", name, *draw)),
             *(coverage_of(clips), subject, clips),
             *(len(left_out), round(entropy(scene), 6), len(left_out) + 1),
         )
         yield dict(zip(COLUMNS, row, strict=True))
 
 
-def _design(dealt: dict[str, int]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _design(dealt: dict[str, int], seed: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield subject and what its prompt leaves out, from the most clips to none.
 
-    The families take the rows of ``LEFT_OUT`` in another turn on every level.
+    The families take the rows of ``LEFT_OUT`` in another turn on every level, and by every seed.
     """
     for level, clips in enumerate(sorted(LEVELS, reverse=True)):
         subjects = [s for family in CATEGORIES.values() for s in family if dealt[s] == clips]
         again = len(subjects) // len(CATEGORIES)
         for number, subject in enumerate(subjects):
             family, second = divmod(number, again)
-            for left_out in LEFT_OUT[(family + level + second) % len(LEFT_OUT)]:
+            for left_out in LEFT_OUT[(family + level + second + seed) % len(LEFT_OUT)]:
                 yield subject, left_out
 
 
@@ -81,9 +84,9 @@ def task_caption(scene: Scene, rng: np.random.Generator) -> str:
     return say(scene, len(TRAINING_PHRASINGS) + int(rng.integers(len(TASK_PHRASINGS))))
 
 
-def write_tasks(path: Path, shown: dict[str, int] | None = None) -> None:
+def write_tasks(path: Path, shown: dict[str, int] | None = None, *, seed: int = 0) -> None:
     """Write the task table with its truth as CSV."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(task_table(shown))
+        writer.writerows(task_table(shown, seed=seed))
