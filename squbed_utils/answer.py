@@ -184,8 +184,8 @@ def quantify(
         fail.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    prompt = " ".join(prompt.split())
-    _require_sayable(prompt, profile)
+    prompt = prompts.checked(prompt)
+    prompts.require_sayable([prompt], profile)
     profile = profiles.changed(profile, n=n, m=m, seed=seed)
     task = Task(readable_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
     archive = Archive(output or _default_folder(prompt, profile))
@@ -201,16 +201,6 @@ def quantify(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the answer itself says what they do
         return Answer(archive, summarize(archive, estimator=profile.estimator).iloc[0])
-
-
-def _require_sayable(prompt: str, profile: Profile) -> None:
-    if not prompt:
-        raise ValueError(f"the prompt is empty; give one, such as {prompts.EXAMPLE!r}")
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the prompt {prompt!r} is not UTF-8; give it in UTF-8") from error
-    prompts.require_sayable([prompt], profile)
 
 
 def _default_folder(prompt: str, profile: Profile) -> Path:

@@ -379,6 +379,30 @@ def quantify_prompt(options: Namespace) -> None:
 
 
 @command(
+    "vagueness",
+    option("FILE", "prompts: text, CSV, JSON lines; or an installed package, vbench or vbench2"),
+    PROFILE,
+    option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
+    option("--output DIR", "default: data/samples/vagueness/NAME-FILE", type=Path),
+    YES,
+)
+def rank_by_vagueness(options: Namespace) -> None:
+    """Rank prompts by what they leave open, and say what to ask of each.
+
+    Draw latent prompts and print h(Z given l) of each prompt, the vaguest first, with the question
+    whose answer would narrow it most. No video is made, and no GPU is needed. Rank 1 is the least
+    vague. A table, the latent prompts and a figure are written. An interrupted run goes on where it
+    stopped, and a changed file costs only its new prompts.
+    """
+    from squbed_utils.triage import as_text
+
+    settings = {name: getattr(options, name) for name in ("profile", "n", "output")}
+    table = squbed_utils.vagueness(options.file, **settings, confirm=consent(options))
+    print(as_text(table))
+    print(f"the figure and, in data/, the tables are in {table.attrs['folder']}")
+
+
+@command(
     "figures",
     PROFILE,
     option(

@@ -278,7 +278,8 @@ CONTENTS = {LOCK, SEAL, claims.FOLDER, status.FOLDER, spending.ACCOUNT, spending
 CONTENTS |= {"profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet", "labels.json"}
 CONTENTS |= {"dataset.json", "references", "shards", "videos"}
 CONTENTS |= {"contact_sheet.png", "contact_sheet.html"}
-"""All that an archive's folder holds."""
+CONTENTS |= {"prompts", "data", "vagueness.pdf", "vagueness.png"}
+"""All that the folder of an archive, or of `vagueness`, holds."""
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from squbed_utils.roles import PROMPT_PACKAGES, Prompts
 from squbed_utils.tasks import clips, manifest
 from squbed_utils.tasks.manifest import _wrong_references
 from squbed_utils.tasks.task import Source, Task
-from squbed_utils.text import shortened, suggestion
 from squbed_utils.world import scenes
 
 EXAMPLE = "a small red circle moving left on a black background"
@@ -34,7 +33,8 @@ def checked(prompt: object) -> str:
     try:
         text = clips.text_of(prompt)
     except clips.Unusable as error:
-        raise ValueError(f"{str(error).replace('caption', 'prompt')}; expected a text") from error
+        what = str(error).replace("caption", "prompt")
+        raise ValueError(f"{what}; expected a text, such as {EXAMPLE!r}") from error
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"has {len(text):,} characters; expected at most {LONGEST_TEXT:,}")
     return text
@@ -55,6 +55,11 @@ class Row(Line):
     def id(self) -> str:
         """The task's id; by default made of the prompt, so that equal prompts are one task."""
         return self.task or readable_name(self.prompt, self.prompt)
+
+    @property
+    def known(self) -> tuple:
+        """What cannot differ between two rows of one task."""
+        return self.task, self.reference, self.vagueness_rank
 
 
 def read(dataset: Prompts) -> Source:
@@ -77,13 +82,11 @@ def read(dataset: Prompts) -> Source:
     if not rows:
         raise ValueError(f"{where} has no prompts; {FORMS}")
     first: dict[str, Row] = {}
-    mistakes = list(_wrong_references([row for row in rows if row.reference], path.parent))
+    referring = [row for row in rows if row.reference]
+    mistakes = list(_wrong_references(referring, path.parent)) if referring else []
     for row in rows:
         before = first.setdefault(row.id, row)
-        known = ("task", "reference", "vagueness_rank")
-        if row is before:
-            continue
-        if row.task or any(getattr(row, name) != getattr(before, name) for name in known):
+        if row is not before and (row.task or row.known != before.known):
             mistakes.append((row.line, f"task {row.id} is already in {unit} {before.line}"))
         categories = dict.fromkeys([*before.category.split(", "), *row.category.split(", ")])
         before.category = ", ".join(filter(None, categories))
@@ -176,11 +179,5 @@ def _of_json(item: object, where: str) -> dict[str, str]:
         return {"prompt": item}
     if not isinstance(item, dict):
         raise ValueError(f"{where}: expected a text, or an object with the key prompt")
-    known = [name for name in Row.model_fields if name != "line"]
-    if unknown := [key for key in item if key not in known]:
-        hint = suggestion(unknown[0][:100], known)
-        raise ValueError(
-            f"{where}: unknown key {shortened(unknown[0])}{hint}; known: {', '.join(known)}"
-        )
     numbers = (int, float)
     return {k: str(v) if isinstance(v, numbers) else v for k, v in item.items() if v is not None}
