@@ -212,8 +212,8 @@ def packages(profile: Profile) -> Iterator[Finding]:
 
 def model_files(profile: Profile) -> Iterator[Finding]:
     """Check each file, folder and hub model that the profile names."""
-    used = ROLES if _tasks(profile) is None else captioned.roles_of(profile.dataset)
-    for role in ("dataset", *used):
+    known = _tasks(profile) is not None
+    for role in captioned.roles_of(profile.dataset) if known else ("dataset", *ROLES):
         settings = getattr(profile, role)
         for setting in settings.places() if settings else ():
             yield _place(settings, role, setting)

@@ -108,6 +108,7 @@ PROFILE = option(
     default="world",
 )
 FOLDER = option("FOLDER", "a samples archive", type=Path)
+PROMPTS = "a text, one a line, CSV or JSON lines, or an installed package: vbench, vbench2"
 YES = option("--yes", "pay for paid models without being asked")
 STRICT = option("--strict", "end with exit code 3 if a table is not the reference run's")
 
@@ -183,11 +184,7 @@ def check_profile(options: Namespace) -> None:
 @command(
     "collect",
     PROFILE,
-    option(
-        "--prompts FILE",
-        "prompts in place of the profile's dataset: a text file with one a line, CSV, JSON lines, "
-        "or an installed package, vbench or vbench2",
-    ),
+    option("--prompts FILE", "prompts in place of the profile's dataset: " + PROMPTS),
     option(
         "--output DIR",
         "the archive (default: data/samples/NAME, or NAME-FILE), or a URL to keep it at, such as "
@@ -380,7 +377,7 @@ def quantify_prompt(options: Namespace) -> None:
 
 @command(
     "vagueness",
-    option("FILE", "prompts: text, CSV, JSON lines; or an installed package, vbench or vbench2"),
+    option("FILE", PROMPTS),
     PROFILE,
     option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
     option("--output DIR", "default: data/samples/vagueness/NAME-FILE", type=Path),

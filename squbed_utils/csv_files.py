@@ -81,12 +81,10 @@ def read_as(row_type: type[RowOf], path: Path | str, what: str) -> list[RowOf]:
     return as_rows(row_type, cells, f"{what} {path}")
 
 
-def as_rows(
-    row_type: type[RowOf], numbered: Iterable[tuple[int, Row]], where: str, unit: str = "line"
-) -> list[RowOf]:
-    """Return cells as rows of one type, as `read_as` does; `where` and `unit` name mistakes."""
+def as_rows(row_type: type[RowOf], table: Iterable, where: str, unit: str = "line") -> list[RowOf]:
+    """Return numbered rows of cells as `read_as` does; `where` and `unit` name mistakes."""
     rows, mistakes = [], []
-    for line, cells in numbered:
+    for line, cells in table:
         try:
             values = {name: cell for name, cell in cells.items() if cell}
             rows.append(row_type.model_validate(values | {"line": line}))
@@ -113,7 +111,8 @@ def text_of(path: Path, what: str, expected: str) -> str:
     try:
         return path.read_text(encoding=encoding)
     except UnicodeDecodeError as error:
-        raise _not_decodable(f"{what} {path}, line {_undecodable(path)}", encoding) from error
+        line = _undecodable(path)
+        raise ValueError(f"{what} {path}, line {line}: not UTF-8; save it as UTF-8") from error
 
 
 def stream(
@@ -152,7 +151,8 @@ def stream(
                 line = reader.line_num + 1
     except UnicodeDecodeError as error:
         line = _undecodable(path) if encoding.startswith("utf-8") else line
-        raise _not_decodable(f"{what} {path}, line {line}", encoding) from error
+        name = encoding.removesuffix("-sig").upper()
+        raise ValueError(f"{what} {path}, line {line}: not {name}; save it as UTF-8") from error
     except csv.Error as error:
         reason = f"a cell of more than {longest:,} characters" if "limit" in str(error) else error
         raise ValueError(
@@ -204,11 +204,6 @@ def _is_formula(text: str) -> bool:
 def _as_text(cell: str) -> str:
     cell = cell.strip()
     return cell[1:] if cell[:1] == "'" and _is_formula(cell[1:]) else cell
-
-
-def _not_decodable(where: str, encoding: str) -> ValueError:
-    name = encoding.removesuffix("-sig").upper()
-    return ValueError(f"{where}: not {name}; save it as UTF-8")
 
 
 def _encoding(path: Path, what: str, expected: str, *, largest: float) -> str:

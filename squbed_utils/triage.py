@@ -4,11 +4,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from textwrap import shorten
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -20,13 +18,14 @@ from squbed_utils.models import checkpoints, latent_prompts
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import OpenAI
 from squbed_utils.statistics.cautions import named
+from squbed_utils.statistics.summary import value_text
 from squbed_utils.statistics.tables import save_tables
-from squbed_utils.statistics.vagueness import describe, question
+from squbed_utils.statistics.vagueness import VALUE, describe, question
 from squbed_utils.tasks import prompts as lists
 from squbed_utils.tasks.task import Task
 from squbed_utils.text import visible
 
-NAME = "vagueness"
+NAME, PLACE = "vagueness", "prompts/{}.json"
 
 AT_ONCE = 8
 """Prompts about which a model behind an API is asked at once."""
@@ -63,10 +62,10 @@ def vagueness(
     -------
     DataFrame
         A row a prompt, the vaguest first: rank (1 = the least vague; missing for too few accepted
-        draws and for identical ones), task, category, prompt, aleatoric, low, high (nats; 95 %
-        interval), remark (why it has no value or no interval), accepted and refused (draws),
-        question, removes (the share of the spread that its answer would remove) and differ (all
-        words in which the latent prompts differ, by aspect).
+        draws and for identical ones), task, category, prompt, aleatoric, aleatoric_low and _high
+        (nats; 95 % interval), aleatoric_remark (why it has no value or no interval), accepted and
+        refused (draws), question, removes (the share of the spread that its answer would remove)
+        and differ (all words in which the latent prompts differ, by aspect).
 
     Raises
     ------
@@ -92,11 +91,10 @@ def vagueness(
         if todo:
             counts = {"tasks": len(todo), "latents": len(todo) * profile.n, "labels": 0}
             Consent(confirm).require(profile, archive.folder, videos=0, **counts)
-        for task, found in _ask(profile, archive, todo):
+        for task, found in _ask(profile, archive, todo) if todo else ():
             told[task.id] = found
-            with files.replacing(_place(archive, task)) as partial:
-                text = json.dumps(found, ensure_ascii=False, indent=1)
-                partial.write_text(text + "\n", encoding="utf-8")
+            with files.replacing(archive.inside(PLACE.format(task.id))) as partial:
+                partial.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
         table = _ranked(tasks, told)
         latents = [{"task": task, **draw} for task in table.task for draw in told[task]["draws"]]
         save_tables(archive.folder, NAME, points=table, latents=pd.DataFrame(latents))
@@ -105,16 +103,12 @@ def vagueness(
     return table
 
 
-def _place(archive: Archive, task: Task) -> Path:
-    return archive.inside(f"prompts/{task.id}.json")
-
-
 def _kept(archive: Archive, task: Task) -> dict | None:
     """Return what an earlier call found of a prompt; None if it was not asked, or had other words.
 
     A prompt whose draws were not all accepted is asked again only once its file is deleted.
     """
-    path = _place(archive, task)
+    path = archive.inside(PLACE.format(task.id))
     try:
         told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"prompt": ""}
         return told if told["prompt"] == task.prompt else None
@@ -123,12 +117,10 @@ def _kept(archive: Archive, task: Task) -> dict | None:
 
 
 def _ask(profile: Profile, archive: Archive, tasks: list[Task]) -> Iterator[tuple[Task, dict]]:
-    """Draw the latent prompts of each task, and say what they leave open; load models if need be.
+    """Draw the latent prompts of each task, and say what they leave open.
 
-    A draw that no attempt gave is an error, by the number of its latent prompt.
+    A latent prompt of which no draw was accepted is an error, by its number.
     """
-    if not tasks:
-        return
     from squbed_utils.models import load
 
     language = load.load_language(profile, archive.folder)
@@ -145,15 +137,13 @@ def _ask(profile: Profile, archive: Archive, tasks: list[Task]) -> Iterator[tupl
                 errors[latent] = stored_error(str(error))
         return {"prompt": task.prompt, "draws": draws, "errors": errors}
 
-    @lru_cache(maxsize=10_000)
-    def embed(text: str) -> np.ndarray:
-        return encoder([text])[0]
-
     with ThreadPoolExecutor(AT_ONCE if isinstance(profile.refiner, OpenAI) else 1) as pool:
         drawn = tqdm(pool.map(draw, tasks), desc="prompts", total=len(tasks), file=sys.stderr)
         for task, told in zip(tasks, drawn, strict=True):
             latents = [each["prompt"] for each in told["draws"]]
-            found = describe(task.prompt, latents, lambda texts: np.stack([*map(embed, texts)]))
+            found = describe(task.prompt, latents, encoder)
+            if found["aleatoric"] is None and told["errors"]:
+                found["aleatoric_remark"] += f" ({next(iter(told['errors'].values()))})"
             yield task, told | found
 
 
@@ -163,30 +153,27 @@ def _ranked(tasks: list[Task], told: dict[str, dict]) -> pd.DataFrame:
         found = told[task.id]
         aspects = found["aspects"] or [{"words": [], "removes": None}]
         row = {"task": task.id, "category": task.category, "prompt": task.prompt}
-        row |= {name: found[name] for name in ("aleatoric", "low", "high", "remark")}
-        row |= {"accepted": len(found["draws"])}
-        row |= {"refused": sum(len(draw["rejected"]) for draw in found["draws"])}
+        row |= {name: found[name] for name in (*VALUE, "aleatoric_remark")}
+        refused = sum(len(draw["rejected"]) for draw in found["draws"])
+        row |= {"accepted": len(found["draws"]), "refused": refused}
         row |= {"question": question(aspects[0]["words"]), "removes": aspects[0]["removes"]}
         rows.append(row | {"differ": "; ".join(", ".join(one["words"]) for one in aspects)})
-    table = pd.DataFrame(rows).astype(dict.fromkeys(("aleatoric", "low", "high", "removes"), float))
+    table = pd.DataFrame(rows).astype(dict.fromkeys((*VALUE, "removes"), float))
     table.insert(0, "rank", table.aleatoric.rank(method="min").astype("Int64"))
     return table.sort_values("aleatoric", ascending=False, kind="stable", ignore_index=True)
 
 
 def as_text(table: pd.DataFrame) -> str:
     """Return the table as text: a line a prompt, then why some have no rank or no interval."""
-    half = ((table.high - table.low) / 2).map("{:.1f}".format).replace("nan", "-")
-    entropy = table.aleatoric.map("{:.1f} ± ".format) + half
     asked = table.question + table.removes.map(" (removes {:.0%})".format)
     shown = {
         "rank": table["rank"].astype(object).where(table["rank"].notna(), "-"),
-        "h(Z|l), nats": entropy.where(table.aleatoric.notna(), "-"),
-        "draws": table.accepted.astype(str),
+        "h(Z|l), nats": [value_text(row, "aleatoric") for _, row in table.iterrows()],
         "prompt": [shorten(visible(prompt), 60, placeholder=" ...") for prompt in table.prompt],
         "ask": asked.where(table.question != "", "-").map(visible),
     }
     lines = [pd.DataFrame(shown).to_string(index=False)]
-    for remark, rows in table[table.remark != ""].groupby("remark", sort=False):
+    for remark, rows in table[table.aleatoric_remark != ""].groupby("aleatoric_remark"):
         what = "" if rows["rank"].notna().any() else "no rank: "
         lines.append(f"({what}{remark}: {named(list(rows.task))})")
     return "\n".join(lines)

@@ -95,17 +95,13 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     consent = Consent(confirm)
-    name = profile.name
-    if prompts is not None:
-        profile = lists.instead(profile, prompts)
-        name += f"-{Path(prompts).stem}"
-    place = output or files.SAMPLES / name
+    profile = profile if prompts is None else lists.instead(profile, prompts)
+    of_file = "" if prompts is None else f"-{Path(prompts).stem}"
+    place = output or files.SAMPLES / f"{profile.name}{of_file}"
     with remote.mirrored(place) if remote.is_url(place) else nullcontext(place) as folder:
         archive = Archive(folder)
         if not _is_finished(archive, profile, retry_failed):
-            resolved = checkpoints.resolve(
-                profile, ["dataset", *captioned.roles_of(profile.dataset)]
-            )
+            resolved = checkpoints.resolve(profile, captioned.roles_of(profile.dataset))
             with shared(archive):
                 with claims.locked(archive.folder):
                     source = begin(archive, profile, resolved, consent)

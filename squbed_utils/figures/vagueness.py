@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from squbed_utils.figures.style import BLUE, DOUBLE, SMALLEST, new_axes, new_figure, styled, wrapped
+from squbed_utils.figures.style import BLUE, DOUBLE, new_axes, new_figure, styled, wrapped
 
 MOST = 30
 """Most prompts of a figure: the vaguest."""
@@ -22,13 +22,12 @@ def plot_vagueness(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ranked = table[table["rank"].notna()].head(MOST)
     ax = new_axes(ax, width=DOUBLE, height=0.7 + LINE * max(len(ranked), 1))
     for line, row in enumerate(ranked.itertuples()):
-        ax.plot([row.low, row.high], [line, line], color=BLUE, lw=1)
-        face = "white" if pd.isna(row.low) else BLUE
+        ax.plot([row.aleatoric_low, row.aleatoric_high], [line, line], color=BLUE, lw=1)
+        face = "white" if pd.isna(row.aleatoric_low) else BLUE
         ax.plot(row.aleatoric, line, "o", ms=3.5, color=BLUE, mfc=face, mew=0.8)
         if row.question:
             asked = wrapped(f"{row.question} ({row.removes:.0%})", LETTERS, lines=2)
-            place = {"transform": ax.get_yaxis_transform(), "va": "center"}
-            ax.text(1.02, line, asked, fontsize=SMALLEST, **place)
+            ax.annotate(asked, (1.02, line), xycoords=("axes fraction", "data"), va="center")
     labels = [wrapped(prompt, LETTERS, lines=2) for prompt in ranked.prompt]
     ax.set_yticks(range(len(ranked)), labels)
     ax.set(ylim=(max(len(ranked), 1) - 0.5, -0.5), xlabel="h(Z | l), nats")

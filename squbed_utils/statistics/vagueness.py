@@ -16,15 +16,14 @@ from squbed_utils.estimators.estimate import LEAST_LATENTS, estimate
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
-FUNCTION_WORDS = frozenset(
-    "a an the this that these those it its his her their he she they we i you who which and or but "
-    "with without of in on at by to from into onto over under as for near is are was were be been "
-    "being has have had do does there here see".split()
-)
+FUNCTION_WORDS = "a an the this that its his her their we i and or with without of in on at by to "
+FUNCTION_WORDS += "from into onto over under as for near is are was were be has have there here see"
 """Words that name nothing, and so are no answer to a question."""
 
 LIKENESS = 0.4
 """How alike two words must be to be of one aspect: shared neighbours (0 to 1) plus cosine."""
+
+VALUE = ("aleatoric", "aleatoric_low", "aleatoric_high")
 
 MOST_WORDS = 6
 """Most words of a question."""
@@ -36,31 +35,28 @@ Embed = Callable[[list[str]], np.ndarray]
 def describe(prompt: str, latents: Sequence[str], embed: Embed) -> dict:
     """Return h(Z given l) of a prompt, and its aspects with what fixing each would remove.
 
-    Keys: aleatoric, low and high (nats, of the estimator squbed; None where there is none), remark
-    (why it has no value or no interval), and aspects, a list of {words, removes}, the most telling
-    first. `removes` is the share of the spread, 1 - mean pairwise cosine, of which the entropy is
-    an increasing function.
+    Keys: aleatoric, aleatoric_low and _high (nats, of the estimator squbed; None where there is
+    none), aleatoric_remark (why it has no value or no interval), and aspects, a list of {words,
+    removes}, the most telling first. `removes` is the share of the spread, 1 - mean pairwise
+    cosine, of which the entropy is an increasing function.
     """
-    told = dict.fromkeys(("aleatoric", "low", "high")) | {"remark": "", "aspects": []}
+    told = dict.fromkeys(VALUE, None) | {"aleatoric_remark": "", "aspects": []}
     if len(latents) < LEAST_LATENTS:
-        count = f"{len(latents)} accepted draw{'s' * (len(latents) != 1)}"
-        return told | {"remark": f"{count}; at least {LEAST_LATENTS} are needed"}
+        remark = f"accepted draws: {len(latents)}; at least {LEAST_LATENTS} are needed"
+        return told | {"aleatoric_remark": remark}
     text = embed(list(latents))
     stand_ins = np.broadcast_to(np.eye(2), (len(text), 2, 2))  # the aleatoric part reads no video
     found = estimate(text, stand_ins)
-    told["remark"] = found.aleatoric_remark
+    told["aleatoric_remark"] = found.aleatoric_remark
     if found.identical or found.degenerate:
         return told
-    told["aleatoric"] = found.aleatoric
-    told["low"], told["high"] = found.aleatoric_interval or (None, None)
+    interval = found.aleatoric_interval or (None, None)
+    told |= dict(zip(VALUE, (found.aleatoric, *interval), strict=True))
     spread, groups = _spread(text), aspects(prompt, latents, embed)
     groups = [group for group in groups if len(group) > 1] or groups
-    told["aspects"] = [
-        {"words": words, "removes": 1 - _spread_when_fixed(latents, words, embed) / spread}
-        for words in groups
-    ]
-    told["aspects"].sort(key=lambda aspect: -aspect["removes"])
-    return told
+    removes = [1 - _spread_when_fixed(latents, words, embed) / spread for words in groups]
+    pairs = sorted(zip(groups, removes, strict=True), key=lambda pair: -pair[1])
+    return told | {"aspects": [{"words": words, "removes": share} for words, share in pairs]}
 
 
 def aspects(prompt: str, latents: Sequence[str], embed: Embed) -> list[list[str]]:
@@ -76,7 +72,7 @@ def aspects(prompt: str, latents: Sequence[str], embed: Embed) -> list[list[str]
     """
     said = [words_of(text) for text in latents]
     counts = Counter(chain.from_iterable(map(set, said)))
-    known = FUNCTION_WORDS.union(words_of(prompt))
+    known = {*words_of(FUNCTION_WORDS), *words_of(prompt)}
     words = [w for w in dict.fromkeys(chain(*said)) if w not in known and counts[w] < len(said)]
     if not words:
         return []
@@ -101,8 +97,7 @@ def question(words: Sequence[str]) -> str:
     >>> question(["red", "blue", "green"]), question(["tabby"]), question([])
     ('red, blue or green?', 'tabby or not?', '')
     """
-    if len(words) > MOST_WORDS:
-        words = [*words[:MOST_WORDS], "another"]
+    words = [*words[:MOST_WORDS], *(["another"] if len(words) > MOST_WORDS else [])]
     *others, last = [*words, "not"] if len(words) == 1 else words or [""]
     return f"{', '.join(others)} or {last}?" if others else ""
 
@@ -128,12 +123,11 @@ def _likeness(words: list[str], said: list[list[str]], embed: Embed) -> np.ndarr
 def _spread_when_fixed(latents: Sequence[str], words: list[str], embed: Embed) -> float:
     """Return the expected spread once an aspect is fixed to one of its words, or to none."""
     said = [next((word for word in words_of(text) if word in words), "") for text in latents]
-
-    def fixed(word: str) -> list[str]:
-        put = lambda found: word if found[0].casefold() in words else found[0]  # noqa: E731
-        return [WORD.sub(put, text) for text in latents]
-
-    spreads = [count * _spread(embed(fixed(word))) for word, count in Counter(said).items()]
+    one = re.compile(rf"\b({'|'.join(map(re.escape, words))})\b", re.IGNORECASE)
+    spreads = [
+        count * _spread(embed([one.sub(word, text) for text in latents]))
+        for word, count in Counter(said).items()
+    ]
     return sum(spreads) / len(said)
 
 

@@ -157,9 +157,9 @@ def size(dataset: Dataset) -> int:
 
 
 def roles_of(dataset: Dataset) -> list[str]:
-    """Return the roles of a run on these tasks: without references there is no LPIPS."""
+    """Return the roles of a run on these tasks, theirs first: without references no LPIPS."""
     alone = dataset.kind == "prompts" and not any(t.reference for t in prompts.read(dataset).tasks)
-    return [role for role in ROLES if not (alone and role == "lpips")]
+    return ["dataset", *(role for role in ROLES if not (alone and role == "lpips"))]
 
 
 def available(dataset: Panda70M | VidGen1M) -> int:

