@@ -132,8 +132,8 @@ def test_the_default_folder_follows_prompt_and_sizes(tiny_profile):
         ({"n": 2}, "n is 2; expected at least 3"),
         ({"m": 1}, "m is 1; expected at least 2"),
         ({"seed": -1}, "seed is -1; expected at least 0"),
-        ({"prompt": " \n"}, "the prompt is empty; give one, such as 'a small red circle"),
-        ({"prompt": "a \udcff"}, r"the prompt 'a \\udcff' is not UTF-8; give it in UTF-8"),
+        ({"prompt": " \n"}, "a prompt is a text of .*, such as 'a small red circle"),
+        ({"prompt": "a \udcff"}, "a prompt is a text of at most 20,000 characters in UTF-8"),
     ],
 )
 def test_what_is_refused_before_anything_runs(tiny_profile, tmp_path, options, message):
