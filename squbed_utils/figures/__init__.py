@@ -27,6 +27,7 @@ from squbed_utils.figures.panels import (
     plot_taus,
 )
 from squbed_utils.figures.style import COVERAGE_COLOURS, DOUBLE, SINGLE, STYLE, save
+from squbed_utils.figures.vagueness import figure_vagueness, plot_vagueness
 
 __all__ = [
     "COVERAGE_COLOURS",
@@ -46,6 +47,7 @@ __all__ = [
     "figure_signals",
     "figure_subset_size",
     "figure_truth",
+    "figure_vagueness",
     "plot_curve",
     "plot_dose",
     "plot_forest",
@@ -55,5 +57,6 @@ __all__ = [
     "plot_rejection",
     "plot_taus",
     "plot_terms",
+    "plot_vagueness",
     "save",
 ]
