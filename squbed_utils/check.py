@@ -43,7 +43,7 @@ def check(profile: str | Path | Profile) -> list[Finding]:
     Covers samples, packages, keys, files, programs, device, memory, disk, GPU-hours and money.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    parts = (_samples, captions, packages, _keys, model_files)
+    parts = (_samples, captions, packages, _keys, model_files, _family)
     parts += (program, _device, _memory, _ram, _disk, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
 
@@ -55,16 +55,20 @@ def _either(what: str, ready: bool, detail: str, otherwise: str) -> Finding:
 def _samples(profile: Profile) -> Iterator[Finding]:
     tasks, model = _tasks(profile), profile.video_model
     size = f"{model.frames} frames of {model.width} x {model.height}"
-    if tasks is None:
+    size = size if _pixels(profile) else "as its model makes it"
+    if profile.dataset is None:
+        detail = f"no dataset; give a file of prompts (--prompts); each video {size}"
+        yield Finding("samples", UNKNOWN, detail)
+    elif tasks is None:
         yield Finding("samples", UNKNOWN, f"the tasks cannot be counted; each video {size}")
-        return
-    counts = f"{tasks} tasks x {profile.n} latent prompts x {profile.m} videos"
-    yield Finding("samples", OK, f"{counts} = {_videos(profile):,} videos, each {size}")
+    else:
+        counts = f"{tasks} tasks x {profile.n} latent prompts x {profile.m} videos"
+        yield Finding("samples", OK, f"{counts} = {_videos(profile):,} videos, each {size}")
 
 
 def _tasks(profile: Profile) -> int | None:
     try:
-        return captioned.size(profile.dataset)
+        return profile.dataset and captioned.size(profile.dataset)
     except FileNotFoundError:
         return None
 
@@ -127,6 +131,9 @@ def _memory_here() -> int | None:
 
 
 def _ram(profile: Profile) -> Iterator[Finding]:
+    if not _pixels(profile):
+        yield Finding("memory, disk", UNKNOWN, "for videos whose size the profile does not say")
+        return
     need = SCORING_SHARE * _pixels(profile) * profile.batch_size
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     detail = f"{as_bytes(need)} a worker to score what it generates at once, "
@@ -135,12 +142,14 @@ def _ram(profile: Profile) -> Iterator[Finding]:
 
 
 def _pixels(profile: Profile) -> int:
-    """Return the number of raw bytes of a video."""
+    """Return the number of raw bytes of a video, 0 where the profile does not say its size."""
     model = profile.video_model
-    return 3 * model.frames * model.height * model.width
+    return 3 * (model.frames or 0) * (model.height or 0) * (model.width or 0)
 
 
 def _disk(profile: Profile) -> Iterator[Finding]:
+    if not _pixels(profile):
+        return
     need = RAW_SHARE * _pixels(profile) * _videos(profile)
     place = next(p for p in (SAMPLES, *SAMPLES.parents) if p.exists())
     free = shutil.disk_usage(place).free
@@ -188,7 +197,7 @@ def _money_of_calls(refiner: roles.OpenAI, calls: int) -> Finding:
 def captions(profile: Profile) -> Iterator[Finding]:
     """Check that a dataset has enough clips for the tasks that are to be sampled from it."""
     dataset = profile.dataset
-    if isinstance(dataset, roles.World):
+    if dataset is None or isinstance(dataset, roles.World):
         return
     if not (path_of(dataset.path).exists() and path_of(dataset.videos).exists()):
         return  # which `model_files` says
@@ -204,10 +213,22 @@ def captions(profile: Profile) -> Iterator[Finding]:
 def packages(profile: Profile) -> Iterator[Finding]:
     """Check that the packages that a video model needs beside diffusers are installed."""
     model = profile.video_model
-    if getattr(model, "guardrail", False) and roles.FAMILIES[model.family].guardrail:
+    if isinstance(model, roles.Diffusers) and model.guardrail and model.constraints.guardrail:
         installed = importlib.util.find_spec("cosmos_guardrail") is not None
         remedy = "pip install cosmos_guardrail, or set guardrail: false"
         yield _either("package cosmos_guardrail", installed, "installed", remedy)
+
+
+def _family(profile: Profile) -> Iterator[Finding]:
+    """Say what was not checked of a pipeline that is called as it is."""
+    model = profile.video_model
+    if isinstance(model, roles.Diffusers) and model.family is None:
+        try:
+            own = roles.families_of(checkpoints.class_in(path_of(model.path)))
+        except (ValueError, OSError):  # not here, which `model_files` says
+            own = []
+        known = f"; {' or '.join(own)} is known to fit it" if own else ""
+        yield Finding("video_model.family", UNKNOWN, f"none: {roles.NOT_CHECKED}{known}")
 
 
 def model_files(profile: Profile) -> Iterator[Finding]:

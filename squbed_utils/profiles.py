@@ -49,7 +49,8 @@ class Profile(roles.Settings):
     Attributes
     ----------
     name : str
-    dataset : Dataset
+    dataset : Dataset or None
+        The tasks; None: only prompts that a command is given.
     n, m : int
         Latent prompts a task (at least 3) and videos a latent prompt (at least 2).
     video_model, refiner, text_encoder, video_encoder, clip, lpips
@@ -72,7 +73,7 @@ class Profile(roles.Settings):
     """
 
     name: str
-    dataset: roles.Dataset
+    dataset: roles.Dataset | None
     n: Annotated[StrictInt, within("n")]
     m: Annotated[StrictInt, within("m")]
     video_model: roles.VideoModel

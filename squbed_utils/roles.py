@@ -190,6 +190,13 @@ class Family(NamedTuple):
     revision: str | None = None
 
 
+ANY = Family("")
+"""Stands for no family, of whose pipelines nothing is known."""
+
+NOT_CHECKED = "not checked are sizes and numbers of frames, parts that need float32, and that a "
+NOT_CHECKED += "video depends on its prompt and seed alone"
+"""Of a pipeline without a family."""
+
 FAMILIES = {
     "cosmos2": Family(
         "Cosmos2VideoToWorldPipeline",
@@ -212,24 +219,30 @@ FAMILIES = {
 }
 
 
+def families_of(name: str) -> list[str]:
+    """Return the families of a pipeline's class."""
+    return [key for key, row in FAMILIES.items() if name in (row.pipeline, row.image_pipeline)]
+
+
 @dataclass(frozen=True)
 class Diffusers(Checkpoint):
     """A text-to-video pipeline of diffusers; without `guidance` the pipeline's default applies.
 
-    `family` names its constraints and calling convention (``FAMILIES``). A video-to-world
+    `family` names its constraints and calling convention (``FAMILIES``). Without one, any pipeline
+    is called as it is, and what is not set is its call's own default. A video-to-world
     model starts from an image that `image_model` draws at the video's size, with the same steps and
     guidance. `transformer` is the folder of one that takes the place of the pipeline's own, and
     shares the rest. `options` are further arguments of the call. `guardrail` matters only for
     Cosmos.
     """
 
-    height: Side
-    width: Side
-    frames: Frames
     fps: Rate
-    steps: Steps
+    height: Side | None = None
+    width: Side | None = None
+    frames: Frames | None = None
+    steps: Steps | None = None
     kind: Literal["diffusers"] = "diffusers"
-    family: str = "wan"
+    family: str | None = None
     guidance: Amount | None = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
     revision: str | None = None
@@ -242,17 +255,17 @@ class Diffusers(Checkpoint):
     MARKER: ClassVar[str] = "model_index.json"
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            hint = suggestion(self.family, list(FAMILIES))
-            raise ValueError(f"family is {self.family!r}{hint}; known: {', '.join(FAMILIES)}")
-        family = FAMILIES[self.family]
+        family = self.constraints
+        missing = [key for key in ("height", "width", "frames", "steps") if not getattr(self, key)]
+        if self.family and missing:
+            raise ValueError(f"missing {', '.join(missing)}; add it or extend a profile")
         for name, step, offset in (
             ("height", family.multiple, 0),
             ("width", family.multiple, 0),
             ("frames", family.stride, 1),
         ):
             value = getattr(self, name)
-            if value % step != offset:
+            if self.family and value % step != offset:
                 below = (value - offset) // step * step + offset
                 near = " or ".join(str(v) for v in (below, below + step) if v >= 1)
                 rule = f"{step} k + {offset}" if offset else f"multiples of {step}"
@@ -268,12 +281,21 @@ class Diffusers(Checkpoint):
                 f"{family.image_pipeline} draws: name its folder or hub id"
             )
         if self.image_model is not None and not family.image_pipeline:
-            raise ValueError(f"image_model is not taken by {self.family}; remove it")
+            whom = self.family or "a pipeline without a family"
+            raise ValueError(f"image_model is not taken by {whom}; remove it")
         if family.revision and self.revision is None and not path_of(self.path).exists():
             raise ValueError(
                 f"missing revision; {self.path} keeps its files for diffusers in a branch: set "
                 f"revision: {family.revision}"
             )
+
+    @property
+    def constraints(self) -> Family:
+        """Its family; an unknown one is refused."""
+        if self.family is not None and self.family not in FAMILIES:
+            hint = suggestion(self.family, list(FAMILIES))
+            raise ValueError(f"family is {self.family!r}{hint}; known: {', '.join(FAMILIES)}")
+        return FAMILIES.get(self.family, ANY)
 
     def places(self) -> dict[str, Place]:
         """Return the folders of the pipeline, of its first image's and of another transformer."""
@@ -324,6 +346,45 @@ class Command(Settings):
     def places(self) -> dict[str, Place]:
         """Return the folder of the scripts."""
         return {"path": Place(self.path)}
+
+
+CALL = re.compile(r"(?P<module>.+\.py|\w+(\.\w+)*):(?P<function>[^\W\d]\w*)")
+
+
+@dataclass(frozen=True)
+class Python(Settings):
+    """A function in a file of the user's, which only a profile that the user passes may name.
+
+    `call` is ``FILE.py:FUNCTION``, or ``module:function`` for the module's file. The function takes
+    prompts and seeds, two lists of one length, and returns for each a pair: frames, uint8
+    (T, H, W, 3), and how many of them a second lasts. The file's hash is recorded, not what it
+    imports.
+    """
+
+    call: str
+    kind: Literal["python"]
+
+    height: ClassVar[None] = None  # the function decides
+    width: ClassVar[None] = None
+    frames: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if not CALL.fullmatch(self.call):
+            raise ValueError(
+                f"call is {shortened(self.call)}; expected a file and a function in it, such as "
+                "my_model.py:generate"
+            )
+
+    @property
+    def function(self) -> str:
+        """The name of the function."""
+        return CALL.fullmatch(self.call)["function"]
+
+    def places(self) -> dict[str, Place]:
+        """Return the file of the function."""
+        module = CALL.fullmatch(self.call)["module"]
+        own = module if module.endswith(".py") else module.replace(".", "/") + ".py"
+        return {"call": Place(own)}
 
 
 VEO_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -575,7 +636,7 @@ def kind_or(default: str) -> BeforeValidator:
 
 KIND = Field(discriminator="kind")
 Dataset = Annotated[World | Panda70M | VidGen1M, KIND, kind_or("world")]
-VideoModel = Annotated[Diffusers | Command | Veo, KIND, kind_or("diffusers")]
+VideoModel = Annotated[Diffusers | Command | Python | Veo, KIND, kind_or("diffusers")]
 Refiner = Annotated[CausalLM | Chat | OpenAI, KIND, kind_or("local")]
 VideoEncoder = Annotated[TransformersVideoEncoder | S3D, KIND, kind_or("transformers")]
 CaptionModel = Annotated[Captioner | Recogniser, KIND, kind_or("transformers")]

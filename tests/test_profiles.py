@@ -78,7 +78,7 @@ def test_extends_in_a_circle(write):
     ("settings", "message"),
     [
         ({"sed": 1}, r"profile mine: unknown key 'sed' \(did you mean 'seed'\?\); known: name, "),
-        ({"video_model": {"hight": 3}}, "video_model: unknown key 'hight'.*known: path, height"),
+        ({"video_model": {"hight": 3}}, "video_model: unknown key 'hight'.*known: path, fps"),
         ({"n": 2}, "profile mine: n is 2; expected at least 3"),
         ({"m": 1}, "m is 1; expected at least 2"),
         (

@@ -13,7 +13,7 @@ SIZES = {"height": 480, "width": 832, "frames": 81, "fps": 16, "steps": 50}
 
 
 def diffusers(**changes):
-    return roles.Diffusers(**{"path": "org/model"} | SIZES | changes)
+    return roles.Diffusers(**{"path": "org/model", "family": "wan"} | SIZES | changes)
 
 
 def command(**changes):

@@ -1,18 +1,26 @@
-"""A video model run by scripts of its own, in one subprocess a video."""
+"""A video model of the user's own: a command, one subprocess a video, or a Python function."""
 
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
+import traceback
 from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
 
 from squbed_utils import video
 from squbed_utils.files import path_of
 from squbed_utils.instructions import fill
 from squbed_utils.models.checkpoints import locate
-from squbed_utils.roles import Command
+from squbed_utils.roles import Command, Python
+from squbed_utils.text import shortened, suggestion
 from squbed_utils.video import Video
 
 TAIL, LONGEST_TAIL = 5, 400
@@ -104,3 +112,79 @@ def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     last = " | ".join([line.strip() for line in lines if line.strip()][-TAIL:])
     return f"; its last words: {last[-LONGEST_TAIL:]}" if last else ""
+
+
+def load_function(model: Python) -> Callable:
+    """Run the user's file; return a function that draws a batch, a `diffusion.Draw`.
+
+    What runs is the text of the file that is hashed, never its compiled copy. As with a command,
+    the file's folder is where its imports are looked for last, and seeds come modulo 2**32. An
+    error names the line of the file where it arose.
+    """
+    file = locate(model, "video_model", "call")
+    module = ModuleType("squbed_video_model")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module
+    sys.path.append(str(file.parent))
+    _explained(file, lambda: exec(compile(file.read_bytes(), file, "exec", 0, True), vars(module)))
+    functions = [name for name, thing in vars(module).items() if callable(thing)]
+    if model.function not in functions:
+        hint = suggestion(model.function, functions)
+        raise ValueError(
+            f"{file} has no function {model.function!r}{hint}; correct video_model.call"
+        )
+    function, where = getattr(module, model.function), f"{file}: {model.function}"
+
+    def draw(items: list[tuple[str, int]]) -> Callable[[int], Video]:
+        prompts, seeds = [prompt for prompt, _ in items], [seed % 2**32 for _, seed in items]
+        made = _explained(file, lambda: function(prompts, seeds))
+        if not isinstance(made, list | tuple) or len(made) != len(items):
+            raise ValueError(
+                f"{where} returned {_described(made)} for {len(items)} prompts; expected a list "
+                f"of {len(items)} pairs (frames, fps)"
+            )
+        return lambda i: _checked(made[i], where)
+
+    return draw
+
+
+def _explained(file: Path, call: Callable[[], object]) -> object:
+    """Call; an error becomes a RuntimeError that names the last line of the file that it passed."""
+    try:
+        return call()
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+        frames = [f for f in frames if f.filename == str(file)] or frames
+        place, line = (frames[-1].filename, frames[-1].lineno) if frames else (file, None)
+        if not frames and isinstance(error, SyntaxError):
+            line = error.lineno
+        at = f"{place}, line {line}" if line else place
+        raise RuntimeError(f"{at}: {type(error).__name__}: {error}") from error
+
+
+def _checked(made: object, where: str) -> Video:
+    """Return what a function made of one prompt as a video, or say what is wrong with it."""
+    if not isinstance(made, list | tuple) or len(made) != 2:
+        raise ValueError(f"{where} returned {_described(made)}; expected a pair (frames, fps)")
+    frames, fps = made
+    if not isinstance(frames, np.ndarray):
+        raise ValueError(
+            f"{where} returned frames as {_described(frames)}; expected a numpy array, uint8 "
+            "(T, H, W, 3)"
+        )
+    if not isinstance(fps, Real) or isinstance(fps, bool) or not 0.1 <= fps <= 1000:
+        raise ValueError(
+            f"{where} returned fps {shortened(fps)}; expected frames a second, 0.1 to 1000"
+        )
+    try:
+        return Video(frames, float(fps))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _described(made: object) -> str:
+    """Say what a function returned: its type, and how many things are in it."""
+    kind = f"{type(made).__module__}.{type(made).__name__}".removeprefix("builtins.")
+    return f"{kind} of {len(made)}" if isinstance(made, list | tuple) else kind
