@@ -28,6 +28,8 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
 
+FETCHED = "will be fetched from the hub by the first run"
+
 
 class Finding(NamedTuple):
     """A thing that a run needs, its state (``ok``, ``missing`` or ``unknown``) and the details."""
@@ -46,6 +48,17 @@ def check(profile: str | Path | Profile) -> list[Finding]:
     parts = (_samples, captions, packages, _keys, model_files, _family)
     parts += (program, _device, _memory, _ram, _disk, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
+
+
+def overview() -> Iterator[tuple[str, str, str]]:
+    """Yield each of the package's profiles: its name, its video model, and what is missing here."""
+    for name in profiles.names():
+        model, findings = profiles.load(name).video_model, check(name)
+        missing = [finding.what for finding in findings if finding.state == MISSING]
+        fetched = [finding.what for finding in findings if FETCHED in finding.detail]
+        lists = {"missing: ": missing, "; to fetch: ": fetched}
+        said = "".join(what + ", ".join(names) for what, names in lists.items() if names)
+        yield name, getattr(model, "path", model.kind), said or "nothing is missing"
 
 
 def _either(what: str, ready: bool, detail: str, otherwise: str) -> Finding:
@@ -252,7 +265,7 @@ def _place(settings: roles.Settings, role: str, setting: str) -> Finding:
         cached = try_to_load_from_cache(place.path, place.marker, revision=place.revision)
         if isinstance(cached, str):
             return Finding(what, OK, f"{place.path}, fetched from the hub before")
-        return Finding(what, UNKNOWN, f"{place.path} will be fetched from the hub by the first run")
+        return Finding(what, UNKNOWN, f"{place.path} {FETCHED}")
     try:
         paths = checkpoints.read_by(settings, role, setting).values()
     except (ValueError, OSError) as error:

@@ -348,17 +348,16 @@ class Command(Settings):
         return {"path": Place(self.path)}
 
 
-CALL = re.compile(r"(?P<module>.+\.py|\w+(\.\w+)*):(?P<function>[^\W\d]\w*)")
+CALL = re.compile(r"(?P<file>.+?)(\.py)?:(?P<name>[^\W\d]\w*)")
 
 
 @dataclass(frozen=True)
 class Python(Settings):
     """A function in a file of the user's, which only a profile that the user passes may name.
 
-    `call` is ``FILE.py:FUNCTION``, or ``module:function`` for the module's file. The function takes
-    prompts and seeds, two lists of one length, and returns for each a pair: frames, uint8
-    (T, H, W, 3), and how many of them a second lasts. The file's hash is recorded, not what it
-    imports.
+    `call` is ``FILE.py:FUNCTION``, or without the ending. The function takes prompts and seeds, two
+    lists of one length, and returns for each a pair: frames, uint8 (T, H, W, 3), and how many of
+    them a second lasts. The file's hash is recorded, not that of what it imports.
     """
 
     call: str
@@ -375,16 +374,9 @@ class Python(Settings):
                 "my_model.py:generate"
             )
 
-    @property
-    def function(self) -> str:
-        """The name of the function."""
-        return CALL.fullmatch(self.call)["function"]
-
     def places(self) -> dict[str, Place]:
         """Return the file of the function."""
-        module = CALL.fullmatch(self.call)["module"]
-        own = module if module.endswith(".py") else module.replace(".", "/") + ".py"
-        return {"call": Place(own)}
+        return {"call": Place(CALL.fullmatch(self.call)["file"] + ".py")}
 
 
 VEO_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")

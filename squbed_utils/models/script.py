@@ -127,13 +127,14 @@ def load_function(model: Python) -> Callable:
     sys.modules[module.__name__] = module
     sys.path.append(str(file.parent))
     _explained(file, lambda: exec(compile(file.read_bytes(), file, "exec", 0, True), vars(module)))
-    functions = [name for name, thing in vars(module).items() if callable(thing)]
-    if model.function not in functions:
-        hint = suggestion(model.function, functions)
-        raise ValueError(
-            f"{file} has no function {model.function!r}{hint}; correct video_model.call"
-        )
-    function, where = getattr(module, model.function), f"{file}: {model.function}"
+    name, functions = (
+        model.call.rpartition(":")[2],
+        [k for k, v in vars(module).items() if callable(v)],
+    )
+    if name not in functions:
+        hint = suggestion(name, functions)
+        raise ValueError(f"{file} has no function {name!r}{hint}; correct video_model.call")
+    function, where = getattr(module, name), f"{file}: {name}"
 
     def draw(items: list[tuple[str, int]]) -> Callable[[int], Video]:
         prompts, seeds = [prompt for prompt, _ in items], [seed % 2**32 for _, seed in items]
@@ -155,36 +156,34 @@ def _explained(file: Path, call: Callable[[], object]) -> object:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except (Exception, SystemExit) as error:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
-        frames = [f for f in frames if f.filename == str(file)] or frames
-        place, line = (frames[-1].filename, frames[-1].lineno) if frames else (file, None)
-        if not frames and isinstance(error, SyntaxError):
-            line = error.lineno
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [(f.filename, f.lineno) for f in frames if f.filename != __file__]
+        lines = lines or [(str(file), getattr(error, "lineno", None))]
+        place, line = next((each for each in reversed(lines) if each[0] == str(file)), lines[-1])
         at = f"{place}, line {line}" if line else place
         raise RuntimeError(f"{at}: {type(error).__name__}: {error}") from error
 
 
 def _checked(made: object, where: str) -> Video:
     """Return what a function made of one prompt as a video, or say what is wrong with it."""
-    if not isinstance(made, list | tuple) or len(made) != 2:
-        raise ValueError(f"{where} returned {_described(made)}; expected a pair (frames, fps)")
-    frames, fps = made
-    if not isinstance(frames, np.ndarray):
-        raise ValueError(
-            f"{where} returned frames as {_described(frames)}; expected a numpy array, uint8 "
-            "(T, H, W, 3)"
-        )
-    if not isinstance(fps, Real) or isinstance(fps, bool) or not 0.1 <= fps <= 1000:
-        raise ValueError(
-            f"{where} returned fps {shortened(fps)}; expected frames a second, 0.1 to 1000"
-        )
     try:
-        return Video(frames, float(fps))
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
+        frames, fps = made
+        if isinstance(frames, np.ndarray) and not isinstance(fps, bool) and 0.1 <= fps <= 1000:
+            return Video(frames, float(fps))
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"{where} returned {_described(made)} for a prompt; expected (frames, fps): a numpy array, "
+        "uint8 (T, H, W, 3), none of them 0, and frames a second, 0.1 to 1000"
+    )
 
 
 def _described(made: object) -> str:
-    """Say what a function returned: its type, and how many things are in it."""
-    kind = f"{type(made).__module__}.{type(made).__name__}".removeprefix("builtins.")
-    return f"{kind} of {len(made)}" if isinstance(made, list | tuple) else kind
+    """Say what a function returned: an array by dtype and shape, a tuple by its parts."""
+    if isinstance(made, np.ndarray):
+        return f"{made.dtype} {made.shape}"
+    if isinstance(made, tuple) and len(made) < 5:
+        return f"({', '.join(map(_described, made))})"
+    if isinstance(made, list):
+        return f"a list of {len(made)}"
+    return shortened(made) if isinstance(made, Real | str | None) else f"a {type(made).__name__}"

@@ -219,20 +219,23 @@ def test_a_function_is_given_whole_batches_and_seeds_of_32_bits(function, capsys
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ("None", "returned NoneType for 1 prompts; expected a list of 1 pairs"),
-        ("np.zeros((1, 2))", "returned numpy.ndarray for 1 prompts; expected a list"),
-        ("[]", "returned list of 0 for 1 prompts; expected a list of 1 pairs"),
-        ("[1]", r"returned int; expected a pair \(frames, fps\)"),
-        (f"[{ARRAY}]", "returned numpy.ndarray; expected a pair"),
-        (f"[({ARRAY}, 8, 8)]", "returned tuple of 3; expected a pair"),
-        ("[([1], 8)]", "returned frames as list of 1; expected a numpy array, uint8"),
-        (f"[({ARRAY} / 255, 8)]", r"frames are float64 \(4, 32, 32, 3\); expected uint8"),
-        (f"[({ARRAY}[0], 8)]", r"frames are uint8 \(32, 32, 3\); expected uint8 \(T, H, W, 3\)"),
-        (f"[({ARRAY}[:0], 8)]", r"frames are uint8 \(0, 32, 32, 3\); expected .* T, H, W >= 1"),
-        (f"[({ARRAY}, '8')]", "returned fps '8'; expected frames a second, 0.1 to 1000"),
-        (f"[({ARRAY}, True)]", "returned fps True; expected"),
-        (f"[({ARRAY}, float('nan'))]", "returned fps nan; expected"),
-        (f"[({ARRAY}, 0)]", "returned fps 0; expected"),
+        ("None", "None for 1 prompts; expected a list of 1 pairs"),
+        ("np.zeros((1, 2))", r"float64 \(1, 2\) for 1 prompts; expected a list"),
+        ("[]", "a list of 0 for 1 prompts; expected a list of 1 pairs"),
+        ("{'a': 1}", "a dict for 1 prompts; expected a list of 1 pairs"),
+        ("[1]", r"1 for a prompt; expected \(frames, fps\): a numpy array"),
+        (f"[{ARRAY}]", r"uint8 \(4, 32, 32, 3\) for a prompt; expected \(frames, fps\)"),
+        (f"[{ARRAY}[:2]]", r"uint8 \(2, 32, 32, 3\) for a prompt; expected \(frames, fps\)"),
+        (f"[({ARRAY}, 8, 8)]", r"\(uint8 \(4, 32, 32, 3\), 8, 8\) for a prompt"),
+        ("[([1], 8)]", r"\(a list of 1, 8\) for a prompt; expected .*numpy array, uint8 \(T, H"),
+        (f"[({ARRAY} / 255, 8)]", r"\(float64 \(4, 32, 32, 3\), 8\) for a prompt"),
+        (f"[({ARRAY}[0], 8)]", r"\(uint8 \(32, 32, 3\), 8\) for a prompt"),
+        (f"[({ARRAY}[:0], 8)]", r"\(uint8 \(0, 32, 32, 3\), 8\) for a prompt; .* none of them 0"),
+        (f"[({ARRAY}, '8')]", r", '8'\) for a prompt; expected .* frames a second, 0.1 to 1000"),
+        (f"[({ARRAY}, None)]", r", None\) for a prompt; expected"),
+        (f"[({ARRAY}, True)]", r", True\) for a prompt; expected"),
+        (f"[({ARRAY}, float('nan'))]", r", nan\) for a prompt; expected"),
+        (f"[({ARRAY}, 0)]", r", 0\) for a prompt; expected"),
     ],
 )
 def test_what_a_function_returns_is_checked(function, returned, message):
@@ -241,7 +244,7 @@ def test_what_a_function_returns_is_checked(function, returned, message):
     )
     (made,) = function(text, batch_size=1)(["a"], [1])
     assert isinstance(made, ValueError)
-    with pytest.raises(ValueError, match=f"mine.py: generate:? {message}"):
+    with pytest.raises(ValueError, match=f"mine.py: generate returned .*{message}"):
         raise made
 
 
