@@ -210,7 +210,7 @@ def _money_of_calls(refiner: roles.OpenAI, calls: int) -> Finding:
 def captions(profile: Profile) -> Iterator[Finding]:
     """Check that a dataset has enough clips for the tasks that are to be sampled from it."""
     dataset = profile.dataset
-    if dataset is None or isinstance(dataset, roles.World):
+    if not isinstance(dataset, roles.Captioned):
         return
     if not (path_of(dataset.path).exists() and path_of(dataset.videos).exists()):
         return  # which `model_files` says
@@ -246,7 +246,8 @@ def _family(profile: Profile) -> Iterator[Finding]:
 
 def model_files(profile: Profile) -> Iterator[Finding]:
     """Check each file, folder and hub model that the profile names."""
-    for role in ("dataset", *ROLES):
+    used = ROLES if _tasks(profile) is None else captioned.roles_of(profile.dataset)
+    for role in ("dataset", *used):
         settings = getattr(profile, role)
         for setting in settings.places() if settings else ():
             yield _place(settings, role, setting)

@@ -220,8 +220,13 @@ def write_profile(options: Namespace) -> None:
     "collect",
     PROFILE,
     option(
+        "--prompts FILE",
+        "prompts in place of the profile's dataset: a text file with one a line, CSV, JSON lines, "
+        "or an installed package, vbench or vbench2",
+    ),
+    option(
         "--output DIR",
-        "the archive (default: data/samples/NAME), or a URL to keep it at, such as "
+        "the archive (default: data/samples/NAME, or NAME-FILE), or a URL to keep it at, such as "
         "s3://BUCKET/NAME",
         type=place,
     ),
@@ -257,6 +262,7 @@ def collect_samples(options: Namespace) -> None:
 
     archive = squbed_utils.collect(
         options.profile,
+        prompts=options.prompts,
         output=options.output,
         workers=options.workers,
         retry_failed=options.retry_failed,

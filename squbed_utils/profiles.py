@@ -128,6 +128,12 @@ def build(settings: Mapping, where: str) -> Profile:
     raise ValueError(f"{where}: {'; also '.join(mistakes[:MOST_SHOWN])}{more}")
 
 
+def changed(profile: Profile, **settings: object) -> Profile:
+    """Return a profile with other settings, checked as all are; None leaves one as it is."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    return build(vars(profile) | given, f"profile {profile.name}")
+
+
 def _mistake(error: dict, settings: object) -> str:
     """Say one of pydantic's errors in words: the setting, its value, and what was expected."""
     place, value = "", settings
@@ -187,7 +193,8 @@ def new(name: str, video_model: str, prompts: str | None = None) -> Path:
         )
     dataset = "# dataset: {kind: prompts, path: FILE}   # or `squbed collect --prompts FILE`"
     if prompts is not None:
-        dataset = f"dataset:\n  kind: prompts\n  path: {_quoted(_absolute(prompts))}"
+        file = prompts if prompts in roles.PROMPT_PACKAGES else _absolute(prompts)
+        dataset = f"dataset:\n  kind: prompts\n  path: {_quoted(file)}"
     template = (ROOT / "data" / "templates" / f"{kind}.yaml").read_text(encoding="utf-8")
     text = template.format(name=name, dataset=dataset, model=_quoted(model))
     path.write_text(text, encoding="utf-8")

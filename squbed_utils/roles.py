@@ -4,7 +4,9 @@ A role with several kinds is a union; the entry ``kind`` picks one, by default t
 ``path`` is a folder (absolute or relative to the repository) or a hub id, ``organisation/name``.
 """
 
+import importlib.util
 import re
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -53,6 +55,10 @@ PUBLIC_FILES = {
     "alex": "alexnet-owt-7be5be79.pth (torchvision's AlexNet_Weights.IMAGENET1K_V1)",
 }
 """Kind of a model that is one file -> how its makers call the file."""
+
+
+PROMPT_PACKAGES = {"vbench": "VBench_full_info.json", "vbench2": "VBench2_full_info.json"}
+"""Package -> its file of prompts."""
 
 
 class Place(NamedTuple):
@@ -164,6 +170,21 @@ class VidGen1M(Captioned):
     """VidGen-1M's caption JSON and the folder of its zip files, which stay packed."""
 
     kind: Literal["vidgen1m"]
+
+
+@dataclass(frozen=True)
+class Prompts(Settings):
+    """Prompts of a file, or of an installed package of ``PROMPT_PACKAGES`` (``tasks.prompts``)."""
+
+    path: str
+    kind: Literal["prompts"]
+
+    def places(self) -> dict[str, Place]:
+        """Return the file of the prompts; a package is looked up, and never imported."""
+        path = self.path
+        if path in PROMPT_PACKAGES and (package := importlib.util.find_spec(path)):
+            path = str(Path(*package.submodule_search_locations, PROMPT_PACKAGES[path]))
+        return {"path": Place(path)}
 
 
 class Family(NamedTuple):
@@ -627,7 +648,7 @@ def kind_or(default: str) -> BeforeValidator:
 
 
 KIND = Field(discriminator="kind")
-Dataset = Annotated[World | Panda70M | VidGen1M, KIND, kind_or("world")]
+Dataset = Annotated[World | Panda70M | VidGen1M | Prompts, KIND, kind_or("world")]
 VideoModel = Annotated[Diffusers | Command | Python | Veo, KIND, kind_or("diffusers")]
 Refiner = Annotated[CausalLM | Chat | OpenAI, KIND, kind_or("local")]
 VideoEncoder = Annotated[TransformersVideoEncoder | S3D, KIND, kind_or("transformers")]
