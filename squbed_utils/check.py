@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from squbed_utils import profiles, roles
+from squbed_utils import families, profiles, roles
 from squbed_utils.archive.layout import ROLES
 from squbed_utils.files import SAMPLES, path_of, sha256_of
 from squbed_utils.models import checkpoints, spending
@@ -237,11 +237,11 @@ def _family(profile: Profile) -> Iterator[Finding]:
     model = profile.video_model
     if isinstance(model, roles.Diffusers) and model.family is None:
         try:
-            own = roles.families_of(checkpoints.class_in(path_of(model.path)))
+            own = families.families_of(checkpoints.class_in(path_of(model.path)))
         except (ValueError, OSError):  # not here, which `model_files` says
             own = []
         known = f"; {' or '.join(own)} is known to fit it" if own else ""
-        yield Finding("video_model.family", UNKNOWN, f"none: {roles.NOT_CHECKED}{known}")
+        yield Finding("video_model.family", UNKNOWN, f"none: {families.NOT_CHECKED}{known}")
 
 
 def model_files(profile: Profile) -> Iterator[Finding]:
