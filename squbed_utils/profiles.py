@@ -177,8 +177,8 @@ def new(name: str, video_model: str, prompts: str | None = None) -> Path:
     or hub id. Without a file of prompts the profile has no dataset.
     """
     path, folder = Path(f"{name}.yaml"), Path(video_model).expanduser()
-    if not SAFE_ID.fullmatch(name) or path.exists():
-        why = "exists" if path.exists() else "is no name of letters, digits, dots and dashes"
+    if not (named := SAFE_ID.fullmatch(name)) or path.exists():
+        why = "exists" if named else "is no name of letters, digits, dots and dashes"
         raise ValueError(f"{path} {why}; choose another name")
     kind, model = "diffusers", video_model
     if function := roles.CALL.fullmatch(video_model):
