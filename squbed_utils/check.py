@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from squbed_utils import profiles, roles
+from squbed_utils import families, profiles, roles
 from squbed_utils.archive.layout import ROLES
 from squbed_utils.files import SAMPLES, path_of, sha256_of
 from squbed_utils.models import checkpoints, spending
@@ -28,6 +28,8 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 OK, MISSING, UNKNOWN = "ok", "missing", "unknown"
 
+FETCHED = "will be fetched from the hub by the first run"
+
 
 class Finding(NamedTuple):
     """A thing that a run needs, its state (``ok``, ``missing`` or ``unknown``) and the details."""
@@ -43,9 +45,20 @@ def check(profile: str | Path | Profile) -> list[Finding]:
     Covers samples, packages, keys, files, programs, device, memory, disk, GPU-hours and money.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    parts = (_samples, captions, packages, _keys, model_files)
+    parts = (_samples, captions, packages, _keys, model_files, _family)
     parts += (program, _device, _memory, _ram, _disk, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
+
+
+def overview() -> Iterator[tuple[str, str, str]]:
+    """Yield each of the package's profiles: its name, its video model, and what is missing here."""
+    for name in profiles.names():
+        model, findings = profiles.load(name).video_model, check(name)
+        missing = [finding.what for finding in findings if finding.state == MISSING]
+        fetched = [finding.what for finding in findings if FETCHED in finding.detail]
+        lists = {"missing: ": missing, "; to fetch: ": fetched}
+        said = "".join(what + ", ".join(names) for what, names in lists.items() if names)
+        yield name, getattr(model, "path", model.kind), said or "nothing is missing"
 
 
 def _either(what: str, ready: bool, detail: str, otherwise: str) -> Finding:
@@ -55,16 +68,20 @@ def _either(what: str, ready: bool, detail: str, otherwise: str) -> Finding:
 def _samples(profile: Profile) -> Iterator[Finding]:
     tasks, model = _tasks(profile), profile.video_model
     size = f"{model.frames} frames of {model.width} x {model.height}"
-    if tasks is None:
+    size = size if _pixels(profile) else "as its model makes it"
+    if profile.dataset is None:
+        detail = f"no dataset; give a file of prompts (--prompts); each video {size}"
+        yield Finding("samples", UNKNOWN, detail)
+    elif tasks is None:
         yield Finding("samples", UNKNOWN, f"the tasks cannot be counted; each video {size}")
-        return
-    counts = f"{tasks} tasks x {profile.n} latent prompts x {profile.m} videos"
-    yield Finding("samples", OK, f"{counts} = {_videos(profile):,} videos, each {size}")
+    else:
+        counts = f"{tasks} tasks x {profile.n} latent prompts x {profile.m} videos"
+        yield Finding("samples", OK, f"{counts} = {_videos(profile):,} videos, each {size}")
 
 
 def _tasks(profile: Profile) -> int | None:
     try:
-        return captioned.size(profile.dataset)
+        return profile.dataset and captioned.size(profile.dataset)
     except FileNotFoundError:
         return None
 
@@ -127,6 +144,9 @@ def _memory_here() -> int | None:
 
 
 def _ram(profile: Profile) -> Iterator[Finding]:
+    if not _pixels(profile):
+        yield Finding("memory, disk", UNKNOWN, "for videos whose size the profile does not say")
+        return
     need = SCORING_SHARE * _pixels(profile) * profile.batch_size
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     detail = f"{as_bytes(need)} a worker to score what it generates at once, "
@@ -135,12 +155,14 @@ def _ram(profile: Profile) -> Iterator[Finding]:
 
 
 def _pixels(profile: Profile) -> int:
-    """Return the number of raw bytes of a video."""
+    """Return the number of raw bytes of a video, 0 where the profile does not say its size."""
     model = profile.video_model
-    return 3 * model.frames * model.height * model.width
+    return 3 * (model.frames or 0) * (model.height or 0) * (model.width or 0)
 
 
 def _disk(profile: Profile) -> Iterator[Finding]:
+    if not _pixels(profile):
+        return
     need = RAW_SHARE * _pixels(profile) * _videos(profile)
     place = next(p for p in (SAMPLES, *SAMPLES.parents) if p.exists())
     free = shutil.disk_usage(place).free
@@ -204,10 +226,22 @@ def captions(profile: Profile) -> Iterator[Finding]:
 def packages(profile: Profile) -> Iterator[Finding]:
     """Check that the packages that a video model needs beside diffusers are installed."""
     model = profile.video_model
-    if getattr(model, "guardrail", False) and roles.FAMILIES[model.family].guardrail:
+    if isinstance(model, roles.Diffusers) and model.guardrail and model.constraints.guardrail:
         installed = importlib.util.find_spec("cosmos_guardrail") is not None
         remedy = "pip install cosmos_guardrail, or set guardrail: false"
         yield _either("package cosmos_guardrail", installed, "installed", remedy)
+
+
+def _family(profile: Profile) -> Iterator[Finding]:
+    """Say what was not checked of a pipeline that is called as it is."""
+    model = profile.video_model
+    if isinstance(model, roles.Diffusers) and model.family is None:
+        try:
+            own = families.families_of(checkpoints.class_in(path_of(model.path)))
+        except (ValueError, OSError):  # not here, which `model_files` says
+            own = []
+        known = f"; {' or '.join(own)} is known to fit it" if own else ""
+        yield Finding("video_model.family", UNKNOWN, f"none: {families.NOT_CHECKED}{known}")
 
 
 def model_files(profile: Profile) -> Iterator[Finding]:
@@ -232,7 +266,7 @@ def _place(settings: roles.Settings, role: str, setting: str) -> Finding:
         cached = try_to_load_from_cache(place.path, place.marker, revision=place.revision)
         if isinstance(cached, str):
             return Finding(what, OK, f"{place.path}, fetched from the hub before")
-        return Finding(what, UNKNOWN, f"{place.path} will be fetched from the hub by the first run")
+        return Finding(what, UNKNOWN, f"{place.path} {FETCHED}")
     try:
         paths = checkpoints.read_by(settings, role, setting).values()
     except (ValueError, OSError) as error:

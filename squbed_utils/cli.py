@@ -181,6 +181,42 @@ def check_profile(options: Namespace) -> None:
         )
 
 
+@command("profiles")
+def list_profiles(options: Namespace) -> None:
+    """List the profiles that there are, and what each lacks here.
+
+    A line each: name, video model, what is missing on this machine, what the first run fetches.
+    """
+    from squbed_utils.check import overview
+
+    rows = list(overview())
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    for name, model, lacks in rows:
+        print(f"{name:{widths[0]}}  {model:{widths[1]}}  {lacks}")
+
+
+@command(
+    "new",
+    option("NAME", "of the profile"),
+    option(
+        "--video-model MODEL",
+        "a function, FILE.py:FUNCTION, or a pipeline of diffusers, by its folder or hub id",
+        required=True,
+    ),
+    option("--prompts FILE", "what to ask it (default: no dataset)"),
+)
+def write_profile(options: Namespace) -> None:
+    """Write ./NAME.yaml, a short profile of your own video model.
+
+    All other models are open ones that run here: the profile inherits no dataset, no key and no
+    cost.
+    """
+    from squbed_utils import profiles
+
+    path = profiles.new(options.name, options.video_model, options.prompts)
+    print(f"{path}: look at it, then run `squbed check --profile {path}`")
+
+
 @command(
     "collect",
     PROFILE,

@@ -89,7 +89,8 @@ class Run:
 def open_run(profile: str | Path, samples: str | Path = "", output: str | Path = "figures") -> Run:
     """Open a finished archive to draw figures from it.
 
-    Relative paths start at the repository, whatever the working directory is.
+    Relative paths start at the repository, whatever the working directory is; where the package is
+    installed from a wheel, at the folder where Python was started.
 
     Parameters
     ----------
@@ -313,7 +314,7 @@ class Execution:
                 partial,
                 parameters=self.values,
                 kernel_name="python3",
-                cwd=SOURCES,
+                cwd=PLACE,  # where relative paths in a profile start
                 start_timeout=300,
                 progress_bar={"desc": title},
                 extra_arguments=["--log-level=CRITICAL"],  # an interrupt at its end is no error

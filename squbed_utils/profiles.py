@@ -1,5 +1,6 @@
 """Profiles: which models, prompts and sizes a run uses, as a validated YAML file."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,8 @@ class Profile(roles.Settings):
     Attributes
     ----------
     name : str
-    dataset : Dataset
+    dataset : Dataset or None
+        The tasks; None: only prompts that a command is given.
     n, m : int
         Latent prompts a task (at least 3) and videos a latent prompt (at least 2).
     video_model, refiner, text_encoder, video_encoder, clip, lpips
@@ -72,7 +74,7 @@ class Profile(roles.Settings):
     """
 
     name: str
-    dataset: roles.Dataset
+    dataset: roles.Dataset | None
     n: Annotated[StrictInt, within("n")]
     m: Annotated[StrictInt, within("m")]
     video_model: roles.VideoModel
@@ -168,6 +170,50 @@ def find(name: str | Path) -> Path:
     )
 
 
+def new(name: str, video_model: str, prompts: str | None = None) -> Path:
+    """Write ``NAME.yaml`` into the current folder: a profile in which nothing is paid.
+
+    The video model is a function, ``FILE.py:FUNCTION``, or a pipeline of diffusers, by its folder
+    or hub id. Without a file of prompts the profile has no dataset.
+    """
+    path, folder = Path(f"{name}.yaml"), Path(video_model).expanduser()
+    if not (named := SAFE_ID.fullmatch(name)) or path.exists():
+        why = "exists" if named else "is no name of letters, digits, dots and dashes"
+        raise ValueError(f"{path} {why}; choose another name")
+    kind, model = "diffusers", video_model
+    if function := roles.CALL.fullmatch(video_model):
+        kind, model = "python", f"{_absolute(function['file'] + '.py')}:{function['name']}"
+    elif (folder / roles.Diffusers.MARKER).is_file():
+        model = folder.absolute()
+    elif folder.exists() or not roles.HUB_ID.fullmatch(video_model):
+        raise ValueError(
+            f"{video_model} is no video model; expected FILE.py:FUNCTION, or a pipeline of "
+            f"diffusers: its hub id, or its folder, which holds {roles.Diffusers.MARKER}. For "
+            "another program write a profile with kind: command (docs/profiles.md)"
+        )
+    dataset = "# dataset: {kind: prompts, path: FILE}   # or `squbed collect --prompts FILE`"
+    if prompts is not None:
+        file = prompts if prompts in roles.PROMPT_PACKAGES else _absolute(prompts)
+        dataset = f"dataset:\n  kind: prompts\n  path: {_quoted(file)}"
+    template = (ROOT / "data" / "templates" / f"{kind}.yaml").read_text(encoding="utf-8")
+    text = template.format(name=name, dataset=dataset, model=_quoted(model))
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _absolute(path: str) -> Path:
+    """Return the absolute path of a file that a user names in the current folder."""
+    file = Path(path).expanduser().absolute()
+    if not file.is_file():
+        raise FileNotFoundError(f"no file {file}; check the path")
+    return file
+
+
+def _quoted(value: object) -> str:
+    """Return a text as YAML has it, on one line."""
+    return json.dumps(str(value), ensure_ascii=False)
+
+
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
     """List in words the differences of two resolved profiles that change samples.
 
@@ -202,8 +248,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     base = settings.pop("extends", None)
     if base is None:
         return settings
-    beside = path.parent / str(base)
-    parent = beside if beside.suffix == ".yaml" and beside.is_file() else find(base)
+    files = [folder / str(base) for folder in (path.parent, FOLDER) if str(base).endswith(".yaml")]
+    parent = next((file for file in files if file.is_file()), None) or find(base)
     return _merge(_read(parent, (*seen, path)), settings)
 
 

@@ -287,7 +287,8 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
 def _model(role: str, profile: dict) -> dict[str, object]:
     """Return a model's role, name and shortened hash."""
     model = profile[role]
-    name = PurePath(model.get("path") or model.get("model") or model.get("kind", "unknown"))
+    names = (model.get(key) for key in ("path", "call", "model", "kind"))
+    name = PurePath(next(filter(None, names), "unknown"))
     digest = profile.get("checkpoints", {}).get(role, "-")
     return {
         "role": role,

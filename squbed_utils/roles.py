@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from squbed_utils.families import ANY, FAMILIES, Family
 from squbed_utils.files import path_of
 from squbed_utils.instructions import FIELD, check_fields
 from squbed_utils.text import shortened, suggestion
@@ -187,70 +188,25 @@ class Prompts(Settings):
         return {"path": Place(path)}
 
 
-class Family(NamedTuple):
-    """Constraints and calling convention of one kind of diffusers pipeline.
-
-    `pipeline` is its class in ``model_index.json``, `image_pipeline` the text-to-image class that
-    draws the first image, if it starts from one. Height and width are multiples of `multiple`, the
-    number of frames is one more than a multiple of `stride`. `rate` names the call's frame-rate
-    argument, `guidance` says whether it takes ``guidance_scale``, `guardrail` whether a safety
-    checker sees prompts and videos. With `slicing` the autoencoder decodes a batch's videos one by
-    one. The parts in `float32` stay in float32 whatever the profile's dtype. `revision` is the hub
-    branch of its diffusers files, if not main.
-    """
-
-    pipeline: str
-    multiple: int = 16
-    stride: int = 4
-    image_pipeline: str | None = None
-    guidance: bool = True
-    guardrail: bool = False
-    rate: str | None = None
-    slicing: bool = False
-    float32: tuple[str, ...] = ()
-    revision: str | None = None
-
-
-FAMILIES = {
-    "cosmos2": Family(
-        "Cosmos2VideoToWorldPipeline",
-        image_pipeline="Cosmos2TextToImagePipeline",
-        guardrail=True,
-        rate="fps",
-    ),
-    "cosmos2.5": Family(
-        "Cosmos2_5_PredictBasePipeline", guardrail=True, revision="diffusers/base/post-trained"
-    ),
-    "wan": Family("WanPipeline", float32=("vae",)),
-    # Its autoencoder reduces twice as much as that of the other Wan models.
-    "wan-ti2v": Family("WanPipeline", multiple=32, float32=("vae",)),
-    # Of other numbers of frames its autoencoder decodes more than were asked for.
-    "cogvideox": Family("CogVideoXPipeline", stride=8),
-    "ltx": Family("LTXPipeline", multiple=32, stride=8, rate="frame_rate"),
-    # Its guidance scale is a setting of its guider, in the checkpoint; its autoencoder's attention
-    # mask does not fit a batch.
-    "hunyuan1.5": Family("HunyuanVideo15Pipeline", guidance=False, slicing=True),
-}
-
-
 @dataclass(frozen=True)
 class Diffusers(Checkpoint):
     """A text-to-video pipeline of diffusers; without `guidance` the pipeline's default applies.
 
-    `family` names its constraints and calling convention (``FAMILIES``). A video-to-world
+    `family` names its constraints and calling convention (``FAMILIES``). Without one, any pipeline
+    is called as it is, and what is not set is its call's own default. A video-to-world
     model starts from an image that `image_model` draws at the video's size, with the same steps and
     guidance. `transformer` is the folder of one that takes the place of the pipeline's own, and
     shares the rest. `options` are further arguments of the call. `guardrail` matters only for
     Cosmos.
     """
 
-    height: Side
-    width: Side
-    frames: Frames
     fps: Rate
-    steps: Steps
+    height: Side | None = None
+    width: Side | None = None
+    frames: Frames | None = None
+    steps: Steps | None = None
     kind: Literal["diffusers"] = "diffusers"
-    family: str = "wan"
+    family: str | None = None
     guidance: Amount | None = None
     options: dict[str, JsonValue] = Field(default_factory=dict)
     revision: str | None = None
@@ -263,17 +219,17 @@ class Diffusers(Checkpoint):
     MARKER: ClassVar[str] = "model_index.json"
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            hint = suggestion(self.family, list(FAMILIES))
-            raise ValueError(f"family is {self.family!r}{hint}; known: {', '.join(FAMILIES)}")
-        family = FAMILIES[self.family]
+        family = self.constraints
+        missing = [key for key in ("height", "width", "frames", "steps") if not getattr(self, key)]
+        if self.family and missing:
+            raise ValueError(f"missing {', '.join(missing)}; add it or extend a profile")
         for name, step, offset in (
             ("height", family.multiple, 0),
             ("width", family.multiple, 0),
             ("frames", family.stride, 1),
         ):
             value = getattr(self, name)
-            if value % step != offset:
+            if self.family and value % step != offset:
                 below = (value - offset) // step * step + offset
                 near = " or ".join(str(v) for v in (below, below + step) if v >= 1)
                 rule = f"{step} k + {offset}" if offset else f"multiples of {step}"
@@ -289,12 +245,21 @@ class Diffusers(Checkpoint):
                 f"{family.image_pipeline} draws: name its folder or hub id"
             )
         if self.image_model is not None and not family.image_pipeline:
-            raise ValueError(f"image_model is not taken by {self.family}; remove it")
+            whom = self.family or "a pipeline without a family"
+            raise ValueError(f"image_model is not taken by {whom}; remove it")
         if family.revision and self.revision is None and not path_of(self.path).exists():
             raise ValueError(
                 f"missing revision; {self.path} keeps its files for diffusers in a branch: set "
                 f"revision: {family.revision}"
             )
+
+    @property
+    def constraints(self) -> Family:
+        """Its family; an unknown one is refused."""
+        if self.family is not None and self.family not in FAMILIES:
+            hint = suggestion(self.family, list(FAMILIES))
+            raise ValueError(f"family is {self.family!r}{hint}; known: {', '.join(FAMILIES)}")
+        return FAMILIES.get(self.family, ANY)
 
     def places(self) -> dict[str, Place]:
         """Return the folders of the pipeline, of its first image's and of another transformer."""
@@ -345,6 +310,37 @@ class Command(Settings):
     def places(self) -> dict[str, Place]:
         """Return the folder of the scripts."""
         return {"path": Place(self.path)}
+
+
+CALL = re.compile(r"(?P<file>.+?)(\.py)?:(?P<name>[^\W\d]\w*)")
+
+
+@dataclass(frozen=True)
+class Python(Settings):
+    """A function in a file of the user's, which only a profile that the user passes may name.
+
+    `call` is ``FILE.py:FUNCTION``, or without the ending. The function takes prompts and seeds, two
+    lists of one length, and returns for each a pair: frames, uint8 (T, H, W, 3), and how many of
+    them a second lasts. The file's hash is recorded, not that of what it imports.
+    """
+
+    call: str
+    kind: Literal["python"]
+
+    height: ClassVar[None] = None  # the function decides
+    width: ClassVar[None] = None
+    frames: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if not CALL.fullmatch(self.call):
+            raise ValueError(
+                f"call is {shortened(self.call)}; expected a file and a function in it, such as "
+                "my_model.py:generate"
+            )
+
+    def places(self) -> dict[str, Place]:
+        """Return the file of the function."""
+        return {"call": Place(CALL.fullmatch(self.call)["file"] + ".py")}
 
 
 VEO_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
@@ -596,7 +592,7 @@ def kind_or(default: str) -> BeforeValidator:
 
 KIND = Field(discriminator="kind")
 Dataset = Annotated[World | Panda70M | VidGen1M | Prompts, KIND, kind_or("world")]
-VideoModel = Annotated[Diffusers | Command | Veo, KIND, kind_or("diffusers")]
+VideoModel = Annotated[Diffusers | Command | Python | Veo, KIND, kind_or("diffusers")]
 Refiner = Annotated[CausalLM | Chat | OpenAI, KIND, kind_or("local")]
 VideoEncoder = Annotated[TransformersVideoEncoder | S3D, KIND, kind_or("transformers")]
 CaptionModel = Annotated[Captioner | Recogniser, KIND, kind_or("transformers")]

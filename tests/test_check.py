@@ -105,6 +105,48 @@ def test_what_the_language_model_costs(tmp_path, refiner, expected):
     assert found(path)["money: language model"] == expected
 
 
+def test_what_is_not_checked_of_a_pipeline_without_a_family_is_said(tmp_path):
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    (folder / "model_index.json").write_text('{"_class_name": "LTXPipeline"}')
+    model = {"kind": "diffusers", "path": str(folder), "fps": 8}
+    path = write(tmp_path / "p.yaml", extends="base/free.yaml", video_model=model)
+    state, detail = found(path)["video_model.family"]
+    assert state == UNKNOWN and detail.startswith(
+        "none: not checked are sizes and numbers of frame"
+    )
+    assert detail.endswith("; ltx is known to fit it")
+    assert found(path)["samples"] == (
+        UNKNOWN,
+        "no dataset; give a file of prompts (--prompts); each video as its model makes it",
+    )
+    assert found(path)["memory, disk"][0] == UNKNOWN
+    (folder / "model_index.json").write_text('{"_class_name": "AnimateDiffPipeline"}')
+    assert "known to fit" not in found(path)["video_model.family"][1]
+    assert "video_model.family" not in found("wan2.1-1.3b") | found("world")
+
+
+def test_a_functions_file_is_looked_for(tmp_path):
+    model = {"kind": "python", "call": f"{tmp_path}/mine.py:generate"}
+    path = write(tmp_path / "p.yaml", extends="world-quick", video_model=model)
+    state, detail = found(path)["video_model.call"]
+    assert state == MISSING and "put it there, or correct video_model.call" in detail
+    (tmp_path / "mine.py").write_text("raise SystemExit('it was run')")
+    assert found(path)["video_model.call"][0] == OK
+    assert found(path)["samples"][1].endswith("= 135 videos, each as its model makes it")
+
+
+def test_the_list_of_profiles_says_what_each_lacks(capsys, monkeypatch):
+    monkeypatch.setattr(profiles, "names", lambda: ["veo-3", "wan2.1-1.3b", "world"])
+    assert cli.main(["profiles"]) == 0
+    veo, wan, world = capsys.readouterr().out.splitlines()
+    assert veo.split()[:3] == ["veo-3", "veo", "missing:"] and "key GEMINI_API_KEY or GOO" in veo
+    assert wan.split()[:2] == ["wan2.1-1.3b", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"]
+    assert "key OPENAI_API_KEY, dataset.path" in wan and "; to fetch: video_model.path, text" in wan
+    assert world.split()[:2] == ["world", "data/world/video_model"]
+    assert world.endswith("  nothing is missing")
+
+
 def test_a_hub_id_is_not_fetched():
     assert found("wan2.1-1.3b")["video_model.path"] == (
         UNKNOWN,

@@ -6,6 +6,7 @@ import yaml
 
 from squbed_utils import files, profiles, roles
 from squbed_utils.archive.layout import ROLES
+from squbed_utils.collection.collect import collect
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import load
 
@@ -78,7 +79,7 @@ def test_extends_in_a_circle(write):
     ("settings", "message"),
     [
         ({"sed": 1}, r"profile mine: unknown key 'sed' \(did you mean 'seed'\?\); known: name, "),
-        ({"video_model": {"hight": 3}}, "video_model: unknown key 'hight'.*known: path, height"),
+        ({"video_model": {"hight": 3}}, "video_model: unknown key 'hight'.*known: path, fps"),
         ({"n": 2}, "profile mine: n is 2; expected at least 3"),
         ({"m": 1}, "m is 1; expected at least 2"),
         (
@@ -221,3 +222,83 @@ def test_differences_name_the_setting_and_skip_what_changes_no_sample():
     old |= {"refiner": {"model": "x", "key": "A", "timeout": 9.0, "retries": 5}}
     new |= {"refiner": {"model": "x", "key": "B", "timeout": 99.0, "retries": 9}}
     assert profiles.differences(old, new) == ["video_model.steps is 12 there and 50 here"]
+
+
+FUNCTION = "def generate(prompts, seeds):\n    return []\n"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Work in a folder with a model and prompts."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my model.py").write_text(FUNCTION)
+    (tmp_path / '猫 "p".txt').write_text("a cat\na dog\n")
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "model_index.json").write_text('{"_class_name": "LTXPipeline"}')
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("my model.py:generate", roles.Python(call="{}/my model.py:generate", kind="python")),
+        ("my model:generate", roles.Python(call="{}/my model.py:generate", kind="python")),
+        ("pipeline", roles.Diffusers(path="{}/pipeline", fps=8)),
+        ("./pipeline/", roles.Diffusers(path="{}/pipeline", fps=8)),
+        ("org/model-1.3b", roles.Diffusers(path="org/model-1.3b", fps=8)),
+    ],
+)
+def test_a_new_profile_is_ready_and_inherits_nothing_paid(here, model, expected):
+    path = profiles.new("mine", model, '猫 "p".txt')
+    profile = load(path)
+    settings = {k: v.format(here) for k, v in vars(expected).items() if k in ("call", "path")}
+    assert profile.video_model == dataclasses.replace(expected, **settings)
+    assert profile.dataset == roles.Prompts(path=str(here / '猫 "p".txt'), kind="prompts")
+    assert isinstance(profile.refiner, roles.Chat) and profile.name == "mine"
+    assert not any(
+        hasattr(role, "key") or hasattr(role, "price") for role in vars(profile).values()
+    )
+    assert 8 <= len(path.read_text().splitlines()) <= 15 and path.read_text().count("#") >= 4
+
+
+def test_a_new_profile_without_prompts_has_no_dataset(here):
+    path = profiles.new("mine", "org/model")
+    assert load(path).dataset is None
+    with pytest.raises(ValueError, match="profile mine has no dataset; add one, or give --prompts"):
+        collect(path, output=here / "made")
+    assert not (here / "made").exists()
+    assert load(profiles.new("other", "org/model", "vbench")).dataset.path == "vbench"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("../x", "org/model"), "x.yaml is no name of letters, digits, dots and dashes"),
+        (("there", "org/model"), "there.yaml exists; choose another name"),
+        (("mine", "my model.py"), "my model.py is no video model; expected FILE.py:FUNCTION, or"),
+        (("mine", "."), ". is no video model; .*its folder, which holds model_index.json. For"),
+        (("mine", "gone.py:generate"), "no file .*gone.py; check the path"),
+        (("mine", "org/model", "gone.txt"), "no file .*gone.txt; check the path"),
+    ],
+)
+def test_what_no_new_profile_is_made_of(here, arguments, message):
+    (here / "there.yaml").write_text("mine")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        profiles.new(*arguments)
+    assert not (here / "mine.yaml").exists() and (here / "there.yaml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("call", ["mine.py", "mine.py:", ":generate", "mine.py:a b", "mine.py:1"])
+def test_a_call_that_names_no_function(write, call):
+    message = "video_model: call is .*; expected a file and a function in it, such as my_model.py:g"
+    with pytest.raises(ValueError, match=message):
+        load(write(video_model={"kind": "python", "call": call}))
+
+
+def test_a_family_needs_sizes_and_no_family_needs_none(write):
+    pipeline = {"kind": "diffusers", "path": "org/model", "fps": 8}
+    base = {"extends": "base/free.yaml"}
+    assert load(write(**base, video_model=pipeline)).video_model.frames is None
+    message = "video_model: missing height, width, frames, steps; add it or extend a profile"
+    with pytest.raises(ValueError, match=message):
+        load(write(**base, video_model=pipeline | {"family": "wan"}))

@@ -6,14 +6,14 @@ import sys
 import pytest
 import yaml
 
-from squbed_utils import profiles, roles
+from squbed_utils import families, profiles, roles
 
 NEEDED = ["{prompt}", "{seed}", "{output}"]
 SIZES = {"height": 480, "width": 832, "frames": 81, "fps": 16, "steps": 50}
 
 
 def diffusers(**changes):
-    return roles.Diffusers(**{"path": "org/model"} | SIZES | changes)
+    return roles.Diffusers(**{"path": "org/model", "family": "wan"} | SIZES | changes)
 
 
 def command(**changes):
@@ -32,7 +32,7 @@ def veo(**changes):
     return roles.Veo(**settings | {"price": 0.4, "budget": 10} | changes)
 
 
-@pytest.mark.parametrize("family", roles.FAMILIES)
+@pytest.mark.parametrize("family", families.FAMILIES)
 def test_what_every_family_takes_and_reads(family):
     needs = {"cosmos2": {"image_model": "org/image"}, "cosmos2.5": {"revision": "branch"}}
     places = diffusers(family=family, **needs.get(family, {})).places()
@@ -119,6 +119,6 @@ def test_loading_a_profile_loads_no_model_library():
 def test_every_family_names_classes_that_are_there():
     import diffusers
 
-    for family in roles.FAMILIES.values():
+    for family in families.FAMILIES.values():
         for name in filter(None, (family.pipeline, family.image_pipeline)):
             assert hasattr(diffusers, name)

@@ -83,7 +83,7 @@ def _asks_for_profile(archive: Archive, why: str) -> str:
         f"{role}.{key} {str(settings[key])[:LONGEST_SHOWN]!r}"
         for role, settings in archive.profile.items()
         if isinstance(settings, dict)
-        for key in ("command", "base_url", "key")
+        for key in ("command", "call", "base_url", "key")
         if settings.get(key) is not None
     ]
     shows = f". It names {', '.join(named)}" if named else ""

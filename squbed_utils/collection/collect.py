@@ -96,6 +96,8 @@ def collect(
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     consent = Consent(confirm)
     profile = profile if prompts is None else lists.instead(profile, prompts)
+    if profile.dataset is None:
+        raise ValueError(f"profile {profile.name} has no dataset; add one, or give --prompts FILE")
     of_file = "" if prompts is None else f"-{Path(prompts).stem}"
     place = output or files.SAMPLES / f"{profile.name}{of_file}"
     with remote.mirrored(place) if remote.is_url(place) else nullcontext(place) as folder:
@@ -375,10 +377,11 @@ def settings_over(archive: Archive, profile: Profile) -> dict:
         encoder["sha256"] = recorded.get("sha256")  # not stated, and recorded by `resolve`
     if "lpips" not in archive.profile:
         del settings["lpips"]
-    table = path_of(profile.dataset.places()["path"].path)
-    if isinstance(profile.dataset, Prompts) and table.is_file():  # which people edit
-        hashes = archive.profile["checkpoints"] | {"dataset": checkpoints.hash_of(table)}
-        settings["checkpoints"] = hashes
+    if isinstance(profile.dataset, Prompts):
+        table = path_of(profile.dataset.places()["path"].path)
+        if table.is_file():  # which people edit
+            hashes = archive.profile["checkpoints"] | {"dataset": checkpoints.hash_of(table)}
+            settings["checkpoints"] = hashes
     return archive.profile | settings
 
 

@@ -18,7 +18,7 @@ from squbed_utils.models import latent_prompts
 from squbed_utils.models.accuracy import mean_cosine, psnr, ssim
 from squbed_utils.models.load import Models
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import Diffusers
+from squbed_utils.roles import Diffusers, Python
 from squbed_utils.tasks.task import Task
 from squbed_utils.video import Video
 
@@ -124,11 +124,11 @@ def _seed(profile: Profile, task: Task, latent: int, sample: int) -> int:
 def _store(bench: Bench, prompt: str, paths: list[str], seeds: list[int]) -> list[str | None]:
     """Generate and store the missing videos of a batch; return for each an error, or None.
 
-    Models other than those of diffusers make one video at a time.
+    Commands and paid models make one video at a time.
     """
     files = [bench.archive.inside(path) for path in paths]
     missing = [i for i, file in enumerate(files) if not video.is_whole(file)]
-    in_batches = isinstance(bench.profile.video_model, Diffusers)
+    in_batches = isinstance(bench.profile.video_model, Diffusers | Python)
     batches = [range(len(files))] if in_batches and missing else [[i] for i in missing]
     errors: list[str | None] = [None] * len(files)
     for batch in batches:

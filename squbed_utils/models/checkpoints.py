@@ -42,7 +42,8 @@ def read_by(settings: Settings, role: str, setting: str) -> dict[str, Path]:
         texts = instructions.read(settings.instructions)
         folder = path_of(settings.instructions)
         return {f"instructions/{name}.txt": folder / f"{name}.txt" for name in texts}
-    return {role if setting == "path" else setting: locate(settings, role, setting)}
+    name = role if setting in ("path", "call") else setting
+    return {name: locate(settings, role, setting)}
 
 
 def locate(settings: Settings, role: str, setting: str = "path") -> Path:
@@ -113,6 +114,17 @@ def _fetch(place: Place, name: str, key: str) -> Path:
         ) from error
 
 
+def class_in(folder: Path) -> str:
+    """Return the name of the pipeline's class in a folder."""
+    try:
+        index = json.loads((folder / Diffusers.MARKER).read_text(encoding="utf-8"))
+        return index["_class_name"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder / Diffusers.MARKER} names no pipeline class; fetch the model again"
+        ) from error
+
+
 def device_of(name: str) -> str:
     """Return the device that a profile names; ``auto`` is CUDA if it is available, else the CPU."""
     import torch
@@ -130,7 +142,7 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
 
     Only the roles that the run uses are recorded; the models of the others may be absent.
     """
-    table = path_of(profile.dataset.places()["path"].path)
+    table = profile.dataset and path_of(profile.dataset.places()["path"].path)
     if "dataset" in roles and not table.is_file():
         raise FileNotFoundError(
             f"profile {profile.name} expects its tasks in {table}, which does not exist; "

@@ -1,34 +1,41 @@
 """The video model of a run: prompts and seeds in, videos out.
 
-Each of the three kinds (a pipeline of diffusers, a command, a paid model) becomes one function that
-returns, for each prompt and seed, a video or the exception that explains its absence. A video is
-stored with the size and frame rate that its model gave it.
+Each of the kinds (a pipeline of diffusers, a command, a Python function, a paid model) becomes one
+function that returns, for each prompt and seed, a video or the exception that explains its absence.
+A video is stored with the size and frame rate that its model gave it.
 """
 
 import inspect
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import torch
 from diffusers import AutoModel, DiffusionPipeline
 from diffusers.utils import logging
 
+from squbed_utils.families import families_of
 from squbed_utils.models import script
-from squbed_utils.models.checkpoints import locate
+from squbed_utils.models.checkpoints import class_in, locate
 from squbed_utils.models.encoders import in_batches
 from squbed_utils.models.errors import Stop, memory_named
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import FAMILIES, Command, Diffusers, Veo
+from squbed_utils.roles import Command, Diffusers, Python, Veo
 from squbed_utils.video import Video
 
 Generate = Callable[[list[str], list[int]], list[Video | Exception]]
 """(prompts, seeds) -> for each a video, or the exception that explains its absence."""
 
-OURS = ("prompt", "generator", "height", "width", "num_frames", "num_inference_steps")
-OURS += ("guidance_scale", "output_type", "image", "video", "latents", "num_videos_per_prompt")
-OURS += ("return_dict",)
+Draw = Callable[[list[tuple[str, int]]], Callable[[int], Video]]
+"""A batch of (prompt, seed) -> a function: place in the batch -> its video, or an exception."""
+
+ARGUMENTS = {"height": "height", "width": "width", "frames": "num_frames"}
+ARGUMENTS |= {"steps": "num_inference_steps", "guidance": "guidance_scale"}
+"""Setting of a profile -> argument of a pipeline's call."""
+
+OURS = ("prompt", "generator", *ARGUMENTS.values(), "output_type", "image", "video", "latents")
+OURS += ("num_videos_per_prompt", "return_dict")
 """Arguments of a pipeline that `options` may not set."""
 
 
@@ -46,52 +53,55 @@ def load(profile: Profile, device: str, folder: Path | None = None) -> Generate:
         return veo.load(model, folder)
     if isinstance(model, Command):
         return script.load(model)
-    draw = _load_diffusers(model, device, getattr(torch, profile.dtype))
+    if isinstance(model, Python):
+        draw = script.load_function(model)
+    else:
+        draw = _load_diffusers(model, device, getattr(torch, profile.dtype))
     return lambda prompts, seeds: in_batches(
-        lambda batch: _each(draw, batch, model.fps),
+        lambda batch: _each(draw, batch),
         list(zip(prompts, seeds, strict=True)),
         profile.batch_size,
     )
 
 
-def _each(draw: Callable, items: list[tuple[str, int]], fps: float) -> list[Video | Exception]:
+def _each(draw: Draw, items: list[tuple[str, int]]) -> list[Video | Exception]:
     """Generate a batch; if that fails, generate each of its videos alone.
 
     A pipeline may refuse a prompt or return nonsense with any exception. A video's place in a batch
     can change its last bit, so alone it is generated among copies of itself.
     """
-    videos = _attempt(draw, items, range(len(items)), fps)
+    videos = _attempt(draw, items, range(len(items)))
     if isinstance(videos, list):
         return videos
     if len(items) == 1:
         return [videos]
-    alone = [_attempt(draw, [item] * len(items), [i], fps) for i, item in enumerate(items)]
+    alone = [_attempt(draw, [item] * len(items), [i]) for i, item in enumerate(items)]
     return [video[0] if isinstance(video, list) else video for video in alone]
 
 
 def _attempt(
-    draw: Callable, items: list[tuple[str, int]], places: Iterable[int], fps: float
+    draw: Draw, items: list[tuple[str, int]], places: Iterable[int]
 ) -> list[Video] | Exception:
     """Return the videos at some places of a batch, or why there are none."""
     try:
         with memory_named():
-            frames = draw(items)
-            return [Video(to_uint8(frames[i]), fps) for i in places]
+            video_at = draw(items)
+            return [video_at(i) for i in places]
     except Stop:
         raise
     except Exception as error:
         return error
 
 
-def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Callable:
-    """Return a function: list of (prompt, seed) -> float frames (batch, T, H, W, 3) in [0, 1]."""
+def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Draw:
+    """Load a pipeline, whose frames are float (batch, T, H, W, 3) in [0, 1]."""
     if model.offload and device == "cpu":
         raise ValueError(
             "video_model.offload needs an accelerator, and the device here is the CPU; "
             "set offload: false"
         )
     logging.disable_progress_bar()
-    family = FAMILIES[model.family]
+    family = model.constraints
     parts = {"safety_checker": guardrail(model.guardrail)} if family.guardrail else {}
     dtypes = {"default": dtype} | dict.fromkeys(family.float32, torch.float32)
 
@@ -119,12 +129,13 @@ def _load_diffusers(model: Diffusers, device: str, dtype: torch.dtype) -> Callab
         image_call = {name: value for name, value in call.items() if name in parameters}
 
     @torch.inference_mode()
-    def draw(items: list[tuple[str, int]]) -> np.ndarray:
+    def draw(items: list[tuple[str, int]]) -> Callable[[int], Video]:
         batch = {"prompt": [prompt for prompt, _ in items]}
         batch["generator"] = [torch.Generator("cpu").manual_seed(int(seed)) for _, seed in items]
         if painter is not None:
             batch["image"] = list(painter(**batch, **image_call).images)
-        return pipeline(**batch, **call).frames
+        frames = pipeline(**batch, **call).frames
+        return lambda i: Video(to_uint8(frames[i]), model.fps)
 
     return draw
 
@@ -135,7 +146,7 @@ def _prepare(pipeline: DiffusionPipeline, model: Diffusers, device: str) -> Diff
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.eval()
-    if FAMILIES[model.family].slicing:
+    if model.constraints.slicing:
         pipeline.vae.enable_slicing()
     if model.vae_tiling:
         pipeline.vae.enable_tiling()
@@ -145,18 +156,14 @@ def _prepare(pipeline: DiffusionPipeline, model: Diffusers, device: str) -> Diff
     return pipeline.to(device)
 
 
-def _check_class(folder: Path, expected: str, family: str) -> None:
-    """Refuse a folder whose pipeline is not of the family's class."""
-    try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        name = index["_class_name"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{folder / 'model_index.json'} names no pipeline class; fetch the model again"
-        ) from error
-    if name != expected:
-        own = [key for key, row in FAMILIES.items() if name in (row.pipeline, row.image_pipeline)]
-        known = f"no family has it (known: {', '.join(FAMILIES)})"
+def _check_class(folder: Path, expected: str, family: str | None) -> None:
+    """Refuse a folder whose pipeline is not of the family's class, or no text-to-video pipeline."""
+    name = class_in(folder)
+    if family is None:
+        _refuse_unknown(folder, name)
+    elif name != expected:
+        own = families_of(name)
+        known = "no family has it; take family out to call it as it is"
         fits = f"set family: {own[0]}" if own else known
         raise ValueError(
             f"{folder} holds a {name}, but family {family} needs a {expected} there; {fits}, or "
@@ -164,21 +171,47 @@ def _check_class(folder: Path, expected: str, family: str) -> None:
         )
 
 
+def _refuse_unknown(folder: Path, name: object) -> None:
+    """Refuse a class that is not one of diffusers that makes videos of text alone."""
+    made = getattr(diffusers, name, None) if isinstance(name, str) else None
+    if not (isinstance(made, type) and issubclass(made, DiffusionPipeline)):
+        raise ValueError(
+            f"{folder} holds a {name}, which diffusers {diffusers.__version__} does not have, and "
+            "no code of a model's folder is run; use kind: python or command"
+        )
+    wanted = inspect.signature(made.__call__).parameters
+    needed = [
+        n for n, p in wanted.items() if p.default is p.empty and p.kind == p.POSITIONAL_OR_KEYWORD
+    ]
+    needed = [n for n in needed if n not in ("self", "prompt")]
+    if "prompt" not in wanted or needed:
+        lacks = f"needs {', '.join(needed)}" if needed else "takes no prompt"
+        raise ValueError(f"{folder} holds a {name}, which {lacks}; expected text to video")
+
+
 def _arguments(model: Diffusers, pipeline: DiffusionPipeline) -> dict:
-    """Return the arguments of every call; refuse options that the pipeline does not take."""
-    parameters = inspect.signature(pipeline.__call__).parameters
+    """Return the arguments of every call; refuse what the pipeline does not take."""
+    parameters, named = inspect.signature(pipeline.__call__).parameters, type(pipeline).__name__
     options = [name for name in parameters if name not in OURS]
     for name in model.options:
         if name not in options:
             raise ValueError(
-                f"video_model.options: {name!r} is not an option of {type(pipeline).__name__}; "
+                f"video_model.options: {name!r} is not an option of {named}; "
                 f"it takes: {', '.join(options)}"
             )
-    call = {"height": model.height, "width": model.width, "num_frames": model.frames}
-    call |= {"num_inference_steps": model.steps, "output_type": "np"}
-    rate = FAMILIES[model.family].rate
-    call |= ({rate: model.fps} if rate else {}) | model.options
-    return call if model.guidance is None else call | {"guidance_scale": model.guidance}
+    call = {}
+    for setting, name in ARGUMENTS.items():
+        if (value := getattr(model, setting)) is None:
+            continue
+        if name not in parameters:
+            raise ValueError(
+                f"video_model.{setting} is {value}, but {named} takes no {name}; take it out, or "
+                "set what it takes instead in video_model.options"
+            )
+        call[name] = value
+    rates = [model.constraints.rate] if model.family else ["frame_rate", "fps"]
+    call |= {rate: model.fps for rate in rates if rate in parameters}
+    return call | {"output_type": "np"} | model.options
 
 
 def to_uint8(frames: np.ndarray) -> np.ndarray:

@@ -76,7 +76,8 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     Paid models keep their account and answers in `folder`, the archive that is being filled.
     """
     device = device_of(profile.device)
-    frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
+    frames = profile.video_model.frames or FRAME_BATCH
+    frame_batch = min(FRAME_BATCH, profile.batch_size * frames)
     language = load_language(profile, folder)
     measuring = _load_measuring(profile, device, profile.batch_size, frame_batch)
     with _named("video_model", profile):

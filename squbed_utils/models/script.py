@@ -1,18 +1,26 @@
-"""A video model run by scripts of its own, in one subprocess a video."""
+"""A video model of the user's own: a command, one subprocess a video, or a Python function."""
 
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
+import traceback
 from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
 
 from squbed_utils import video
 from squbed_utils.files import path_of
 from squbed_utils.instructions import fill
 from squbed_utils.models.checkpoints import locate
-from squbed_utils.roles import Command
+from squbed_utils.roles import Command, Python
+from squbed_utils.text import shortened, suggestion
 from squbed_utils.video import Video
 
 TAIL, LONGEST_TAIL = 5, 400
@@ -104,3 +112,78 @@ def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     last = " | ".join([line.strip() for line in lines if line.strip()][-TAIL:])
     return f"; its last words: {last[-LONGEST_TAIL:]}" if last else ""
+
+
+def load_function(model: Python) -> Callable:
+    """Run the user's file; return a function that draws a batch, a `diffusion.Draw`.
+
+    What runs is the text of the file that is hashed, never its compiled copy. As with a command,
+    the file's folder is where its imports are looked for last, and seeds come modulo 2**32. An
+    error names the line of the file where it arose.
+    """
+    file = locate(model, "video_model", "call")
+    module = ModuleType("squbed_video_model")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module
+    sys.path.append(str(file.parent))
+    _explained(file, lambda: exec(compile(file.read_bytes(), file, "exec", 0, True), vars(module)))
+    name, functions = (
+        model.call.rpartition(":")[2],
+        [k for k, v in vars(module).items() if callable(v)],
+    )
+    if name not in functions:
+        hint = suggestion(name, functions)
+        raise ValueError(f"{file} has no function {name!r}{hint}; correct video_model.call")
+    function, where = getattr(module, name), f"{file}: {name}"
+
+    def draw(items: list[tuple[str, int]]) -> Callable[[int], Video]:
+        prompts, seeds = [prompt for prompt, _ in items], [seed % 2**32 for _, seed in items]
+        made = _explained(file, lambda: function(prompts, seeds))
+        if not isinstance(made, list | tuple) or len(made) != len(items):
+            raise ValueError(
+                f"{where} returned {_described(made)} for {len(items)} prompts; expected a list "
+                f"of {len(items)} pairs (frames, fps)"
+            )
+        return lambda i: _checked(made[i], where)
+
+    return draw
+
+
+def _explained(file: Path, call: Callable[[], object]) -> object:
+    """Call; an error becomes a RuntimeError that names the last line of the file that it passed."""
+    try:
+        return call()
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [(f.filename, f.lineno) for f in frames if f.filename != __file__]
+        lines = lines or [(str(file), getattr(error, "lineno", None))]
+        place, line = next((each for each in reversed(lines) if each[0] == str(file)), lines[-1])
+        at = f"{place}, line {line}" if line else place
+        raise RuntimeError(f"{at}: {type(error).__name__}: {error}") from error
+
+
+def _checked(made: object, where: str) -> Video:
+    """Return what a function made of one prompt as a video, or say what is wrong with it."""
+    try:
+        frames, fps = made
+        if isinstance(frames, np.ndarray) and not isinstance(fps, bool) and 0.1 <= fps <= 1000:
+            return Video(frames, float(fps))
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"{where} returned {_described(made)} for a prompt; expected (frames, fps): a numpy array, "
+        "uint8 (T, H, W, 3), none of them 0, and frames a second, 0.1 to 1000"
+    )
+
+
+def _described(made: object) -> str:
+    """Say what a function returned: an array by dtype and shape, a tuple by its parts."""
+    if isinstance(made, np.ndarray):
+        return f"{made.dtype} {made.shape}"
+    if isinstance(made, tuple) and len(made) < 5:
+        return f"({', '.join(map(_described, made))})"
+    if isinstance(made, list):
+        return f"a list of {len(made)}"
+    return shortened(made) if isinstance(made, Real | str | None) else f"a {type(made).__name__}"

@@ -151,19 +151,33 @@ def unpaid(monkeypatch):
             {"refiner": {"kind": "openai", "model": "m"} | EVIL | {"key": "HF_TOKEN"}},
             "refiner.base_url 'http://evil', refiner.key 'HF_TOKEN'",
         ),
+        (
+            {"video_model": {"kind": "python", "call": "evil.py:generate"}},
+            "It names video_model.call 'evil.py:generate'",
+        ),
         ({"video_model": VEO | EVIL}, "video_model.base_url 'http://evil'"),
         ({"clip": {"path": "../../evil"}}, "but clip.path is ../../evil there and data/world/clip"),
         ({"name": "../evil"}, "'../evil', which this package does not have"),
         ({"name": "evil.yaml"}, "'evil.yaml', which this package does not have"),
         ({"name": "/tmp/evil.yaml"}, "'/tmp/evil.yaml', which this package does not have"),
     ],
-    ids=["a command", "an address", "another", "a model", "a path", "a file", "a place"],
+    ids=[
+        "a command",
+        "an address",
+        "a function",
+        "another",
+        "a model",
+        "a path",
+        "a file",
+        "a place",
+    ],
 )
 def test_what_an_archive_names_is_shown_and_not_run(
     archive, monkeypatch, capsys, unpaid, settings, shown
 ):
     monkeypatch.chdir(archive.parent)
     Path("evil.yaml").write_text(yaml.safe_dump({"extends": "world", "name": "evil"}))
+    Path("evil.py").write_text("open('run', 'w')")
     claim(archive, **settings)
     assert cli.main(["verify", str(archive), "--repair", "--yes"]) == cli.USER_ERROR
     error = capsys.readouterr().err

@@ -50,6 +50,7 @@ def write_profile(world: Path, path: Path, **changes: object) -> Path:
     """Write the profile ``world-tiny`` over the models in a folder, with changed settings."""
     video_model = {"path": str(world / "video_model"), "height": 32, "width": 32, "frames": 9}
     video_model |= {"fps": 8, "steps": 2, "guidance": 2.0, "options": {"max_sequence_length": 16}}
+    video_model["family"] = "wan"
     settings = {
         "name": "world-tiny",
         "dataset": {"kind": "world", "path": str(world / "tasks.csv"), "tasks": TASKS},

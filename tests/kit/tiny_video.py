@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch
 from diffusers import (
+    AnimateDiffPipeline,
+    AutoencoderKL,
     AutoencoderKLCogVideoX,
     AutoencoderKLHunyuanVideo15,
     AutoencoderKLLTXVideo,
@@ -16,15 +18,20 @@ from diffusers import (
     Cosmos2TextToImagePipeline,
     Cosmos2VideoToWorldPipeline,
     CosmosTransformer3DModel,
+    DDIMScheduler,
     FlowMatchEulerDiscreteScheduler,
     HunyuanVideo15Pipeline,
     HunyuanVideo15Transformer3DModel,
     LTXPipeline,
     LTXVideoTransformer3DModel,
+    MotionAdapter,
+    UNet2DConditionModel,
     UniPCMultistepScheduler,
 )
 from transformers import (
     ByT5Tokenizer,
+    CLIPTextConfig,
+    CLIPTextModel,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLTextConfig,
@@ -220,6 +227,42 @@ def hunyuan15(folder: Path) -> dict:
         guider=ClassifierFreeGuidance(guidance_scale=6.0),
     ).save_pretrained(folder)
     return {"path": str(folder)}
+
+
+def animatediff(folder: Path) -> dict:
+    """Save a pipeline of a class that has no family; its call's defaults make 16 frames of 32."""
+    torch.manual_seed(0)
+    tokenizer = language.new_tokenizer()
+    tokenizer.model_max_length = 24
+    text = {"vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16}
+    text |= {"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 24}
+    channels = {"block_out_channels": (8, 8)}
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=4,
+        norm_num_groups=2,
+        **channels,
+    )
+    motion = {"motion_layers_per_block": 1, "motion_norm_num_groups": 2}
+    vae = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        norm_num_groups=2,
+        **channels,
+    )
+    AnimateDiffPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(CLIPTextConfig(**text)),
+        tokenizer=tokenizer,
+        unet=unet,
+        motion_adapter=MotionAdapter(motion_num_attention_heads=2, **motion, **channels),
+        scheduler=DDIMScheduler(),
+    ).save_pretrained(folder)
+    return {"path": str(folder), "fps": 8}
 
 
 BUILDERS = {

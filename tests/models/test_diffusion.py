@@ -140,6 +140,50 @@ def test_another_pipeline_than_the_familys(built, load):
         load(built("cosmos2", path=image))
 
 
+def test_a_pipeline_that_has_no_family_runs_with_its_calls_defaults(load, tmp_path):
+    settings = tiny_video.animatediff(tmp_path) | {"steps": 2}
+    generate = load(roles.Diffusers(**settings))
+    together = [made.frames for made in generate(PROMPTS, [1, 2, 3])]
+    assert {frames.shape for frames in together} == {(16, 32, 32, 3)}  # its call has 16
+    assert not (together[0] == together[1]).all()
+    (alone,) = generate(PROMPTS[2:], [3])
+    assert alone.fps == 8 and (alone.frames == together[2]).all()
+    given = roles.Diffusers(**settings | {"frames": 4, "height": 64, "steps": 1, "guidance": 1.0})
+    assert load(given)(PROMPTS[:1], [1])[0].frames.shape == (4, 64, 32, 3)
+
+
+def test_without_a_family_the_frame_rate_reaches_a_call_that_takes_one(built, load):
+    model = built("ltx", fps=24)
+    bare = dataclasses.replace(model, family=None)
+    (first,), (second,) = (load(each)(PROMPTS[:1], [1]) for each in (model, bare))
+    assert (first.frames == second.frames).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ('"Other"', "holds a Other, which diffusers .* does not have, .* kind: python or command"),
+        ('["pipeline", "Mine"]', "which diffusers .* does not have, and no code .* is run"),
+        ('"LTXVideoTransformer3DModel"', "which diffusers .* does not have"),
+        ('"WanImageToVideoPipeline"', "which needs image; expected text to video"),
+        ('"LTXLatentUpsamplePipeline"', "which takes no prompt; expected text to video"),
+    ],
+)
+def test_a_pipeline_that_cannot_be_called_as_it_is(load, tmp_path, name, message):
+    (tmp_path / "pipeline.py").write_text("raise SystemExit('run')")
+    (tmp_path / "model_index.json").write_text(f'{{"_class_name": {name}}}')
+    with pytest.raises(ValueError, match=message):
+        load(roles.Diffusers(path=str(tmp_path), fps=8))
+
+
+def test_a_size_that_the_call_does_not_take(load, tmp_path, monkeypatch):
+    settings = tiny_video.animatediff(tmp_path) | {"frames": 4}
+    monkeypatch.setitem(diffusion.ARGUMENTS, "frames", "video_length")
+    message = "frames is 4, but AnimateDiffPipeline takes no video_length; take it out, or"
+    with pytest.raises(ValueError, match=message):
+        load(roles.Diffusers(**settings))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"_class_name": "Other"}'])
 def test_a_damaged_or_unknown_pipeline(built, load, tmp_path, text):
     (tmp_path / "model_index.json").write_text(text)
@@ -225,9 +269,9 @@ def test_a_video_that_is_not_finite_is_that_videos_failure():
     def draw(items):
         frames = np.zeros((len(items), 2, 4, 4, 3))
         frames[[prompt == "bad" for prompt, _ in items]] = np.nan
-        return frames
+        return lambda i: Video(diffusion.to_uint8(frames[i]), 8)
 
-    good, bad = diffusion._each(draw, [("good", 0), ("bad", 0)], 8)
+    good, bad = diffusion._each(draw, [("good", 0), ("bad", 0)])
     assert good.fps == 8 and "values that are not finite" in str(bad)
 
 
@@ -238,7 +282,7 @@ def test_a_single_video_that_fails_is_not_drawn_again():
         drawn.append(items)
         raise ValueError("refused")
 
-    (refused,) = diffusion._each(draw, [("bad", 0)], 8)
+    (refused,) = diffusion._each(draw, [("bad", 0)])
     assert str(refused) == "refused" and len(drawn) == 1
 
 

@@ -1,7 +1,9 @@
-"""A model run by scripts of its own: a stand-in script, which also fails in every way."""
+"""Models of the user's own: a script and a function, which also fail in every way."""
 
+import dataclasses
 import json
 import os
+import py_compile
 import subprocess
 import sys
 import time
@@ -9,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kit import tiny
 
-from squbed_utils import roles, video
-from squbed_utils.models import script
+from squbed_utils import profiles, roles, video
+from squbed_utils.collection.collect import collect
+from squbed_utils.models import checkpoints, diffusion, script
+from squbed_utils.models.errors import Stop
 
 SCRIPT = """
 import json, os, subprocess, sys, time
@@ -176,3 +181,167 @@ def test_missing_code_and_program(code, tmp_path):
     lacking.command[0] = "no-such-program"
     with pytest.raises(FileNotFoundError, match="starts with 'no-such-program', which is neither"):
         script.load(lacking)
+
+
+ARRAY = "np.full((4, 32, 32, 3), len(p), np.uint8)"
+
+GOOD = f"""import numpy as np
+def generate(prompts, seeds):
+    return [({ARRAY}, 8) for p in prompts]
+"""
+
+
+@pytest.fixture
+def function(tmp_path, tiny_profile):
+    """Return a function that writes the user's file, and loads it as a run does."""
+
+    def load(text, call="mine.py:generate", batch_size=2):
+        (tmp_path / "mine.py").write_text(text)
+        model = roles.Python(kind="python", call=f"{tmp_path}/{call}")
+        profile = profiles.load(tiny_profile)
+        profile = dataclasses.replace(profile, video_model=model, batch_size=batch_size)
+        return diffusion.load(profile, "cpu")
+
+    return load
+
+
+def test_a_function_makes_each_prompts_video(function):
+    first, second, third = function(GOOD)(["a", "bb", "ccc"], [2**32 + 5, 1, 2])
+    assert [int(made.frames[0, 0, 0, 0]) for made in (first, second, third)] == [1, 2, 3]
+    assert first.fps == 8.0
+
+
+def test_a_function_is_given_whole_batches_and_seeds_of_32_bits(function, capsys):
+    function(GOOD.replace("    return", "    print(prompts, seeds); return"))(["a"], [2**32 + 5])
+    assert capsys.readouterr().out == "['a', 'a'] [5, 5]\n"
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("None", "None for 1 prompts; expected a list of 1 pairs"),
+        ("np.zeros((1, 2))", r"float64 \(1, 2\) for 1 prompts; expected a list"),
+        ("[]", "a list of 0 for 1 prompts; expected a list of 1 pairs"),
+        ("{'a': 1}", "a dict for 1 prompts; expected a list of 1 pairs"),
+        ("[1]", r"1 for a prompt; expected \(frames, fps\): a numpy array"),
+        (f"[{ARRAY}]", r"uint8 \(4, 32, 32, 3\) for a prompt; expected \(frames, fps\)"),
+        (f"[{ARRAY}[:2]]", r"uint8 \(2, 32, 32, 3\) for a prompt; expected \(frames, fps\)"),
+        (f"[({ARRAY}, 8, 8)]", r"\(uint8 \(4, 32, 32, 3\), 8, 8\) for a prompt"),
+        ("[([1], 8)]", r"\(a list of 1, 8\) for a prompt; expected .*numpy array, uint8 \(T, H"),
+        (f"[({ARRAY} / 255, 8)]", r"\(float64 \(4, 32, 32, 3\), 8\) for a prompt"),
+        (f"[({ARRAY}[0], 8)]", r"\(uint8 \(32, 32, 3\), 8\) for a prompt"),
+        (f"[({ARRAY}[:0], 8)]", r"\(uint8 \(0, 32, 32, 3\), 8\) for a prompt; .* none of them 0"),
+        (f"[({ARRAY}, '8')]", r", '8'\) for a prompt; expected .* frames a second, 0.1 to 1000"),
+        (f"[({ARRAY}, None)]", r", None\) for a prompt; expected"),
+        (f"[({ARRAY}, True)]", r", True\) for a prompt; expected"),
+        (f"[({ARRAY}, float('nan'))]", r", nan\) for a prompt; expected"),
+        (f"[({ARRAY}, 0)]", r", 0\) for a prompt; expected"),
+    ],
+)
+def test_what_a_function_returns_is_checked(function, returned, message):
+    text = (
+        f"import numpy as np\ndef generate(prompts, seeds):\n    p = 'x'\n    return {returned}\n"
+    )
+    (made,) = function(text, batch_size=1)(["a"], [1])
+    assert isinstance(made, ValueError)
+    with pytest.raises(ValueError, match=f"mine.py: generate returned .*{message}"):
+        raise made
+
+
+FAILING = f"""import numpy as np
+def helper(): return {{}}["x"]
+def generate(prompts, seeds):
+    if "bad" in prompts:
+        LINE
+    return [({ARRAY}, 8) for p in prompts]
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1 / 0", "mine.py, line 5: ZeroDivisionError: division by zero"),
+        ("helper()", "mine.py, line 2: KeyError: 'x'"),
+        ("np.linalg.inv([[0.0]])", "mine.py, line 5: LinAlgError: Singular matrix"),
+        ("raise SystemExit(3)", "mine.py, line 5: SystemExit: 3"),
+    ],
+)
+def test_an_error_of_a_function_names_its_line_and_is_that_videos(function, line, message):
+    good, bad = function(FAILING.replace("LINE", line))(["good", "bad"], [1, 2])
+    assert good.fps == 8 and isinstance(bad, RuntimeError)
+    assert str(bad).endswith(message)
+
+
+def test_memory_that_a_function_lacks_ends_the_run(function):
+    text = GOOD.replace("    return", "    raise MemoryError('too big'); return")
+    with pytest.raises(Stop, match=r"out of memory \(too big\)"):
+        function(text)(["a"], [1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\ndef f(:", "mine.py, line 2: SyntaxError: "),
+        (
+            "import no_such_module_here",
+            "mine.py, line 1: ModuleNotFoundError: No module named 'no_",
+        ),
+        ("import sys\nsys.exit('later')", "mine.py, line 2: SystemExit: later"),
+        ("x = 1\0", "mine.py.*: (SyntaxError|ValueError): "),
+    ],
+)
+def test_a_file_that_does_not_load(function, text, message):
+    with pytest.raises(RuntimeError, match=message):
+        function(text)
+
+
+def test_a_function_of_other_arguments_is_named(function):
+    (made,) = function("def generate(prompt): pass", batch_size=1)(["a"], [1])
+    assert "mine.py: TypeError: generate() takes 1 positional argument but 2" in str(made)
+
+
+def test_a_missing_function_or_file(function):
+    for text in (GOOD, "generat = 1\n" + GOOD):
+        with pytest.raises(
+            ValueError, match=r"no function 'generat' \(did you mean 'generate'\?\)"
+        ):
+            function(text, call="mine.py:generat")
+    with pytest.raises(FileNotFoundError, match="other.py; put it there, .*video_model.call"):
+        function(GOOD, call="other.py:generate")
+
+
+def test_what_runs_is_the_text_and_not_its_compiled_copy(function, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD.replace("8)", "9)"))
+    py_compile.compile(path, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    assert function(GOOD)(["a"], [1])[0].fps == 8
+
+
+def test_a_function_imports_what_lies_beside_it(function, tmp_path):
+    (tmp_path / "beside_mine.py").write_text(GOOD)
+    assert function("from beside_mine import generate")(["a"], [1])[0].fps == 8
+
+
+def test_a_changed_source_is_another_run(tmp_path, tiny_profile):
+    path = tmp_path / "mine.py"
+    hashes = []
+    for text in (GOOD, GOOD + "\n"):
+        path.write_text(text)
+        model = roles.Python(kind="python", call=f"{path}:generate")
+        profile = dataclasses.replace(profiles.load(tiny_profile), video_model=model)
+        hashes.append(checkpoints.resolve(profile)["checkpoints"])
+    assert [role for role in hashes[0] if hashes[0][role] != hashes[1][role]] == ["video_model"]
+
+
+def test_a_failing_function_is_a_failed_row_with_its_line(function, tmp_path, tiny_profile):
+    function(FAILING.replace('"bad" in prompts', "seeds[0] % 2").replace("LINE", "1 / 0"))
+    model = {"kind": "python", "call": f"{tmp_path}/mine.py:generate"}
+    profile = tiny.write_profile(
+        tiny_profile.parent, tmp_path / "p.yaml", video_model=model, batch_size=1
+    )
+    archive = collect(profile, output=tmp_path / "made")
+    videos = archive.videos()
+    failed = videos[videos.status == "failed"]
+    assert (failed.seed % 2 == 1).all() and 0 < len(failed) < len(videos)
+    assert failed.error.str.endswith("mine.py, line 5: ZeroDivisionError: division by zero").all()
+    assert archive.profile["video_model"] == model

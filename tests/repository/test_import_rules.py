@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "squbed_utils"
 
 TOOLS = {"files", "text", "csv_files", "plain_yaml", "playback", "video"}
-LEFT = TOOLS | {"instructions", "roles", "profiles", "archive", "estimators", "world"}
+LEFT = TOOLS | {"instructions", "families", "roles", "profiles", "archive", "estimators", "world"}
 MAY_IMPORT = {
     "files": set(),
     "text": set(),
@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "video": {"files", "playback"},
     "world": {"files"},
     "instructions": {"files"},
-    "roles": {"files", "text", "instructions"},
+    "families": set(),
+    "roles": {"files", "text", "instructions", "families"},
     "profiles": {"files", "text", "plain_yaml", "roles", "archive", "estimators"},
     "archive": TOOLS,
     "tasks": LEFT,

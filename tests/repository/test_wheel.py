@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from kit import tiny
 
 ROOT = Path(__file__).parents[2]
 BUILT_FROM = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
@@ -103,3 +104,30 @@ def test_the_commands_of_a_wheel_run_from_any_folder(unpacked, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     figures = run(unpacked, tmp_path, "-m", "squbed_utils.cli", "figures", "--only", "x")
     assert figures.returncode == 2 and "00_collect_samples" in figures.stderr
+
+
+@pytest.mark.slow
+def test_what_a_wheel_draws_lands_in_the_current_folder(unpacked, tmp_path):
+    """Also in a notebook's kernel, with a profile whose paths are relative."""
+    tiny.make_world(tmp_path)
+    profile = tmp_path / "world-tiny.yaml"
+    profile.write_text(profile.read_text().replace(f"{tmp_path}/", ""))
+    before = {path: path.stat().st_mtime_ns for path in unpacked.rglob("*")}
+    line = ["figures", "--profile", profile.name, "--only", "00_collect_samples"]
+    drawn = run(unpacked, tmp_path, "-m", "squbed_utils.cli", *line)
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "figures" / "data" / "collected.csv").is_file()
+    assert (tmp_path / "build" / "notebooks" / "world-tiny" / "00_collect_samples.html").is_file()
+    saved = "import pandas; from squbed_utils import open_run; run = open_run('world-tiny.yaml')\n"
+    saved += "run.save('mine', points=pandas.DataFrame({'a': [1]})); print(run.folder)"
+    other = run(unpacked, tmp_path, "-c", saved)
+    assert other.stdout.strip() == str(tmp_path / "figures"), other.stderr
+    assert (tmp_path / "figures" / "data" / "mine.csv").is_file()
+    assert (tmp_path / "data" / "samples" / "world-tiny" / "archive.sha256").is_file()
+    after = {path: path.stat().st_mtime_ns for path in unpacked.rglob("*")}
+    assert _sources(after) == _sources(before)
+
+
+def _sources(paths):
+    """Leave out what Python compiles, and folders, whose time that changes."""
+    return {p: time for p, time in paths.items() if p.is_file() and p.suffix != ".pyc"}
