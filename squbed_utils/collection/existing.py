@@ -13,7 +13,14 @@ from tqdm import tqdm
 
 from squbed_utils import profiles, video
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import FAILED, MEASURING, OK, reference_path, video_path
+from squbed_utils.archive.layout import (
+    FAILED,
+    MEASURING,
+    OK,
+    ratings_of,
+    reference_path,
+    video_path,
+)
 from squbed_utils.collection.collect import held, is_new, warn_of_versions
 from squbed_utils.files import ROOT, path_of, replacing
 from squbed_utils.models import checkpoints
@@ -23,7 +30,8 @@ from squbed_utils.tasks.task import Task
 from squbed_utils.world.render import SIDE
 
 RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
-"""The settings of a profile that matter for videos that it did not generate."""
+"""The settings of a profile that matter for videos that it did not generate; LPIPS only where there
+are references."""
 
 Find = Callable[[str], Path]
 """A path in a manifest -> where the file lies: beside a CSV file, or within an archive."""
@@ -80,8 +88,9 @@ def score(
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     table, truth, find = _read(Path(manifest))
-    resolved = checkpoints.resolve(profile, MEASURING)
-    resolved = {key: resolved[key] for key in RECORDED}
+    bare = table.reference.isna().all()
+    resolved = checkpoints.resolve(profile, [r for r in MEASURING if not bare or r != "lpips"])
+    resolved = {key: resolved[key] for key in RECORDED if key in resolved}
     archive = Archive(output)
     with held(archive):
         told = _refuse_collected(archive, table)
@@ -133,7 +142,7 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
         return manifests.read(source), None, lambda path: manifests.locate(path, source.parent)
     archive = open_archive(source)
     table = of_archive(archive)
-    for path in (*table.video, *table.reference.unique()):
+    for path in (*table.video, *table.reference.dropna().unique()):
         archive.inside(path)  # refused before any is copied
     return table, archive.truth(), archive.inside
 
@@ -171,7 +180,7 @@ def _begin(
     find: Find,
 ) -> None:
     firsts = table.drop_duplicates("task")
-    for row in firsts.itertuples():
+    for row in firsts.dropna(subset="reference").itertuples():
         _copy(find(row.reference), archive.inside(reference_path(row.task)))
     archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
     archive.write_manifest(table)
@@ -180,7 +189,8 @@ def _begin(
 
 def _task(row: tuple) -> Task:
     rank = None if pd.isna(row.vagueness_rank) else float(row.vagueness_rank)
-    return Task(row.task, "manifest", row.category, row.prompt, reference_path(row.task), rank)
+    reference = None if pd.isna(row.reference) else reference_path(row.task)
+    return Task(row.task, "manifest", row.category, row.prompt, reference, rank)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -246,23 +256,18 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
 def of_archive(archive: Archive) -> pd.DataFrame:
     """Return the manifest of a finished archive's own videos, with paths within its folder.
 
-    Failed videos are left out. A task without a reference, and an archive whose every video failed,
-    raise ValueError.
+    Failed videos are left out. An archive whose every video failed raises ValueError.
     """
     tasks, videos = archive.tasks(), archive.videos()
-    bare = tasks.task[tasks.reference.isna()]
-    if not bare.empty:
-        raise ValueError(
-            f"task {bare.iloc[0]} of {archive.folder} has no reference, which scoring needs; name "
-            "one in a manifest, a CSV file"
-        )
+    tasks["reference"] = tasks.reference.astype(object).where(tasks.reference.notna(), None)
+    rated = ratings_of(videos)
     latents = archive.latents().rename(columns={"prompt": "latent_prompt"})
     videos = videos[videos.status == OK].rename(columns={"path": "video"})
     if videos.empty:
         raise ValueError(f"all videos of {archive.folder} failed; there is nothing to score")
-    table = videos[["task", "latent", "sample", "video"]].merge(
+    table = videos[["task", "latent", "sample", "video", *rated]].merge(
         latents[["task", "latent", "latent_prompt"]], on=["task", "latent"]
     )
     table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
     table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
-    return table[list(manifests.COLUMNS)]
+    return table[[*manifests.COLUMNS, *rated]]

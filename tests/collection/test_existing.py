@@ -241,14 +241,21 @@ class TestOfAnArchive:
         found = score(source.folder, profile=tiny_profile, output=tmp_path / "again").videos()
         assert len(found) == 35 and (found.status == "ok").all()
 
-    def test_without_a_reference(self, tiny_archive, tiny_profile, tmp_path):
+    def test_a_task_without_a_reference_keeps_what_needs_none(
+        self, tiny_archive, tiny_profile, tmp_path
+    ):
         source = Archive(shutil.copytree(tiny_archive, tmp_path / "copy"))
         first, *others = captioned.read(
             load(tiny_profile).dataset, label=None, cache=None, asked=""
         ).tasks
         source.write_tasks([dataclasses.replace(first, reference=None), *others], None)
-        with pytest.raises(ValueError, match=f"task {first.id} of .* has no reference, which sco"):
-            score(source.folder, profile=tiny_profile, output=tmp_path / "again")
+        archive = score(source.folder, profile=tiny_profile, output=tmp_path / "again")
+        videos = archive.videos().set_index("task")
+        assert videos.loc[first.id, list(LABELS)].notna().all().to_dict() == {
+            name: name == "clip_prompt" for name in LABELS
+        }
+        assert videos.drop(first.id)[list(LABELS)].notna().all(axis=None)
+        assert archive.reference(first.id) is None and archive.reference(others[0].id) is not None
 
     def test_in_its_own_folder(self, tiny_archive, tiny_profile):
         with pytest.raises(ValueError, match="holds videos that were generated there; choose anot"):
@@ -410,7 +417,7 @@ ROW = "a,a star,0,0,0.mp4,0.mp4"
         (["../a,a star,0,0,0.mp4,0.mp4"], "line 2: task is '../a'; expected letters"),
         (["a, ,0,0,0.mp4,0.mp4"], "line 2: prompt is empty"),
         (["a,a star,0,0,,0.mp4"], "line 2: video is empty"),
-        (["a,a star,0,0,0.mp4,"], "line 2: reference is empty"),
+        ([ROW, "a,a star,0,1,0.mp4,"], "line 3: task a has reference None, in line 2 '0.mp4'"),
         ([ROW, "a,a star, now,0,1,0.mp4,0.mp4"], "line 3: has another number of fields than the"),
         ([ROW, "a,a star"], "line 3: has another number of fields"),
         ([ROW, ROW], "line 3: task a, latent 0, sample 0 is already in line 2"),
@@ -455,7 +462,7 @@ def test_one_latent_prompt_to_a_latent(clips):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty; expected a header: task, prompt"),
+        (b"", "is empty; expected a header: prompt, task"),
         (HEADER.encode(), "has no rows; expected one at least"),
         (b"task,prompt,latent\na,b,0", "line 1: lacks the column sample; lacks the column video"),
         (f"{HEADER},latent_promt\n{ROW},x".encode(), r"'latent_promt' \(did you mean 'latent_pr"),
@@ -506,7 +513,8 @@ def test_the_commands_mistakes_are_one_line(capsys, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not CLIPS.is_file(), reason=f"no real clips in {CLIPS.parent}")
 def test_real_clips_of_mixed_length_rate_and_size(tmp_path):
-    archive = score(CLIPS, profile="world", output=tmp_path / "archive")
+    with pytest.warns(UserWarning, match="has encoders of the shapes world"):
+        archive = score(CLIPS, profile="world", output=tmp_path / "archive")
     videos = archive.videos()
     assert len(videos) == 9 and (videos.status == "ok").all()
     assert np.isfinite(videos[list(LABELS)].to_numpy()).all()
