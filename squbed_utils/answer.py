@@ -1,9 +1,7 @@
 """The uncertainty of a video model about one prompt, with a contact sheet."""
 
 import base64
-import hashlib
 import io
-import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -190,7 +188,7 @@ def quantify(
     prompt = " ".join(prompt.split())
     _require_sayable(prompt, profile)
     profile = _resized(profile, n=n, m=m, seed=seed)
-    task = Task(_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
+    task = Task(files.readable_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
     archive = Archive(output or _default_folder(prompt, profile))
     roles = [role for role in ROLES if role != "lpips"]  # which needs a reference
     resolved = checkpoints.resolve(profile, roles)
@@ -233,13 +231,7 @@ def _resized(profile: Profile, **changes: int | None) -> Profile:
 
 def _default_folder(prompt: str, profile: Profile) -> Path:
     settings = "\0".join(map(str, (prompt, profile.name, profile.n, profile.m, profile.seed)))
-    return files.SAMPLES / "quantify" / _name(prompt, settings)
-
-
-def _name(prompt: str, hashed: str) -> str:
-    """Return a readable file name that differs wherever `hashed` differs."""
-    readable = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:40].strip("-") or "prompt"
-    return f"{readable}-{hashlib.sha256(hashed.encode()).hexdigest()[:8]}"
+    return files.SAMPLES / "quantify" / files.readable_name(prompt, settings)
 
 
 def _refuse_other_prompt(archive: Archive, prompt: str) -> None:

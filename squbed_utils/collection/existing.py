@@ -22,9 +22,10 @@ from squbed_utils.archive.layout import (
     video_path,
 )
 from squbed_utils.collection.collect import held, is_new, warn_of_versions
-from squbed_utils.files import ROOT, path_of, replacing
+from squbed_utils.files import ROOT, SAMPLES, path_of, replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
+from squbed_utils.tasks import folder as folders
 from squbed_utils.tasks import manifest as manifests
 from squbed_utils.tasks.task import Task
 from squbed_utils.world.render import SIDE
@@ -44,7 +45,7 @@ def score(
     manifest: str | Path,
     *,
     profile: str | Path | Profile,
-    output: Path | str,
+    output: Path | str | None = None,
     retry_failed: bool = False,
 ) -> Archive:
     """Make an archive of existing videos, or go on where an earlier call stopped.
@@ -56,13 +57,15 @@ def score(
     Parameters
     ----------
     manifest : path
-        A CSV file as ``manifest.read`` takes it; or the folder of an archive, whose videos are
-        measured again, by this profile's models, and whose truth is taken over.
+        A CSV file as ``manifest.read`` takes it; or a folder of clips as ``folder.read`` takes it,
+        whose table is shown on stderr first, or which holds a ``manifest.csv``; or the folder of an
+        archive, whose videos are measured again, by this profile's models, and whose truth is taken
+        over.
     profile : str, path or Profile
         Its encoders, CLIP and LPIPS are used; its other models need not be there. Those of the
         shapes world run on any video, but know shapes alone: of others their numbers mean little.
-    output : path
-        The archive's folder.
+    output : path, optional
+        The archive's folder; by default ``data/samples/score/<manifest>-<profile>``.
     retry_failed : bool
         Whether latent prompts with failed videos are scored again.
 
@@ -70,7 +73,8 @@ def score(
     -------
     Archive
         The finished archive. Where the manifest has no latent prompts, aleatoric and total
-        uncertainty are absent.
+        uncertainty are absent; where a task has no reference, all accuracies but CLIP to the prompt
+        and people's ratings.
 
     Raises
     ------
@@ -78,8 +82,8 @@ def score(
         If the manifest, the profile or a model is missing.
     ValueError
         If the manifest has mistakes, all of which are named; the archive in its place is not
-        finished or lacks references; or the folder holds an archive of another manifest or profile
-        or something else, or another run is filling it.
+        finished; the output lies among the clips, or holds an archive of another manifest or
+        profile or something else; or another run is filling it.
 
     Warns
     -----
@@ -87,7 +91,11 @@ def score(
         If the encoders are the shapes world's, and prompts or frames are not of it.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    table, truth, find = _read(Path(manifest))
+    source = Path(manifest).expanduser().absolute()
+    output = Path(output or SAMPLES / "score" / f"{source.stem}-{profile.name}")
+    table, truth, find = _read(source)
+    if truth is None and source in output.absolute().parents:
+        raise ValueError(f"output {output} lies among the clips; choose a folder beside them")
     bare = table.reference.isna().all()
     resolved = checkpoints.resolve(profile, [r for r in MEASURING if not bare or r != "lpips"])
     resolved = {key: resolved[key] for key in RECORDED if key in resolved}
@@ -137,9 +145,14 @@ def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
 
 def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
     """Return the manifest, the truth of its tasks if known, and what locates its files."""
-    source = source.expanduser()
     if not source.is_dir():
         return manifests.read(source), None, lambda path: manifests.locate(path, source.parent)
+    if not any((source / name).exists() for name in ("profile.yaml", "tasks.parquet")):
+        written = source / folders.MANIFEST
+        table = manifests.read(written) if written.exists() else folders.read(source)
+        what = f"{len(table)} videos of {table.task.nunique()} tasks"
+        print(f"{source}: {what}\n{folders.understood(table)}", file=sys.stderr)
+        return table, None, lambda path: manifests.locate(path, source)
     archive = open_archive(source)
     table = of_archive(archive)
     for path in (*table.video, *table.reference.dropna().unique()):

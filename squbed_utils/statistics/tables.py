@@ -384,14 +384,13 @@ def accuracies_there(table: pd.DataFrame, *, ranked: bool = False) -> list[str]:
 def accuracies_of_figure(table: pd.DataFrame, figure: int) -> list[str]:
     """Return the accuracies that Figure 3 or 4 shows of a run, five at most.
 
-    Of Figure 3 the paper's four, or without references CLIP to the prompt; of Figure 4 those that
-    look at a video's meaning; and people's ratings. `NotShown` if no accuracy ranks the tasks.
+    Of Figure 3 the paper's four, of Figure 4 those that look at a video's meaning; of both the
+    default one and people's ratings. `NotShown` if no accuracy ranks the tasks.
     """
-    there = accuracies_there(table, ranked=True)
     papers = METRICS[:4] if figure == 3 else METRICS[3:]
+    papers = {*papers, default_accuracy(table)}
+    there = accuracies_there(table, ranked=True)
     chosen = [m for m in there if m in papers or RATING.fullmatch(m)]
-    if figure == 3 and not set(there) & set(papers):
-        chosen = there
     if not chosen:
         raise NotShown(
             f"{len(table)} tasks have no accuracy that ranks them, which takes {LEAST_TASKS} "
