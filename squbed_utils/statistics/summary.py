@@ -126,7 +126,7 @@ def as_text(table: pd.DataFrame) -> str:
     for term in TERMS:
         shown[term] = [value_text(row, term) for _, row in table.iterrows()]
     bare = table.clip_reference.isna()
-    accuracies = ["clip_reference"] * (not bare.all()) + ["clip_prompt"] * bare.any()
+    accuracies = ["clip_reference"] * (not bare.all()) + ["clip_prompt"] * int(bare.any())
     shown = shown.join(table[[*accuracies, *ratings_of(table), "failed"]])
     shown = shown.assign(prompt=table.prompt.map(visible))
     lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]

@@ -250,8 +250,9 @@ def _ranking_from_file(summary: pd.DataFrame, path: Path) -> pd.DataFrame:
     return summary.merge(ranks, on="task")
 
 
-def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str]) -> pd.DataFrame:
+def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = ()) -> pd.DataFrame:
     """Return Figure 3's points of this run: each accuracy against the rank by vagueness."""
+    metrics = metrics or accuracies_of_figure(ranked, 3)
     form = ranked.lpips_form.iloc[0]
     panels = {m: label(m, lpips=form) if m == "lpips" else y_label(m) for m in metrics}
     return pd.concat(
@@ -263,9 +264,10 @@ def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str]) -> pd.DataFra
 
 
 def total_points(
-    summary: pd.DataFrame, *, accuracies: Sequence[str], term: str = "total"
+    summary: pd.DataFrame, *, accuracies: Sequence[str] = (), term: str = "total"
 ) -> pd.DataFrame:
     """Return Figure 4's points of this run: total uncertainty, or another, against accuracies."""
+    accuracies = accuracies or accuracies_of_figure(summary, 4)
     x_label = f"{term} uncertainty ({summary.unit.iloc[0]})"
     names = {y: label(y, lpips=summary.lpips_form.iloc[0]) for y in accuracies}
     return pd.concat(

@@ -145,7 +145,8 @@ def _wrong_references(rows: list[Row], folder: Path) -> Iterator[tuple[int, str]
     for row in rows:
         if row.reference is not None:
             first.setdefault(row.reference, row.line)
-    for reference, line in tqdm(first.items(), desc="references", leave=False, file=sys.stderr):
+    bar = {"desc": "references", "leave": False, "file": sys.stderr, "disable": not first}
+    for reference, line in tqdm(first.items(), **bar):
         try:
             height, width = video.size_of(locate(reference, folder))
         except (ValueError, OSError) as error:
