@@ -42,7 +42,7 @@ METRICS = tuple(LABELS)
 LEAST_TASKS = 3
 """Tasks that a rank correlation needs."""
 
-MOST_PANELS = 5
+MOST_PANELS = 4
 """Accuracies that a figure shows side by side."""
 
 
@@ -68,7 +68,7 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
         table = table.assign(coverage="", left_out=None)
     datasets = ", ".join(dict.fromkeys(table.dataset))
     bare, tasks = archive.tasks().reference.isna().sum(), len(archive.tasks())
-    datasets += f", {'no' if bare == tasks else tasks - bare} references" if bare else ""
+    datasets += f", references of {tasks - bare} of {tasks} tasks" if bare else ""
     return table.assign(
         left_out=table.left_out.astype("Int64"),
         row=f"this run ({datasets}, {_size_of(archive)}, {estimator})",
@@ -384,21 +384,22 @@ def accuracies_there(table: pd.DataFrame, *, ranked: bool = False) -> list[str]:
 
 
 def accuracies_of_figure(table: pd.DataFrame, figure: int) -> list[str]:
-    """Return the accuracies that Figure 3 or 4 shows of a run, five at most.
+    """Return the accuracies that Figure 3 or 4 shows of a run, four at most.
 
     Of Figure 3 the paper's four, of Figure 4 those that look at a video's meaning; of both the
-    default one and people's ratings. `NotShown` if no accuracy ranks the tasks.
+    default one and people's ratings, which go before others. `NotShown` if none ranks the tasks.
     """
     papers = METRICS[:4] if figure == 3 else METRICS[3:]
-    papers = {*papers, default_accuracy(table)}
+    first = [default_accuracy(table), *ratings_of(table)]
     there = accuracies_there(table, ranked=True)
-    chosen = [m for m in there if m in papers or RATING.fullmatch(m)]
+    chosen = sorted({*papers, *first} & {*there}, key=there.index)
     if not chosen:
         raise NotShown(
             f"{len(table)} tasks have no accuracy that ranks them, which takes {LEAST_TASKS} "
             "tasks with different ones"
         )
-    return chosen[:MOST_PANELS]
+    kept = sorted(chosen, key=lambda name: name not in first)[:MOST_PANELS]
+    return [name for name in chosen if name in kept]
 
 
 DIGITS = "%.5g"
