@@ -272,7 +272,6 @@ def of_archive(archive: Archive) -> pd.DataFrame:
     Failed videos are left out. An archive whose every video failed raises ValueError.
     """
     tasks, videos = archive.tasks(), archive.videos()
-    tasks["reference"] = tasks.reference.astype(object).where(tasks.reference.notna(), None)
     rated = ratings_of(videos)
     latents = archive.latents().rename(columns={"prompt": "latent_prompt"})
     videos = videos[videos.status == OK].rename(columns={"path": "video"})
@@ -282,5 +281,7 @@ def of_archive(archive: Archive) -> pd.DataFrame:
         latents[["task", "latent", "latent_prompt"]], on=["task", "latent"]
     )
     table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
+    texts = table[["reference", "latent_prompt"]].astype(object)
+    table = table.assign(**texts.where(texts.notna(), None))
     table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
     return table[[*manifests.COLUMNS, *rated]]
