@@ -345,9 +345,10 @@ def verify_archive(options: Namespace) -> None:
 
 @command(
     "score",
-    option("MANIFEST", "a CSV, a row a video; or an archive", type=Path),
+    option("MANIFEST", "a CSV, a row a video; or a folder of clips; or an archive", type=Path),
     PROFILE,
-    option("--output DIR", "the archive that is made", type=Path, required=True),
+    option("--output DIR", "the archive (default: data/samples/score/MANIFEST-NAME)", type=Path),
+    option("--manifest-only", "write a folder's manifest.csv, to be edited, and score nothing"),
     option("--retry-failed", "score latent prompts with failed videos again"),
 )
 def score_videos(options: Namespace) -> None:
@@ -355,12 +356,19 @@ def score_videos(options: Namespace) -> None:
 
     Embed and score existing videos into a samples archive that every notebook reads, and print each
     task's uncertainty. The manifest is a CSV file with the columns task, prompt, latent, sample,
-    video, reference, and if wanted latent_prompt, category, vagueness_rank; paths are relative to
-    it. In its place, the folder of an archive has its videos measured again, as by other encoders.
-    An interrupted run goes on where it stopped.
+    video, and if wanted reference, latent_prompt, category, vagueness_rank, rating, rating_NAME;
+    paths are relative to it. In its place, a folder of clips is read by their names
+    (PROMPT-NUMBER.mp4, TASK/SAMPLE.mp4 or TASK/LATENT/SAMPLE.mp4) and a prompts.csv in it, and
+    what was understood is shown first; the folder of an archive has its videos measured again, as
+    by other encoders. An interrupted run goes on where it stopped.
     """
     from squbed_utils.archive.layout import FAILED
+    from squbed_utils.tasks import folder, manifest
 
+    if options.manifest_only:
+        written = folder.write_manifest(options.manifest)
+        print(folder.understood(manifest.read(written)), written, sep="\n")
+        return
     with warnings_as_lines():
         archive = squbed_utils.score(
             options.manifest,

@@ -6,8 +6,9 @@ import math
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, TextIO, TypeVar
+from typing import Annotated, ClassVar, TextIO, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ValidationError
@@ -59,9 +60,13 @@ def read(
 
 
 class Line(BaseModel):
-    """A row of a table by the number of its line; the fields of a subclass are the columns."""
+    """A row of a table by the number of its line; the fields of a subclass are the columns.
+
+    `families` are patterns of further columns, as `fnmatch` reads them, which are its extras.
+    """
 
     line: int
+    families: ClassVar[tuple[str, ...]] = ()
 
 
 RowOf = TypeVar("RowOf", bound=Line)
@@ -75,9 +80,9 @@ def read_as(row_type: type[RowOf], path: Path | str, what: str) -> list[RowOf]:
     """
     columns = {name: f for name, f in row_type.model_fields.items() if name != "line"}
     required = [name for name in columns if columns[name].is_required()]
-    others = [name for name in columns if name not in required]
-    forbid = row_type.model_config.get("extra") == "forbid"
-    cells = read(path, what, required, others if forbid else None)
+    others = [*(name for name in columns if name not in required), *row_type.families]
+    strict = row_type.model_config.get("extra") is not None
+    cells = read(path, what, required, others if strict else None)
     return as_rows(row_type, cells, f"{what} {path}")
 
 
@@ -248,11 +253,12 @@ def _check_header(
     if not any(header):
         raise ValueError(f"{where} is empty; expected a header: {', '.join(required)}")
     known = [*required, *(optional or ())]
-    extra = [name for name in dict.fromkeys(header) if name not in known and name != ""]
+    names = dict.fromkeys(name for name in header if name)
+    extra = [name for name in names if not any(fnmatchcase(name, each) for each in known)]
     wrong = [f"lacks the column {name}" for name in required if name not in header]
     if optional is not None or wrong:
         wrong += [f"has an unknown column {n!r}{suggestion(n, known)}" for n in extra]
-    wrong += [f"has the column {name} twice" for name in known if header.count(name) > 1]
+    wrong += [f"has the column {n} twice" for n in names if header.count(n) > 1 and n not in extra]
     wrong += ["has a column without a name"] * ("" in header[1:])
     if wrong:
         columns = ", ".join(required)

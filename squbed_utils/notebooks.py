@@ -18,11 +18,12 @@ from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationErr
 from tqdm import tqdm
 
 from squbed_utils.archive.archive import Archive, open_archive
+from squbed_utils.archive.layout import RATING
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.figures import save as save_figure
 from squbed_utils.files import PLACE, ROOT, SAMPLES, inside, path_of, replacing, sha256_of
 from squbed_utils.profiles import FOLDER, find, load
-from squbed_utils.statistics.tables import METRICS, save_tables
+from squbed_utils.statistics.tables import METRICS, NotShown, save_tables
 
 SOURCES = ROOT / "notebooks"
 
@@ -122,7 +123,7 @@ def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
 PARAMETERS = {
     **dict.fromkeys(("task", "ranking"), str),
     "estimator": Literal[*ESTIMATORS],
-    "accuracy": Literal["", *METRICS],
+    "accuracy": Literal["", *METRICS] | Annotated[str, Field(pattern=f"^{RATING.pattern}$")],
     **dict.fromkeys(("workers", "per_level"), PositiveInt),
     **dict.fromkeys(("level", "bound"), Annotated[FiniteFloat, Field(gt=0)]),
     "fraction": Annotated[FiniteFloat, Field(gt=0, le=1)],
@@ -283,14 +284,20 @@ class Execution:
             return False
 
     def execute(self, title: str) -> None:
-        """Run the notebook, check what it wrote, and then record it as finished."""
+        """Run the notebook, check what it wrote, and then record it as finished.
+
+        Of one that ends with a sentence (`NotShown`), what an earlier run wrote and this did not
+        is deleted.
+        """
         if not self.notebook.fills:
             open_archive(self.values["samples"])
         start = time.time_ns()
         self.build.mkdir(parents=True, exist_ok=True)
-        self.run_cells(title)
+        whole = self.run_cells(title)
         stale = [p for p in self.outputs() if not p.is_file() or p.stat().st_mtime_ns < start]
-        if stale:
+        for path in [] if whole else stale:
+            path.unlink(missing_ok=True)
+        if whole and stale:
             raise NotebookError(
                 f"{self.notebook.name} ran but did not write {', '.join(p.name for p in stale)}; "
                 "correct the notebook or squbed_utils.notebooks.NOTEBOOKS"
@@ -300,14 +307,16 @@ class Execution:
         with replacing(self.file(".json")) as partial:
             partial.write_text(json.dumps(self.record(), indent=1), encoding="utf-8")
 
-    def run_cells(self, title: str) -> None:
-        """Run the cells; an error names the cell that failed."""
+    def run_cells(self, title: str) -> bool:
+        """Run the cells, and return whether to the last; an error names the cell that failed."""
+        import nbformat
         import papermill
         from nbclient.exceptions import DeadKernelError
         from traitlets.config import Config
 
         partial, failed = self.file(".partial.ipynb"), self.file(".failed.ipynb")
         failed.unlink(missing_ok=True)
+        whole = True
         try:
             papermill.execute_notebook(
                 self.notebook.path,
@@ -321,16 +330,24 @@ class Execution:
                 config=Config(KernelManager={"transport": "ipc"}),  # no port, nothing to overhear
             )
         except papermill.PapermillExecutionError as error:
-            os.replace(partial, failed)
-            raise NotebookError(
-                f"{self.notebook.name} failed in cell {error.exec_count}: {error.ename}: "
-                f"{error.evalue}; the executed copy is {failed}"
-            ) from error
+            whole = error.ename != NotShown.__name__
+            if whole:
+                os.replace(partial, failed)
+                raise NotebookError(
+                    f"{self.notebook.name} failed in cell {error.exec_count}: {error.ename}: "
+                    f"{error.evalue}; the executed copy is {failed}"
+                ) from error
+            tqdm.write(f"{title}: not shown: {error.evalue}")
+            book = nbformat.read(partial, as_version=4)
+            marks = "papermill-error-cell-tag"  # it was no error
+            book.cells = [c for c in book.cells if marks not in c.metadata.get("tags", ())]
+            nbformat.write(book, partial)
         except DeadKernelError as error:
             raise NotebookError(
                 f"the kernel of {self.notebook.name} died; is there enough memory?"
             ) from error
         os.replace(partial, self.file(".ipynb"))
+        return whole
 
 
 def as_html(executed: Path) -> str:
@@ -393,7 +410,7 @@ def run_all(
             tqdm.write(f"{title}: unchanged")
         else:
             execution.execute(title)
-        written += execution.outputs()
+        written += [path for path in execution.outputs() if path.is_file()]
     return written
 
 

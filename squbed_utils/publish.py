@@ -40,6 +40,7 @@ from squbed_utils.archive.layout import (
     OK,
     ROLES,
     SUMS,
+    ratings_of,
     reference_path,
     stored_error,
 )
@@ -124,7 +125,7 @@ def metadata(archive: Archive) -> pd.DataFrame:
     table = table.assign(
         file_name=table.path,
         reference_file_name=[
-            None if reference is None else reference_path(task)
+            None if pd.isna(reference) else reference_path(task)
             for task, reference in zip(table.task, table.reference, strict=True)
         ],
     )
@@ -265,6 +266,7 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
     profile = without_folders(recorded)
     counts = rows.groupby("category").agg(tasks=("task", "nunique"), videos=("task", "size"))
     versions = profile.get("versions", {})
+    units = UNITS | dict.fromkeys(ratings_of(rows), "people's rating; higher is better")
     return {
         "name": f"{visible(without_folders(str(recorded['name'])))}-uncertainty",
         "layout": layout,
@@ -279,7 +281,7 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
         "seed": profile.get("seed", "unknown"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "estimator": recorded["estimator"],
-        "accuracies": {name: text for name, text in UNITS.items() if rows[name].notna().any()},
+        "accuracies": {name: text for name, text in units.items() if rows[name].notna().any()},
         "datasets": ", ".join(sorted(set(tasks.dataset))),
     }
 

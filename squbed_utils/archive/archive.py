@@ -35,12 +35,14 @@ from squbed_utils.archive.layout import (
     TABLES,
     TASKS,
     TRUTH,
+    Column,
     as_shard,
     check_cells,
     check_columns,
     check_ids,
     check_recorded,
     check_shard,
+    ratings_of,
     read_table,
     reference_path,
     safe,
@@ -205,7 +207,8 @@ class Archive:
                 )
             return None
         table = read_table(path)
-        check_columns(table, MANIFEST, path)
+        rated = (Column(name, "numbers", full=False) for name in ratings_of(table.column_names))
+        check_columns(table, [*MANIFEST, *rated], path)
         found = table.to_pandas()
         if found.empty or found[["latent", "sample"]].min(axis=None) < 0:
             raise ValueError(f"table {path} has no rows, or numbers below 0; put it back")
@@ -257,11 +260,11 @@ class Archive:
         """Return a row a video, failures included.
 
         Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
-        ssim, psnr, lpips, clip_reference, clip_prompt, caption, status ("ok" or "failed"), error. A
-        failed video has None as embedding and no accuracies; without a captioner there are no
-        captions.
+        ssim, psnr, lpips, clip_reference, clip_prompt, caption, status ("ok" or "failed"), error,
+        and people's ratings if the manifest has any. A failed video has None as embedding and no
+        accuracies; without a captioner there are no captions.
         """
-        return self._rows[VIDEO_COLUMNS].copy()
+        return self._rows[[*VIDEO_COLUMNS, *ratings_of(self._rows)]].copy()
 
     def clip_embeddings(self) -> pd.DataFrame:
         """Return a row a video that did not fail: task, clip_embedding, clip_reference_embedding.
@@ -310,9 +313,11 @@ class Archive:
         """Read a video, uint8 (T, H, W, 3), by its path within the archive."""
         return video.read(self.inside(path)).frames
 
-    def reference(self, task: str) -> np.ndarray:
-        """Read the reference video of a task: uint8 (T, H, W, 3)."""
-        return self.read_video(reference_path(task))
+    def reference(self, task: str) -> np.ndarray | None:
+        """Read the reference video of a task, uint8 (T, H, W, 3); None if it has none."""
+        path = reference_path(task)
+        known = dict(self.tasks()[["task", "reference"]].itertuples(index=False))
+        return None if pd.isna(known[task]) else self.read_video(path)
 
     def inside(self, path: str) -> Path:
         """Return the absolute path of a file in the archive, checked by ``files.inside``."""
@@ -519,7 +524,10 @@ class Archive:
         """All shards, in the order of tasks, latent prompts and samples."""
         if misfit := self.misfit():
             raise ValueError(f"table {self.shard(*misfit[0])}: {misfit[1]}")
-        return self._unchecked
+        manifest, key = self.manifest(), ["task", "latent", "sample"]
+        if manifest is None or not (rated := ratings_of(manifest)):
+            return self._unchecked
+        return self._unchecked.merge(manifest[key + rated], "left", key)
 
     @cached_property
     def _unchecked(self) -> pd.DataFrame:

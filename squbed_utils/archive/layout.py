@@ -90,6 +90,10 @@ LABELS = {
 
 HIGHER_IS_BETTER = {name: name != "lpips" for name in LABELS}
 
+RATING = re.compile(r"rating(_[A-Za-z0-9_]{1,60})?")
+"""Columns of people's scores of videos, in a manifest: accuracies like those of `LABELS`. Higher is
+better; a video may have none."""
+
 SHARD = pa.schema(
     [
         ("task", pa.string()),
@@ -171,7 +175,8 @@ TRUTH += (Column("subject", "text", needed=False), Column("clips", "whole number
 TRUTH += (Column("left_out", "whole numbers", needed=False),)
 TRUTH += (Column("true_entropy", "numbers", needed=False),)
 
-MANIFEST = tuple(Column(name, "text") for name in ("task", "prompt", "video", "reference"))
+MANIFEST = tuple(Column(name, "text") for name in ("task", "prompt", "video"))
+MANIFEST += (Column("reference", "text", full=False),)
 MANIFEST += (Column("category", "text"), Column("latent_prompt", "text", full=False))
 MANIFEST += (Column("latent", "whole numbers"), Column("sample", "whole numbers"))
 MANIFEST += (Column("vagueness_rank", "numbers", full=False),)
@@ -188,6 +193,11 @@ ROWS = tuple(
     for field in SHARD
 )
 """Columns of a shard; `SHARD` holds their exact types."""
+
+
+def ratings_of(columns: Iterable[str]) -> list[str]:
+    """Return the columns that hold people's scores."""
+    return [name for name in columns if RATING.fullmatch(name)]
 
 
 def safe(task: str) -> str:

@@ -13,17 +13,26 @@ from tqdm import tqdm
 
 from squbed_utils import profiles, video
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import FAILED, MEASURING, OK, reference_path, video_path
+from squbed_utils.archive.layout import (
+    FAILED,
+    MEASURING,
+    OK,
+    ratings_of,
+    reference_path,
+    video_path,
+)
 from squbed_utils.collection.collect import held, is_new, warn_of_versions
-from squbed_utils.files import ROOT, path_of, replacing
+from squbed_utils.files import ROOT, SAMPLES, path_of, replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
+from squbed_utils.tasks import folder as folders
 from squbed_utils.tasks import manifest as manifests
 from squbed_utils.tasks.task import Task
 from squbed_utils.world.render import SIDE
 
 RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
-"""The settings of a profile that matter for videos that it did not generate."""
+"""The settings of a profile that matter for videos that it did not generate; LPIPS only where there
+are references."""
 
 Find = Callable[[str], Path]
 """A path in a manifest -> where the file lies: beside a CSV file, or within an archive."""
@@ -36,7 +45,7 @@ def score(
     manifest: str | Path,
     *,
     profile: str | Path | Profile,
-    output: Path | str,
+    output: Path | str | None = None,
     retry_failed: bool = False,
 ) -> Archive:
     """Make an archive of existing videos, or go on where an earlier call stopped.
@@ -48,13 +57,15 @@ def score(
     Parameters
     ----------
     manifest : path
-        A CSV file as ``manifest.read`` takes it; or the folder of an archive, whose videos are
-        measured again, by this profile's models, and whose truth is taken over.
+        A CSV file as ``manifest.read`` takes it; or a folder of clips as ``folder.read`` takes it,
+        whose table is shown on stderr first, or which holds a ``manifest.csv``; or the folder of an
+        archive, whose videos are measured again, by this profile's models, and whose truth is taken
+        over.
     profile : str, path or Profile
         Its encoders, CLIP and LPIPS are used; its other models need not be there. Those of the
         shapes world run on any video, but know shapes alone: of others their numbers mean little.
-    output : path
-        The archive's folder.
+    output : path, optional
+        The archive's folder; by default ``data/samples/score/<manifest>-<profile>``.
     retry_failed : bool
         Whether latent prompts with failed videos are scored again.
 
@@ -62,7 +73,8 @@ def score(
     -------
     Archive
         The finished archive. Where the manifest has no latent prompts, aleatoric and total
-        uncertainty are absent.
+        uncertainty are absent; where a task has no reference, all accuracies but CLIP to the prompt
+        and people's ratings.
 
     Raises
     ------
@@ -70,8 +82,8 @@ def score(
         If the manifest, the profile or a model is missing.
     ValueError
         If the manifest has mistakes, all of which are named; the archive in its place is not
-        finished or lacks references; or the folder holds an archive of another manifest or profile
-        or something else, or another run is filling it.
+        finished; the output lies among the clips, or holds an archive of another manifest or
+        profile or something else; or another run is filling it.
 
     Warns
     -----
@@ -79,9 +91,14 @@ def score(
         If the encoders are the shapes world's, and prompts or frames are not of it.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    table, truth, find = _read(Path(manifest))
-    resolved = checkpoints.resolve(profile, MEASURING)
-    resolved = {key: resolved[key] for key in RECORDED}
+    source = Path(manifest).expanduser().absolute()
+    output = Path(output or SAMPLES / "score" / f"{source.stem}-{profile.name}")
+    table, truth, find = _read(source)
+    if truth is None and source in output.absolute().parents:
+        raise ValueError(f"output {output} lies among the clips; choose a folder beside them")
+    bare = table.reference.isna().all()
+    resolved = checkpoints.resolve(profile, [r for r in MEASURING if not bare or r != "lpips"])
+    resolved = {key: resolved[key] for key in RECORDED if key in resolved}
     archive = Archive(output)
     with held(archive):
         told = _refuse_collected(archive, table)
@@ -128,12 +145,17 @@ def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
 
 def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
     """Return the manifest, the truth of its tasks if known, and what locates its files."""
-    source = source.expanduser()
     if not source.is_dir():
         return manifests.read(source), None, lambda path: manifests.locate(path, source.parent)
+    if not any((source / name).exists() for name in ("profile.yaml", "tasks.parquet")):
+        written = source / folders.MANIFEST
+        table = manifests.read(written) if written.exists() else folders.read(source)
+        what = f"{len(table)} videos of {table.task.nunique()} tasks"
+        print(f"{source}: {what}\n{folders.understood(table)}", file=sys.stderr)
+        return table, None, lambda path: manifests.locate(path, source)
     archive = open_archive(source)
     table = of_archive(archive)
-    for path in (*table.video, *table.reference.unique()):
+    for path in (*table.video, *table.reference.dropna().unique()):
         archive.inside(path)  # refused before any is copied
     return table, archive.truth(), archive.inside
 
@@ -171,7 +193,7 @@ def _begin(
     find: Find,
 ) -> None:
     firsts = table.drop_duplicates("task")
-    for row in firsts.itertuples():
+    for row in firsts.dropna(subset="reference").itertuples():
         _copy(find(row.reference), archive.inside(reference_path(row.task)))
     archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
     archive.write_manifest(table)
@@ -180,7 +202,8 @@ def _begin(
 
 def _task(row: tuple) -> Task:
     rank = None if pd.isna(row.vagueness_rank) else float(row.vagueness_rank)
-    return Task(row.task, "manifest", row.category, row.prompt, reference_path(row.task), rank)
+    reference = None if pd.isna(row.reference) else reference_path(row.task)
+    return Task(row.task, "manifest", row.category, row.prompt, reference, rank)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -246,23 +269,19 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
 def of_archive(archive: Archive) -> pd.DataFrame:
     """Return the manifest of a finished archive's own videos, with paths within its folder.
 
-    Failed videos are left out. A task without a reference, and an archive whose every video failed,
-    raise ValueError.
+    Failed videos are left out. An archive whose every video failed raises ValueError.
     """
     tasks, videos = archive.tasks(), archive.videos()
-    bare = tasks.task[tasks.reference.isna()]
-    if not bare.empty:
-        raise ValueError(
-            f"task {bare.iloc[0]} of {archive.folder} has no reference, which scoring needs; name "
-            "one in a manifest, a CSV file"
-        )
+    rated = ratings_of(videos)
     latents = archive.latents().rename(columns={"prompt": "latent_prompt"})
     videos = videos[videos.status == OK].rename(columns={"path": "video"})
     if videos.empty:
         raise ValueError(f"all videos of {archive.folder} failed; there is nothing to score")
-    table = videos[["task", "latent", "sample", "video"]].merge(
+    table = videos[["task", "latent", "sample", "video", *rated]].merge(
         latents[["task", "latent", "latent_prompt"]], on=["task", "latent"]
     )
     table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
+    texts = table[["reference", "latent_prompt"]].astype(object)
+    table = table.assign(**texts.where(texts.notna(), None))
     table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
-    return table[list(manifests.COLUMNS)]
+    return table[[*manifests.COLUMNS, *rated]]

@@ -46,10 +46,12 @@ def plot_positions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         rows = table[table.group == group]
         colour = COVERAGE_COLOURS.get(group, GREY)
         ax.scatter(rows.value, np.full(len(rows), line), s=14, color=colour, alpha=0.75, lw=0)
-        for row in rows[rows.label != ""].itertuples():
+        for k, row in enumerate(rows[rows.label != ""].itertuples()):
             ax.scatter(row.value, line, s=50, facecolor="none", edgecolor=VERMILLION, lw=1)
             right = row.value > table.value.min() + 0.6 * np.ptp(table.value)
-            remark(ax, row.label, (row.value, line), (0, 6), ha="right" if right else "left")
+            remark(
+                ax, row.label, (row.value, line), (0, 6 + 8 * k), ha="right" if right else "left"
+            )
     ax.set(yticks=range(len(groups)), yticklabels=groups, xlabel=table.value_label.iloc[0])
     ax.set_ylim(len(groups) - 0.6, -0.75)
     if "title" in table:

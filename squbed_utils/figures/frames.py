@@ -78,18 +78,24 @@ def strip(video: np.ndarray, count: int) -> np.ndarray:
 
 def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
     """Draw a row for each example: its text, its reference, its videos."""
-    columns = max(len(example.videos) for example in examples)
-    image_width = (part.bbox.width / part.figure.dpi - TEXT_WIDTH) / (1 + columns)
-    ratios = [TEXT_WIDTH, *[image_width] * (1 + columns)]
-    axes = part.subplots(len(examples), 2 + columns, squeeze=False, width_ratios=ratios)
+    known = any(example.reference is not None for example in examples)
+    columns = known + max(len(example.videos) for example in examples)
+    image_width = (part.bbox.width / part.figure.dpi - TEXT_WIDTH) / columns
+    ratios = [TEXT_WIDTH, *[image_width] * columns]
+    axes = part.subplots(len(examples), 1 + columns, squeeze=False, width_ratios=ratios)
     for row, example in zip(axes, examples, strict=True):
         for ax in row:
             ax.set_axis_off()
         write_text(row[0], example.label, example.prompt, example.values)
-        for ax, video in zip(row[1:], [example.reference, *example.videos], strict=False):
-            plot_frames(video, ax=ax)
-    axes[0, 1].set_title("reference")
-    axes[0, 2].set_title("generated")
+        videos = [example.reference, *example.videos] if known else example.videos
+        for ax, video in zip(row[1:], videos, strict=False):
+            if video is None:
+                ax.text(0.5, 0.5, "none", ha="center", va="center", fontsize=SMALLEST, color=GREY)
+            else:
+                plot_frames(video, ax=ax)
+    axes[0, 1].set_title("reference" if known else "generated")
+    if known:
+        axes[0, 2].set_title("generated")
 
 
 def write_text(ax: Axes, label: str, prompt: str, values: str) -> None:
@@ -105,7 +111,7 @@ def write_text(ax: Axes, label: str, prompt: str, values: str) -> None:
 
 @styled
 def contact_sheet(examples: list[Example], *, columns: int = 3) -> Figure:
-    """Draw every task as one strip: a frame of its reference, then one of each of its videos.
+    """Draw every task as a strip: a frame of its reference, if any, then one of each video.
 
     Parameters
     ----------
@@ -124,12 +130,15 @@ def contact_sheet(examples: list[Example], *, columns: int = 3) -> Figure:
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, example in zip(axes.T.flat, examples, strict=False):
-        size = (example.videos or [example.reference])[0].shape[1:3]
-        videos = [stretched(video, size) for video in (example.reference, *example.videos)]
+        videos = [v for v in (example.reference, *example.videos) if v is not None]
+        ax.set_title(example.label, fontsize=SMALLEST, pad=1.5)
+        if not videos:
+            continue
+        size = (example.videos or videos)[0].shape[1:3]
+        videos = [stretched(video, size) for video in videos]
         frames = np.stack([video[len(video) // 2] for video in videos])
         _draw_strip(ax, frames, len(frames))
         ax.set_anchor("W")
-        ax.set_title(example.label, fontsize=SMALLEST, pad=1.5)
     return fig
 
 

@@ -117,7 +117,7 @@ def audited(summary: pd.DataFrame, accuracy: str) -> pd.DataFrame:
     table = table.assign(accuracy=tables.better_is_higher(table, accuracy))
     table = table[table.accuracy.notna()].reset_index(drop=True)
     if table.empty:
-        known = tables.accuracies_there(summary)
+        known = ", ".join(tables.accuracies_there(summary)) or "none"
         raise ValueError(f"no task has the accuracy {accuracy!r}; there is: {known}")
     return table
 

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import binomtest, kendalltau
 
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import HIGHER_IS_BETTER, OK
+from squbed_utils.archive.layout import OK
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.checks import KAPPA_MAX, check_task
 from squbed_utils.estimators.estimate import LEAST_LATENTS
@@ -71,8 +71,7 @@ def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.Data
     """
     videos = archive.videos()
     good = videos[videos.status == OK]
-    values = good[accuracy] if HIGHER_IS_BETTER[accuracy] else -good[accuracy]
-    values = values.groupby(good.task)
+    values = tables.better_is_higher(good, accuracy).groupby(good.task)
     forms = {"mean": values.mean(), "best": values.max(), "median": values.median()}
     clip = clip_means(archive)
     if accuracy == "clip_prompt" and clip is not None:

@@ -13,7 +13,7 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import OK
 from squbed_utils.estimators import vmf
 from squbed_utils.statistics.calibration import lowest
-from squbed_utils.statistics.tables import kept_of
+from squbed_utils.statistics.tables import default_accuracy, kept_of
 from squbed_utils.text import number
 from squbed_utils.video import resize_area
 
@@ -30,15 +30,15 @@ SHOWN = 3
 class Example:
     """A task with some of its videos, to be drawn; `label` says what it is an example of.
 
-    `values` are printed below the prompt. The reference and each video are uint8 (T, H, W, 3);
-    `latents` has the latent prompt of each video.
+    `values` are printed below the prompt. The reference, if there is one, and each video are uint8
+    (T, H, W, 3); `latents` has the latent prompt of each video.
     """
 
     task: str
     label: str
     prompt: str
     values: str
-    reference: np.ndarray
+    reference: np.ndarray | None
     videos: list[np.ndarray]
     latents: list[int]
 
@@ -71,8 +71,8 @@ def hallucination(summary: pd.DataFrame) -> dict[str, pd.Series]:
     With a truth: of the tasks on subjects that the video model never saw, and that leave the
     least open, the one with the lowest epistemic uncertainty; beside it the task on a common
     subject that leaves as much open, of the same category if there is one. Without: of the
-    quarter of tasks with the worst and with the best match of video and reference
-    (clip_reference), those with the lowest epistemic uncertainty.
+    quarter of tasks with the worst and with the best match of video and reference, or prompt
+    (`tables.default_accuracy`), those with the lowest epistemic uncertainty.
     """
     if (summary.coverage == "never").any() and (summary.coverage == "common").any():
         never = _least_open(summary[summary.coverage == "never"])
@@ -81,7 +81,7 @@ def hallucination(summary: pd.DataFrame) -> dict[str, pd.Series]:
         same = common[common.category == wrong.category]
         right = (common if same.empty else same).iloc[0]
         return {"never seen in training": wrong, "common in training": right}
-    ordered = summary.sort_values("clip_reference", kind="stable")
+    ordered = summary.sort_values(default_accuracy(summary), kind="stable")
     quarter = max(1, len(ordered) // 4)
     worst, best = ordered.head(quarter), ordered.tail(quarter)
     return {
@@ -230,7 +230,8 @@ def _videos(archive: Archive, task: str) -> pd.DataFrame:
 def _example(
     archive: Archive, task: pd.Series, videos: pd.DataFrame, label: str = "", values: str = ""
 ) -> Example:
-    reference = _small(archive.reference(task.task))
+    reference = archive.reference(task.task)
+    reference = None if reference is None else _small(reference)
     frames = [_small(archive.read_video(path)) for path in videos.path]
     latents = videos.latent.tolist()
     return Example(task.task, label, task.prompt, values, reference, frames, latents)

@@ -39,6 +39,7 @@ from squbed_utils.statistics.resampling import (
 from squbed_utils.statistics.summary import TERMS, task_accuracies
 from squbed_utils.statistics.tables import (
     LEAST_TASKS,
+    NotShown,
     accuracies_there,
     better_is_higher,
     default_accuracy,
@@ -68,8 +69,7 @@ def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
     archive : Archive
         A finished one.
     metric : str
-        An accuracy; LPIPS is negated. Empty: CLIP to the reference, or where no task has a
-        reference CLIP to the prompt.
+        An accuracy; LPIPS is negated. Empty: as `tables.default_accuracy`.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
     if found.empty:
         raise ValueError(
             f"no task of {archive.folder} has the accuracy {metric!r}, which needs reference "
-            f"videos; there is: {accuracies_there(means)}"
+            f"videos; there is: {', '.join(accuracies_there(means)) or 'none'}"
         )
     return found
 
@@ -128,12 +128,12 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
 
 def _refuse_few(accuracy: pd.Series) -> None:
     if len(accuracy) < LEAST_TASKS:
-        raise ValueError(
+        raise NotShown(
             f"{len(accuracy)} tasks have scores and {accuracy.name}; a rank correlation needs at "
             f"least {LEAST_TASKS}"
         )
     if accuracy.min() == accuracy.max():
-        raise ValueError(
+        raise NotShown(
             f"{accuracy.name} is {accuracy.iloc[0]:g} for all {len(accuracy)} tasks; choose an "
             "accuracy that differs between them"
         )

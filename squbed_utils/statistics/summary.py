@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import FAILED, LABELS, OK
+from squbed_utils.archive.layout import FAILED, LABELS, OK, ratings_of
 from squbed_utils.estimators.checks import check_task
 from squbed_utils.estimators.estimate import (
     CAPPED,
@@ -69,8 +69,9 @@ def summarize(
         certain), each with _low, _high, _remark (why it has no interval, or was not measured; else
         empty) and _per_dof; degenerate; identical (of which samples no spread was measured: "latent
         prompts", "videos", both or ""); n, m (the fewest videos of a latent prompt); ssim, psnr,
-        lpips, clip_reference, clip_prompt (means over videos; missing without a reference); failed
-        (videos); vagueness_rank where the archive's tasks have one.
+        lpips, clip_reference, clip_prompt and people's ratings, if there are any (means over videos
+        that have them; all but clip_prompt need a reference); failed (videos); vagueness_rank where
+        the archive's tasks have one.
 
     Raises
     ------
@@ -124,10 +125,16 @@ def as_text(table: pd.DataFrame) -> str:
     shown = table[["task"]].copy()
     for term in TERMS:
         shown[term] = [value_text(row, term) for _, row in table.iterrows()]
-    shown = shown.join(table[["clip_reference", "failed"]]).assign(prompt=table.prompt.map(visible))
+    bare = table.clip_reference.isna()
+    accuracies = ["clip_reference"] * (not bare.all()) + ["clip_prompt"] * int(bare.any())
+    shown = shown.join(table[[*accuracies, *ratings_of(table), "failed"]])
+    shown = shown.assign(prompt=table.prompt.map(visible))
     lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
     if table.total.isna().any():
         lines.append(f"({ABSENT}) {NO_LATENT_PROMPTS}")
+    if bare.any():
+        tasks = f"{bare.sum()} of {len(table)} tasks"
+        lines.append(f"accuracies but clip_prompt need a reference video, which {tasks} lack")
     for (remark, terms), tasks in _by_remark(table).items():
         mark = CAP_MARK.strip() if remark.endswith(CAPPED) else f"(± {ABSENT})"
         lines.append(f"{mark} {remark} ({terms} of {named(tasks)})")
@@ -217,7 +224,8 @@ def _row(u: Uncertainty) -> dict[str, object]:
 def task_accuracies(archive: Archive) -> pd.DataFrame:
     """Return each task's mean accuracies over its videos, and how many videos failed."""
     videos = archive.videos()
-    means = videos[videos.status == OK].groupby("task")[list(LABELS)].mean()
+    accuracies = [*LABELS, *ratings_of(videos)]
+    means = videos[videos.status == OK].groupby("task")[accuracies].mean()
     failed = (videos.status == FAILED).groupby(videos.task).sum().rename("failed")
     return means.join(failed).reset_index()
 

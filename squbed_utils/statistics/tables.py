@@ -11,7 +11,7 @@ import pandas as pd
 
 from squbed_utils import csv_files
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import HIGHER_IS_BETTER, LABELS
+from squbed_utils.archive.layout import HIGHER_IS_BETTER, LABELS, RATING, ratings_of
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import ROOT, path_of, replacing, seed_of
 from squbed_utils.statistics.calibration import kendall, lowest, tau_by_subset
@@ -42,6 +42,16 @@ METRICS = tuple(LABELS)
 LEAST_TASKS = 3
 """Tasks that a rank correlation needs."""
 
+MOST_PANELS = 4
+"""Accuracies that a figure shows side by side."""
+
+
+class NotShown(ValueError):
+    """What an archive lacks for a figure, in a sentence, with which its notebook ends."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"Not shown: {self}."]
+
 
 def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
     """Return `summary.summarize` with the truth where the archive has one, and what labels need.
@@ -57,6 +67,8 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
     if "coverage" not in table:
         table = table.assign(coverage="", left_out=None)
     datasets = ", ".join(dict.fromkeys(table.dataset))
+    bare, tasks = archive.tasks().reference.isna().sum(), len(archive.tasks())
+    datasets += f", references of {tasks - bare} of {tasks} tasks" if bare else ""
     return table.assign(
         left_out=table.left_out.astype("Int64"),
         row=f"this run ({datasets}, {_size_of(archive)}, {estimator})",
@@ -91,15 +103,24 @@ def measured(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_parts(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the tasks, as `measured`, that have all three terms; ValueError if none has."""
-    summary = measured(summary)
-    tasks = summary[summary.total.notna()].reset_index(drop=True)
-    if tasks.empty:
-        raise ValueError(
-            f"the latent prompts of all {len(summary)} tasks are unknown, so they have no "
+    """Return the tasks, as `measured`, that have all three terms; `NotShown` if none has."""
+    tasks, term = with_main_term(summary)
+    if term != "total":
+        raise NotShown(
+            f"the latent prompts of all {len(tasks)} tasks are unknown, so they have no "
             "aleatoric and no total uncertainty to draw; give latent_prompt in the manifest"
         )
     return tasks
+
+
+def with_main_term(summary: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the tasks, as `measured`, that have a total uncertainty, and "total".
+
+    Where none has, as latent prompts are not known: all of them, and "epistemic".
+    """
+    summary = measured(summary)
+    tasks = summary[summary.total.notna()].reset_index(drop=True)
+    return (summary, "epistemic") if tasks.empty else (tasks, "total")
 
 
 def published(figure: int) -> pd.DataFrame:
@@ -129,7 +150,7 @@ def published(figure: int) -> pd.DataFrame:
 
 
 def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str) -> pd.DataFrame:
-    """Return the points of one panel: an accuracy against a column of the summary.
+    """Return the points of one panel: an accuracy of the tasks that have it, against a column.
 
     Parameters
     ----------
@@ -146,14 +167,15 @@ def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str
         row, panel, task, x, y, x_label, y_label, coverage, left_out.
     """
     table = summary.assign(panel=panel, x=summary[x], y=better_is_higher(summary, y))
-    return _ordered(table.assign(x_label=x_label, y_label=Y_LABELS[y]))
+    return _ordered(table[table.y.notna()].assign(x_label=x_label, y_label=y_label(y)))
 
 
 def better_is_higher(summary: pd.DataFrame, accuracy: str) -> pd.Series:
     """Return an accuracy, negated if it is a distance; refuse an unknown one."""
-    if accuracy not in HIGHER_IS_BETTER:
-        raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(HIGHER_IS_BETTER)}")
-    return summary[accuracy] if HIGHER_IS_BETTER[accuracy] else -summary[accuracy]
+    known = [*HIGHER_IS_BETTER, *ratings_of(summary)]
+    if accuracy not in known:
+        raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(known)}")
+    return summary[accuracy] if HIGHER_IS_BETTER.get(accuracy, True) else -summary[accuracy]
 
 
 def ranked_tasks(
@@ -192,8 +214,9 @@ def ranked_tasks(
     if len(common):
         return _ranking_from_truth(common, list(dict.fromkeys(summary.category)), per_level)
     if "vagueness_rank" not in summary:
-        raise ValueError(
-            "no task is known to be on a common subject; give `ranking`, a CSV of task and rank"
+        raise NotShown(
+            "no task is known to be on a common subject, and nobody ranked the prompts by "
+            "vagueness; give `ranking`, a CSV of task and rank"
         )
     return summary[summary.vagueness_rank.notna()].assign(rank=summary.vagueness_rank)
 
@@ -227,10 +250,11 @@ def _ranking_from_file(summary: pd.DataFrame, path: Path) -> pd.DataFrame:
     return summary.merge(ranks, on="task")
 
 
-def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = METRICS[:4]) -> pd.DataFrame:
+def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = ()) -> pd.DataFrame:
     """Return Figure 3's points of this run: each accuracy against the rank by vagueness."""
+    metrics = metrics or accuracies_of_figure(ranked, 3)
     form = ranked.lpips_form.iloc[0]
-    panels = {m: label(m, lpips=form) if m == "lpips" else Y_LABELS[m] for m in metrics}
+    panels = {m: label(m, lpips=form) if m == "lpips" else y_label(m) for m in metrics}
     return pd.concat(
         [
             points_of(ranked, "rank", m, panel=name, x_label="rank by vagueness")
@@ -239,12 +263,15 @@ def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = METRICS[:4])
     )
 
 
-def total_points(summary: pd.DataFrame, *, accuracies: Sequence[str]) -> pd.DataFrame:
-    """Return Figure 4's points of this run: total uncertainty against each accuracy."""
-    x_label = f"total uncertainty ({summary.unit.iloc[0]})"
+def total_points(
+    summary: pd.DataFrame, *, accuracies: Sequence[str] = (), term: str = "total"
+) -> pd.DataFrame:
+    """Return Figure 4's points of this run: total uncertainty, or another, against accuracies."""
+    accuracies = accuracies or accuracies_of_figure(summary, 4)
+    x_label = f"{term} uncertainty ({summary.unit.iloc[0]})"
     names = {y: label(y, lpips=summary.lpips_form.iloc[0]) for y in accuracies}
     return pd.concat(
-        [points_of(summary, "total", y, panel=names[y], x_label=x_label) for y in accuracies]
+        [points_of(summary, term, y, panel=names[y], x_label=x_label) for y in accuracies]
     )
 
 
@@ -295,8 +322,8 @@ def statistics_of(points: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
 
     Raises
     ------
-    ValueError
-        As `calibration.kendall`, naming the panel.
+    NotShown
+        Why `calibration.kendall` finds no tau, and in which panel.
     """
     rows = []
     for (row, panel), shown in points.groupby(["row", "panel"], sort=False):
@@ -304,7 +331,7 @@ def statistics_of(points: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
         try:
             k = kendall(shown.x, shown.y, rng=rng, confidence=confidence)
         except ValueError as error:
-            raise ValueError(f"panel {panel!r} has no tau: {error}") from error
+            raise NotShown(f"panel {panel!r} has no tau: {error}") from error
         ties, others = k.n_ties_x + k.n_ties_y, (k.pearson.value, k.spearman.value)
         rows.append((row, panel, k.tau, k.pvalue, k.n, k.confidence, *k.interval, ties, *others))
     columns = ["row", "panel", "tau", "pvalue", "n", "confidence", "low", "high", "ties"]
@@ -340,14 +367,39 @@ def subset_curves(
 
 
 def default_accuracy(table: pd.DataFrame) -> str:
-    """Return the accuracy taken where none is named: CLIP to the reference, else to the prompt."""
-    return "clip_reference" if table.clip_reference.notna().any() else "clip_prompt"
+    """Return the accuracy taken where none is named.
+
+    CLIP to the reference, or CLIP to the prompt where more tasks have that, for want of references.
+    """
+    counts = table[["clip_reference", "clip_prompt"]].notna().sum()
+    return counts.idxmax() if counts.any() else "clip_prompt"
 
 
-def accuracies_there(table: pd.DataFrame) -> str:
-    """Return the names of the accuracies that some task has, or "none"."""
-    known = [m for m in METRICS if m in table and table[m].notna().any()]
-    return ", ".join(known) or "none"
+def accuracies_there(table: pd.DataFrame, *, ranked: bool = False) -> list[str]:
+    """Return the accuracies that some task has; with `ranked`, those that can rank the tasks."""
+    names = [m for m in (*METRICS, *ratings_of(table)) if m in table]
+    if ranked:
+        names = [m for m in names if table[m].count() >= LEAST_TASKS and table[m].nunique() > 1]
+    return [m for m in names if table[m].notna().any()]
+
+
+def accuracies_of_figure(table: pd.DataFrame, figure: int) -> list[str]:
+    """Return the accuracies that Figure 3 or 4 shows of a run, four at most.
+
+    Of Figure 3 the paper's four, of Figure 4 those that look at a video's meaning; of both the
+    default one and people's ratings, which go before others. `NotShown` if none ranks the tasks.
+    """
+    papers = METRICS[:4] if figure == 3 else METRICS[3:]
+    first = [default_accuracy(table), *ratings_of(table)]
+    there = accuracies_there(table, ranked=True)
+    chosen = sorted({*papers, *first} & {*there}, key=there.index)
+    if not chosen:
+        raise NotShown(
+            f"{len(table)} tasks have no accuracy that ranks them, which takes {LEAST_TASKS} "
+            "tasks with different ones"
+        )
+    kept = sorted(chosen, key=lambda name: name not in first)[:MOST_PANELS]
+    return [name for name in chosen if name in kept]
 
 
 DIGITS = "%.5g"
@@ -381,6 +433,19 @@ def label(name: str, *, lpips: str) -> str:
     >>> label("lpips", lpips="unlearned")
     'LPIPS (unlearned)'
     """
-    if name not in LABELS:
-        raise ValueError(f"unknown accuracy {name!r}; known: {', '.join(LABELS)}")
-    return f"{LABELS[name]} ({LPIPS_FORMS[lpips]})" if name == "lpips" else LABELS[name]
+    if name == "lpips":
+        return f"{LABELS[name]} ({LPIPS_FORMS[lpips]})"
+    return LABELS[name] if name in LABELS else y_label(name)
+
+
+def y_label(accuracy: str) -> str:
+    """Return an accuracy's label of `Y_LABELS`, or that of people's ratings.
+
+    >>> y_label("rating_visual_quality")
+    'people: visual quality'
+    """
+    if RATING.fullmatch(accuracy):
+        return f"people: {accuracy.removeprefix('rating_').replace('_', ' ')}"
+    if accuracy not in Y_LABELS:
+        raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(Y_LABELS)}")
+    return Y_LABELS[accuracy]

@@ -60,8 +60,8 @@ HOLDS, DOES_NOT = "holds", "does not hold"
 SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "refuted"
 
 
-def calibration_findings(statistics: pd.DataFrame) -> pd.DataFrame:
-    """Judge total uncertainty against accuracy (Figure 4).
+def calibration_findings(statistics: pd.DataFrame, *, term: str = "total") -> pd.DataFrame:
+    """Judge total uncertainty, or another term, against accuracy (Figure 4).
 
     `statistics` are the rows of this run, as `tables.statistics_of`.
     """
@@ -69,7 +69,7 @@ def calibration_findings(statistics: pd.DataFrame) -> pd.DataFrame:
     bar = f"tau at most {most}, p below {p_below:g}"
     return pd.DataFrame(
         _finding(
-            f"total uncertainty against {row.panel}",
+            f"{term} uncertainty against {row.panel}",
             (row.tau, row.pvalue),
             bar,
             row.tau <= most and row.pvalue < p_below,

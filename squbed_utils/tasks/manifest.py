@@ -5,14 +5,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pandas as pd
 from pydantic import BeforeValidator, ConfigDict
 from tqdm import tqdm
 
 from squbed_utils import csv_files, video
-from squbed_utils.archive.layout import SAFE_ID
+from squbed_utils.archive.layout import RATING, SAFE_ID, ratings_of
 from squbed_utils.csv_files import Line, Number, Whole
 from squbed_utils.estimators.estimate import LEAST_LATENTS
 from squbed_utils.tasks.clips import SMALLEST
@@ -25,23 +25,32 @@ def task_id(text: str) -> str:
     return text
 
 
-class Row(Line):
-    """A video of a manifest."""
+class Told(Line):
+    """What people say of a video; its extras are ratings."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Number]
+    families: ClassVar[tuple[str, ...]] = ("rating_*",)
 
-    task: Annotated[str, BeforeValidator(task_id)]
     prompt: str
-    latent: Whole
-    sample: Whole
-    video: str
-    reference: str
+    reference: str | None = None
     latent_prompt: str | None = None
     category: str = ""
     vagueness_rank: Number | None = None
+    rating: Number | None = None
 
 
-COLUMNS = tuple(name for name in Row.model_fields if name != "line")
+class Row(Told):
+    """A video of a manifest."""
+
+    task: Annotated[str, BeforeValidator(task_id)]
+    latent: Whole
+    sample: Whole
+    video: str
+
+
+COLUMNS = ("task", "prompt", "latent", "sample", "video", "reference", "latent_prompt")
+COLUMNS += ("category", "vagueness_rank")
 
 OF_A_TASK = ("prompt", "reference", "category", "vagueness_rank")
 """Columns that are the same in all rows of a task."""
@@ -51,27 +60,34 @@ def read(path: Path | str) -> pd.DataFrame:
     """Read a manifest, and check all of it, references included.
 
     It is a CSV file with a row a video and the columns task (letters, digits, dots, dashes and
-    underscores), prompt, latent and sample (whole numbers from 0), video and reference (paths,
-    absolute, from ``~``, or relative to the manifest); optional columns are latent_prompt (of at
-    least three latents of a task, or of none), category and vagueness_rank (a number, 1 = least
-    vague).
+    underscores), prompt, latent and sample (whole numbers from 0) and video (a path, absolute, from
+    ``~``, or relative to the manifest); optional columns are reference (a path, of a task or of
+    none), latent_prompt (of at least three latents of a task, or of none), category,
+    vagueness_rank (a number, 1 = least vague), and people's ratings of each video, rating or
+    rating_NAME (numbers, higher = better).
 
-    The table has all nine columns and is ordered by task (as they first occur), latent and sample;
-    an optional value that is not given is missing, or "" for category. A ValueError names all
-    mistakes with their line numbers.
+    The table has the nine `COLUMNS` and the ratings that some video has, and is ordered by task (as
+    they first occur), latent and sample; an optional value that is not given is missing, or "" for
+    category. A ValueError names all mistakes with their line numbers.
     """
     path = Path(path)
-    rows = csv_files.read_as(Row, path, "manifest")
-    mistakes = [*_contradictions(rows), *_half_known(rows), *_wrong_references(rows, path.parent)]
-    csv_files.refuse(f"manifest {path}", mistakes)
+    return checked(csv_files.read_as(Row, path, "manifest"), path.parent, f"manifest {path}")
+
+
+def checked(rows: list[Row], folder: Path, where: str) -> pd.DataFrame:
+    """Return the table of `read`; `where` starts the error that names all mistakes."""
+    mistakes = [*_contradictions(rows), *_half_known(rows), *_wrong_references(rows, folder)]
+    names = dict.fromkeys(name for row in rows for name in row.model_extra)
+    wrong = [name for name in names if not RATING.fullmatch(name)]
+    mistakes += [(1, f"the column {n!r} is not rating_ and letters, digits or _") for n in wrong]
+    csv_files.refuse(where, mistakes)
     order = {task: i for i, task in enumerate(dict.fromkeys(row.task for row in rows))}
-    rows.sort(key=lambda row: (order[row.task], row.latent, row.sample))
+    rows = sorted(rows, key=lambda row: (order[row.task], row.latent, row.sample))
     table = pd.DataFrame([row.model_dump(exclude={"line"}) for row in rows])
-    prompts = table.latent_prompt.astype(object)
-    return table.assign(
-        latent_prompt=prompts.where(prompts.notna(), None),
-        vagueness_rank=table.vagueness_rank.astype(float),
-    )
+    rated = [name for name in ratings_of(table) if table[name].notna().any()]
+    texts = table[["reference", "latent_prompt"]].astype(object)
+    numbers = table[["vagueness_rank", *rated]].astype(float)
+    return table.assign(**texts.where(texts.notna(), None), **numbers)[[*COLUMNS, *rated]]
 
 
 def locate(name: str, folder: Path) -> Path:
@@ -127,8 +143,10 @@ def _wrong_references(rows: list[Row], folder: Path) -> Iterator[tuple[int, str]
     """Yield references that cannot be used; each file is read once."""
     first: dict[str, int] = {}
     for row in rows:
-        first.setdefault(row.reference, row.line)
-    for reference, line in tqdm(first.items(), desc="references", leave=False, file=sys.stderr):
+        if row.reference is not None:
+            first.setdefault(row.reference, row.line)
+    bar = {"desc": "references", "leave": False, "file": sys.stderr, "disable": not first}
+    for reference, line in tqdm(first.items(), **bar):
         try:
             height, width = video.size_of(locate(reference, folder))
         except (ValueError, OSError) as error:

@@ -16,10 +16,12 @@ from squbed_utils.archive.layout import LABELS, MEASURING
 from squbed_utils.collection import latent
 from squbed_utils.collection.collect import collect
 from squbed_utils.collection.existing import score
+from squbed_utils.figures import frames
 from squbed_utils.files import ROOT
 from squbed_utils.models import load as models
+from squbed_utils.notebooks import run_all
 from squbed_utils.profiles import load
-from squbed_utils.statistics import audit_samples, cautions, tables
+from squbed_utils.statistics import audit_samples, cautions, examples, tables
 from squbed_utils.statistics.summary import NO_LATENT_PROMPTS, as_text, summarize
 from squbed_utils.statistics.truth import NOT_SHOWN, REFUTED, SHOWN
 from squbed_utils.tasks import captioned, manifest
@@ -241,22 +243,142 @@ class TestOfAnArchive:
         found = score(source.folder, profile=tiny_profile, output=tmp_path / "again").videos()
         assert len(found) == 35 and (found.status == "ok").all()
 
-    def test_without_a_reference(self, tiny_archive, tiny_profile, tmp_path):
+    def test_a_task_without_a_reference_keeps_what_needs_none(
+        self, tiny_archive, tiny_profile, tmp_path
+    ):
         source = Archive(shutil.copytree(tiny_archive, tmp_path / "copy"))
         first, *others = captioned.read(
             load(tiny_profile).dataset, label=None, cache=None, asked=""
         ).tasks
         source.write_tasks([dataclasses.replace(first, reference=None), *others], None)
-        with pytest.raises(ValueError, match=f"task {first.id} of .* has no reference, which sco"):
-            score(source.folder, profile=tiny_profile, output=tmp_path / "again")
+        archive = score(source.folder, profile=tiny_profile, output=tmp_path / "again")
+        videos = archive.videos().set_index("task")
+        assert videos.loc[first.id, list(LABELS)].notna().all().to_dict() == {
+            name: name == "clip_prompt" for name in LABELS
+        }
+        assert videos.drop(first.id)[list(LABELS)].notna().all(axis=None)
+        assert archive.reference(first.id) is None and archive.reference(others[0].id) is not None
 
     def test_in_its_own_folder(self, tiny_archive, tiny_profile):
         with pytest.raises(ValueError, match="holds videos that were generated there; choose anot"):
             score(tiny_archive, profile=tiny_profile, output=tiny_archive)
 
     def test_a_folder_that_is_none(self, tiny_profile, tmp_path):
-        with pytest.raises(FileNotFoundError, match="no samples archive in .*no profile.yaml in"):
+        with pytest.raises(ValueError, match="is no archive .no profile.yaml in it. and has no cl"):
             score(tmp_path, profile=tiny_profile, output=tmp_path / "again")
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """Folder of 20 clips of four prompts by another tool, without references, some rated."""
+    folder = tmp_path_factory.mktemp("bare")
+    for i in range(20):
+        frames = shades(i, count=4).astype(int) // (1 + i % 4)
+        video.write_preview(folder / f"prompt {i // 5}-{i % 5}.mp4", frames.astype(np.uint8), 8)
+    votes = [f"prompt {t}-{k}.mp4,other/{t}.mp4,{'ab'[t % 2]}" for t in range(4) for k in range(2)]
+    write(folder, *votes, header="video_a,video_b,preferred", name="preferences.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unreferenced(bare, tiny_profile, tmp_path_factory):
+    """Archive of these clips."""
+    lpips = {"path": str(bare / "gone")}  # not needed, so it need not be there
+    profile = tiny.write_profile(tiny_profile.parent, bare / "p.yaml", lpips=lpips)
+    return score(bare, profile=profile, output=tmp_path_factory.mktemp("bare") / "a")
+
+
+class TestABareFolder:
+    """Clips without references: CLIP to the prompt and people's ratings are all there is."""
+
+    def test_what_needs_no_reference_is_there_and_the_rest_absent(self, unreferenced):
+        videos = unreferenced.videos()
+        assert videos.notna()[list(LABELS)].all().to_dict() == {
+            name: name == "clip_prompt" for name in LABELS
+        }
+        assert (
+            "lpips" not in unreferenced.profile
+            and not (unreferenced.folder / "references").exists()
+        )
+        assert unreferenced.tasks().reference.isna().all()
+        rated = videos.groupby("task", sort=False).rating_preference.agg(["count", "mean"])
+        assert rated["count"].tolist() == [2] * 4 and rated["mean"].tolist() == [1, 0, 1, 0]
+        text = as_text(summarize(unreferenced))
+        assert "need a reference video, which 4 of 4 tasks lack" in text
+        assert "clip_prompt  rating_preference" in text and "nan" not in text.lower()
+
+    def test_ratings_stay_where_videos_are_measured_again(
+        self, unreferenced, tiny_profile, tmp_path
+    ):
+        again = score(unreferenced.folder, profile=tiny_profile, output=tmp_path / "again")
+        pd.testing.assert_series_equal(
+            again.videos().rating_preference, unreferenced.videos().rating_preference
+        )
+
+    def test_what_was_understood_is_shown_first(self, bare, tiny_profile, tmp_path, capsys):
+        line = ["score", str(bare), "--profile", str(tiny_profile), "--output"]
+        assert cli.main([*line, str(tmp_path / "x")]) == 0
+        out, err = capsys.readouterr()
+        assert f"{bare}: 20 videos of 4 tasks\n" in err and "1 unknown       5" in err
+        assert err.index("1 unknown") < err.index("loading models")
+        assert "4 tasks, 20 videos (0 failed)" in out
+        assert cli.main([*line, str(bare / "inside")]) == 2
+        assert "lies among the clips; choose a folder beside them" in capsys.readouterr().err
+
+    def test_a_manifest_to_edit(self, bare, tiny_profile, tmp_path, capsys):
+        folder = shutil.copytree(bare, tmp_path / "copy")
+        assert cli.main(["score", str(folder), "--manifest-only"]) == 0
+        out, _ = capsys.readouterr()
+        written = folder / "manifest.csv"
+        assert str(written) in out and "prompt 3-0.mp4" in out
+        lines = written.read_text().splitlines()
+        written.write_text("\n".join(lines[:6]))
+        archive = score(folder, profile=tiny_profile, output=tmp_path / "x")
+        assert archive.tasks().prompt.tolist() == ["prompt 0"]
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_figure_4_takes_the_accuracies_that_exist(self, unreferenced, tmp_path):
+        places = {"samples": unreferenced.folder, "figures": tmp_path, "build": tmp_path / "build"}
+        names = {path.name for path in run_all("world", **places, only=["02_total_uncertainty"])}
+        assert "figure_4.png" in names
+        points = pd.read_csv(tmp_path / "data" / "figure_4.csv")
+        own = points[points.row.str.startswith("this run")]
+        assert set(own.panel) == {"CLIP, video to prompt", "people: preference"}
+        assert "references of 0 of 4 tasks" in own.row[0] and points.x.notna().all()
+
+    @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore")
+    def test_every_notebook_runs(self, unreferenced, tmp_path, capsys):
+        places = {"samples": unreferenced.folder, "figures": tmp_path, "build": tmp_path / "build"}
+        run_all("world", **places)
+        said = capsys.readouterr().out
+        assert {line[6:8] for line in said.splitlines() if "not shown: " in line} == {
+            "01",
+            "03",
+            "06",
+            "08",
+        }
+
+
+def test_references_of_some_tasks(clips, tiny_profile, tmp_path):
+    said = ("a star", "a red circle moving left", "a small blue circle moving up")
+    rows = [
+        f"{t},a star,{i},{j},{3 * i + j}.mp4,{'wide.mp4' if t == 'a' else ''},{said[i]},{j}"
+        for t in "abc"
+        for i in range(3)
+        for j in range(3)
+    ]
+    path = write(clips, *rows, header=f"{HEADER},latent_prompt,rating", name="some.csv")
+    archive = score(path, profile=tiny_profile, output=tmp_path / "x")
+    summary = tables.summarize_run(archive, estimator="squbed")
+    assert summary.ssim.notna().tolist() == [True, False, False] and (summary.rating == 1).all()
+    assert "references of 1 of 3 tasks" in summary.row[0]
+    assert tables.default_accuracy(summary) == "clip_prompt"
+    points = tables.points_of(summary, "total", "ssim", panel="p", x_label="x")
+    assert list(points.task) == ["a"]
+    shown = [examples.load(archive, t, label="", show={}) for _, t in summary.iterrows()]
+    assert [e.reference is None for e in shown] == [False, True, True]
+    frames.contact_sheet(shown)
 
 
 def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tmp_path, measured):
@@ -410,7 +532,7 @@ ROW = "a,a star,0,0,0.mp4,0.mp4"
         (["../a,a star,0,0,0.mp4,0.mp4"], "line 2: task is '../a'; expected letters"),
         (["a, ,0,0,0.mp4,0.mp4"], "line 2: prompt is empty"),
         (["a,a star,0,0,,0.mp4"], "line 2: video is empty"),
-        (["a,a star,0,0,0.mp4,"], "line 2: reference is empty"),
+        ([ROW, "a,a star,0,1,0.mp4,"], "line 3: task a has reference None, in line 2 '0.mp4'"),
         ([ROW, "a,a star, now,0,1,0.mp4,0.mp4"], "line 3: has another number of fields than the"),
         ([ROW, "a,a star"], "line 3: has another number of fields"),
         ([ROW, ROW], "line 3: task a, latent 0, sample 0 is already in line 2"),
@@ -455,7 +577,7 @@ def test_one_latent_prompt_to_a_latent(clips):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty; expected a header: task, prompt"),
+        (b"", "is empty; expected a header: prompt, task"),
         (HEADER.encode(), "has no rows; expected one at least"),
         (b"task,prompt,latent\na,b,0", "line 1: lacks the column sample; lacks the column video"),
         (f"{HEADER},latent_promt\n{ROW},x".encode(), r"'latent_promt' \(did you mean 'latent_pr"),
@@ -506,7 +628,8 @@ def test_the_commands_mistakes_are_one_line(capsys, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not CLIPS.is_file(), reason=f"no real clips in {CLIPS.parent}")
 def test_real_clips_of_mixed_length_rate_and_size(tmp_path):
-    archive = score(CLIPS, profile="world", output=tmp_path / "archive")
+    with pytest.warns(UserWarning, match="has encoders of the shapes world"):
+        archive = score(CLIPS, profile="world", output=tmp_path / "archive")
     videos = archive.videos()
     assert len(videos) == 9 and (videos.status == "ok").all()
     assert np.isfinite(videos[list(LABELS)].to_numpy()).all()

@@ -342,11 +342,19 @@ def test_regenerating_gives_the_same_bytes(drawn, tmp_path):
 
 
 @quietly
-def test_an_archive_without_truth_needs_a_ranking(drawn, tmp_path):
+def test_an_archive_without_truth_needs_a_ranking(drawn, tmp_path, capsys):
     (drawn / "truth.parquet").unlink()
     where = {"samples": drawn, "figures": tmp_path / "figures", "build": tmp_path / "build"}
-    with pytest.raises(NotebookError, match="give `ranking`, a CSV of task and rank"):
-        run_all("world-quick", **where, only=["01_metric_selection"])
+    left = tmp_path / "figures" / "figure_3.png"  # by a run on another archive
+    left.parent.mkdir()
+    left.touch()
+    assert run_all("world-quick", **where, only=["01_metric_selection"]) == []
+    sentence = "nobody ranked the prompts by vagueness; give `ranking`, a CSV of task and rank"
+    assert sentence in capsys.readouterr().out and not left.exists()
+    (copy,) = (tmp_path / "build").rglob("*.ipynb")
+    shown = [text for c in cells_of(copy) for o in c.outputs for text in o.get("traceback", ())]
+    assert len(shown) == 1 and shown[0].startswith("Not shown: ") and sentence in shown[0]
+    assert "An Exception" not in copy.with_suffix(".html").read_text()
     written = run_all("world-quick", **where, only=["03_disentanglement"])
     assert "figure_5.png" in {path.name for path in written}
     assert "truth.png" not in {path.name for path in written}

@@ -61,6 +61,63 @@ def test_lpips_is_named_in_the_form_it_was_computed():
     assert set(learned.panel) == {"LPIPS (learned, AlexNet)"}
 
 
+REFERENCED = ["ssim", "psnr", "lpips", "clip_reference"]
+
+
+def test_figures_take_the_accuracies_that_exist():
+    whole = summary()
+    assert tables.accuracies_of_figure(whole, 3) == REFERENCED
+    assert tables.accuracies_of_figure(whole, 4) == ["clip_reference", "clip_prompt"]
+    bare = whole.assign(**dict.fromkeys(REFERENCED))
+    assert tables.accuracies_of_figure(bare, 3) == tables.accuracies_of_figure(bare, 4)
+    assert tables.accuracies_of_figure(bare, 4) == ["clip_prompt"]
+    assert set(tables.total_points(bare).panel) == {"CLIP, video to prompt"}
+    rated = bare.assign(rating=range(8), rating_motion=1.0)  # of one value, which ranks nothing
+    assert tables.accuracies_of_figure(rated, 3) == ["clip_prompt", "rating"]
+    assert tables.accuracies_there(rated) == ["clip_prompt", "rating", "rating_motion"]
+    both = whole.assign(rating=range(8))  # a rating goes before others, four at most
+    assert tables.accuracies_of_figure(both, 3) == ["ssim", "psnr", "clip_reference", "rating"]
+    with pytest.raises(tables.NotShown, match="2 tasks have no accuracy that ranks them, which t"):
+        tables.accuracies_of_figure(summary(2), 4)
+
+
+def test_the_default_accuracy_is_the_one_that_most_tasks_have():
+    some = summary().assign(clip_reference=[0.5] * 3 + [None] * 5)
+    assert tables.default_accuracy(summary()) == "clip_reference"
+    assert tables.default_accuracy(some) == "clip_prompt"
+
+
+def test_a_rating_is_an_accuracy_by_its_own_name():
+    rated = summary().assign(rating_visual_quality=range(8))
+    points = tables.points_of(rated, "total", "rating_visual_quality", panel="p", x_label="x")
+    assert points.y.tolist() == list(range(8))
+    assert set(points.y_label) == {"people: visual quality"}
+    assert tables.y_label("rating") == "people: rating"
+    with pytest.raises(ValueError, match="unknown accuracy 'rating'; known: .*rating_visual_qual"):
+        tables.better_is_higher(rated, "rating")
+
+
+def test_tasks_without_an_accuracy_are_no_points():
+    some = summary().assign(ssim=[None, *range(7)])
+    points = tables.points_of(some, "total", "ssim", panel="p", x_label="x")
+    assert len(points) == 7 and tables.statistics_of(points).n.tolist() == [7]
+
+
+def test_without_latent_prompts_epistemic_takes_the_place_of_the_total():
+    tasks, term = tables.with_main_term(summary())
+    assert (len(tasks), term) == (8, "total")
+    some = summary().assign(total=[None] * 5 + [1.0, 2.0, 3.0])
+    tasks, term = tables.with_main_term(some)
+    assert (len(tasks), term) == (3, "total")
+    none = summary().assign(total=None, aleatoric=None)
+    assert tables.with_main_term(none)[1] == "epistemic"
+    with pytest.raises(tables.NotShown, match="latent prompts of all 8 tasks are unknown"):
+        tables.with_parts(none)
+    assert set(tables.total_points(none, term="epistemic").x_label) == {
+        "epistemic uncertainty (nats)"
+    }
+
+
 def test_each_part_is_shown_where_the_other_is_least():
     points = tables.part_points(summary(), accuracy="ssim", fraction=0.5)
     first, second = (t for _, t in points.groupby("panel", sort=False))
