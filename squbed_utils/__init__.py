@@ -16,6 +16,7 @@ FACE = {
     "quantify": "answer",
     "estimate": "estimators.estimate",
     "summarize": "statistics.summary",
+    "explore": "explorer",
 }
 """Each public function's module, which is imported when the function is first used."""
 
