@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -20,8 +20,8 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import FOLDERS, LABELS, OK, reference_path, stored_error
-from squbed_utils.estimators.checks import check_task
+from squbed_utils.archive.layout import FOLDERS, LABELS, OK, stored_error
+from squbed_utils.estimators.checks import unit_rows
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.estimators.registry import evaluate
 from squbed_utils.figures import style
@@ -29,27 +29,44 @@ from squbed_utils.files import replacing
 from squbed_utils.pages import TEMPLATES, as_address, preview
 from squbed_utils.statistics.cautions import repeated
 from squbed_utils.statistics.summary import (
-    LEAST_VIDEOS,
     TERMS,
     score_tasks,
     sources,
     summarize,
-    usable_embeddings,
     value_text,
 )
-from squbed_utils.statistics.tables import Y_LABELS, better_is_higher, default_accuracy
+from squbed_utils.statistics.tables import Y_LABELS, better_is_higher
 from squbed_utils.text import visible
 from squbed_utils.video import scan
 
-MOST_BYTES = 5_500_000
-"""Of a page that holds its previews: an attribute of a notebook's frame, it stays below 6 MB."""
+MOST_BYTES = 5_200_000
+"""Of a page that holds its previews: as an attribute of a notebook's frame it stays below 6 MB."""
 
 FORMS = ((128, 16), (96, 12), (64, 8), (48, 6))
 """Longest side in pixels and number of frames of a page's previews; the first that fits is used."""
 
 COUNTS = {"n": "latent prompts", "m": "videos of each", "failed": "failed videos"}
 LEFT_OUT = "left out of the estimates for want of videos"
-UNSHOWN = {"task", "prompt", "degenerate", "identical", "reference_scene", "reference_seed"}
+UNSHOWN = ("prompt", "degenerate", "identical", "reference_", *TERMS)
+"""How columns of a summary begin that are no axes; the terms themselves are."""
+
+VIDEO = ["latent", "seed", "path", "caption", "error", *LABELS]
+"""What the script is told of a video, in this order."""
+
+STARTS = {
+    "x": ("total.A", "total", "epistemic", "epistemic.A"),
+    "y": ("total.B", "clip_reference", "clip_prompt", "epistemic", "epistemic.B"),
+    "colour": ("coverage", "category", "dataset", "total", "epistemic", "epistemic.A"),
+    "x2": ("total.difference", "aleatoric", "epistemic", "epistemic.difference"),
+    "y2": ("clip_reference.difference", "clip_prompt.difference", "epistemic", "epistemic.A"),
+    "by": ("epistemic", "epistemic.A"),
+}
+"""What is drawn at first -> the columns of which the first that is there is taken."""
+
+COLOURS = {
+    "category": [style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION, style.PURPLE, style.SKY],
+    "coverage": style.COVERAGE_COLOURS,
+}
 MARKS = "AB"
 FRAME = (
     '<iframe sandbox="allow-scripts" title="{title}" srcdoc="{page}" '
@@ -58,9 +75,6 @@ FRAME = (
 
 Labels = dict[str, tuple[str, str]]
 """Column -> what it is called, and the group that it stands in."""
-
-Place = Callable[[int, str], str | None]
-"""(number of the archive, path in it) -> the address of its preview, if there is one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,82 +90,66 @@ class Explorer:
 
     @cached_property
     def page(self) -> str:
-        """The page with its previews, one video of each latent prompt, as HTML."""
-        return _page(self._data, *_embedded(self.archives, len(json.dumps(self._data(_none)))))
+        """The page as HTML, with previews of a video of each latent prompt in it."""
+        room = MOST_BYTES - len(json.dumps(self._data, ensure_ascii=False).encode())
+        return _page(self._data, *_embedded(self.archives, room), "data:")
 
     def save(self, path: Path | str) -> Path:
-        """Write ``NAME.html``, a page that holds its previews; or else a folder, and return it.
+        """Write ``NAME.html``, a page that holds its previews, or else a folder; return the path.
 
         The folder has ``index.html`` and a preview of every video in ``previews/``, which are read
         when a task is opened: for archives of any size. It must be new, empty or such a folder.
         """
         path = Path(path)
-        whole = path.suffix.lower() in (".html", ".htm")
-        if whole:
-            text, file = self.page, path
+        if path.suffix.lower() == ".html":
+            file, text = path, self.page
         else:
             file = path / "index.html"
-            if path.exists() and not file.is_file() and (not path.is_dir() or any(path.iterdir())):
-                raise ValueError(
-                    f"{path} holds something else; choose a new folder, or a file NAME.html"
-                )
-            text = _page(self._data, *_beside(self.archives, path))
+            if not file.is_file() and path.exists() and (path.is_file() or any(path.iterdir())):
+                raise ValueError(f"{path} holds something else; choose a new folder or NAME.html")
+            clips = _beside(self.archives, path)
+            text = _page(self._data, clips, "Previews of all videos", "'self'")
         with replacing(file) as partial:
             partial.write_text(text, encoding="utf-8")
         return path
 
     def _repr_html_(self) -> str:
-        return FRAME.format(title=escape(self._title), page=escape(self.page))
+        return FRAME.format(title=escape(self._data["title"]), page=escape(self.page))
 
     def __repr__(self) -> str:
-        return f"{self._title}; .save('page.html') writes it as a page"
-
-    @property
-    def _title(self) -> str:
-        return f"Explorer of {' and '.join(self._names)}"
+        return f"{self._data['title']}; .save('page.html') writes it as a page"
 
     @cached_property
-    def _names(self) -> list[str]:
+    def _data(self) -> dict:
+        """All that the page shows, without its previews."""
+        parts = [_table(archive) for archive in self.archives]
+        table, labels, notes = parts[0][:3] if len(parts) == 1 else _compared(*parts)
+        if {"aleatoric", "epistemic"} <= set(labels):  # by the weight that a slider says
+            table = table.assign(weighted=table[["aleatoric", "epistemic"]].mean(1, skipna=False))
+            labels = labels | {"weighted": ("weighted total", "Weighted")}
         names = [visible(FOLDERS.sub("", str(a.profile["name"]))) for a in self.archives]
-        alike = len(names) > len(set(names))
-        return [f"{name} ({m})" if alike else name for name, m in zip(names, MARKS, strict=False)]
-
-    @cached_property
-    def _tables(self) -> tuple[pd.DataFrame, Labels, list[pd.DataFrame], list[str]]:
-        return _compared([_table(archive) for archive in self.archives])
-
-    def _data(self, place: Place) -> dict:
-        """Return all that the page shows; `place` says where the previews are."""
-        table, labels, summaries, notes = self._tables
-        parts = zip(self.archives, summaries, strict=True)
-        details = [_details(a, s, place, number) for number, (a, s) in enumerate(parts)]
-        identical = [set(s.index[s.identical != ""]) for s in summaries]
-        tasks = self.archives[0].tasks().set_index("task").loc[table.index]
-        colours = {"category": [style.BLUE, style.ORANGE, style.GREEN, style.VERMILLION]}
-        colours["category"] += [style.SKY, style.PURPLE, style.BLACK]
+        if len(set(names)) < len(names):
+            names = [visible(archive.folder.resolve().name) for archive in self.archives]
+        prompts, details = parts[0][3].prompt, [part[3] for part in parts]
         return {
-            "title": self._title,
-            "names": self._names,
+            "title": f"Explorer of {' and '.join(names)}",
+            "names": names,
             "columns": [
                 {"key": key, "label": label, "group": group, "number": _is_number(table[key])}
-                | {"place": place}
-                for place, (key, (label, group)) in enumerate(labels.items())
+                for key, (label, group) in labels.items()
             ],
-            "values": {key: [_plain(v) for v in table[key]] for key in labels},
+            "values": {key: [_plain(value) for value in table[key]] for key in labels},
             "tasks": [
-                {
-                    "id": task,
-                    "prompt": visible(prompt),
-                    "unranked": any(task in of for of in identical),
-                    "of": [of[task] for of in details],
-                }
-                for task, prompt in tasks.prompt.items()
+                {"id": task, "prompt": _plain(prompts[task])}
+                | {"unranked": bool(any(of.identical[task] for of in details))}
+                | {"of": [of.part[task] for of in details]}
+                for task in table.index
             ],
-            "start": _start(labels, table),
+            "start": {k: next((c for c in of if c in labels), None) for k, of in STARTS.items()},
             "weighted": "weighted" in labels,
-            "accuracies": list(Y_LABELS.values()),
+            "accuracies": list(LABELS.values()),
             "notes": [visible(note) for note in notes],
-            "colours": colours | {"coverage": style.COVERAGE_COLOURS},
+            "colours": COLOURS,
         }
 
 
@@ -173,18 +171,14 @@ def explore(archive: Archive, other: Archive | None = None) -> Explorer:
     Raises
     ------
     ValueError
-        As `summarize`; or if two archives share no task.
+        When it is shown or saved: as `summarize`; or if two archives share no task.
     """
     return Explorer((archive,) if other is None else (archive, other))
 
 
-def _none(number: int, path: str) -> None:
-    return None
-
-
-def _page(data: Callable[[Place], dict], place: Place, note: str, images: str) -> str:
-    found = data(place)
-    found["notes"].insert(0, note)
+def _page(data: dict, clips: list[dict[str, str]], note: str, images: str) -> str:
+    """Return the page; `clips` are the addresses of each archive's previews by path."""
+    found = data | {"clips": clips, "notes": [note, *data["notes"]]}
     text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for char in "<>&\u2028\u2029":  # what could end the element, or a line of a script
         text = text.replace(char, f"\\u{ord(char):04x}")
@@ -195,58 +189,44 @@ def _page(data: Callable[[Place], dict], place: Place, note: str, images: str) -
     )
 
 
-def _table(archive: Archive) -> tuple[pd.DataFrame, Labels, pd.DataFrame, list[str]]:
-    """Return a row a task of what can be drawn, its labels, the summary, and what must be said."""
-    estimator = ESTIMATORS[archive.profile["estimator"]]
-    notes, scores = [], None
+def _table(archive: Archive) -> tuple[pd.DataFrame, Labels, list[str], pd.DataFrame]:
+    """Return a row a task of what can be drawn, its labels, what must be said, and `_details`."""
+    estimator, truth = ESTIMATORS[archive.profile["estimator"]], archive.truth() is not None
+    scores, known = pd.DataFrame(columns=["estimator", "component", "task"]), sources()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        known = archive.truth() is not None
-        summary = summarize(archive, estimator=estimator.name, truth=known).set_index("task")
-        try:
+        summary = summarize(archive, estimator=estimator.name, truth=truth).set_index("task")
+        if (summary.identical == "").any():
             scores = score_tasks(archive, read_videos=False)
-        except ValueError as error:  # all tasks are identical samples
-            notes.append(str(error))
-    notes += dict.fromkeys(str(warning.message) for warning in caught)
     table, labels = pd.DataFrame(index=archive.tasks().task), {}
-    for key in summary:
-        column = summary[key]
+    for key, column in summary.items():
         if key in TERMS:
             labels[key] = f"{key} uncertainty ({estimator.unit})", "Uncertainty"
         elif key in LABELS:
             column = better_is_higher(summary, key)
             labels[key] = Y_LABELS[key], "Accuracy (higher = better)"
-        elif key not in UNSHOWN and not key.startswith(TERMS) and column.nunique() > 1:
-            group = "Counts" if key in COUNTS else "Task"
-            labels[key] = COUNTS.get(key, key.replace("_", " ")), group
+        elif not key.startswith(UNSHOWN) and column.nunique() > 1:
+            labels[key] = COUNTS.get(key, key.replace("_", " ")), "Tasks"
         if key in labels and column.notna().any():
             table[key] = column
-    if scores is not None:
-        known = sources()
-        for (name, term), rows in scores.groupby(["estimator", "component"], sort=False):
-            if name != estimator.name:
-                unit = f" ({known.unit[name]})" if known.unit[name] else ""
-                labels[f"{name}_{term}"] = f"{known.label[name]}, {term}{unit}", "Other estimators"
-                table[f"{name}_{term}"] = rows.set_index("task").value
-    return table, {key: labels[key] for key in table}, summary, notes
+    for (name, term), rows in scores.groupby(["estimator", "component"], sort=False):
+        if name != estimator.name:
+            unit = f" ({known.unit[name]})" if known.unit[name] else ""
+            labels[f"{name}_{term}"] = f"{known.label[name]}, {term}{unit}", "Other estimators"
+            table[f"{name}_{term}"] = rows.set_index("task").value
+    notes = list(dict.fromkeys(str(warning.message) for warning in caught))
+    return table, {key: labels[key] for key in table}, notes, _details(archive, summary)
 
 
-def _compared(parts: list[tuple]) -> tuple[pd.DataFrame, Labels, list[pd.DataFrame], list[str]]:
+def _compared(first: tuple, second: tuple) -> tuple[pd.DataFrame, Labels, list[str]]:
     """Join two archives' tables: a column each and their difference, one where both agree."""
-    if len(parts) == 1:
-        table, labels, summary, notes = parts[0]
-        if {"aleatoric", "epistemic"} <= set(table):  # by the weight that the page's slider says
-            table["weighted"] = table[["aleatoric", "epistemic"]].mean(axis=1, skipna=False)
-            labels["weighted"] = "weighted total", "Uncertainty"
-        return table, labels, [summary], notes
-    (a, labels, first, notes), (b, others, second, more) = parts
-    shared = [task for task in a.index if task in b.index]
-    prompts = [s.prompt.reindex(shared) for s in (first, second)]
-    shared = [t for t in shared if not (prompts[0] != prompts[1])[t] or pd.isna(prompts[0][t])]
+    (a, labels, notes, details), (b, others, more, its) = first, second
+    prompts = dict(its.prompt)
+    shared = [task for task, prompt in details.prompt.items() if prompts.get(task) == prompt]
     if not shared:
         raise ValueError("the two archives share no task; expected some of equal id and prompt")
     notes = [f"{m}: {note}" for m, said in zip(MARKS, (notes, more), strict=True) for note in said]
-    if (alone := len(a) + len(b) - 2 * len(shared)) > 0:
+    if alone := len(a) + len(b) - 2 * len(shared):
         notes.append(f"{alone} tasks that only one of the archives has are left out")
     a, b, joined, named = a.loc[shared], b.loc[shared], {}, {}
     for key, (label, group) in (labels | others).items():
@@ -257,146 +237,113 @@ def _compared(parts: list[tuple]) -> tuple[pd.DataFrame, Labels, list[pd.DataFra
         for mark, table in zip(MARKS, (a, b), strict=True):
             if key in table:
                 joined[f"{key}.{mark}"] = table[key]
-                named[f"{key}.{mark}"] = f"{mark}: {label}", f"{mark}: {group}"
+                named[f"{key}.{mark}"] = f"{mark}: {label}", group
         if both and _is_number(a[key]):
             joined[f"{key}.difference"] = b[key] - a[key]
-            named[f"{key}.difference"] = f"B − A: {label}", f"B − A: {group}"
-    return pd.DataFrame(joined), named, [first, second], notes
+            named[f"{key}.difference"] = f"B − A: {label}", group
+    return pd.DataFrame(joined), named, notes
 
 
-def _start(labels: Labels, table: pd.DataFrame) -> dict[str, str | None]:
-    """Return the columns that are drawn at first, by what they are drawn as."""
-    accuracy = default_accuracy(pd.DataFrame(columns=LABELS).join(table, lsuffix="_"))
-    wanted = {
-        "x": ("total.A", "total", "epistemic"),
-        "y": ("total.B", accuracy, "epistemic"),
-        "colour": ("coverage", "category", "dataset"),
-        "x2": ("total.difference", "aleatoric", "epistemic"),
-        "y2": (f"{accuracy}.difference", "epistemic"),
-        "by": ("epistemic", "epistemic.A"),
-    }
-    return {use: next((k for k in keys if k in labels), None) for use, keys in wanted.items()}
-
-
-def _details(archive: Archive, summary: pd.DataFrame, place: Place, number: int) -> dict[str, dict]:
-    """Return by task: its terms, marks, latent prompts, videos and reference."""
-    latents, videos = archive.latents(), archive.videos().astype({"seed": "Int64"})
-    twins, entropies = repeated(archive).groupby("task"), _entropies(archive)
-    references = archive.tasks().set_index("task").reference
-    rows, prompts = dict(list(videos.groupby("task"))), dict(list(latents.groupby("task")))
-    found = {}
-    for task, reference in references.items():
-        row = summary.loc[task] if task in summary.index else None
-        marks = twins.get_group(task) if task in twins.groups else pd.DataFrame()
-        found[task] = {
-            "terms": [_term(row, term) for term in TERMS],
-            "marks": [f"{mark.what} {mark.why}: {mark.places}" for mark in marks.itertuples()],
-            "reference": place(number, reference_path(task)) if pd.notna(reference) else None,
-            "referenced": bool(pd.notna(reference)),
-            "latents": [
-                {"prompt": _plain(z.prompt), "entropy": _plain(entropies.get((task, z.latent)))}
-                for z in prompts[task].sort_values("latent").itertuples()
+def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a task: prompt, identical, part (what its panel shows of this archive)."""
+    videos, tasks = archive.videos(), archive.tasks().set_index("task")
+    twins, unit = repeated(archive), ESTIMATORS[archive.profile["estimator"]].unit
+    latents, entropies = (
+        archive.latents().set_index(["task", "latent"])[["prompt"]],
+        _entropies(archive),
+    )
+    latents = latents.assign(entropy=[entropies.get(place) for place in latents.index])
+    latents = latents.sort_index().map(_plain)
+    seeds, failed = videos.seed.astype("Int64").astype("string"), videos.status != OK
+    errors = videos.error.where(failed, None).map(lambda e: stored_error(str(e)), "ignore")
+    rows = videos.assign(seed=seeds, error=errors).sort_values(["latent", "sample"])
+    rows = rows.set_index("task")[VIDEO].map(_plain)
+    parts = {}
+    for task, row in tasks.join(summary[[c for c in summary if c not in tasks]]).iterrows():
+        known = task in summary.index
+        parts[task] = {
+            "terms": [
+                {"name": term, "unit": unit, "text": value_text(row, term).replace("-", "−")}
+                | {"remark": row[f"{term}_remark"] if known else LEFT_OUT}
+                for term in TERMS
             ],
-            "videos": [
-                {
-                    "latent": v.latent,
-                    "seed": None if pd.isna(v.seed) else str(v.seed),
-                    "scores": [_plain(getattr(v, name)) for name in LABELS],
-                    "caption": _plain(v.caption),
-                    "problem": None if v.status == OK else visible(stored_error(str(v.error))),
-                    "clip": place(number, v.path) if v.status == OK else None,
-                }
-                for v in rows[task].sort_values(["latent", "sample"]).itertuples()
+            "marks": [
+                f"{twin.what} {twin.why}: {twin.places}"
+                for twin in twins[twins.task == task].itertuples()
             ],
+            "reference": _plain(row.reference),
+            "latents": latents.loc[task].to_numpy().tolist(),
+            "videos": rows.loc[[task]].to_numpy().tolist(),
         }
-    return found
-
-
-def _term(row: pd.Series | None, term: str) -> dict[str, str]:
-    text = "–" if row is None else value_text(row, term).replace("-", "−")
-    return {"text": text, "remark": LEFT_OUT if row is None else row[f"{term}_remark"]}
+    identical = summary.identical.reindex(tasks.index, fill_value="") != ""
+    return tasks[["prompt"]].assign(identical=identical, part=pd.Series(parts))
 
 
 def _entropies(archive: Archive) -> dict[tuple[str, int], float]:
     """Return the uncertainty of each latent prompt's videos, whose mean is the epistemic term."""
-    chosen = ESTIMATORS[archive.profile["estimator"]]
-    if not chosen.text_optional:  # one latent prompt alone has no value
+    videos, chosen = archive.videos(), ESTIMATORS[archive.profile["estimator"]]
+    if not chosen.text_optional or archive.profile.get("pca"):  # a task has them only as a whole
         return {}
-    videos, drawn = archive.videos(), archive.latents().dropna(subset="prompt")
-    counts = videos[videos.status == OK].groupby(["task", "latent"]).size()
-    enough, known = set(counts.index[counts >= LEAST_VIDEOS]), set(drawn.task)
-    if known:
-        enough &= set(zip(drawn.task, drawn.latent, strict=True)) | {
-            place for place in enough if place[0] not in known
-        }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # said by the summary
-        usable = usable_embeddings(archive)
-    found = {}
-    for task, pair in usable.items():
-        places = sorted(place for place in enough if place[0] == task)
-        for place, x in zip(places, check_task(*pair)[1], strict=True):
-            found[place] = evaluate(chosen, None, [x]).epistemic
-    return found
+    good = videos[videos.status == OK].groupby(["task", "latent"]).embedding
+    rows = {z: unit_rows(np.stack(list(of)), "embedding") for z, of in good if len(of) > 1}
+    return {z: evaluate(chosen, None, [embeddings]).epistemic for z, embeddings in rows.items()}
 
 
-def _embedded(archives: tuple[Archive, ...], used: int) -> tuple[Place, str, str]:
-    """Return previews that fit into a page: references, then a video of each latent prompt."""
-    jobs, count = [], 0
-    for number, archive in enumerate(archives):
-        videos = archive.videos()
-        count += len(videos)
-        first = videos[videos.status == OK].drop_duplicates(["task", "latent"])
-        jobs += [(-1, number, reference_path(t)) for t in _referenced(archive)]
-        jobs += [(v.latent, number, v.path) for v in first.itertuples()]
-    jobs.sort(key=lambda job: job[0])
-    room = MOST_BYTES - used
-    shown = [video for *_, video in _scanned(archives, jobs[:: max(1, len(jobs) // 16)])]
+def _embedded(archives: tuple[Archive, ...], room: int) -> tuple[list[dict], str]:
+    """Return previews of at most `room` bytes by path, and what they are of.
+
+    References come first, then a video of the first latent prompts, and so on.
+    """
+    jobs = sorted(_jobs(archives, every=False), key=lambda job: job[0])
+    some = [video for *_, video in _scanned(archives, jobs[:: max(1, len(jobs) // 16)])]
     for side, frames in FORMS:  # noqa: B007 - the first that fits, or the smallest
-        sizes = [len(as_address(preview(v, side=side, frames=frames))) for v in shown]
-        if not sizes or np.mean(sizes) * len(jobs) < 0.95 * room:
+        sizes = [len(as_address(preview(v, side=side, frames=frames))) + 60 for v in some]
+        if not sizes or np.mean(sizes) * len(jobs) < 0.97 * room:
             break
-    addresses, videos = {}, 0
+    clips, shown = [{} for _ in archives], 0
     for latent, number, path, video in _scanned(archives, jobs):
         address = as_address(preview(video, side=side, frames=frames))
-        if (room := room - len(address)) < 0:
+        room -= len(address) + 60
+        if room < 0:
             break
-        addresses[number, path] = address
-        videos += latent >= 0
-    note = (
-        f"Previews of {videos:,} of {count:,} videos, at most one of each latent prompt, at most "
-        f"{side} pixels and {frames} frames each; saved as a folder, the explorer shows all"
+        clips[number][path] = address
+        shown += latent >= 0
+    count = sum(len(archive.videos()) for archive in archives)
+    return clips, (
+        f"Previews of {shown:,} of {count:,} videos, at most one of each latent prompt, {side} "
+        f"pixels and {frames} frames; saved as a folder, the explorer has previews of all"
     )
-    return lambda *key: addresses.get(key), note, "data:"
 
 
-def _beside(archives: tuple[Archive, ...], folder: Path) -> tuple[Place, str, str]:
-    """Write a preview of every video into a folder."""
-    jobs, addresses = [], {}
-    for number, archive in enumerate(archives):
-        videos = archive.videos()
-        paths = map(reference_path, _referenced(archive))
-        jobs += [(0, number, path) for path in [*paths, *videos[videos.status == OK].path]]
-    for _, number, path, video in _scanned(archives, jobs):
-        name = f"previews/{MARKS[number]}/{Path(path).with_suffix('.webp').as_posix()}"
+def _beside(archives: tuple[Archive, ...], folder: Path) -> list[dict]:
+    """Write a preview of every video into a folder; return their addresses by path."""
+    clips = [{} for _ in archives]
+    for _, number, path, video in _scanned(archives, _jobs(archives, every=True)):
+        name = f"previews/{MARKS[number]}/{path.removesuffix('.mp4')}.webp"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(preview(video))
-        addresses[number, path] = name
-    return lambda *key: addresses.get(key), "Previews of all videos", "'self'"
+        clips[number][path] = name
+    return clips
 
 
-def _scanned(archives: tuple[Archive, ...], jobs: list[tuple]) -> Iterator[tuple]:
-    """Yield (rank, number of the archive, path, video) of the videos that the archives hold."""
-    for rank, number, path in tqdm(jobs, "previews", unit="video", disable=len(jobs) < 500):
+def _jobs(archives: tuple[Archive, ...], *, every: bool) -> Iterator[tuple[int, int, str]]:
+    """Yield (latent prompt or -1, number of the archive, path) of the videos to be shown."""
+    for number, archive in enumerate(archives):
+        videos = archive.videos()
+        videos = videos[videos.status == OK]
+        yield from ((-1, number, path) for path in archive.tasks().reference.dropna() if path)
+        for v in (videos if every else videos.drop_duplicates(["task", "latent"])).itertuples():
+            yield v.latent, number, v.path
+
+
+def _scanned(archives: tuple[Archive, ...], jobs: Iterator | list) -> Iterator[tuple]:
+    """Yield each job and its video, if the archive holds it; else the page has no preview."""
+    jobs = list(jobs)
+    for latent, number, path in tqdm(jobs, "previews", unit="video", disable=len(jobs) < 2000):
         try:
-            yield rank, number, path, scan(archives[number].inside(path))
+            yield latent, number, path, scan(archives[number].inside(path))
         except (FileNotFoundError, ValueError):
-            continue  # the page says that there is no preview
-
-
-def _referenced(archive: Archive) -> pd.Series:
-    tasks = archive.tasks()
-    return tasks.task[tasks.reference.notna()]
+            continue
 
 
 def _is_number(column: pd.Series) -> bool:

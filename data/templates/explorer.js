@@ -6,7 +6,6 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const { values, tasks, names } = data;
 const columns = new Map(data.columns.map((column) => [column.key, column]));
 const everyone = tasks.map((_, i) => i);
-const TERMS = ["aleatoric", "epistemic", "total"];
 const state = {
   ...data.start, // x, y, colour, x2, y2, by: keys of columns
   search: "",
@@ -41,15 +40,15 @@ const label = (key) => columns.get(key).label;
 const known = (key, i) => value(key, i) !== null;
 const ranked = (key, i) => known(key, i) && !tasks[i].unranked;
 const counted = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
-const fixed = (number, digits) => number.toFixed(digits).replace("-", "−");
+const plain = (number) => String(number).replace("-", "−");
+const fixed = (number, digits) => plain(number.toFixed(digits));
 const sum = (list) => list.reduce((a, b) => a + b, 0);
 
 function shown(given) {
   if (given === null) return "–";
   if (typeof given === "string") return given;
-  const size = Math.abs(given);
-  const whole = Number.isInteger(given) || size >= 1000;
-  return fixed(given, whole ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : 3);
+  const digits = 3 - Math.floor(Math.log10(Math.abs(given)));
+  return fixed(given, Number.isInteger(given) ? 0 : Math.max(0, Math.min(3, digits)));
 }
 
 // --- Kendall's tau-b and its interval, as the package computes them ----------------------------
@@ -72,9 +71,9 @@ function pairs(x, y) {
 
 const tauOf = ([signed, x, y]) => (x > 0 && y > 0 ? signed / Math.sqrt(x * y) : null);
 
-function spread(taus) {
+function spread(taus) { // the standard deviation
   const mean = sum(taus) / taus.length;
-  return Math.sqrt(sum(taus.map((t) => (t - mean) ** 2)) / taus.length);
+  return Math.hypot(...taus.map((t) => t - mean)) / Math.sqrt(taus.length);
 }
 
 // The 95 % percentile interval over resampled tasks, drawn in to the jackknife's standard error
@@ -87,68 +86,51 @@ function interval(x, y) {
     seed = (Math.imul(1664525, seed) + 1013904223) >>> 0;
     return Math.floor((seed / 2 ** 32) * n);
   };
-  const resampled = Array.from({ length: Math.max(200, Math.min(1000, 5e7 / n ** 2)) }, () => {
+  const taus = Array.from({ length: Math.max(200, Math.min(1000, 5e7 / n ** 2)) }, () => {
     const drawn = Array.from(x, pick);
     return tauOf(pairs(drawn.map((i) => x[i]), drawn.map((i) => y[i])).sums);
-  });
-  const there = (taus) => taus.filter((t) => t !== null);
-  const taus = there(resampled);
-  const without = there(x.map((_, i) => tauOf(sums.map((all, k) => all - parts[k][i]))));
-  const expected = Math.sqrt(n - 1) * spread(without);
+  }).filter((t) => t !== null);
+  const without = x.map((_, i) => tauOf(sums.map((all, k) => all - parts[k][i])));
+  const expected = Math.sqrt(n - 1) * spread(without.filter((t) => t !== null));
   const factor = n >= 10 && expected > 0 ? Math.min(1, expected / spread(taus)) : 1;
   const sorted = taus.map((t) => tau + factor * (t - tau)).sort((a, b) => a - b);
-  return [0.025, 0.975].map((share) => {
-    const place = share * (sorted.length - 1);
-    const [low, high] = [Math.floor(place), Math.ceil(place)];
-    return sorted[low] + (place - low) * (sorted[high] - sorted[low]);
-  });
+  return [0.025, 0.975].map((share) => sorted[Math.round(share * (sorted.length - 1))]);
 }
 
 // --- Which tasks are left, in which order ------------------------------------------------------
 
-const HOLDS = {
-  "<": (a, b) => a < b,
-  ">": (a, b) => a > b,
-  "<=": (a, b) => a <= b,
-  ">=": (a, b) => a >= b,
-  "=": (a, b) => String(a).toLowerCase() === String(b),
-};
+const same = (a, b) => String(a).toLowerCase() === String(b);
+const HOLDS = { "<": (a, b) => a < b, ">": (a, b) => a > b, "=": same };
 
 // A test for each term; commas part them: COLUMN < NUMBER, or words of a task's texts.
 function searches() {
   const texts = data.columns.filter((column) => !column.number);
   const terms = state.search.toLowerCase().split(",").map((term) => term.trim());
   return terms.filter(Boolean).map((term) => {
-    const [, name, sign, given] = /^(.+?)\s*(<=|>=|<|>|=)\s*(.+)$/.exec(term) || [];
-    const named = ({ key, label: words }) => [key, words].some((n) => n.toLowerCase() === name);
-    const column = [...columns.values()].find(named);
-    if (column) {
-      const bound = column.number ? Number(given.replace("−", "-")) : given;
-      return (i) => known(column.key, i) && HOLDS[sign](value(column.key, i), bound);
-    }
-    const said = (i) => [tasks[i].prompt, tasks[i].id, ...texts.map((c) => value(c.key, i))];
-    return (i) => said(i).join("\n").toLowerCase().includes(term);
+    const [, name, sign, given] = /^(.+?)\s*([<>=])\s*(.+)$/.exec(term) || [];
+    const { key, number } = data.columns.find((c) =>
+      [c.key, c.label].some((known) => known.toLowerCase() === name)) || {};
+    const bound = number ? Number(given.replace("−", "-")) : given;
+    if (key) return (i) => known(key, i) && HOLDS[sign](value(key, i), bound);
+    return (i) => [tasks[i].prompt, tasks[i].id, ...texts.map((c) => value(c.key, i))]
+      .join("\n").toLowerCase().includes(term);
   });
 }
 
-function inBrush(number, i, x, y) {
-  const [low, high, bottom, top] = state.brushes[number] || [-Infinity, Infinity];
-  if (bottom === undefined) return true;
-  const [a, b] = [value(x, i), value(y, i)];
-  return known(x, i) && known(y, i) && low <= a && a <= high && bottom <= b && b <= top;
-}
+const inBrush = (brush, i, ...keys) => !brush || keys.every((key, k) =>
+  known(key, i) && brush[2 * k] <= value(key, i) && value(key, i) <= brush[2 * k + 1]);
 
 function update() {
   const tests = searches();
-  tests.push((i) => !state.colour || !state.hidden.has(String(value(state.colour, i))));
   let left = everyone.filter((i) => tests.every((test) => test(i)));
+  left = left.filter((i) => !state.hidden.has(value(state.colour, i)));
   if (state.share < 1) {
     const sorted = left.filter((i) => ranked(state.by, i));
     sorted.sort((a, b) => value(state.by, a) - value(state.by, b) || a - b);
     left = sorted.slice(0, Math.max(3, Math.round(state.share * sorted.length)));
   }
-  left = left.filter((i) => inBrush(0, i, state.x, state.y) && inBrush(1, i, state.x2, state.y2));
-  state.active = left.sort((a, b) => a - b);
+  left = left.filter((i) => inBrush(state.brushes[0], i, state.x, state.y));
+  state.active = left = left.filter((i) => inBrush(state.brushes[1], i, state.x2, state.y2));
   const cell = (i) => (state.sort === "prompt" ? tasks[i].prompt : value(state.sort, i));
   const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a - b);
   state.order = [...left].sort((a, b) => {
@@ -164,85 +146,80 @@ function update() {
 function redraw() {
   plots.forEach((draw) => draw());
   drawTable();
-  const place = state.order.indexOf(state.task);
-  find("place").textContent = place < 0 ? "not selected" : `${place + 1} of ${state.order.length}`;
+  const place = state.order.indexOf(state.task) + 1;
+  find("place").textContent = place ? `${place} of ${state.order.length}` : "not selected";
 }
 
 // --- Colours -----------------------------------------------------------------------------------
 
-const RAMP = [[199, 221, 238], [0, 114, 178], [0, 38, 66]];
-const MISSING = "#9aa3ab";
+const [RAMP, MISSING] = [[[199, 221, 238], [0, 114, 178], [0, 38, 66]], "#9aa3ab"];
 
-function range(key, of = everyone) {
-  const there = of.filter((i) => known(key, i)).map((i) => value(key, i));
-  return there.length ? [Math.min(...there), Math.max(...there)] : [0, 1];
+function range(key) { // of what was measured
+  const numbers = everyone.filter((i) => ranked(key, i)).map((i) => value(key, i));
+  return numbers.length ? [Math.min(...numbers), Math.max(...numbers)] : [0, 1];
 }
 
 function kinds(key) { // of a text column: each value and its count, the most frequent first
-  const counts = new Map();
-  values[key].forEach((name) => counts.set(name, (counts.get(name) || 0) + 1));
-  return [...counts].sort((a, b) => b[1] - a[1]);
+  const groups = [...Map.groupBy(values[key], (name) => name)];
+  return groups.map(([name, all]) => [name, all.length]).sort((a, b) => b[1] - a[1]);
 }
 
 function painter(key) {
-  const { coverage, category } = data.colours;
-  if (!key) return () => category[0];
   if (!columns.get(key).number) {
     const order = kinds(key).map(([name]) => name);
+    const { coverage, category } = data.colours;
     return (name) => coverage[name] || category[order.indexOf(name)] || MISSING;
   }
   const [low, high] = range(key);
   return (number) => {
     if (number === null) return MISSING;
-    const place = (high > low ? (number - low) / (high - low) : 1) * (RAMP.length - 1);
-    const k = Math.min(Math.floor(place), RAMP.length - 2);
-    return `rgb(${RAMP[k].map((c, rgb) => Math.round(c + (place - k) * (RAMP[k + 1][rgb] - c)))})`;
+    const share = Math.max(0, Math.min(1, (number - low) / (high - low || 1)));
+    const k = share < 0.5 ? 0 : 1;
+    return `rgb(${RAMP[k].map((c, rgb) => c + (2 * share - k) * (RAMP[k + 1][rgb] - c))})`;
   };
 }
 
 function drawLegend() {
   const [key, paint] = [state.colour, painter(state.colour)];
-  if (!key) return;
-  const ends = range(key).map((end) => make("span", {}, shown(end)));
   if (columns.get(key).number) {
-    return find("legend").replaceChildren(ends[0], make("i", { class: "ramp" }), ends[1]);
+    const [low, high] = range(key).map((end) => make("span", {}, shown(end)));
+    return find("legend").replaceChildren(low, make("i", { class: "ramp" }), high);
   }
-  const buttons = kinds(key).slice(0, 24).map(([name, count], place) => {
-    const [swatch, on] = [make("i", { class: "swatch" }), !state.hidden.has(String(name))];
+  find("legend").replaceChildren(...kinds(key).slice(0, 24).map(([name, count], place) => {
+    const [swatch, on] = [make("i", { class: "swatch" }), !state.hidden.has(name)];
     swatch.style.background = paint(name);
     const toggle = () => {
-      state.hidden[on ? "add" : "delete"](String(name));
+      state.hidden[on ? "add" : "delete"](name);
       update();
       find("legend").children[place].focus();
     };
-    const words = make("span", {}, `${shown(name)} ${count}`);
+    const words = `${shown(name)} ${count}`;
     return make("button", { "aria-pressed": String(on), onclick: toggle }, swatch, words);
-  });
-  find("legend").replaceChildren(...buttons);
+  }));
 }
 
 // --- A scatter ---------------------------------------------------------------------------------
 
 const MARGIN = { left: 52, right: 10, top: 8, bottom: 38 };
 
-function scale(key, points, from, to) {
-  const [least, most] = range(key, points);
+function scale(key, from, to) {
+  const [least, most] = range(key);
   const pad = 0.05 * (most - least || Math.abs(most) || 1);
   const [low, high] = [least - pad, most + pad];
-  const rough = (high - low) / (Math.abs(to - from) / 64);
+  const rough = (high - low) / (Math.abs(to - from) / 50); // between ticks
   const power = 10 ** Math.floor(Math.log10(rough));
   const unit = [1, 2, 5, 10].find((s) => s * power >= rough) * power;
-  const first = Math.ceil(low / unit);
-  const ticks = Array.from({ length: Math.floor(high / unit) - first + 1 },
-    (_, k) => Number(((first + k) * unit).toPrecision(12)));
-  const at = (v) => from + ((v - low) / (high - low)) * (to - from);
+  const ticks = [];
+  for (let k = Math.ceil(low / unit); k * unit <= high; k++) {
+    ticks.push(Number((k * unit).toPrecision(12)));
+  }
+  const at = (v) => from + ((Math.max(low, Math.min(high, v)) - low) / (high - low)) * (to - from);
   return { ticks, at, back: (place) => low + ((place - from) / (to - from)) * (high - low) };
 }
 
 function rectangle([x0, x1, y0, y1]) {
-  const [width, height] = [Math.abs(x1 - x0), Math.abs(y1 - y0)];
-  const [x, y] = [Math.min(x0, x1), Math.min(y0, y1)];
-  return make("rect", { class: "brush", x, y, width, height });
+  const size = { width: Math.abs(x1 - x0), height: Math.abs(y1 - y0) };
+  return make("rect", { class: "brush", x: Math.min(x0, x1), y: Math.min(y0, y1), ...size });
 }
 
 function scatter(number, xName, yName) {
@@ -255,15 +232,15 @@ function scatter(number, xName, yName) {
     const { left, top } = MARGIN;
     const [bottom, right] = [height - MARGIN.bottom, width - MARGIN.right];
     const points = everyone.filter((i) => known(x, i) && known(y, i));
-    const [sx, sy] = (scales = [scale(x, points, left, right), scale(y, points, bottom, top)]);
+    const [sx, sy] = (scales = [scale(x, left, right), scale(y, bottom, top)]);
     const turned = `translate(11 ${(top + bottom) / 2}) rotate(-90)`;
     const grid = make("g", { class: "grid" },
       ...sx.ticks.flatMap((t) => [
         make("line", { x1: sx.at(t), x2: sx.at(t), y1: top, y2: bottom }),
-        make("text", { x: sx.at(t), y: bottom + 14, class: "middle" }, shown(t))]),
+        make("text", { x: sx.at(t), y: bottom + 14, class: "middle" }, plain(t))]),
       ...sy.ticks.flatMap((t) => [
         make("line", { x1: left, x2: right, y1: sy.at(t), y2: sy.at(t) }),
-        make("text", { x: left - 6, y: sy.at(t) + 4, class: "end" }, shown(t))]),
+        make("text", { x: left - 6, y: sy.at(t) + 4, class: "end" }, plain(t))]),
       make("text", { class: "name", x: (left + right) / 2, y: height - 5 }, label(x)),
       make("text", { class: "name", transform: turned }, label(y)));
     const [paint, active] = [painter(state.colour), new Set(state.active)];
@@ -271,10 +248,11 @@ function scatter(number, xName, yName) {
     places = points.map((i) => [i, sx.at(value(x, i)), sy.at(value(y, i))]);
     places.sort((a, b) => above(a) - above(b));
     const circles = places.map(([i, cx, cy]) => {
-      const kinds = { hollow: tasks[i].unranked, off: !active.has(i), current: i === state.task };
-      const names = Object.keys(kinds).filter((kind) => kinds[kind]).join(" ");
-      const circle = make("circle", { cx, cy, r: kinds.current ? 7 : 4.5, class: names });
-      circle.style.color = paint(state.colour && value(state.colour, i));
+      const circle = make("circle", { cx, cy, r: i === state.task ? 7 : 4.5 });
+      circle.style.color = paint(value(state.colour, i));
+      circle.classList.toggle("hollow", tasks[i].unranked);
+      circle.classList.toggle("off", !active.has(i));
+      circle.classList.toggle("current", i === state.task);
       return circle;
     });
     const about = `${label(y)} against ${label(x)}, a point a task; the table has the numbers`;
@@ -301,10 +279,8 @@ function scatter(number, xName, yName) {
     if (tau !== null && used.length >= 8) timer = setTimeout(() => say(interval(a, b)), 100);
   }
 
-  const point = ({ clientX, clientY }) => {
-    const frame = box.getBoundingClientRect();
-    return [clientX - frame.left, clientY - frame.top];
-  };
+  const point = (event, { left, top } = box.getBoundingClientRect()) =>
+    [event.clientX - left, event.clientY - top];
   const nearest = ([px, py]) => {
     const far = places.map(([i, x, y]) => [Math.hypot(x - px, y - py), i]);
     return far.filter(([d]) => d < 12).sort((a, b) => a[0] - b[0])[0]?.[1];
@@ -314,10 +290,9 @@ function scatter(number, xName, yName) {
     const [tip, i] = [find("tip"), nearest(point(event))];
     tip.hidden = i === undefined || Boolean(drag?.moved);
     if (tip.hidden) return;
-    const used = new Set([state[xName], state[yName], state.colour].filter(Boolean));
-    const lines = [...used].map((key) => `${label(key)}: ${shown(value(key, i))}`);
-    tip.replaceChildren(make("b", { dir: "auto" }, tasks[i].prompt.slice(0, 200)),
-      ...lines.map((line) => make("div", {}, line)));
+    const used = [...new Set([state[xName], state[yName], state.colour])];
+    const lines = used.map((key) => make("div", {}, `${label(key)}: ${shown(value(key, i))}`));
+    tip.replaceChildren(make("b", { dir: "auto" }, tasks[i].prompt.slice(0, 200)), ...lines);
     tip.style.left = `${Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8)}px`;
     tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
   }
@@ -352,11 +327,9 @@ function scatter(number, xName, yName) {
 
 // --- The table ---------------------------------------------------------------------------------
 
-const MOST_ROWS = 1000;
-
 function drawTable() {
   const { x, y, x2, y2, colour, sort } = state;
-  const keys = [...new Set(["prompt", x, y, x2, y2, colour].filter(Boolean))];
+  const keys = [...new Set(["prompt", x, y, x2, y2, colour])];
   const head = keys.map((key, place) => {
     const order = sort !== key ? "none" : state.down ? "descending" : "ascending";
     const change = () => {
@@ -367,7 +340,7 @@ function drawTable() {
     const name = make("button", { onclick: change }, key === "prompt" ? "prompt" : label(key));
     return make("th", { "aria-sort": order, scope: "col" }, name);
   });
-  const rows = state.order.slice(0, MOST_ROWS).map((i) => {
+  const rows = state.order.slice(0, 1000).map((i) => {
     const { prompt, unranked } = tasks[i];
     const name = make("button", { dir: "auto", onclick: () => open(i) }, prompt.slice(0, 300));
     const first = make("td", {}, name, unranked ? make("em", {}, "not ranked") : null);
@@ -376,7 +349,7 @@ function drawTable() {
   });
   find("head").replaceChildren(...head);
   find("rows").replaceChildren(...rows);
-  find("more").hidden = state.order.length <= MOST_ROWS;
+  find("more").hidden = state.order.length <= rows.length;
 }
 
 // --- A task's panel ----------------------------------------------------------------------------
@@ -396,49 +369,50 @@ function open(i) {
 
 function drawPart(part, i, k) {
   const mark = names.length > 1 ? `.${"AB"[k]}` : "";
-  const notes = part.marks.map((text) => make("p", { class: "mark" }, text));
-  const reference = part.referenced
-    ? make("figure", {}, clip(part.reference, "reference video"), make("figcaption", {}, "reference"))
-    : make("p", { class: "quiet" }, "No reference, so no accuracy against one");
+  const terms = part.terms.map((term) => drawTerm(term, i, term.name + mark));
+  const clips = data.clips[k];
+  const reference = part.reference ? make("figure", {}, clip(clips[part.reference], "reference"),
+    make("figcaption", {}, "reference")) : make("p", { class: "quiet" }, "no reference");
   const head = ["", ...data.accuracies, "caption", "seed"].map((name) => make("th", {}, name));
-  const rows = part.videos.map(({ latent, problem, scores, caption, seed }) => {
-    const cells = [`z${latent + 1}`, ...scores.map(shown), problem ?? shown(caption), shown(seed)];
-    const line = make("tr", {}, ...cells.map((text) => make("td", { dir: "auto" }, text)));
-    line.className = problem === null ? "" : "mark";
-    return line;
+  const rows = part.videos.map(([latent, seed, , caption, error, ...scores]) => {
+    const cells = [`z${latent + 1}`, ...scores.map(shown), error ?? shown(caption), shown(seed)];
+    const failed = { class: error === null ? null : "mark" };
+    return make("tr", failed, ...cells.map((text) => make("td", { dir: "auto" }, text)));
   });
   return make("section", {}, mark ? make("h3", {}, `${"AB"[k]}: ${names[k]}`) : null,
-    make("div", { class: "terms" }, ...TERMS.map((t, n) => drawTerm(part.terms[n], i, t + mark))),
-    ...notes, reference, make("ol", {}, ...part.latents.map((_, z) => drawLatent(part, z))),
+    make("div", { class: "terms" }, ...terms),
+    ...part.marks.map((text) => make("p", { class: "mark" }, text)),
+    make("div", { class: "videos" }, reference,
+      make("ol", {}, ...part.latents.map((_, z) => drawLatent(part, z, clips)))),
     make("details", {},
       make("summary", {}, `${counted(rows.length, "video")}: accuracies, captions, seeds`),
       make("div", { class: "wide" }, make("table", {}, make("tr", {}, ...head), ...rows))));
 }
 
-function drawTerm({ text, remark }, i, key) {
-  const told = [make("span", {}, key.split(".")[0]), make("b", {}, text)];
+function drawTerm({ name, unit, text, remark }, i, key) {
+  const told = [make("span", {}, `${name} (${unit})`), make("b", {}, text)];
   const others = everyone.filter((j) => columns.has(key) && j !== i && ranked(key, j));
   if (others.length && ranked(key, i)) {
-    const below = others.filter((j) => value(key, j) < value(key, i)).length / others.length;
+    const below = others.filter((j) => value(key, j) < value(key, i)).length;
     const track = make("i", { class: "track" }, make("i"));
-    track.firstChild.style.left = `${100 * below}%`;
-    told.push(track, make("small", {}, `less certain than ${Math.round(100 * below)} % of tasks`));
+    track.firstChild.style.left = `${(100 * below) / others.length}%`;
+    told.push(track, make("small", {}, `less certain than ${below} of ${others.length} others`));
   }
   return make("div", {}, ...told, remark ? make("small", { class: "mark" }, remark) : null);
 }
 
-function drawLatent({ latents, videos }, z) {
-  const { prompt, entropy } = latents[z];
-  const others = latents.filter((_, k) => k !== z).map((l) => new Set((l.prompt || "").split(/\s/)));
+function drawLatent({ latents, videos }, z, addresses) {
+  const [prompt, entropy] = latents[z];
+  const others = latents.map(([other]) => new Set((other || "").split(/\s/)));
   const words = (prompt || "").split(/(\s)/).map((word) => // those that not all have are marked
     word.trim() && others.some((other) => !other.has(word)) ? make("mark", {}, word) : word);
-  const twin = latents.findIndex((latent) => latent.prompt === prompt);
-  const own = videos.filter((video) => video.latent === z);
-  const clips = own.map(({ clip: address, problem, caption }, k) => {
+  const twin = latents.findIndex(([other]) => other === prompt);
+  const own = videos.filter(([latent]) => latent === z);
+  const clips = own.map(([, , path, caption, error], k) => {
     const alt = `video ${k + 1} of latent prompt ${z + 1}: ${caption ?? prompt ?? ""}`;
-    return address || problem !== null ? clip(address, alt, problem) : null;
+    return addresses[path] || error !== null ? clip(addresses[path], alt, error) : null;
   });
-  const told = [entropy === null ? "" : `videos ${shown(entropy)}`];
+  const told = [entropy === null ? "" : `uncertainty of its videos: ${shown(entropy)}`];
   if (!prompt) told.unshift("latent prompt not known");
   else if (twin < z) told.push(`the same as z${twin + 1}`);
   return make("li", {}, make("div", { class: "clips" }, ...clips), make("div", { class: "long" },
@@ -446,8 +420,8 @@ function drawLatent({ latents, videos }, z) {
     make("small", {}, told.filter(Boolean).join(" · "))));
 }
 
-function clip(address, alt, problem = null) {
-  if (!address) return make("span", { class: "clip" }, problem === null ? "no preview" : "failed");
+function clip(address, alt, error = null) {
+  if (!address) return make("span", { class: "clip" }, error === null ? "no preview" : "failed");
   const image = make("img", { class: "clip", alt: alt.slice(0, 300), title: alt.slice(0, 300) });
   image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 128));
   image.src = address;
@@ -477,9 +451,9 @@ function play(on) {
 }
 
 function step(by) {
-  const place = state.order.indexOf(state.task);
-  const next = place < 0 ? 0 : Math.max(0, Math.min(state.order.length - 1, place + by));
-  if (state.order.length) open(state.order[next]);
+  const place = state.order.indexOf(state.task) + by;
+  const next = state.order[Math.max(0, Math.min(state.order.length - 1, place))];
+  if (next !== undefined) open(next);
 }
 
 function weigh() {
@@ -508,9 +482,7 @@ for (const use of ["search", "share", "weight"]) {
 }
 find("clear").addEventListener("click", () => {
   Object.assign(state, { search: "", share: 1, brushes: [null, null], hidden: new Set() });
-  Object.assign(find("search"), { value: "" });
-  Object.assign(find("share"), { value: 100 });
-  find("share-said").textContent = "1.00";
+  [find("search").value, find("share").value, find("share-said").value] = ["", 100, "1.00"];
   update();
 });
 find("play").addEventListener("click", () => play(!state.playing));
@@ -525,4 +497,4 @@ document.addEventListener("keydown", (event) => {
 });
 update();
 play(state.playing);
-open(state.order[0] ?? 0);
+open(state.order[0]);
