@@ -125,7 +125,7 @@ class Explorer:
         parts = [_table(archive) for archive in self.archives]
         table, labels, notes = parts[0][:3] if len(parts) == 1 else _compared(*parts)
         if {"aleatoric", "epistemic"} <= set(labels):  # by the weight that a slider says
-            table = table.assign(weighted=table[["aleatoric", "epistemic"]].mean(1, skipna=False))
+            table = table.assign(weighted=(table.aleatoric + table.epistemic) / 2)
             labels = labels | {"weighted": ("weighted total", "Weighted")}
         names = [visible(FOLDERS.sub("", str(a.profile["name"]))) for a in self.archives]
         if len(set(names)) < len(names):
@@ -253,11 +253,11 @@ def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
         _entropies(archive),
     )
     latents = latents.assign(entropy=[entropies.get(place) for place in latents.index])
-    latents = latents.sort_index().map(_plain)
+    latents = latents.sort_index()
     seeds, failed = videos.seed.astype("Int64").astype("string"), videos.status != OK
     errors = videos.error.where(failed, None).map(lambda e: stored_error(str(e)), "ignore")
     rows = videos.assign(seed=seeds, error=errors).sort_values(["latent", "sample"])
-    rows = rows.set_index("task")[VIDEO].map(_plain)
+    rows = rows.set_index("task")[VIDEO]
     parts = {}
     for task, row in tasks.join(summary[[c for c in summary if c not in tasks]]).iterrows():
         known = task in summary.index
@@ -272,8 +272,8 @@ def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
                 for twin in twins[twins.task == task].itertuples()
             ],
             "reference": _plain(row.reference),
-            "latents": latents.loc[task].to_numpy().tolist(),
-            "videos": rows.loc[[task]].to_numpy().tolist(),
+            "latents": _rows(latents.loc[task]),
+            "videos": _rows(rows.loc[[task]]),
         }
     identical = summary.identical.reindex(tasks.index, fill_value="") != ""
     return tasks[["prompt"]].assign(identical=identical, part=pd.Series(parts))
@@ -348,6 +348,10 @@ def _scanned(archives: tuple[Archive, ...], jobs: Iterator | list) -> Iterator[t
 
 def _is_number(column: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _rows(table: pd.DataFrame) -> list[list[float | str | None]]:
+    return [[_plain(value) for value in row] for row in table.itertuples(index=False)]
 
 
 def _plain(value: object) -> float | str | None:
