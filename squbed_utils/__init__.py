@@ -17,6 +17,7 @@ FACE = {
     "vagueness": "triage",
     "estimate": "estimators.estimate",
     "summarize": "statistics.summary",
+    "explore": "explorer",
 }
 """Each public function's module, which is imported when the function is first used."""
 

@@ -1,33 +1,29 @@
 """The uncertainty of a video model about one prompt, with a contact sheet."""
 
-import base64
-import io
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from squbed_utils import figures, files, profiles
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED, ROLES
 from squbed_utils.collection.collect import Consent, fill, held, is_new
 from squbed_utils.estimators.estimate import ESTIMATORS
-from squbed_utils.files import ROOT, readable_name, replacing
+from squbed_utils.files import readable_name, replacing
 from squbed_utils.models import checkpoints
+from squbed_utils.pages import LONGEST_SIDE, TEMPLATES, as_address, preview
 from squbed_utils.profiles import Profile
 from squbed_utils.statistics.cautions import cautions
 from squbed_utils.statistics.summary import ABSENT, summarize, value_text
 from squbed_utils.tasks import prompts
 from squbed_utils.tasks.task import Task
 from squbed_utils.text import visible
-from squbed_utils.video import Video, resize_area, scan
+from squbed_utils.video import Video, scan
 
 SHEET = "contact_sheet"
 MEANINGS = {
@@ -216,17 +212,6 @@ def _refuse_other_prompt(archive: Archive, prompt: str) -> None:
         )
 
 
-LONGEST_SIDE, MOST_FRAMES = 128, 16
-"""Longest side in pixels and number of frames, evenly spaced, of a preview."""
-
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(ROOT / "data" / "templates"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
-    finalize=lambda value: visible(value) if isinstance(value, str) else value,
-)
-
-
 def page(answer: Answer, *, whole: bool = True) -> str:
     """Return an answer as an HTML page or, if not `whole`, as what a notebook shows of it."""
     latents, inside = answer.latents(), answer.archive.inside
@@ -236,16 +221,6 @@ def page(answer: Answer, *, whole: bool = True) -> str:
 
 
 def _preview(video: Video) -> dict:
-    """Return a small copy of a video that plays in a loop, in base64, and whether it is small."""
-    count = min(MOST_FRAMES, len(video.frames))
-    chosen = np.linspace(0, len(video.frames) - 1, count).round().astype(int)
-    height, width = video.frames.shape[1:3]
-    scale = min(1, LONGEST_SIDE / max(height, width))
-    size = [max(1, round(scale * side)) for side in (height, width)]
-    first, *others = map(Image.fromarray, resize_area(video.frames[chosen], *size))
-    duration = round(1000 * len(video.frames) / video.fps / count)
-    buffer = io.BytesIO()
-    animated = {"save_all": True, "append_images": others, "duration": duration, "loop": 0}
-    first.save(buffer, "WEBP", quality=80, **animated)
-    webp = base64.b64encode(buffer.getvalue()).decode()
-    return {"webp": webp, "small": width < LONGEST_SIDE}
+    """Return a preview's address, and whether the video is smaller than previews are."""
+    small = video.frames.shape[2] < LONGEST_SIDE
+    return {"address": as_address(preview(video)), "small": small}

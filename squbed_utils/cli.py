@@ -548,6 +548,30 @@ def print_estimates(options: Namespace) -> None:
 
 
 @command(
+    "explore",
+    FOLDER,
+    option("ARCHIVE_B", "another archive on the same tasks, shown beside it", type=Path, nargs="?"),
+    option(
+        "--output PATH",
+        "NAME.html, one page with previews of some videos, or a folder with those of all "
+        "(default: %(default)s)",
+        type=Path,
+        default=Path("explorer.html"),
+    ),
+)
+def explore_archive(options: Namespace) -> None:
+    """Write an archive, or two on the same tasks, as a page to explore in a browser.
+
+    Two linked scatters, a table and each task's playing videos, in a page that needs no server and
+    no network.
+    """
+    archives = [squbed_utils.open_archive(f) for f in (options.folder, options.archive_b) if f]
+    path = squbed_utils.explore(*archives).save(options.output)
+    file = path / "index.html" if path.is_dir() else path
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB; open it in a browser")
+
+
+@command(
     "export",
     FOLDER,
     option("--output DIR", "a new or empty folder", type=Path, required=True),

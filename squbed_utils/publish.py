@@ -7,6 +7,7 @@ read beside them::
     croissant.json     the same for machines (MLCommons Croissant 1.0)
     metadata.parquet   a row a video: prompts, seed, embeddings, accuracies
     summary.parquet    a row a task: uncertainties with intervals, mean accuracies
+    explorer.html      a page to explore it in a browser, without server or network
     SHA256SUMS         of every file but the card, which is edited when it is published;
                        `sha256sum -c` and `load(..., verify=True)` read it
 
@@ -44,6 +45,7 @@ from squbed_utils.archive.layout import (
     reference_path,
     stored_error,
 )
+from squbed_utils.explorer import explore
 from squbed_utils.files import PARTIAL, ROOT, sha256_of, write_sums
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.text import as_markdown, visible
@@ -96,6 +98,7 @@ def export(
         about = describe(archive, rows, format)
         (partial / README).write_text(readme(about), encoding="utf-8")
         machine = croissant(about, rows, sha256_of(partial / "metadata.parquet"))
+        explore(archive).save(partial / "explorer.html")
         text = json.dumps(machine, indent=1, ensure_ascii=False)
         (partial / "croissant.json").write_text(text + "\n", encoding="utf-8")
         _write_sums(partial)
