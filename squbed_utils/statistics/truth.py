@@ -405,6 +405,50 @@ def separation(summary: pd.DataFrame, cluster: str = "subject") -> Auroc:
     return Auroc(area, level_pvalue(x, never, rng, clusters=clusters_of(ends, cluster)))
 
 
+def separation_within(
+    summary: pd.DataFrame,
+    *,
+    by: str = "left_out",
+    confidence: float = 0.95,
+    cluster: str = "subject",
+) -> pd.DataFrame:
+    """Return how well epistemic uncertainty tells never-seen subjects from common ones, by level.
+
+    Returns
+    -------
+    DataFrame
+        level (that of `by`; "pooled": of pairs of one level alone; "all": of all pairs), auroc,
+        low, high (resampled by cluster), pvalue (the two coverages dealt to whole clusters), n,
+        confidence. A level without one of the two has no row and is not pooled.
+    """
+    ends = summary[summary.coverage.isin(["common", "never"])]
+    within = ends[ends.groupby(by).coverage.transform("nunique") == 2]
+    groups = [(str(level), group) for level, group in within.groupby(by)]
+    groups += [("pooled", within)] * (len(groups) > 1) + [("all", ends)]
+    rows = []
+    for level, group in groups:
+        clusters, never = clusters_of(group, cluster), (group.coverage == "never").to_numpy()
+        if min(never.sum(), (~never).sum()) < 1:
+            continue
+        rng = np.random.default_rng(seed_of("truth", "separation", level))
+        x, levels = group.epistemic.to_numpy(dtype=float), group[by].to_numpy(dtype=float)
+        compared = np.ones((never.sum(), (~never).sum()))
+        if level == "pooled":
+            compared *= levels[never][:, None] == levels[~never]
+        above = compared * (1 + np.sign(x[never][:, None] - x[~never])) / 2
+        counts = task_counts(x.size, N_RESAMPLES, rng, clusters)
+        counts = np.vstack([np.ones(x.size), counts])  # the estimate stands before its resamples
+        won, of = (((counts[:, never] @ m) * counts[:, ~never]).sum(1) for m in (above, compared))
+        areas = np.divide(won, of, out=np.full(won.size, np.nan), where=of > 0)
+        spread = areas[0] + widening(clusters) * (areas[1:] - areas[0])
+        low, high = np.clip(bootstrap_interval(spread, confidence), 0, 1)
+        dealt = {"clusters": clusters, "within": levels if level == "pooled" else None}
+        pvalue = level_pvalue(x, never.astype(float), rng, **dealt)
+        row = {"level": level, "auroc": areas[0], "low": low, "high": high, "pvalue": pvalue}
+        rows.append(row | {"n": x.size, "confidence": confidence})
+    return pd.DataFrame(rows)
+
+
 def truth_positions(summary: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
     """Return `examples.positions` without its marks, titled with the separation."""
     area, pvalue = separation(summary)
