@@ -13,7 +13,8 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
-.PHONY: help figures reproduce reference confirm others test test-slow copies lab lint clean
+.PHONY: help figures reproduce reference confirm others test test-slow test-browser copies lab \
+	lint clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what the targets do
@@ -24,6 +25,7 @@ help:  ## Say what the targets do
 	@echo "make others     the dose figure with a model of more clips and with an ensemble"
 	@echo "make test       the fast tests (under 4 minutes)"
 	@echo "make test-slow  the slow tests"
+	@echo "make test-browser  the explorer in the system's Chromium, without network"
 	@echo "make lab        the notebooks in JupyterLab, as copies in lab/"
 	@echo "make lint       style of the code and the notebooks"
 	@echo "make clean      remove .venv, build/ and caches; data/samples/ and lab/ stay"
@@ -77,14 +79,18 @@ others: $(READY)
 		-p "ensemble=data/samples/world-seed2 data/samples/world-seed3"
 
 # Two processes of one thread each; nothing is fetched from a model hub.
-test test-slow: export OMP_NUM_THREADS = 1
-test test-slow: export HF_HUB_OFFLINE = 1
+test test-slow test-browser: export OMP_NUM_THREADS = 1
+test test-slow test-browser: export HF_HUB_OFFLINE = 1
 
 test: $(DEVELOP)
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not slow and not browser" -n 2 --dist worksteal
 
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest -m slow -n 2 --dist worksteal
+
+# Skipped, with the reason, where there is no Chromium; `apt-get install chromium` brings one.
+test-browser: $(DEVELOP)
+	$(BIN)/python -m pytest -m "browser and not slow"
 
 # JupyterLab writes outputs into the notebook that it runs, so it gets copies, which git ignores. A
 # copy that was saved stays as it is; the others follow their originals.

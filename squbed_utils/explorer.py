@@ -28,13 +28,7 @@ from squbed_utils.figures import style
 from squbed_utils.files import replacing
 from squbed_utils.pages import TEMPLATES, as_address, preview
 from squbed_utils.statistics.cautions import repeated
-from squbed_utils.statistics.summary import (
-    TERMS,
-    score_tasks,
-    sources,
-    summarize,
-    value_text,
-)
+from squbed_utils.statistics.summary import TERMS, score_tasks, sources, summarize, value_text
 from squbed_utils.statistics.tables import Y_LABELS, better_is_higher
 from squbed_utils.text import visible
 from squbed_utils.video import scan
@@ -107,8 +101,9 @@ class Explorer:
             file = path / "index.html"
             if not file.is_file() and path.exists() and (path.is_file() or any(path.iterdir())):
                 raise ValueError(f"{path} holds something else; choose a new folder or NAME.html")
-            clips = _beside(self.archives, path)
-            text = _page(self._data, clips, "Previews of all videos", "'self'")
+            text = _page(
+                self._data, _beside(self.archives, path), "Previews of all videos", "'self'"
+            )
         with replacing(file) as partial:
             partial.write_text(text, encoding="utf-8")
         return path
@@ -135,7 +130,12 @@ class Explorer:
             "title": f"Explorer of {' and '.join(names)}",
             "names": names,
             "columns": [
-                {"key": key, "label": label, "group": group, "number": _is_number(table[key])}
+                {
+                    "key": key,
+                    "label": label,
+                    "group": group,
+                    "number": table[key].dtype.kind in "if",
+                }
                 for key, (label, group) in labels.items()
             ],
             "values": {key: [_plain(value) for value in table[key]] for key in labels},
@@ -238,7 +238,7 @@ def _compared(first: tuple, second: tuple) -> tuple[pd.DataFrame, Labels, list[s
             if key in table:
                 joined[f"{key}.{mark}"] = table[key]
                 named[f"{key}.{mark}"] = f"{mark}: {label}", group
-        if both and _is_number(a[key]):
+        if both and a[key].dtype.kind in "if":
             joined[f"{key}.difference"] = b[key] - a[key]
             named[f"{key}.difference"] = f"B − A: {label}", group
     return pd.DataFrame(joined), named, notes
@@ -246,18 +246,15 @@ def _compared(first: tuple, second: tuple) -> tuple[pd.DataFrame, Labels, list[s
 
 def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
     """Return a row a task: prompt, identical, part (what its panel shows of this archive)."""
-    videos, tasks = archive.videos(), archive.tasks().set_index("task")
-    twins, unit = repeated(archive), ESTIMATORS[archive.profile["estimator"]].unit
-    latents, entropies = (
-        archive.latents().set_index(["task", "latent"])[["prompt"]],
-        _entropies(archive),
-    )
+    tasks, unit = archive.tasks().set_index("task"), ESTIMATORS[archive.profile["estimator"]].unit
+    twins, entropies = repeated(archive), _entropies(archive)
+    marks = twins.what + " " + twins.why + ": " + twins.places
+    latents = archive.latents().set_index(["task", "latent"])[["prompt"]].sort_index()
     latents = latents.assign(entropy=[entropies.get(place) for place in latents.index])
-    latents = latents.sort_index()
-    seeds, failed = videos.seed.astype("Int64").astype("string"), videos.status != OK
-    errors = videos.error.where(failed, None).map(lambda e: stored_error(str(e)), "ignore")
-    rows = videos.assign(seed=seeds, error=errors).sort_values(["latent", "sample"])
-    rows = rows.set_index("task")[VIDEO]
+    videos = archive.videos().sort_values(["latent", "sample"]).set_index("task")
+    errors = videos.error.map(lambda error: stored_error(str(error)), "ignore")
+    seeds = videos.seed.astype("Int64").astype("string")  # no number of a script's has its digits
+    videos = videos.assign(seed=seeds, error=errors)[VIDEO]
     parts = {}
     for task, row in tasks.join(summary[[c for c in summary if c not in tasks]]).iterrows():
         known = task in summary.index
@@ -267,13 +264,10 @@ def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
                 | {"remark": row[f"{term}_remark"] if known else LEFT_OUT}
                 for term in TERMS
             ],
-            "marks": [
-                f"{twin.what} {twin.why}: {twin.places}"
-                for twin in twins[twins.task == task].itertuples()
-            ],
+            "marks": list(marks[twins.task == task]),
             "reference": _plain(row.reference),
-            "latents": _rows(latents.loc[task]),
-            "videos": _rows(rows.loc[[task]]),
+            "latents": _rows(latents.loc[task].reset_index()),
+            "videos": _rows(videos.loc[[task]]),
         }
     identical = summary.identical.reindex(tasks.index, fill_value="") != ""
     return tasks[["prompt"]].assign(identical=identical, part=pd.Series(parts))
@@ -318,7 +312,7 @@ def _embedded(archives: tuple[Archive, ...], room: int) -> tuple[list[dict], str
 def _beside(archives: tuple[Archive, ...], folder: Path) -> list[dict]:
     """Write a preview of every video into a folder; return their addresses by path."""
     clips = [{} for _ in archives]
-    for _, number, path, video in _scanned(archives, _jobs(archives, every=True)):
+    for _, number, path, video in _scanned(archives, list(_jobs(archives, every=True))):
         name = f"previews/{MARKS[number]}/{path.removesuffix('.mp4')}.webp"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(preview(video))
@@ -336,18 +330,13 @@ def _jobs(archives: tuple[Archive, ...], *, every: bool) -> Iterator[tuple[int, 
             yield v.latent, number, v.path
 
 
-def _scanned(archives: tuple[Archive, ...], jobs: Iterator | list) -> Iterator[tuple]:
+def _scanned(archives: tuple[Archive, ...], jobs: list[tuple]) -> Iterator[tuple]:
     """Yield each job and its video, if the archive holds it; else the page has no preview."""
-    jobs = list(jobs)
     for latent, number, path in tqdm(jobs, "previews", unit="video", disable=len(jobs) < 2000):
         try:
             yield latent, number, path, scan(archives[number].inside(path))
         except (FileNotFoundError, ValueError):
             continue
-
-
-def _is_number(column: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
 
 
 def _rows(table: pd.DataFrame) -> list[list[float | str | None]]:

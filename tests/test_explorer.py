@@ -68,7 +68,7 @@ def test_a_task_has_its_latent_prompts_entropies_and_videos(archive, page):
     summary = summarize(archive).set_index("task")
     for task in data["tasks"]:
         (part,) = task["of"]
-        entropies = [entropy for _, entropy in part["latents"]]
+        entropies = [entropy for *_, entropy in part["latents"]]
         assert np.mean(entropies) == pytest.approx(summary.epistemic[task["id"]])
         own = videos[videos.task == task["id"]]
         assert [row[1] for row in part["videos"]] == [str(seed) for seed in own.seed]
@@ -121,7 +121,7 @@ def test_what_is_not_there_is_none_and_said(tmp_path):
     archive = small_archive.make(tmp_path / "a", {"a": "a", "b": "b", "c": "c"}, n=4, failed=failed)
     data = told(explore(archive).page)
     a, b, _ = (task["of"][0] for task in data["tasks"])
-    assert a["latents"][0][1] is None and a["latents"][1][1] is not None
+    assert a["latents"][0][2] is None and a["latents"][1][2] is not None
     assert a["videos"][0][4] == "no reason" and a["videos"][-1][4] is None
     assert data["values"]["total"][1] is None
     assert {term["remark"] for term in b["terms"]} == {explorer.LEFT_OUT}
@@ -136,7 +136,7 @@ def test_without_latent_prompts_the_epistemic_part_stands_alone(tmp_path):
     assert "total" not in data["values"] and not data["weighted"]
     assert data["start"]["x"] == "epistemic" and data["start"]["y"] == "clip_prompt"
     assert data["tasks"][0]["of"][0]["terms"][2]["text"] == "−"
-    assert data["tasks"][0]["of"][0]["latents"][0][0] is None
+    assert data["tasks"][0]["of"][0]["latents"][0][:2] == [0, None]
 
 
 def test_identical_samples_are_marked_and_not_ranked(tmp_path):

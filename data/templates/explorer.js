@@ -402,21 +402,21 @@ function drawTerm({ name, unit, text, remark }, i, key) {
 }
 
 function drawLatent({ latents, videos }, z, addresses) {
-  const [prompt, entropy] = latents[z];
-  const others = latents.map(([other]) => new Set((other || "").split(/\s/)));
+  const [number, prompt, entropy] = latents[z];
+  const others = latents.map(([, other]) => new Set((other || "").split(/\s/)));
   const words = (prompt || "").split(/(\s)/).map((word) => // those that not all have are marked
     word.trim() && others.some((other) => !other.has(word)) ? make("mark", {}, word) : word);
-  const twin = latents.findIndex(([other]) => other === prompt);
-  const own = videos.filter(([latent]) => latent === z);
+  const twin = latents.findIndex(([, other]) => other === prompt);
+  const own = videos.filter(([latent]) => latent === number);
   const clips = own.map(([, , path, caption, error], k) => {
-    const alt = `video ${k + 1} of latent prompt ${z + 1}: ${caption ?? prompt ?? ""}`;
+    const alt = `video ${k + 1} of latent prompt ${number + 1}: ${caption ?? prompt ?? ""}`;
     return addresses[path] || error !== null ? clip(addresses[path], alt, error) : null;
   });
   const told = [entropy === null ? "" : `uncertainty of its videos: ${shown(entropy)}`];
   if (!prompt) told.unshift("latent prompt not known");
-  else if (twin < z) told.push(`the same as z${twin + 1}`);
+  else if (twin < z) told.push(`the same as z${latents[twin][0] + 1}`);
   return make("li", {}, make("div", { class: "clips" }, ...clips), make("div", { class: "long" },
-    make("b", {}, `z${z + 1} `), make("span", { dir: "auto" }, ...words),
+    make("b", {}, `z${number + 1} `), make("span", { dir: "auto" }, ...words),
     make("small", {}, told.filter(Boolean).join(" · "))));
 }
 

@@ -14,7 +14,7 @@ GROUPS = {
     "Before a run": ("check",),
     "Samples": ("collect", "status", "verify"),
     "Your own videos, or one prompt": ("score", "quantify"),
-    "Numbers and figures": ("estimate", "figures", "reproduce"),
+    "Numbers and figures": ("estimate", "explore", "figures", "reproduce"),
     "Publishing": ("export",),
     "The shapes world": ("train-world",),
 }
