@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import integrate, stats
+from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.estimate import estimate
-from squbed_utils.files import seed_of
+from squbed_utils.files import ROOT, seed_of
 from squbed_utils.statistics.calibration import bootstrap_interval, kendall
 from squbed_utils.statistics.decision import control_risk, shortfall
 from squbed_utils.statistics.resampling import (
@@ -24,8 +25,9 @@ from squbed_utils.statistics.resampling import (
     task_counts,
     weighted_taus,
 )
+from squbed_utils.world.scenes import ATTRIBUTES, TRAINING_PHRASINGS, complete, completions, say
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "validation.md"
+DOCUMENT = ROOT / "docs" / "validation.md"
 TARGET, BOUND = 0.5, 1.5
 RATIOS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Concentrations per dimension, from nearly uniform to tight."""
@@ -75,6 +77,49 @@ def jackknife_coverage(reps: int = 1000) -> pd.DataFrame:
             names = ("aleatoric", "epistemic", "total")
             rows.append(row | dict(zip(names, map(percent, shares), strict=True)))
     return pd.DataFrame(rows)
+
+
+def grammar_coverage(reps: int = 500) -> pd.DataFrame:
+    """Return how often aleatoric intervals hold what the shapes world's grammar leaves open.
+
+    Latent prompts are drawn from all that a prompt may mean, in every training phrasing. Columns
+    are attributes left open; in brackets, how many tasks have no interval for few distinct prompts.
+    """
+    populations, rows = grammar_populations(), []
+    for n in (6, 10, 20):
+        row = {"latent prompts": n}
+        for left_open, texts in populations.items():
+            rng = np.random.default_rng(seed_of("grammar", n, left_open))
+            videos = draw_videos(n, 2, 16, rng)
+            held, withheld = [], 0
+            for i in range(reps):
+                text = texts[i % len(texts)]
+                d, mean = text.shape[1], text.mean(axis=0)
+                kappa = vmf.kappa_from_spherical_variance(d, 1 - np.linalg.norm(mean))
+                truth = float(vmf.entropy(d, kappa))
+                found = estimate(text[rng.integers(len(text), size=n)], videos).aleatoric_interval
+                withheld += found is None
+                held += [] if found is None else [found[0] <= truth <= found[1]]
+            row[f"{left_open} open"] = f"{percent(np.mean(held))} ({percent(withheld / reps)})"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def grammar_populations(prompts: int = 20) -> dict[int, list[np.ndarray]]:
+    """Return embeddings (captions, d) of all that some prompts may mean, by number left open."""
+    encoder = SentenceTransformer(str(ROOT / "data/world/sentence_encoder"), device="cpu")
+    populations = {}
+    for left_open in range(5):
+        rng, populations[left_open] = np.random.default_rng(seed_of("open", left_open)), []
+        for _ in range(prompts):
+            scene = complete({}, rng)
+            for name in rng.permutation([a for a in ATTRIBUTES if a != "shape"])[:left_open]:
+                del scene[name]
+            meant = list(completions(scene))
+            captions = [say(s, k) for s in meant for k in range(len(TRAINING_PHRASINGS))]
+            text = encoder.encode(captions, batch_size=256).astype(float)
+            populations[left_open].append(text / np.linalg.norm(text, axis=1, keepdims=True))
+    return populations
 
 
 def draw_text(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray:
@@ -254,8 +299,8 @@ def entropy_bias(reps: int = 2000) -> pd.DataFrame:
 SIMULATIONS = {
     f.__name__: f
     for f in (
-        *(tau_coverage, difference_coverage, jackknife_coverage, null_band, reference_band),
-        *(risk_control, entropy_bias),
+        *(tau_coverage, difference_coverage, jackknife_coverage, grammar_coverage),
+        *(null_band, reference_band, risk_control, entropy_bias),
     )
 }
 

@@ -15,7 +15,7 @@ from scipy.stats import kendalltau, norm, rankdata
 
 from squbed_utils.files import seed_of
 from squbed_utils.statistics import tables
-from squbed_utils.statistics.calibration import bootstrap_interval, holm
+from squbed_utils.statistics.calibration import bootstrap_interval, holm, tau_difference
 from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
     concordance,
@@ -148,6 +148,18 @@ def shares(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
     detail += f"is {both:.2f}"
     verdict = verdict_of(low >= LEAST_SHARE, high < LEAST_SHARE)
     return [line(*question, verdict, detail, value=min(a, e), low=low, high=high)]
+
+
+def sum_helps(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
+    """Say whether the total ranks accuracy better than its own aleatoric term, both resampled."""
+    bar = "difference of tau below 0; refuted if it is above"
+    question = "shares", "Does the total rank better than aleatoric alone?", bar
+    if why := lack(table, varying=("aleatoric", "total", "accuracy")):
+        return [line(*question, detail=why)]
+    found = tau_difference(table.total, table.aleatoric, table.accuracy, rng=rng)
+    total, alone = (kendalltau(table[t], table.accuracy)[0] for t in ("total", "aleatoric"))
+    verdict = verdict_of(found.high < 0, found.low > 0)
+    return [line(*question, verdict, f"tau {total:.2f} and {alone:.2f}", **found._asdict())]
 
 
 def widths(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:

@@ -441,3 +441,15 @@ def test_power_lines_say_what_is_needed():
     row = {"panel": "p", "tau": -0.1, "pvalue": 0.5, "n": 25, "low": -0.4, "high": 0.2}
     (line,) = audit.powers(pd.DataFrame([row]))
     assert line["verdict"] == REFUTED and "there are 25" in line["detail"]
+
+
+def test_a_sum_is_told_from_its_aleatoric_term(rng):
+    (helps,) = audit.sum_helps(make_table(rng, 200), rng)
+    assert helps["verdict"] == SHOWN and helps["value"] <= helps["high"] < 0
+    blurred = make_table(rng, 200, e=0.0)
+    blurred = blurred.assign(total=blurred.aleatoric + rng.normal(size=200))
+    (hurts,) = audit.sum_helps(blurred, rng)
+    assert hurts["verdict"] == REFUTED and 0 < hurts["low"] <= hurts["value"]
+    taus = [kendalltau(blurred[t], blurred.accuracy)[0] for t in ("total", "aleatoric")]
+    assert hurts["value"] == pytest.approx(taus[0] - taus[1])
+    assert verdicts(audit.sum_helps(make_table(rng, 4), rng)) == [NOT_SHOWN]

@@ -1,8 +1,12 @@
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from squbed_utils import video
+from squbed_utils import plain_yaml, video
+from squbed_utils.files import ROOT
+from squbed_utils.profiles import load
 from squbed_utils.roles import World
 from squbed_utils.tasks import shapes_world
 from squbed_utils.tasks.task import Task
@@ -106,3 +110,24 @@ def test_a_source_of_the_world_renders_its_references(table, tmp_path):
     rng = np.random.default_rng(row.reference_seed)
     expected = render.render(scenes.parse(row.reference_scene), rng)
     assert (video.read(tmp_path / "reference.mp4").frames == expected).all()
+
+
+def test_the_confirmation_archive_follows_from_the_frozen_bars():
+    """A bar that changes takes another seed, other tasks and another archive with it."""
+    seed = int(hashlib.sha256((ROOT / "data/bars.yaml").read_bytes()).hexdigest()[:8], 16)
+    profile = load("world-confirm")
+    assert profile.seed == seed
+    drawn = pd.DataFrame(task_table(seed=seed))
+    shipped = pd.read_csv(ROOT / profile.dataset.path)
+    pd.testing.assert_frame_equal(shipped, drawn, check_dtype=False)
+    bars = plain_yaml.read(ROOT / "data/bars.yaml", "the bars")
+    assert (profile.n, profile.m) == (bars["n"], bars["m"])
+
+
+def test_another_seed_draws_other_tasks_of_the_same_design(table):
+    other = pd.DataFrame(task_table(seed=3))
+    assert (other.prompt.isin(table.prompt)).mean() < 0.1
+    assert not set(other.reference_seed) & set(table.reference_seed)
+    for each in (table, other):
+        assert (each.groupby("clips").left_out.mean() == each.left_out.mean()).all()
+    assert set(other.task) != set(table.task)
