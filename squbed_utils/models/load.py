@@ -100,7 +100,7 @@ def load_measuring(profile: Profile) -> Models:
 def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch: int) -> Models:
     logging.disable_progress_bar()
     with _named("clip", profile):
-        clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
+        clip_images, clip_texts = encoders.load_alignment(profile.clip, device, frame_batch)
     with _named("text_encoder", profile):
         embed_text = encoders.load_text_encoder(profile.text_encoder, device)
     with _named("video_encoder", profile):
