@@ -14,6 +14,7 @@ FACE = {
     "collect": "collection.collect",
     "score": "collection.existing",
     "quantify": "answer",
+    "vagueness": "triage",
     "estimate": "estimators.estimate",
     "summarize": "statistics.summary",
 }

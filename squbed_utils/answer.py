@@ -1,9 +1,7 @@
 """The uncertainty of a video model about one prompt, with a contact sheet."""
 
 import base64
-import hashlib
 import io
-import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,18 +19,17 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED, ROLES
 from squbed_utils.collection.collect import Consent, fill, held, is_new
 from squbed_utils.estimators.estimate import ESTIMATORS
-from squbed_utils.files import ROOT, replacing
+from squbed_utils.files import ROOT, readable_name, replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
 from squbed_utils.statistics.cautions import cautions
 from squbed_utils.statistics.summary import ABSENT, summarize, value_text
+from squbed_utils.tasks import prompts
 from squbed_utils.tasks.task import Task
 from squbed_utils.text import visible
 from squbed_utils.video import Video, resize_area, scan
-from squbed_utils.world import scenes
 
 SHEET = "contact_sheet"
-EXAMPLE = "a small red circle moving left on a black background"
 MEANINGS = {
     "aleatoric": "what the prompt leaves open",
     "epistemic": "what the model does not know",
@@ -187,10 +184,10 @@ def quantify(
         fail.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
-    prompt = " ".join(prompt.split())
-    _require_sayable(prompt, profile)
-    profile = _resized(profile, n=n, m=m, seed=seed)
-    task = Task(_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
+    prompt = prompts.checked(prompt)
+    prompts.require_sayable([prompt], profile)
+    profile = profiles.changed(profile, n=n, m=m, seed=seed)
+    task = Task(readable_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
     archive = Archive(output or _default_folder(prompt, profile))
     roles = [role for role in ROLES if role != "lpips"]  # which needs a reference
     resolved = checkpoints.resolve(profile, roles)
@@ -206,40 +203,9 @@ def quantify(
         return Answer(archive, summarize(archive, estimator=profile.estimator).iloc[0])
 
 
-def _require_sayable(prompt: str, profile: Profile) -> None:
-    if not prompt:
-        raise ValueError(f"the prompt is empty; give one, such as {EXAMPLE!r}")
-    try:
-        prompt.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"the prompt {prompt!r} is not UTF-8; give it in UTF-8") from error
-    if profile.refiner.check != "grammar":
-        return
-    try:
-        scenes.parse(prompt)
-    except ValueError as error:
-        raise ValueError(
-            f"profile {profile.name} is of the shapes world, which cannot say {prompt!r}: it says "
-            f"a thing or one of {len(scenes.ATTRIBUTES['shape'])} shapes, if wanted with size, "
-            f"colour, motion and background, such as {EXAMPLE!r} or 'a star'; for other prompts "
-            "give the --profile of another model"
-        ) from error
-
-
-def _resized(profile: Profile, **changes: int | None) -> Profile:
-    given = {name: value for name, value in changes.items() if value is not None}
-    return profiles.build(vars(profile) | given, f"profile {profile.name}")
-
-
 def _default_folder(prompt: str, profile: Profile) -> Path:
     settings = "\0".join(map(str, (prompt, profile.name, profile.n, profile.m, profile.seed)))
-    return files.SAMPLES / "quantify" / _name(prompt, settings)
-
-
-def _name(prompt: str, hashed: str) -> str:
-    """Return a readable file name that differs wherever `hashed` differs."""
-    readable = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:40].strip("-") or "prompt"
-    return f"{readable}-{hashlib.sha256(hashed.encode()).hexdigest()[:8]}"
+    return files.SAMPLES / "quantify" / readable_name(prompt, settings)
 
 
 def _refuse_other_prompt(archive: Archive, prompt: str) -> None:

@@ -188,7 +188,7 @@ def _money_of_calls(refiner: roles.OpenAI, calls: int) -> Finding:
 def captions(profile: Profile) -> Iterator[Finding]:
     """Check that a dataset has enough clips for the tasks that are to be sampled from it."""
     dataset = profile.dataset
-    if isinstance(dataset, roles.World):
+    if not isinstance(dataset, roles.Captioned):
         return
     if not (path_of(dataset.path).exists() and path_of(dataset.videos).exists()):
         return  # which `model_files` says
@@ -212,7 +212,8 @@ def packages(profile: Profile) -> Iterator[Finding]:
 
 def model_files(profile: Profile) -> Iterator[Finding]:
     """Check each file, folder and hub model that the profile names."""
-    for role in ("dataset", *ROLES):
+    known = _tasks(profile) is not None
+    for role in captioned.roles_of(profile.dataset) if known else ("dataset", *ROLES):
         settings = getattr(profile, role)
         for setting in settings.places() if settings else ():
             yield _place(settings, role, setting)

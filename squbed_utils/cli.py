@@ -108,6 +108,7 @@ PROFILE = option(
     default="world",
 )
 FOLDER = option("FOLDER", "a samples archive", type=Path)
+PROMPTS = "a text, one a line, CSV or JSON lines, or an installed package: vbench, vbench2"
 YES = option("--yes", "pay for paid models without being asked")
 STRICT = option("--strict", "end with exit code 3 if a table is not the reference run's")
 
@@ -183,9 +184,10 @@ def check_profile(options: Namespace) -> None:
 @command(
     "collect",
     PROFILE,
+    option("--prompts FILE", "prompts in place of the profile's dataset: " + PROMPTS),
     option(
         "--output DIR",
-        "the archive (default: data/samples/NAME), or a URL to keep it at, such as "
+        "the archive (default: data/samples/NAME, or NAME-FILE), or a URL to keep it at, such as "
         "s3://BUCKET/NAME",
         type=place,
     ),
@@ -221,6 +223,7 @@ def collect_samples(options: Namespace) -> None:
 
     archive = squbed_utils.collect(
         options.profile,
+        prompts=options.prompts,
         output=options.output,
         workers=options.workers,
         retry_failed=options.retry_failed,
@@ -370,6 +373,30 @@ def quantify_prompt(options: Namespace) -> None:
     )
     print(answer)
     print(*answer.save(), sep="\n")
+
+
+@command(
+    "vagueness",
+    option("FILE", PROMPTS),
+    PROFILE,
+    option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
+    option("--output DIR", "default: data/samples/vagueness/NAME-FILE", type=Path),
+    YES,
+)
+def rank_by_vagueness(options: Namespace) -> None:
+    """Rank prompts by what they leave open, and say what to ask of each.
+
+    Draw latent prompts and print h(Z given l) of each prompt, the vaguest first, with the question
+    whose answer would narrow it most. No video is made, and no GPU is needed. Rank 1 is the least
+    vague. A table, the latent prompts and a figure are written. An interrupted run goes on where it
+    stopped, and a changed file costs only its new prompts.
+    """
+    from squbed_utils.triage import as_text
+
+    settings = {name: getattr(options, name) for name in ("profile", "n", "output")}
+    table = squbed_utils.vagueness(options.file, **settings, confirm=consent(options))
+    print(as_text(table))
+    print(f"the figure and, in data/, the tables are in {table.attrs['folder']}")
 
 
 @command(

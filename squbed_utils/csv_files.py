@@ -5,14 +5,14 @@ import csv
 import math
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, TextIO, TypeVar
 
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
-from squbed_utils.text import expected, suggestion
+from squbed_utils.text import expected, shortened, suggestion
 
 Row = dict[str, str]
 
@@ -77,25 +77,42 @@ def read_as(row_type: type[RowOf], path: Path | str, what: str) -> list[RowOf]:
     required = [name for name in columns if columns[name].is_required()]
     others = [name for name in columns if name not in required]
     forbid = row_type.model_config.get("extra") == "forbid"
+    cells = read(path, what, required, others if forbid else None)
+    return as_rows(row_type, cells, f"{what} {path}")
+
+
+def as_rows(row_type: type[RowOf], table: Iterable, where: str, unit: str = "line") -> list[RowOf]:
+    """Return numbered rows of cells as `read_as` does; `where` and `unit` name mistakes."""
     rows, mistakes = [], []
-    for line, cells in read(path, what, required, others if forbid else None):
+    for line, cells in table:
         try:
             values = {name: cell for name, cell in cells.items() if cell}
             rows.append(row_type.model_validate(values | {"line": line}))
         except ValidationError as error:
             for each in error.errors():
-                (name,), fault = each["loc"], f"is {each['input']!r}; {expected(each['msg'])}"
+                (name,), value = each["loc"], shortened(each["input"])
+                fault = f"is {value}; {expected(each['msg'])}"
                 mistakes.append((line, f"{name} {'is empty' if name not in values else fault}"))
-    refuse(f"{what} {path}", mistakes)
+    refuse(where, mistakes, unit)
     return rows
 
 
-def refuse(where: str, mistakes: Collection[tuple[int, str]]) -> None:
+def refuse(where: str, mistakes: Collection[tuple[int, str]], unit: str = "line") -> None:
     """Raise a ValueError that lists the mistakes line by line, if there are any."""
     if mistakes:
-        shown = [f"line {line}: {what}" for line, what in sorted(mistakes)[:MOST_SHOWN]]
+        shown = [f"{unit} {line}: {what}" for line, what in sorted(mistakes)[:MOST_SHOWN]]
         shown += [f"and {len(mistakes) - MOST_SHOWN} more"] * (len(mistakes) > MOST_SHOWN)
         raise ValueError(f"{where} has mistakes: {'; '.join(shown)}")
+
+
+def text_of(path: Path, what: str, expected: str) -> str:
+    """Return the text of a whole file, as UTF-8 or UTF-16 with a byte-order mark."""
+    encoding = _encoding(path, what, expected, largest=LARGEST)
+    try:
+        return path.read_text(encoding=encoding)
+    except UnicodeDecodeError as error:
+        line = _undecodable(path)
+        raise ValueError(f"{what} {path}, line {line}: not UTF-8; save it as UTF-8") from error
 
 
 def stream(
@@ -113,7 +130,8 @@ def stream(
     stand anywhere.
     """
     path = Path(os.path.abspath(Path(path).expanduser()))
-    encoding = _encoding(path, what, required, largest=math.inf if lenient else LARGEST)
+    expected = f"expected a CSV file with the columns {', '.join(required)}"
+    encoding = _encoding(path, what, expected, largest=math.inf if lenient else LARGEST)
     limit, line = csv.field_size_limit(longest), 1
     try:
         errors = "replace" if lenient else "strict"
@@ -188,9 +206,8 @@ def _as_text(cell: str) -> str:
     return cell[1:] if cell[:1] == "'" and _is_formula(cell[1:]) else cell
 
 
-def _encoding(path: Path, what: str, required: Collection[str], *, largest: float) -> str:
-    """Return a file's encoding by its first bytes; refuse a file that is missing or no table."""
-    expected = f"expected a CSV file with the columns {', '.join(required)}"
+def _encoding(path: Path, what: str, expected: str, *, largest: float) -> str:
+    """Return a file's encoding by its first bytes; refuse a file that is missing or no text."""
     if not path.exists():
         raise FileNotFoundError(f"no {what} {path}; {expected}")
     if not path.is_file():

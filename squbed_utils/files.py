@@ -53,6 +53,12 @@ def left_by_a_tool(name: str) -> bool:
     return name.startswith((".", "~$", "#")) or name.endswith(LEFT) or name in LEFT_WHOLE
 
 
+def readable_name(prompt: str, hashed: str) -> str:
+    """Return a readable file name that differs wherever `hashed` differs."""
+    readable = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:40].strip("-") or "prompt"
+    return f"{readable}-{hashlib.sha256(hashed.encode()).hexdigest()[:8]}"
+
+
 def read_bytes(path: Path, most: int) -> bytes:
     """Return the bytes of a regular file; refuse a folder, pipe or device, or more than `most`."""
     found = path.stat()

@@ -126,6 +126,12 @@ def build(settings: Mapping, where: str) -> Profile:
     raise ValueError(f"{where}: {'; also '.join(mistakes[:MOST_SHOWN])}{more}")
 
 
+def changed(profile: Profile, **settings: object) -> Profile:
+    """Return a profile with other settings, checked as all are; None leaves one as it is."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    return build(vars(profile) | given, f"profile {profile.name}")
+
+
 def _mistake(error: dict, settings: object) -> str:
     """Say one of pydantic's errors in words: the setting, its value, and what was expected."""
     place, value = "", settings

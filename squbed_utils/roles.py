@@ -4,6 +4,7 @@ A role with several kinds is a union; the entry ``kind`` picks one, by default t
 ``path`` is a folder (absolute or relative to the repository) or a hub id, ``organisation/name``.
 """
 
+import importlib.util
 import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
@@ -122,6 +123,10 @@ def named(path: str) -> str:
     )
 
 
+PROMPT_PACKAGES = {"vbench": "VBench_full_info.json", "vbench2": "VBench2_full_info.json"}
+"""Package -> its file of prompts."""
+
+
 class Place(NamedTuple):
     """What a setting names: a model with a `marker` or a `public` name, or a plain file or folder.
 
@@ -231,6 +236,21 @@ class VidGen1M(Captioned):
     """VidGen-1M's caption JSON and the folder of its zip files, which stay packed."""
 
     kind: Literal["vidgen1m"]
+
+
+@dataclass(frozen=True)
+class Prompts(Settings):
+    """Prompts of a file, or of an installed package of ``PROMPT_PACKAGES`` (``tasks.prompts``)."""
+
+    path: str
+    kind: Literal["prompts"]
+
+    def places(self) -> dict[str, Place]:
+        """Return the file of the prompts; a package is looked up, and never imported."""
+        path = self.path
+        if path in PROMPT_PACKAGES and (package := importlib.util.find_spec(path)):
+            path = str(Path(*package.submodule_search_locations, PROMPT_PACKAGES[path]))
+        return {"path": Place(path)}
 
 
 class Family(NamedTuple):
@@ -726,7 +746,7 @@ def kind_or(default: str) -> BeforeValidator:
 
 
 KIND = Field(discriminator="kind")
-Dataset = Annotated[World | Panda70M | VidGen1M, KIND, kind_or("world")]
+Dataset = Annotated[World | Panda70M | VidGen1M | Prompts, KIND, kind_or("world")]
 VideoModel = Annotated[Diffusers | Command | Veo, KIND, kind_or("diffusers")]
 Refiner = Annotated[CausalLM | Chat | OpenAI, KIND, kind_or("local")]
 VideoEncoder = Annotated[TransformersVideoEncoder | S3D | Timm, KIND, kind_or("transformers")]

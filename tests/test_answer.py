@@ -18,6 +18,7 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.collection import latent
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.summary import summarize
+from squbed_utils.tasks import prompts
 from squbed_utils.world import scenes
 
 PROMPT = 'a "cat" <script>alert(1)</script> & \n dog'
@@ -122,7 +123,7 @@ def test_the_default_folder_follows_prompt_and_sizes(tiny_profile):
     assert re.fullmatch(r"a-cat-doing-something-[0-9a-f]{8}", folder.name)
     other = quantify._default_folder("A cat, doing ../ something", profile)
     assert other.name != folder.name
-    assert quantify._name("猫", "猫").startswith("prompt-")
+    assert files.readable_name("猫", "猫").startswith("prompt-")
 
 
 @pytest.mark.parametrize(
@@ -131,8 +132,8 @@ def test_the_default_folder_follows_prompt_and_sizes(tiny_profile):
         ({"n": 2}, "n is 2; expected at least 3"),
         ({"m": 1}, "m is 1; expected at least 2"),
         ({"seed": -1}, "seed is -1; expected at least 0"),
-        ({"prompt": " \n"}, "the prompt is empty; give one, such as 'a small red circle"),
-        ({"prompt": "a \udcff"}, r"the prompt 'a \\udcff' is not UTF-8; give it in UTF-8"),
+        ({"prompt": " \n"}, "a prompt is a text of .*, such as 'a small red circle"),
+        ({"prompt": "a \udcff"}, "a prompt is a text of at most 20,000 characters in UTF-8"),
     ],
 )
 def test_what_is_refused_before_anything_runs(tiny_profile, tmp_path, options, message):
@@ -148,11 +149,11 @@ def test_the_shapes_world_says_what_it_can_say(capsys, tmp_path):
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
     assert "cannot say 'a cat doing something': it says a thing or one of 54 shapes" in err
-    assert quantify.EXAMPLE in err and not (tmp_path / "x").exists()
+    assert prompts.EXAMPLE in err and not (tmp_path / "x").exists()
 
 
 def test_the_example_can_be_said():
-    scene = scenes.parse(quantify.EXAMPLE)
+    scene = scenes.parse(prompts.EXAMPLE)
     assert (scene["colour"], scene["shape"], scene["motion"]) == ("red", "circle", "left")
     assert scenes.parse("a star") == {"shape": "star"}
 

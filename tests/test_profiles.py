@@ -49,11 +49,11 @@ def test_profiles_of_real_models_have_the_papers_sample_sizes_but_for_the_paid_o
 
 def test_tools_leavings_do_not_change_the_hash(tmp_path):
     (tmp_path / "weights").write_text("w")
-    before = checkpoints._sha256(tmp_path)
+    before = checkpoints.hash_of(tmp_path)
     for name in (".git", "__pycache__", ".cache"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x").write_text("x")
-    assert checkpoints._sha256(tmp_path) == before
+    assert checkpoints.hash_of(tmp_path) == before
 
 
 def test_extends_changes_only_what_is_given(write):

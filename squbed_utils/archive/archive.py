@@ -576,9 +576,12 @@ def _begun_by(archive: Archive) -> str:
         return "squbed score"
     first = archive.tasks().iloc[0]
     named = f"--profile {shlex.quote(str(archive.profile['name']))}"
+    place = shlex.quote(str(archive.folder))
+    asked = archive.profile.get("dataset", {})
+    if asked.get("kind") == "prompts":
+        named += f" --prompts {shlex.quote(asked['path'])} --output {place}"
     if first.dataset != QUANTIFIED:
         return f"squbed collect {named}"
     sizes = {name: shlex.quote(str(archive.profile[name])) for name in ("n", "m", "seed")}
     sizes = " ".join(f"--{name} {value}" for name, value in sizes.items())
-    place = shlex.quote(str(archive.folder))
     return f"squbed quantify {shlex.quote(first.prompt)} {named} {sizes} --output {place}"

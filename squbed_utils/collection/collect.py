@@ -21,11 +21,12 @@ from squbed_utils.archive.layout import SEAL, video_path
 from squbed_utils.collection import claims, status
 from squbed_utils.collection.executors import LOCAL, Executor
 from squbed_utils.collection.workers import Job, Unit
-from squbed_utils.files import PARTIAL, inside, left_by_a_tool, seed_of, sha256_of
+from squbed_utils.files import PARTIAL, inside, left_by_a_tool, path_of, seed_of, sha256_of
 from squbed_utils.models import checkpoints, spending
 from squbed_utils.profiles import NOT_SAMPLED, Profile
-from squbed_utils.roles import World
+from squbed_utils.roles import Captioned, Prompts, World
 from squbed_utils.tasks import captioned
+from squbed_utils.tasks import prompts as lists
 from squbed_utils.tasks.captioned import Label
 from squbed_utils.tasks.task import Source, Task
 
@@ -36,6 +37,7 @@ Confirm = Callable[[str], bool]
 def collect(
     profile: str | Path | Profile,
     *,
+    prompts: Path | str | None = None,
     output: Path | str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
@@ -53,8 +55,12 @@ def collect(
     ----------
     profile : str, path or Profile
         A name in ``data/profiles/``, a ``.yaml`` file, or a loaded profile.
+    prompts : path or str, optional
+        A file of prompts (``tasks.prompts.read``), or an installed package such as ``vbench``, in
+        place of the profile's dataset.
     output : path or str, optional
-        The archive's folder; by default ``data/samples/<profile>``. Or a URL of fsspec, its home:
+        The archive's folder; by default ``data/samples/<profile>``, or ``<profile>-<name of the
+        file>`` there. Or a URL of fsspec, its home:
         samples are made in a folder of ``data/samples/homes`` and copied as they are finished.
     workers : int, optional
         Processes, each with models of its own and one thread. Any number gives the same bytes. By
@@ -89,11 +95,13 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     consent = Consent(confirm)
-    place = output or files.SAMPLES / profile.name
+    profile = profile if prompts is None else lists.instead(profile, prompts)
+    of_file = "" if prompts is None else f"-{Path(prompts).stem}"
+    place = output or files.SAMPLES / f"{profile.name}{of_file}"
     with remote.mirrored(place) if remote.is_url(place) else nullcontext(place) as folder:
         archive = Archive(folder)
         if not _is_finished(archive, profile, retry_failed):
-            resolved = checkpoints.resolve(profile)
+            resolved = checkpoints.resolve(profile, captioned.roles_of(profile.dataset))
             with shared(archive):
                 with claims.locked(archive.folder):
                     source = begin(archive, profile, resolved, consent)
@@ -158,16 +166,18 @@ def begin(archive: Archive, profile: Profile, resolved: dict, consent: Consent) 
     """
     new = is_new(archive, resolved)
     if new or not _has_tables(archive, profile):
-        if not isinstance(profile.dataset, World):  # whose captions a paid model may label first
+        if isinstance(profile.dataset, Captioned):  # whose captions a paid model may label first
             tasks, latents = profile.dataset.tasks, profile.dataset.tasks * profile.n
             counts = {"tasks": tasks, "latents": latents, "labels": profile.dataset.pool}
             consent.require(profile, archive.folder, videos=latents * profile.m, **counts)
         source = _read_source(archive, profile, resolved)
+        if isinstance(profile.dataset, Prompts):
+            lists.require_sayable([task.prompt for task in source.tasks], profile)
         archive.write_tasks(source.tasks, source.truth)
     else:
         source = captioned.stored(profile.dataset, archive)
     for task in source.tasks:
-        if not archive.inside(task.reference).is_file():
+        if task.reference and not archive.inside(task.reference).is_file():
             source.write_reference(task, archive.inside(task.reference))
     if new:
         archive.write_profile(resolved)
@@ -264,7 +274,8 @@ CONTENTS = {LOCK, SEAL, claims.FOLDER, status.FOLDER, spending.ACCOUNT, spending
 CONTENTS |= {"profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet", "labels.json"}
 CONTENTS |= {"dataset.json", "references", "shards", "videos"}
 CONTENTS |= {"contact_sheet.png", "contact_sheet.html"}
-"""All that an archive's folder holds."""
+CONTENTS |= {"prompts", "data", "vagueness.pdf", "vagueness.png"}
+"""All that the folder of an archive, or of `vagueness`, holds."""
 
 
 @contextmanager
@@ -362,6 +373,12 @@ def settings_over(archive: Archive, profile: Profile) -> dict:
     encoder, recorded = settings["video_encoder"], archive.profile.get("video_encoder")
     if encoder.get("sha256", "") is None and isinstance(recorded, dict):
         encoder["sha256"] = recorded.get("sha256")  # not stated, and recorded by `resolve`
+    if "lpips" not in archive.profile:
+        del settings["lpips"]
+    table = path_of(profile.dataset.places()["path"].path)
+    if isinstance(profile.dataset, Prompts) and table.is_file():  # which people edit
+        hashes = archive.profile["checkpoints"] | {"dataset": checkpoints.hash_of(table)}
+        settings["checkpoints"] = hashes
     return archive.profile | settings
 
 

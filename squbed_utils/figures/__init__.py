@@ -29,6 +29,7 @@ from squbed_utils.figures.panels import (
     plot_taus,
 )
 from squbed_utils.figures.style import COVERAGE_COLOURS, DOUBLE, SINGLE, STYLE, save
+from squbed_utils.figures.vagueness import figure_vagueness, plot_vagueness
 
 __all__ = [
     "COVERAGE_COLOURS",
@@ -49,6 +50,7 @@ __all__ = [
     "figure_signals",
     "figure_subset_size",
     "figure_truth",
+    "figure_vagueness",
     "plot_curve",
     "plot_dose",
     "plot_encoders",
@@ -59,5 +61,6 @@ __all__ = [
     "plot_rejection",
     "plot_taus",
     "plot_terms",
+    "plot_vagueness",
     "save",
 ]

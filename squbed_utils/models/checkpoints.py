@@ -156,7 +156,7 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
 
     Only the roles that the run uses are recorded; the models of the others may be absent.
     """
-    table = path_of(profile.dataset.path)
+    table = path_of(profile.dataset.places()["path"].path)
     if "dataset" in roles and not table.is_file():
         raise FileNotFoundError(
             f"profile {profile.name} expects its tasks in {table}, which does not exist; "
@@ -165,16 +165,16 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
     settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
     for role in {"dataset", *ROLES} - set(roles):
         del settings[role]
-    checkpoints = {"dataset": _sha256(table)} if "dataset" in roles else {}
+    checkpoints = {"dataset": hash_of(table)} if "dataset" in roles else {}
     models = sources(profile, [role for role in ROLES if role in roles])
-    checkpoints |= {name: _sha256(path) for name, path in models.items()}
+    checkpoints |= {name: hash_of(path) for name, path in models.items()}
     if "video_encoder" in roles and isinstance(profile.video_encoder, S3D):
         settings["video_encoder"]["sha256"] = sha256_of(models["video_encoder"])  # stated or not
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
 
 
-def _sha256(path: Path) -> str:
+def hash_of(path: Path) -> str:
     """Hash a file, or the files of a folder with their names; skip files that tools leave."""
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     files = [p for p in files if not any(map(left_by_a_tool, p.relative_to(path).parts))]

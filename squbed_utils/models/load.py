@@ -77,9 +77,7 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     """
     device = device_of(profile.device)
     frame_batch = min(FRAME_BATCH, profile.batch_size * profile.video_model.frames)
-    answers = inside(folder, "answers") if folder else None
-    with _named("refiner", profile):
-        language = language_models.load(profile.refiner, device, n=profile.n, answers=answers)
+    language = load_language(profile, folder)
     measuring = _load_measuring(profile, device, profile.batch_size, frame_batch)
     with _named("video_model", profile):
         generate = diffusion.load(profile, device, folder)
@@ -92,6 +90,21 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     )
 
 
+def load_language(
+    profile: Profile, folder: Path | None = None
+) -> language_models.LanguageModel | language_models.Completer:
+    """Load the language model; a paid one keeps its account and answers in `folder`."""
+    device, answers = device_of(profile.device), inside(folder, "answers") if folder else None
+    with _named("refiner", profile):
+        return language_models.load(profile.refiner, device, n=profile.n, answers=answers)
+
+
+def load_text_encoder(profile: Profile) -> WindowedText:
+    """Load the text encoder."""
+    with _named("text_encoder", profile):
+        return encoders.load_text_encoder(profile.text_encoder, device_of(profile.device))
+
+
 def load_measuring(profile: Profile) -> Models:
     """Load the models that embed and score videos, one at a time."""
     return _load_measuring(profile, device_of(profile.device), 1, MEASURED_FRAMES)
@@ -101,8 +114,7 @@ def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch:
     logging.disable_progress_bar()
     with _named("clip", profile):
         clip_images, clip_texts = encoders.load_alignment(profile.clip, device, frame_batch)
-    with _named("text_encoder", profile):
-        embed_text = encoders.load_text_encoder(profile.text_encoder, device)
+    embed_text = load_text_encoder(profile)
     with _named("video_encoder", profile):
         embed_videos = encoders.load_video_encoder(profile.video_encoder, device, batch_size)
     with _named("captioner", profile):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import reference_path
+from squbed_utils.archive.layout import ROLES, reference_path
 from squbed_utils.files import path_of, replacing, seed_of
-from squbed_utils.roles import Dataset, Panda70M, VidGen1M, World
-from squbed_utils.tasks import clips, panda70m, shapes_world, vidgen1m
+from squbed_utils.roles import Dataset, Panda70M, VidGen1M
+from squbed_utils.tasks import clips, panda70m, prompts, shapes_world, vidgen1m
 from squbed_utils.tasks.clips import Caption, Unusable
 from squbed_utils.tasks.task import Source, Task
 
@@ -111,16 +111,19 @@ def _write_cache(path: Path, asked: str, labels: Mapping[str, str]) -> None:
 READERS = {"panda70m": panda70m, "vidgen1m": vidgen1m}
 """Kind of dataset -> the module with its `captions` and `read_clip`."""
 
+WHOLE = {"world": shapes_world, "prompts": prompts}
+"""Kind of dataset of which nothing is sampled -> the module that reads all of it."""
+
 
 def read(dataset: Dataset, *, label: Label, cache: Path, asked: str) -> Source:
     """Read the tasks that a profile asks for.
 
-    `label`, `cache` and `asked` are those of `label_all`; the shapes world has categories of its
-    own. A missing table or folder of videos raises FileNotFoundError; a table of another format, or
-    one without a usable clip, raises ValueError.
+    `label`, `cache` and `asked` are those of `label_all`; the shapes world and lists of prompts
+    have categories of their own. A missing table or folder of videos raises FileNotFoundError; a
+    table of another format, or one without a usable clip, raises ValueError.
     """
-    if isinstance(dataset, World):
-        return shapes_world.read(dataset)
+    if dataset.kind in WHOLE:
+        return WHOLE[dataset.kind].read(dataset)
     left_out, unusable = Counter(), {category: Counter() for category in CATEGORIES}
     pool, count = _draw(dataset, left_out)
     labels = label_all([caption.text for caption in pool], label, cache, asked=asked)
@@ -150,7 +153,13 @@ def read(dataset: Dataset, *, label: Label, cache: Path, asked: str) -> Source:
 
 def size(dataset: Dataset) -> int:
     """Return how many tasks a dataset is asked for."""
-    return len(shapes_world.read(dataset).tasks) if isinstance(dataset, World) else dataset.tasks
+    return len(WHOLE[dataset.kind].read(dataset).tasks) if dataset.kind in WHOLE else dataset.tasks
+
+
+def roles_of(dataset: Dataset) -> list[str]:
+    """Return the roles of a run on these tasks, theirs first: without references no LPIPS."""
+    alone = dataset.kind == "prompts" and not any(t.reference for t in prompts.read(dataset).tasks)
+    return ["dataset", *(role for role in ROLES if not (alone and role == "lpips"))]
 
 
 def available(dataset: Panda70M | VidGen1M) -> int:
@@ -164,8 +173,8 @@ def stored(dataset: Dataset, archive: Archive) -> Source:
 
     If the archive's ``dataset.json`` is missing or damaged, this raises ValueError.
     """
-    if isinstance(dataset, World):
-        return shapes_world.read(dataset)
+    if dataset.kind in WHOLE:
+        return WHOLE[dataset.kind].read(dataset)
     report = archive.report()
     if report is None:
         raise ValueError(

@@ -13,7 +13,7 @@ import yaml
 from kit import tiny
 from kit.collecting import contents, interrupt
 
-from squbed_utils import profiles, video
+from squbed_utils import answer, profiles, video
 from squbed_utils.archive import archive as samples
 from squbed_utils.archive.archive import Archive
 from squbed_utils.collection import latent as unit
@@ -304,3 +304,56 @@ def test_collecting_leaves_the_number_of_threads_alone(tiny_profile, copy):
 
 def test_a_stored_video_has_the_profiles_rate(tiny_archive):
     assert video.read(tiny_archive / "videos/never-0-sign/0_0.mp4").fps == 8
+
+
+@pytest.fixture(scope="module")
+def of_prompts(tiny_profile, tmp_path_factory):
+    """Return the folder of an archive of two prompts of a file, in place of the profile's tasks."""
+    folder = tmp_path_factory.mktemp("prompts")
+    (folder / "two.txt").write_text("a cat, napping\na dog\n")
+    tiny.write_profile(tiny_profile.parent, folder / "p.yaml", lpips={"path": str(folder / "gone")})
+    collect(folder / "p.yaml", prompts=folder / "two.txt", output=folder / "out")
+    return folder
+
+
+def test_a_file_of_prompts_is_collected_without_references(of_prompts):
+    archive = samples.open_archive(of_prompts / "out")
+    tasks, videos = archive.tasks(), archive.videos()
+    assert list(tasks.prompt) == ["a cat, napping", "a dog"] and tasks.reference.isna().all()
+    assert set(tasks.dataset) == {"prompts"} and len(videos) == 2 * tiny.N * tiny.M
+    assert videos.lpips.isna().all() and videos.clip_prompt.notna().all()
+    assert "lpips" not in archive.profile and archive.sealed
+    asked = f"--prompts {of_prompts / 'two.txt'} --output {archive.folder}"
+    assert samples._begun_by(archive) == f"squbed collect --profile world-tiny {asked}"
+
+
+def test_it_is_finished_until_the_file_is_another(of_prompts, tmp_path, made):
+    folder = shutil.copytree(of_prompts, tmp_path / "copy")
+    options = {"prompts": of_prompts / "two.txt", "output": folder / "out"}
+    collect(folder / "p.yaml", **options)
+    assert not made
+    options["prompts"] = folder / "two.txt"
+    with pytest.raises(ValueError, match="made by another profile: dataset.path is"):
+        collect(folder / "p.yaml", **options)
+    options["prompts"] = of_prompts / "two.txt"
+    options["prompts"].write_text("a cat, napping\na dog\na fish\n")
+    with pytest.raises(ValueError, match="checkpoints.dataset is .* choose another --output"):
+        collect(folder / "p.yaml", **options)
+    options["prompts"].write_text("a cat, napping\na dog\n")
+
+
+def test_one_prompt_alone_has_the_same_latent_prompts_and_videos(of_prompts, tmp_path):
+    alone = answer.quantify("a dog", profile=of_prompts / "p.yaml", output=tmp_path / "one").archive
+    task, whole = alone.tasks().task[0], samples.open_archive(of_prompts / "out")
+    assert task == whole.tasks().task[1]
+    for latent in range(tiny.N):
+        assert alone.rows(task, latent, ["prompt"]) == whole.rows(task, latent, ["prompt"])
+        path = alone.inside(f"videos/{task}/{latent}_0.mp4")
+        assert path.read_bytes() == whole.inside(f"videos/{task}/{latent}_0.mp4").read_bytes()
+
+
+def test_a_prompt_that_the_world_cannot_say_begins_no_archive(tmp_path):
+    (tmp_path / "p.txt").write_text("a star\na cat\n")
+    with pytest.raises(ValueError, match="cannot say 'a cat': it says"):
+        collect("world", prompts=tmp_path / "p.txt", output=tmp_path / "out")
+    assert not (tmp_path / "out" / "profile.yaml").exists()
