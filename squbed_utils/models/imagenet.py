@@ -7,17 +7,23 @@ import numpy as np
 import timm
 import torch
 from timm.data import resolve_model_data_config
+from torchvision.models import AlexNet_Weights
 from torchvision.transforms.functional import center_crop, normalize, resize
 
 from squbed_utils import roles
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.weights import load_into, read_weights
 
+LABELS = AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
+"""The 1,000 classes of ImageNet, in words."""
+
 Look = Callable[[list[np.ndarray]], torch.Tensor]
 """Frames, uint8 (H, W, 3), of one size -> a row a frame: features, or the classes' logits."""
 
 
-def load_network(settings: roles.Timm, role: str, device: str, *, classify: bool = False) -> Look:
+def load_network(
+    settings: roles.ImageModel, role: str, device: str, *, classify: bool = False
+) -> Look:
     """Load an image model without its last layer, or with it to `classify`."""
     path = locate(settings, role)
     config, file = {}, path
@@ -36,6 +42,11 @@ def load_network(settings: roles.Timm, role: str, device: str, *, classify: bool
     if settings.path in roles.PACKAGED:  # whose names are another library's, in timm's order
         weights = dict(zip(network.state_dict(), weights.values(), strict=True))
     load_into(network, weights, file)
+    if classify and network.num_classes != len(LABELS):
+        raise ValueError(
+            f"{role}: {architecture} tells {network.num_classes} classes apart, and ImageNet has "
+            f"{len(LABELS)}; give a model that was trained on ImageNet-1k"
+        )
     network.to(device).eval()
     data = resolve_model_data_config(network)
     size = settings.size or data["input_size"][-1]

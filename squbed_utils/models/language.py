@@ -1,5 +1,6 @@
 """The language model of a run: it refines prompts, checks refinements and labels captions."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 from sentence_transformers import CrossEncoder
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -15,6 +17,7 @@ from squbed_utils import instructions, roles
 from squbed_utils.files import seed_of
 from squbed_utils.models import latent_prompts, replies
 from squbed_utils.models.checkpoints import locate
+from squbed_utils.models.encoders import load_text_encoder
 from squbed_utils.models.openai import Server
 from squbed_utils.models.weights import load_pretrained
 from squbed_utils.tasks.captioned import CATEGORIES, UNCLEAR
@@ -116,15 +119,19 @@ class Sampler:
     """A causal language model of transformers, which continues token ids by sampling."""
 
     def __init__(self, settings: roles.CausalLM | roles.Chat, device: str) -> None:
-        folder = locate(settings, "refiner")
+        folder, named = locate(settings, "refiner"), {}
+        if folder.is_file():
+            folder, named = folder.parent, {"gguf_file": folder.name}
         self._settings = settings
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **named)
         if isinstance(settings, roles.Chat) and not self._tokenizer.chat_template:
             raise ValueError(
                 f"the refiner in {folder} has no chat template; take a chat model, or kind local"
             )
         dtype = getattr(torch, settings.dtype) if isinstance(settings, roles.Chat) else None
-        self._model = load_pretrained(AutoModelForCausalLM, folder, "refiner", device, dtype)
+        self._model = load_pretrained(
+            AutoModelForCausalLM, folder, "refiner", device, dtype, **named
+        )
 
     @torch.inference_mode()
     def sample(self, ids: list[int], seed: int, *, greedy: bool = False) -> str:
@@ -176,10 +183,11 @@ class Completer(Sampler):
         self.compatible = check
 
     def refine(self, prompt: str, seed: int) -> str:
-        """Return a more specific prompt."""
+        """Return a more specific prompt: the first line of the completion."""
         text = instructions.fill(self._settings.template, {"prompt": prompt})
         ids = self._tokenizer(text)["input_ids"]
-        return self.sample(ids[:-1] if ids[-1] == self._tokenizer.eos_token_id else ids, seed)
+        ids = ids[:-1] if ids[-1] == self._tokenizer.eos_token_id else ids
+        return self.sample(ids, seed).strip().partition("\n")[0]
 
     def label(self, captions: list[str]) -> list[str]:
         """Refuse: a template cannot ask for a category."""
@@ -208,6 +216,8 @@ def _checker(settings: roles.Refiner, device: str) -> Check | None:
     """Return the check that the profile names; None for the model's own."""
     if settings.check == "nli":
         return load_nli(settings, device)
+    if settings.check == "words":
+        return load_words(settings, device)
     checks = {"none": lambda *_: True, "grammar": latent_prompts.in_the_grammar, "model": None}
     return checks[settings.check]
 
@@ -236,3 +246,27 @@ def load_nli(settings: roles.Refiner, device: str) -> Check:
         return labels[scores.argmax()] == "entailment"
 
     return compatible
+
+
+def load_words(settings: roles.CausalLM, device: str) -> Check:
+    """Load a check by words, and by a text encoder, as `roles.CausalLM` says."""
+    place = roles.TextEncoder(settings.similarity_model)
+    embed, unwanted = load_text_encoder(place, device), set(settings.unwanted)
+
+    def compatible(refined: str, original: str) -> bool:
+        words = content_words(refined)
+        if words & unwanted or not content_words(original) <= words:
+            return False
+        a, b = embed([refined, original])
+        return float(a @ b) >= settings.similarity
+
+    return compatible
+
+
+def content_words(text: str) -> set[str]:
+    """Return the words of a text that are not grammar alone, in lower case.
+
+    >>> sorted(content_words("A person is doing something in the old house"))
+    ['house', 'old', 'person']
+    """
+    return set(re.findall(r"[^\W\d_]+", text.lower())) - ENGLISH_STOP_WORDS - {"doing"}

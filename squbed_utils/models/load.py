@@ -114,7 +114,7 @@ def load_measuring(profile: Profile) -> Models:
 def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch: int) -> Models:
     logging.disable_progress_bar()
     with _named("clip", profile):
-        clip_images, clip_texts = encoders.load_clip(profile.clip, device, frame_batch)
+        clip_images, clip_texts = encoders.load_alignment(profile.clip, device, frame_batch)
     embed_text = load_text_encoder(profile)
     with _named("video_encoder", profile):
         embed_videos = encoders.load_video_encoder(profile.video_encoder, device, batch_size)

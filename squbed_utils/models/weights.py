@@ -45,11 +45,18 @@ def load_into(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], pat
 
 
 def load_pretrained(
-    auto: type, folder: Path, role: str, device: str, dtype: torch.dtype | None = None
+    auto: type,
+    folder: Path,
+    role: str,
+    device: str,
+    dtype: torch.dtype | None = None,
+    *,
+    gguf_file: str | None = None,
 ) -> torch.nn.Module:
     """Load a role's model by one of transformers' Auto classes; refuse one that lacks weights."""
+    options = {"gguf_file": gguf_file} if gguf_file else {"use_safetensors": True}
     model, report = auto.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True
+        folder, local_files_only=True, dtype=dtype, output_loading_info=True, **options
     )
     if report["missing_keys"]:
         raise ValueError(

@@ -53,6 +53,7 @@ BARS = plain_yaml.read(ROOT / "data/bars.yaml", "the bars")
 
 POINT_COLUMNS = ("row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out")
 
+ALEATORIC = "Kendall's tau of aleatoric and true entropy"
 SEPARATION = "AUROC of epistemic, never seen against common subjects"
 ASSOCIATION = ["x", "y", "level", "tau", "low", "high", "pvalue", "n", "confidence"]
 
@@ -236,6 +237,20 @@ def _by_level(
         )
         rows.append({"x": x, "y": name, "level": level, **numbers})
     return rows
+
+
+def aleatoric_within(
+    summary: pd.DataFrame, *, by: str = "left_out", confidence: float = 0.95
+) -> pd.DataFrame:
+    """Hold the aleatoric part against the true entropy within each number of attributes left open.
+
+    Returns
+    -------
+    DataFrame
+        level, tau, low, high, pvalue, n, confidence, as `within_levels`.
+    """
+    rows = _by_level(summary, "aleatoric", summary.true_entropy, "", by=by, confidence=confidence)
+    return pd.DataFrame(rows, columns=ASSOCIATION).drop(columns=["x", "y"])
 
 
 def truth_controls(
