@@ -141,7 +141,7 @@ class Notebook:
 
     It writes each of `figures` as ``.pdf`` and ``.png``, `tables` as ``data/<table>.csv`` and
     `latex` also as ``.tex``; where the archive's truth has the column `needs`, the `truth_` ones
-    too. `published`: it reads ``data/published/``. `fills`: it fills the archive, which others only
+    too. A parameter must ask for `asked_tables`. `published`: it reads ``data/published/``. `fills`: it fills the archive, which others only
     read.
     """
 
@@ -152,6 +152,7 @@ class Notebook:
     latex: tuple[str, ...] = ()
     truth_figures: tuple[str, ...] = ()
     truth_tables: tuple[str, ...] = ()
+    asked_tables: tuple[str, ...] = ()
     needs: str = "coverage"
     published: bool = False
     fills: bool = False
@@ -233,9 +234,10 @@ NOTEBOOKS = (
     ),
     Notebook(
         "08_dose_and_response",
-        parameters=("estimator",),
+        parameters=("estimator", "added", "ensemble"),
         truth_figures=("dose",),
         truth_tables=("dose", "truth_controls"),
+        asked_tables=("dose_added", "dose_ensemble"),
         needs="clips",
     ),
 )

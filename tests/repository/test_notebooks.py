@@ -80,7 +80,7 @@ def test_the_first_cell_names_every_file_written(notebook):
     named = set(re.findall(r"[a-z_0-9]+(?=\.csv|`)", text))
     for name in notebook.figures + notebook.truth_figures:
         assert name in named, name
-    for name in notebook.tables + notebook.truth_tables:
+    for name in notebook.tables + notebook.truth_tables + notebook.asked_tables:
         assert f"{name}.csv" in text, name
     assert ("data/published/" in text) == notebook.published
     assert "time:" in text and "reads:" in text
@@ -96,7 +96,8 @@ def test_saved_names_are_those_of_the_list(notebook):
             keys = [keyword.arg for keyword in node.keywords]
             tables += [name.value if key == "points" else f"{name.value}_{key}" for key in keys]
     assert sorted(drawn) == sorted(notebook.figures + notebook.truth_figures)
-    assert sorted(tables) == sorted(notebook.tables + notebook.truth_tables)
+    expected = notebook.tables + notebook.truth_tables + notebook.asked_tables
+    assert sorted(tables) == sorted(expected)
 
 
 def test_an_unknown_notebook_or_parameter_is_refused_before_anything_runs(tmp_path):
