@@ -121,7 +121,7 @@ def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
 
 
 PARAMETERS = {
-    **dict.fromkeys(("task", "ranking"), str),
+    **dict.fromkeys(("task", "ranking", "added", "ensemble"), str),
     "estimator": Literal[*ESTIMATORS],
     "accuracy": Literal["", *METRICS] | Annotated[str, Field(pattern=f"^{RATING.pattern}$")],
     **dict.fromkeys(("workers", "per_level"), PositiveInt),
@@ -141,8 +141,8 @@ class Notebook:
 
     It writes each of `figures` as ``.pdf`` and ``.png``, `tables` as ``data/<table>.csv`` and
     `latex` also as ``.tex``; where the archive's truth has the column `needs`, the `truth_` ones
-    too. A parameter must ask for `asked_tables`. `published`: it reads ``data/published/``. `fills`: it fills the archive, which others only
-    read.
+    too, and `asked_tables` where a parameter asks for them. `published`: it reads
+    ``data/published/``. `fills`: it fills the archive, which others only read.
     """
 
     name: str
