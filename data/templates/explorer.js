@@ -431,13 +431,13 @@ function clip(address, alt, error = null) {
 // --- Playing, controls, keys -------------------------------------------------------------------
 
 async function still(image) { // a copy of one frame stands in its place
-  await image.decode().catch(() => null);
-  if (state.playing || image.hidden || !image.naturalWidth) return;
+  image.hidden = true;
+  await image.decode().catch(() => { image.hidden = false; });
+  if (state.playing || !image.hidden) return;
   const { naturalWidth: width, naturalHeight: height, alt, className } = image;
   const copy = make("canvas", { width, height, role: "img", "aria-label": alt, class: className });
   copy.getContext("2d").drawImage(image, 0, 0);
   image.before(copy);
-  image.hidden = true;
 }
 
 function play(on) {

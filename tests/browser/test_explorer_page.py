@@ -11,7 +11,7 @@ import shutil
 import nbformat
 import numpy as np
 import pytest
-from kit import synthetic
+from kit import browsers, synthetic
 from kit.small import FROZEN
 from kit.small_archive import make
 from PIL import Image
@@ -22,21 +22,14 @@ from squbed_utils.notebooks import as_html
 from squbed_utils.statistics.calibration import kendall
 
 pytestmark = pytest.mark.browser
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOSTILE = {"a": "</script><script>alert(1)</script>", "b": '<img src=x onerror="alert(1)">'}
 HOSTILE |= {"c": "\u202eשלום \"quoted\" 'and' more", "d": "word " * 2000}
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with browsers.chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -47,7 +40,7 @@ def opened(chromium):
     def visit(path, **options):
         context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         context.set_offline(True)
         context.on("request", lambda r: r.url[:5] in ("file:", "data:") or said.append(r.url))
         page = context.new_page()
@@ -82,7 +75,6 @@ def brush(page, where, left, top, right, bottom):
     page.mouse.down()
     page.mouse.move(*at[1], steps=5)
     page.mouse.up()
-    page.wait_for_timeout(400)
 
 
 def selected(page):
@@ -91,6 +83,7 @@ def selected(page):
 
 
 def readout(page, number):
+    page.wait_for_function(f"document.getElementById('tau{number}').dataset.interval != 'null'")
     data = page.locator(f"#tau{number}").evaluate("node => ({...node.dataset})")
     return float(data["tau"]), int(data["n"]), json.loads(data["interval"])
 
@@ -138,7 +131,6 @@ def test_the_weight_makes_a_column(opened, path, archive):
     page, table = opened(path), summarize(archive)
     page.locator("#x").select_option("weighted")
     page.locator("#weight").fill("25")
-    page.wait_for_timeout(400)
     total = 0.25 * table.aleatoric + 0.75 * table.epistemic
     expected = kendalltau(total, table.clip_reference).statistic
     assert readout(page, 1)[0] == pytest.approx(expected, abs=1e-12)
@@ -170,7 +162,7 @@ def test_previews_play_and_pause_in_the_right_colours(opened, path, archive):
     page = opened(path)
     assert len(set(frames_of(page))) > 1
     page.get_by_role("button", name="Pause").click()
-    page.wait_for_timeout(200)
+    page.locator("#task li canvas").first.wait_for()
     assert len(set(frames_of(page))) == 1
     name = page.locator("#task .chip").first.inner_text()
     shown = np.asarray(Image.open(io.BytesIO(page.locator("figure .clip:visible").screenshot())))
@@ -184,7 +176,7 @@ def test_previews_play_and_pause_in_the_right_colours(opened, path, archive):
 
 def test_nothing_plays_for_those_who_want_no_motion(opened, path):
     page = opened(path, reduced_motion="reduce")
-    page.wait_for_timeout(200)
+    page.locator("#task li canvas").first.wait_for()
     assert len(set(frames_of(page))) == 1
     label = page.locator("#task canvas").nth(1).get_attribute("aria-label")
     assert label.startswith("video 1 of latent prompt 1: ")
