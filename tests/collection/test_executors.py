@@ -108,7 +108,7 @@ def test_a_pipeline_out_of_memory_fails_no_video():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     with pytest.raises(Stop, match="set video_model.offload or video_model.vae_tiling"):
-        diffusion._each(draw, [("a", 0), ("b", 1)], 8)
+        diffusion._each(draw, [("a", 0), ("b", 1)])
 
 
 @pytest.fixture
