@@ -4,7 +4,8 @@
 
     profile.yaml                     what was run: settings, versions, checkpoint hashes
     tasks.parquet                    a row a task
-    manifest.parquet                 where the videos come from, if they were made elsewhere
+    manifest.parquet                 where the videos come from, if they were made elsewhere, and
+                                     people's ratings of them
     truth.parquet                    what is really uncertain, where that is known
     labels.json                      caption -> category, where tasks are sampled from a dataset
     dataset.json                     and how: counts, what was left out and why, each task's clip

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from kit import small, tiny
 
-from squbed_utils import cli, video
+from squbed_utils import cli, publish, video
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import LABELS, MEASURING
@@ -379,6 +379,9 @@ def test_references_of_some_tasks(clips, tiny_profile, tmp_path):
     shown = [examples.load(archive, t, label="", show={}) for _, t in summary.iterrows()]
     assert [e.reference is None for e in shown] == [False, True, True]
     frames.contact_sheet(shown)
+    rows = publish.metadata(archive).groupby("task").reference_file_name.first()
+    assert rows["a"] == "references/a.mp4" and rows[["b", "c"]].isna().all()
+    assert "rating" in publish.describe(archive, publish.metadata(archive), "hf")["accuracies"]
 
 
 def test_broken_videos_are_failed_rows_with_their_reason(clips, tiny_profile, tmp_path, measured):
