@@ -214,6 +214,10 @@ def _quoted(value: object) -> str:
     return json.dumps(str(value), ensure_ascii=False)
 
 
+ADDED = {"clip.kind": "open_clip", "refiner.similarity": 0.4, "refiner.unwanted": []}
+"""Settings that older archives do not record, with what they were."""
+
+
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
     """List in words the differences of two resolved profiles that change samples.
 
@@ -224,7 +228,8 @@ def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
     """
     found = []
     for key in sorted(old.keys() | new.keys(), key=str):
-        a, b, name = old.get(key), new.get(key), f"{where}{key}"
+        name = f"{where}{key}"
+        a, b = (side.get(key, ADDED.get(name)) for side in (old, new))
         if a == b or name in NOT_SAMPLED:
             continue
         if isinstance(a, Mapping) and isinstance(b, Mapping):

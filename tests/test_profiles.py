@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import shutil
 
 import pytest
@@ -302,3 +303,14 @@ def test_a_family_needs_sizes_and_no_family_needs_none(write):
     message = "video_model: missing height, width, frames, steps; add it or extend a profile"
     with pytest.raises(ValueError, match=message):
         load(write(**base, video_model=pipeline | {"family": "wan"}))
+
+
+def test_an_archive_from_before_a_setting_was_is_of_the_same_profile():
+    new = json.loads(json.dumps(load("world"), default=vars))
+    old = json.loads(json.dumps(new))
+    for name in profiles.ADDED:
+        role, setting = name.split(".")
+        del old[role][setting]
+    assert profiles.differences(old, new) == []
+    old["clip"]["kind"] = "other"
+    assert profiles.differences(old, new) == ["clip.kind is other there and open_clip here"]
