@@ -238,6 +238,47 @@ class TestWithinLevels:
         assert found.level.tolist() == ["all"] and found.tau.tolist() == [-1]
 
 
+class TestSeparationWithinLevels:
+    """How well epistemic tells never-seen from common, by level."""
+
+    def test_each_level_is_an_auroc_and_all_is_the_separation(self):
+        table = summary()
+        found = truth.separation_within(table).set_index("level")
+        assert found.index.tolist() == ["0", "1", "2", "3", "pooled", "all"]
+        assert found.auroc["all"] == pytest.approx(truth.separation(table).auroc)
+        part = table[table.left_out == 1]
+        pair = (part.epistemic[part.coverage == name] for name in ("never", "common"))
+        u = stats.mannwhitneyu(*pair).statistic
+        assert found.auroc["1"] == pytest.approx(u / 25)
+        assert (found.low <= found.auroc).all() and (found.auroc <= found.high).all()
+
+    def test_pooled_counts_pairs_of_one_level(self):
+        rows = [("common", 0, 0, 1.0), ("never", 1, 0, 2.0), ("common", 2, 1, 9.0)]
+        rows += [("never", 3, 1, 8.0), ("never", 4, 2, 0.0)]
+        table = pd.DataFrame(rows, columns=["coverage", "subject", "left_out", "epistemic"])
+        found = truth.separation_within(table).set_index("level").auroc
+        assert found.to_dict() == pytest.approx(
+            {"0": 1.0, "1": 0.0, "pooled": 0.5, "all": (1 + 0 + 1 + 0 + 0 + 0) / 6}
+        )
+
+    def test_the_interval_is_of_subjects(self):
+        table = summary()
+        by_task = table.assign(subject=table.task)
+        widths = [
+            np.subtract(*truth.separation_within(t)[["high", "low"]].to_numpy()[-1])
+            for t in (table, by_task)
+        ]
+        assert widths[0] > widths[1] > 0
+
+
+def test_aleatoric_within_is_that_of_the_controls():
+    found = truth.aleatoric_within(summary()).set_index("level").tau
+    table = summary()
+    part = table[table.left_out == 3]
+    assert found["3"] == pytest.approx(stats.kendalltau(part.aleatoric, part.true_entropy)[0])
+    assert found.index[-2:].tolist() == ["pooled", "all"]
+
+
 class TestControls:
     def latents(self):
         words = ["red", "blue", "tall", "wide"]
