@@ -13,8 +13,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 GROUPS = {
     "Before a run": ("check",),
     "Samples": ("collect", "status", "verify"),
-    "Your own videos, or one prompt": ("score", "quantify"),
-    "Numbers and figures": ("estimate", "figures", "reproduce"),
+    "Your own videos, or one prompt": ("score", "quantify", "vagueness"),
+    "Numbers and figures": ("estimate", "figures", "encoders", "reproduce"),
     "Publishing": ("export",),
     "The shapes world": ("train-world",),
 }
