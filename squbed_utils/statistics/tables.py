@@ -60,7 +60,7 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
     -------
     DataFrame
         In addition: coverage ("" where unknown), left_out (missing where unknown), row (what the
-        figures call this run), unit, lpips_form.
+        figures call this run), unit, lpips_form, clip_form.
     """
     profile = archive.profile
     table = summarize(archive, estimator=estimator, truth=archive.truth() is not None)
@@ -74,6 +74,7 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
         row=f"this run ({datasets}, {_size_of(archive)}, {estimator})",
         unit=ESTIMATORS[estimator].unit,
         lpips_form=profile.get("lpips", {}).get("kind", ""),  # none without references
+        clip_form=profile["clip"].get("kind", "open_clip"),
     )
 
 
@@ -167,7 +168,12 @@ def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str
         row, panel, task, x, y, x_label, y_label, coverage, left_out.
     """
     table = summary.assign(panel=panel, x=summary[x], y=better_is_higher(summary, y))
-    return _ordered(table[table.y.notna()].assign(x_label=x_label, y_label=y_label(y)))
+    names = {"panel": panel, "y_label": y_label(y)}
+    if summary.get("clip_form", pd.Series([""])).iloc[0] == "imagenet":
+        names = {key: name.replace("CLIP", "ImageNet labels") for key, name in names.items()}
+    if y == "lpips" and summary.lpips_form.iloc[0] == "st-alex":
+        names["y_label"] = "negative ST-LPIPS"
+    return _ordered(table[table.y.notna()].assign(x_label=x_label, **names))
 
 
 def better_is_higher(summary: pd.DataFrame, accuracy: str) -> pd.Series:
@@ -423,7 +429,7 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     return table[columns].astype({"left_out": "Int64", "x": float, "y": float})
 
 
-LPIPS_FORMS = {"unlearned": "unlearned", "alex": "learned, AlexNet"}
+LPIPS_FORMS = {"unlearned": "unlearned", "alex": "learned, AlexNet", "st-alex": "ST-LPIPS, AlexNet"}
 """A profile's ``lpips.kind`` -> what a figure calls it."""
 
 

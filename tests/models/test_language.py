@@ -1,5 +1,6 @@
 """Local language models and checks, on untrained checkpoints; texts that a user can edit."""
 
+import numpy as np
 import pytest
 import torch
 from kit import tiny_checkpoints
@@ -185,3 +186,31 @@ def test_an_instruction_that_cannot_be_read(folder, instructions):
     (texts / "entails.txt").unlink()
     with pytest.raises(FileNotFoundError, match="entails.txt does not exist; copy data/instructio"):
         load(folder, instructions=str(texts))
+
+
+def test_a_check_by_words():
+    check = language.load_words(
+        roles.CausalLM(
+            "-",
+            check="words",
+            similarity_model="data/world/sentence_encoder",
+            similarity=0.0,
+            unwanted=["naked"],
+        ),
+        "cpu",
+    )
+    assert check("a small red circle moving left", "a red circle")
+    assert not check("a small circle moving left", "a red circle")
+    assert not check("a small naked red circle", "a red circle")
+
+
+def test_a_check_by_words_needs_an_encoder_and_has_a_floor(monkeypatch):
+    with pytest.raises(ValueError, match="check is words; name a text encoder in similarity_model"):
+        roles.CausalLM("-", check="words")
+    rows = {"a cat": [1.0, 0.0], "a cat asleep": [0.8, 0.6], "a cat of fog": [0.3, 0.95]}
+    embed = lambda texts: np.array([rows[text] for text in texts])  # noqa: E731
+    monkeypatch.setattr(language, "load_text_encoder", lambda *_: embed)
+    check = language.load_words(
+        roles.CausalLM("-", check="words", similarity_model="-", similarity=0.4), "cpu"
+    )
+    assert check("a cat asleep", "a cat") and not check("a cat of fog", "a cat")

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from kit.truths import clustered, rng, summary
 from scipy import stats
 
 from squbed_utils import figures
@@ -16,32 +17,6 @@ from squbed_utils.statistics.resampling import (
     task_counts,
     weighted_taus,
 )
-
-
-def rng(seed=0):
-    return np.random.default_rng(seed)
-
-
-def clustered(generator, *, per=5, tasks=10, icc=0.31, effect=0.0):
-    """Return a score, its level (0, 1, 2) and its subject, for `per` subjects a level."""
-    level, subjects = np.repeat(np.arange(3), per), generator.normal(size=3 * per)
-    subject = np.repeat(np.arange(3 * per), tasks)
-    noise = generator.normal(size=subject.size)
-    score = effect * level[subject] + np.sqrt(icc) * subjects[subject] + np.sqrt(1 - icc) * noise
-    return score, level[subject].astype(float), subject
-
-
-def summary(seed=0):
-    """Return a summary of 60 tasks: epistemic follows coverage and subject, aleatoric entropy."""
-    score, level, subject = clustered(rng(seed), tasks=4, effect=1.0)
-    left_out, noise = np.arange(60) % 4, rng(seed + 1).normal(size=(3, 60))
-    table = pd.DataFrame({"task": [f"t{i}" for i in range(60)], "epistemic": score})
-    table = table.assign(subject=[f"s{i}" for i in subject], left_out=left_out)
-    table["coverage"] = np.array(["common", "rare", "never"])[level.astype(int)]
-    table["true_entropy"] = left_out + 0.1 * (np.arange(60) // 4 % 3)
-    table["aleatoric"] = table.true_entropy + 0.05 * noise[0]
-    table["ssim"] = -table.epistemic + 0.5 * noise[1]
-    return table.assign(prompt=[" ".join("w" * (9 - i)) for i in left_out])
 
 
 class TestClusters:
@@ -236,6 +211,47 @@ class TestWithinLevels:
         table = summary().assign(epistemic=lambda t: t.left_out + 0.0, ssim=lambda t: -t.left_out)
         found = truth.within_levels(table, accuracy="ssim").query("target == 'ssim'")
         assert found.level.tolist() == ["all"] and found.tau.tolist() == [-1]
+
+
+class TestSeparationWithinLevels:
+    """How well epistemic tells never-seen from common, by level."""
+
+    def test_each_level_is_an_auroc_and_all_is_the_separation(self):
+        table = summary()
+        found = truth.separation_within(table).set_index("level")
+        assert found.index.tolist() == ["0", "1", "2", "3", "pooled", "all"]
+        assert found.auroc["all"] == pytest.approx(truth.separation(table).auroc)
+        part = table[table.left_out == 1]
+        pair = (part.epistemic[part.coverage == name] for name in ("never", "common"))
+        u = stats.mannwhitneyu(*pair).statistic
+        assert found.auroc["1"] == pytest.approx(u / 25)
+        assert (found.low <= found.auroc).all() and (found.auroc <= found.high).all()
+
+    def test_pooled_counts_pairs_of_one_level(self):
+        rows = [("common", 0, 0, 1.0), ("never", 1, 0, 2.0), ("common", 2, 1, 9.0)]
+        rows += [("never", 3, 1, 8.0), ("never", 4, 2, 0.0)]
+        table = pd.DataFrame(rows, columns=["coverage", "subject", "left_out", "epistemic"])
+        found = truth.separation_within(table).set_index("level").auroc
+        assert found.to_dict() == pytest.approx(
+            {"0": 1.0, "1": 0.0, "pooled": 0.5, "all": (1 + 0 + 1 + 0 + 0 + 0) / 6}
+        )
+
+    def test_the_interval_is_of_subjects(self):
+        table = summary()
+        by_task = table.assign(subject=table.task)
+        widths = [
+            np.subtract(*truth.separation_within(t)[["high", "low"]].to_numpy()[-1])
+            for t in (table, by_task)
+        ]
+        assert widths[0] > widths[1] > 0
+
+
+def test_aleatoric_within_is_that_of_the_controls():
+    found = truth.aleatoric_within(summary()).set_index("level").tau
+    table = summary()
+    part = table[table.left_out == 3]
+    assert found["3"] == pytest.approx(stats.kendalltau(part.aleatoric, part.true_entropy)[0])
+    assert found.index[-2:].tolist() == ["pooled", "all"]
 
 
 class TestControls:
