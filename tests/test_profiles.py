@@ -46,7 +46,7 @@ def test_sizes_of_the_embedded_profiles():
 def test_profiles_of_real_models_have_the_papers_sample_sizes_but_for_the_paid_one():
     real = [load(name) for name in NAMES if not name.startswith("world")]
     assert {(p.n, p.m) for p in real if p.name != "veo-3"} == {(10, 10)}
-    assert len(real) == 15 and (load("veo-3").n, load("veo-3").m) == (3, 2)
+    assert len(real) == 16 and (load("veo-3").n, load("veo-3").m) == (3, 2)
 
 
 def test_tools_leavings_do_not_change_the_hash(tmp_path):
@@ -97,7 +97,7 @@ def test_extends_in_a_circle(write):
         ({"dataset": {"kind": "panda"}}, "dataset: kind is 'panda' .*'panda70m'"),
         (
             {"lpips": {"kind": "vgg", "path": "x"}},
-            "lpips: kind is 'vgg'; expected 'unlearned' ",
+            "lpips: kind is 'vgg'; expected 'unlearned'",
         ),
         ({"device": "tpu"}, "device is 'tpu'; expected 'auto', 'cpu', 'cuda' or 'mps'"),
         ({"estimator": "x"}, "unknown estimator 'x'; known: .*squbed, squbed_mle"),

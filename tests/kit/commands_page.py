@@ -11,7 +11,7 @@ from squbed_utils import cli
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
 GROUPS = {
-    "Before a run": ("check", "vagueness"),
+    "Before a run": ("profiles", "new", "check", "vagueness"),
     "Samples": ("collect", "status", "verify"),
     "Your own videos, or one prompt": ("score", "quantify"),
     "Numbers and figures": ("estimate", "explore", "figures", "encoders", "reproduce"),

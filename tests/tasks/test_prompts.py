@@ -121,7 +121,7 @@ def test_ids_are_of_the_prompts_alone(tmp_path_factory, texts):
             '{"prompt": "a", "category": {"b": 1}}',
             "line 1: category is {'b': 1}; expected",
         ),
-        ("p.json", '{"a": "b"}', "line 1: a is 'b'; it has no such entry"),
+        ("p.json", '{"a": "b"}', "entry 1: a is 'b'; it has no such entry"),
         ("p.json", "[1]", "entry 1: prompt is 1; a prompt is a text"),
         ("p.json", '["a", ""]', "entry 2: prompt is empty"),
         ("p.json", "[" * 100_000, "not valid JSON"),
