@@ -50,6 +50,15 @@ class TestDocument:
         assert found.min().min() >= 93
         assert found.max().max() <= 97.5
 
+    def test_intervals_in_the_exact_grammar(self):
+        table = read_table("grammar_coverage")
+        left_open = [f"{count} open" for count in (1, 2, 3, 4)]
+        found = numbers(table, left_open)
+        assert found.min().min() >= 93
+        assert found.max().max() <= 97
+        withheld = table[left_open].map(lambda cell: float(cell.split("(")[1].split()[0]))
+        assert withheld.max().max() <= 15
+
     def test_null_band(self):
         found = numbers(read_table("null_band"), ["continuous", "ties"])
         assert found.max().max() <= 6
@@ -102,6 +111,11 @@ class TestSimulations:
         found = numbers(table, ["aleatoric", "epistemic", "total"])
         assert found.to_numpy().mean() == pytest.approx(95.5, abs=1.5)
         assert found.min().min() >= 88
+
+    def test_intervals_in_the_exact_grammar(self, simulate):
+        found = numbers(simulate["grammar_coverage"](100), ["1 open", "2 open", "3 open", "4 open"])
+        assert found.to_numpy().mean() == pytest.approx(95, abs=2)
+        assert found.min().min() >= 85
 
     def test_null_band(self, simulate):
         found = numbers(simulate["null_band"](400, 500), ["continuous", "ties"])
