@@ -82,12 +82,9 @@ function interval(x, y) {
   const [n, { sums, parts }] = [x.length, pairs(x, y)];
   const tau = tauOf(sums);
   let seed = n; // of a linear congruential generator: equal selections give equal intervals
-  const pick = () => {
-    seed = (Math.imul(1664525, seed) + 1013904223) >>> 0;
-    return Math.floor((seed / 2 ** 32) * n);
-  };
+  const next = () => (seed = (Math.imul(1664525, seed) + 1013904223) >>> 0) / 2 ** 32;
   const taus = Array.from({ length: Math.max(200, Math.min(1000, 5e7 / n ** 2)) }, () => {
-    const drawn = Array.from(x, pick);
+    const drawn = Array.from(x, () => Math.floor(next() * n));
     return tauOf(pairs(drawn.map((i) => x[i]), drawn.map((i) => y[i])).sums);
   }).filter((t) => t !== null);
   const without = x.map((_, i) => tauOf(sums.map((all, k) => all - parts[k][i])));
@@ -200,7 +197,7 @@ function drawLegend() {
 
 // --- A scatter ---------------------------------------------------------------------------------
 
-const MARGIN = { left: 52, right: 10, top: 8, bottom: 38 };
+const [LEFT, RIGHT, TOP, BOTTOM] = [52, 10, 8, 38]; // pixels around a scatter
 
 function scale(key, from, to) {
   const [least, most] = range(key);
@@ -224,13 +221,13 @@ function rectangle([x0, x1, y0, y1]) {
 
 function scatter(number, xName, yName) {
   const [box, readout] = [find(`plot${number}`), find(`tau${number}`)];
-  let [places, scales, drag, timer] = [[], null, null, 0]; // a place: task, x, y in pixels
+  let [scales, drag, timer, measured] = [null, null, 0, ""];
+  let places = []; // of each task: its number, and x and y in pixels
 
   function draw() {
     const [x, y] = [state[xName], state[yName]];
     const [width, height] = [box.clientWidth, box.clientHeight];
-    const { left, top } = MARGIN;
-    const [bottom, right] = [height - MARGIN.bottom, width - MARGIN.right];
+    const [left, right, top, bottom] = [LEFT, width - RIGHT, TOP, height - BOTTOM];
     const points = everyone.filter((i) => known(x, i) && known(y, i));
     const [sx, sy] = (scales = [scale(x, left, right), scale(y, bottom, top)]);
     const turned = `translate(11 ${(top + bottom) / 2}) rotate(-90)`;
@@ -248,11 +245,11 @@ function scatter(number, xName, yName) {
     places = points.map((i) => [i, sx.at(value(x, i)), sy.at(value(y, i))]);
     places.sort((a, b) => above(a) - above(b));
     const circles = places.map(([i, cx, cy]) => {
-      const circle = make("circle", { cx, cy, r: i === state.task ? 7 : 4.5 });
+      const [current, off] = [i === state.task, !active.has(i)];
+      const kinds = [current && "current", off && "off", tasks[i].unranked && "hollow"];
+      const attributes = { cx, cy, r: current ? 7 : 4.5, class: kinds.filter(Boolean).join(" ") };
+      const circle = make("circle", attributes);
       circle.style.color = paint(value(state.colour, i));
-      circle.classList.toggle("hollow", tasks[i].unranked);
-      circle.classList.toggle("off", !active.has(i));
-      circle.classList.toggle("current", i === state.task);
       return circle;
     });
     const about = `${label(y)} against ${label(x)}, a point a task; the table has the numbers`;
@@ -266,6 +263,9 @@ function scatter(number, xName, yName) {
   function measure(x, y) {
     const used = state.active.filter((i) => ranked(x, i) && ranked(y, i));
     const [a, b] = [x, y].map((key) => used.map((i) => value(key, i)));
+    const before = measured;
+    measured = JSON.stringify([state.active, a, b]);
+    if (measured === before) return;
     const [tau, rest] = [tauOf(pairs(a, b).sums), state.active.length - used.length];
     const say = (ends) => {
       const between = ends ? ` [${ends.map((end) => fixed(end, 2)).join(", ")}]` : "";

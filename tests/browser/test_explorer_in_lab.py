@@ -35,6 +35,10 @@ def lab(tmp_path):
     ) as server:
         yield f"http://127.0.0.1:{port}/lab/tree/explore.ipynb?token=t"
         server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
     log.close()
 
 
@@ -46,7 +50,8 @@ def test_a_cell_of_jupyterlab_shows_the_explorer_alive(lab, tmp_path):
         page = context.new_page()
         page.on("console", lambda m: said.append(m.text) if "srcdoc" in str(m.location) else None)
         browsers.visit_when_up(page, lab)
-        page.locator(".jp-CodeCell .cm-content").first.click(timeout=120_000)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=120_000)
+        page.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Shift+Enter")
         frame = page.frame_locator("iframe[title^='Explorer of']")
         frame.locator("#task h2").wait_for(timeout=120_000)
