@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from kit import tiny
 
-from squbed_utils import profiles, roles, video
+from squbed_utils import profiles, quantify, roles, video
 from squbed_utils.collection.collect import collect
 from squbed_utils.models import checkpoints, diffusion, script
 from squbed_utils.models.errors import Stop
@@ -345,3 +345,12 @@ def test_a_failing_function_is_a_failed_row_with_its_line(function, tmp_path, ti
     assert (failed.seed % 2 == 1).all() and 0 < len(failed) < len(videos)
     assert failed.error.str.endswith("mine.py, line 5: ZeroDivisionError: division by zero").all()
     assert archive.profile["video_model"] == model
+
+
+def test_one_prompt_needs_no_dataset(function, tmp_path, tiny_profile):
+    function(GOOD)
+    changes = {"video_model": {"kind": "python", "call": f"{tmp_path}/mine.py:generate"}}
+    changes |= {"dataset": None, "n": 3, "m": 2}
+    profile = tiny.write_profile(tiny_profile.parent, tmp_path / "p.yaml", **changes)
+    archive = quantify("a red thing", profile=profile, output=tmp_path / "made").archive
+    assert len(archive.videos()) == 6 and "dataset" not in archive.profile
