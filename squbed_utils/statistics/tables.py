@@ -74,7 +74,7 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
         row=f"this run ({datasets}, {_size_of(archive)}, {estimator})",
         unit=ESTIMATORS[estimator].unit,
         lpips_form=profile.get("lpips", {}).get("kind", ""),  # none without references
-        clip_form=profile["clip"].get("kind", "open_clip"),
+        clip_form=profile.get("clip", {}).get("kind", "open_clip"),
     )
 
 

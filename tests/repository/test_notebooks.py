@@ -104,7 +104,7 @@ def test_an_unknown_notebook_or_parameter_is_refused_before_anything_runs(tmp_pa
     with pytest.raises(ValueError, match="unknown notebook '9_x'; known: 00_collect_samples, 01"):
         run_all("world", build=tmp_path, only=["9_x"])
     with pytest.raises(
-        ValueError, match="unknown parameter 'estimatr'; known: accuracy, bound, est"
+        ValueError, match="unknown parameter 'estimatr'; known: accuracy, added, bound, ens"
     ):
         run_all("world", build=tmp_path, parameters={"estimatr": "squbed"})
     with pytest.raises(FileNotFoundError, match="no profile 'wrld'"):
