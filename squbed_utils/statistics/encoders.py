@@ -68,7 +68,8 @@ def compare(
             row = {"panel": BETWEEN, "label": label, "encoders": f"{a} / {b}", "value": tau.tau}
             rows.append(row | dict(zip(("low", "high"), tau.interval, strict=True)))
             rows[-1]["pvalue"] = tau.pvalue
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    numbers = dict.fromkeys(("value", "low", "high", "pvalue"), float)
+    table = pd.DataFrame(rows, columns=COLUMNS).astype(numbers)
     return table.assign(bar=table.bar.fillna(""), verdict=table.verdict.fillna(""))
 
 
