@@ -89,6 +89,8 @@ LABELS = {
 }
 """Accuracy -> its name in figures."""
 
+LPIPS_KINDS = ("unlearned", "alex", "st-alex")
+
 HIGHER_IS_BETTER = {name: name != "lpips" for name in LABELS}
 
 RATING = re.compile(r"rating(_[A-Za-z0-9_]{1,60})?")
@@ -413,8 +415,8 @@ def check_recorded(settings: Mapping, where: str) -> None:
             for key in texts:
                 if not isinstance(value.get(key, ""), str):
                     raise ValueError(f"{entry}: {key} is {shortened(value[key])}; expected text")
-    if settings.get("lpips", {}).get("kind", "alex") not in ("unlearned", "alex"):
-        raise ValueError(f"{where}: lpips: kind is unknown; known: unlearned, alex")
+    if settings.get("lpips", {}).get("kind", "alex") not in LPIPS_KINDS:
+        raise ValueError(f"{where}: lpips: kind is unknown; known: {', '.join(LPIPS_KINDS)}")
 
 
 def _check_whole(value: object, least: int, most: int, entry: str) -> None:

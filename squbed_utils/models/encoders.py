@@ -494,7 +494,9 @@ def load_lpips(
             learned = read_weights(Path(files("torchmetrics") / LEARNED))
         else:
             features, cuts = squeezenet1_1().features, SQUEEZENET_CUTS
-        weights = {k.removeprefix(BACKBONE): v for k, v in weights.items() if k.startswith(BACKBONE)}
+        weights = {
+            k.removeprefix(BACKBONE): v for k, v in weights.items() if k.startswith(BACKBONE)
+        }
     channels = learned and [learned[f"lin{i}.model.1.weight"].flatten() for i in range(len(cuts))]
     load_into(features, weights, path)
     model = Lpips(features, cuts, channels).to(device).eval().requires_grad_(False)

@@ -429,7 +429,11 @@ def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     return table[columns].astype({"left_out": "Int64", "x": float, "y": float})
 
 
-LPIPS_FORMS = {"unlearned": "unlearned", "alex": "learned, AlexNet", "st-alex": "ST-LPIPS, AlexNet"}
+LPIPS_FORMS = {
+    "unlearned": "LPIPS (unlearned)",
+    "alex": "LPIPS (learned, AlexNet)",
+    "st-alex": "ST-LPIPS (AlexNet)",
+}
 """A profile's ``lpips.kind`` -> what a figure calls it."""
 
 
@@ -440,7 +444,7 @@ def label(name: str, *, lpips: str) -> str:
     'LPIPS (unlearned)'
     """
     if name == "lpips":
-        return f"{LABELS[name]} ({LPIPS_FORMS[lpips]})"
+        return LPIPS_FORMS[lpips]
     return LABELS[name] if name in LABELS else y_label(name)
 
 

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchvision.models import squeezenet1_1
 
+from squbed_utils import roles
 from squbed_utils.archive import layout
 from squbed_utils.models import accuracy
 from squbed_utils.models.encoders import SQUEEZENET_CUTS, Lpips
@@ -127,6 +130,9 @@ def test_mean_cosine_refuses_other_shapes():
 def test_labels_say_which_lpips():
     assert tables.label("lpips", lpips="unlearned") == "LPIPS (unlearned)"
     assert tables.label("lpips", lpips="alex") == "LPIPS (learned, AlexNet)"
+    assert tables.label("lpips", lpips="st-alex") == "ST-LPIPS (AlexNet)"
+    assert set(tables.LPIPS_FORMS) == set(layout.LPIPS_KINDS)
+    assert set(get_args(roles.Lpips.__annotations__["kind"])) == set(layout.LPIPS_KINDS)
     assert tables.label("ssim", lpips="alex") == "SSIM"
     with pytest.raises(ValueError, match="unknown accuracy 'fvd'; known: ssim, psnr"):
         tables.label("fvd", lpips="alex")
