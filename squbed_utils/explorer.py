@@ -51,7 +51,7 @@ STARTS = {
     "x": ("total.A", "total", "epistemic", "epistemic.A"),
     "y": ("total.B", "clip_reference", "clip_prompt", "epistemic", "epistemic.B"),
     "colour": ("coverage", "category", "dataset", "total", "epistemic", "epistemic.A"),
-    "x2": ("total.difference", "aleatoric", "epistemic", "epistemic.difference"),
+    "x2": ("total.difference", "aleatoric", "clip_prompt", "epistemic", "epistemic.difference"),
     "y2": ("clip_reference.difference", "clip_prompt.difference", "epistemic", "epistemic.A"),
     "by": ("epistemic", "epistemic.A"),
 }

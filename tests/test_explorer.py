@@ -135,6 +135,7 @@ def test_without_latent_prompts_the_epistemic_part_stands_alone(tmp_path):
     data = told(explore(archive).page)
     assert "total" not in data["values"] and not data["weighted"]
     assert data["start"]["x"] == "epistemic" and data["start"]["y"] == "clip_prompt"
+    assert data["start"]["x2"] == "clip_prompt" and data["start"]["y2"] == "epistemic"
     assert data["tasks"][0]["of"][0]["terms"][2]["text"] == "−"
     assert data["tasks"][0]["of"][0]["latents"][0][:2] == [0, None]
 
