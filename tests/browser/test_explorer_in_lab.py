@@ -19,7 +19,9 @@ def lab(tmp_path):
     """Start JupyterLab on a notebook of one cell, which explores an archive; give its address."""
     shutil.copytree(FROZEN, tmp_path / "archive")
     code = "from squbed_utils import explore, open_archive\nexplore(open_archive('archive'))"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
+    cells = [nbformat.v4.new_code_cell(code)]
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)  # else Lab asks for one
     nbformat.write(notebook, tmp_path / "explore.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
