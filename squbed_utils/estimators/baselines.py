@@ -51,7 +51,7 @@ def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> energy_split(np.eye(3), np.stack([np.tile(row, (2, 1)) for row in np.eye(3)]))[:3]
     (1.0, 0.0, 1.0)
     """
-    epistemic = 1 - mean_over_latents(_mean_cosine, videos)
+    epistemic = 1 - mean_over_latents(mean_pairwise_cosine, videos)
     if text is None:
         return Terms(None, epistemic, None)
     means = np.array([x.mean(axis=0) for x in videos])
@@ -83,10 +83,10 @@ def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> pairwise_distance(np.eye(3), np.stack([np.ones((2, 4)) / 2] * 3))[:3]
     (1.0, 0.0, 0.0)
     """
-    epistemic = 1 - mean_over_latents(_mean_cosine, videos)
+    epistemic = 1 - mean_over_latents(mean_pairwise_cosine, videos)
     if text is None:
         return Terms(None, epistemic, None)
-    aleatoric, total = (float(1 - _mean_cosine(x)) for x in (text, pooled(videos)))
+    aleatoric, total = (float(1 - mean_pairwise_cosine(x)) for x in (text, pooled(videos)))
     return Terms(aleatoric, epistemic, total)
 
 
@@ -187,8 +187,8 @@ def knn_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(aleatoric, epistemic, total, _has_twins(text) or _has_twins(everything))
 
 
-def _mean_cosine(x: np.ndarray) -> np.ndarray:
-    """Return the mean cosine over pairs of (..., m, d)."""
+def mean_pairwise_cosine(x: np.ndarray) -> np.ndarray:
+    """Return the mean cosine over pairs of unit vectors (..., m, d)."""
     m = x.shape[-2]
     return (np.square(x.sum(axis=-2)).sum(axis=-1) - m) / (m * (m - 1))
 

@@ -18,6 +18,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from squbed_utils import plain_yaml
 from squbed_utils.archive.layout import COVERAGES
+from squbed_utils.estimators.baselines import mean_pairwise_cosine
 from squbed_utils.estimators.checks import unit_rows
 from squbed_utils.files import ROOT, seed_of
 from squbed_utils.statistics.calibration import (
@@ -218,12 +219,8 @@ def _by_level(
     out.
     """
     table = table[[x, by]].assign(y=y, cluster=clusters).dropna(subset=[x, "y"])
-    varied = (table.groupby(by)[[x, "y"]].nunique() > 1).all(axis=1)
-    within = table[table[by].isin(varied[varied].index)]
-    groups = [(str(level), group) for level, group in within.groupby(by)]
-    groups += [("pooled", within)] * (len(groups) > 1) + [("all", table)]
     rows = []
-    for level, group in groups:
+    for level, group in _levels(table, by, [x, "y"]):
         if len(group) < FEWEST_TASKS or (group[[x, "y"]].nunique() < 2).any():
             continue
         numbers, _ = _association(
@@ -237,6 +234,17 @@ def _by_level(
         )
         rows.append({"x": x, "y": name, "level": level, **numbers})
     return rows
+
+
+def _levels(table: pd.DataFrame, by: str, varying: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Return the tasks of each level of `by`, of them together ("pooled"), and all tasks ("all").
+
+    A level in which one of the columns `varying` is the same for all tasks is none.
+    """
+    varied = (table.groupby(by)[varying].nunique() > 1).all(axis=1)
+    within = table[table[by].isin(varied[varied].index)]
+    groups = [(str(level), group) for level, group in within.groupby(by)]
+    return groups + [("pooled", within)] * (len(groups) > 1) + [("all", table)]
 
 
 def aleatoric_within(
@@ -304,7 +312,8 @@ def truth_controls(
                 "expected one each, in their order"
             )
         unit = unit_rows(x, f"{name} embedding")
-        measures[name] = pd.Series({t: _spread(unit[p]) for t, p in places.items()})
+        cosines = {t: float(mean_pairwise_cosine(unit[p])) for t, p in places.items()}
+        measures[name] = 1 - pd.Series(cosines)
     rows = []
     for name, values in measures.items():
         table = tasks.assign(**{name: values.astype(float)})
@@ -314,12 +323,6 @@ def truth_controls(
     kinds = {"S-QUBED": "S-QUBED", **dict.fromkeys(encoders or {}, "outside encoder")}
     table.insert(1, "kind", table.measure.map(kinds).fillna("control"))
     return table
-
-
-def _spread(unit: np.ndarray) -> float:
-    """Return 1 less the mean cosine over pairs of unit vectors (n, d)."""
-    n = len(unit)
-    return float(1 - (np.square(unit.sum(axis=0)).sum() - n) / (n * (n - 1)))
 
 
 def dose(
@@ -437,11 +440,8 @@ def separation_within(
         confidence. A level without one of the two has no row and is not pooled.
     """
     ends = summary[summary.coverage.isin(["common", "never"])]
-    within = ends[ends.groupby(by).coverage.transform("nunique") == 2]
-    groups = [(str(level), group) for level, group in within.groupby(by)]
-    groups += [("pooled", within)] * (len(groups) > 1) + [("all", ends)]
     rows = []
-    for level, group in groups:
+    for level, group in _levels(ends, by, ["coverage"]):
         clusters, never = clusters_of(group, cluster), (group.coverage == "never").to_numpy()
         if min(never.sum(), (~never).sum()) < 1:
             continue

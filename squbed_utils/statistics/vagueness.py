@@ -12,6 +12,7 @@ from itertools import chain
 
 import numpy as np
 
+from squbed_utils.estimators.baselines import mean_pairwise_cosine
 from squbed_utils.estimators.estimate import LEAST_LATENTS, estimate
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
@@ -133,5 +134,4 @@ def _spread_when_fixed(latents: Sequence[str], words: list[str], embed: Embed) -
 
 def _spread(x: np.ndarray) -> float:
     """Return 1 - mean pairwise cosine of unit vectors (n, d), not below 0."""
-    n, mean = len(x), x.mean(axis=0, dtype=float)
-    return max(0.0, n / (n - 1) * (1 - float(mean @ mean)))
+    return max(0.0, float(1 - mean_pairwise_cosine(np.asarray(x, dtype=float))))

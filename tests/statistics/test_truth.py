@@ -9,6 +9,7 @@ from kit.truths import clustered, rng, summary
 from scipy import stats
 
 from squbed_utils import figures
+from squbed_utils.estimators.baselines import mean_pairwise_cosine
 from squbed_utils.statistics import truth
 from squbed_utils.statistics.calibration import bootstrap_interval, equivalence, tau_difference
 from squbed_utils.statistics.resampling import (
@@ -282,7 +283,7 @@ class TestControls:
         unit = rng(2).normal(size=(5, 7))
         unit /= np.linalg.norm(unit, axis=1, keepdims=True)
         pairs = [1 - a @ b for a, b in itertools.combinations(unit, 2)]
-        assert truth._spread(unit) == pytest.approx(np.mean(pairs))
+        assert 1 - mean_pairwise_cosine(unit) == pytest.approx(np.mean(pairs))
 
     def test_embeddings_of_other_texts_are_refused(self):
         with pytest.raises(
