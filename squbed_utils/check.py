@@ -53,7 +53,8 @@ def check(profile: str | Path | Profile) -> list[Finding]:
 def overview() -> Iterator[tuple[str, str, str]]:
     """Yield each of the package's profiles: its name, its video model, and what is missing here."""
     for name in profiles.names():
-        model, findings = profiles.load(name).video_model, check(name)
+        profile = profiles.load(name)
+        model, findings = profile.video_model, check(profile)
         missing = [finding.what for finding in findings if finding.state == MISSING]
         fetched = [finding.what for finding in findings if FETCHED in finding.detail]
         lists = {"missing: ": missing, "; to fetch: ": fetched}

@@ -315,8 +315,7 @@ class Archive:
 
     def reference(self, task: str) -> np.ndarray | None:
         """Read the reference video of a task, uint8 (T, H, W, 3); None if it has none."""
-        path = reference_path(task)
-        known = dict(self.tasks()[["task", "reference"]].itertuples(index=False))
+        path, known = reference_path(task), self.tasks().set_index("task").reference
         return None if pd.isna(known[task]) else self.read_video(path)
 
     def inside(self, path: str) -> Path:

@@ -127,10 +127,8 @@ def load_function(model: Python) -> Callable:
     sys.modules[module.__name__] = module
     sys.path.append(str(file.parent))
     _explained(file, lambda: exec(compile(file.read_bytes(), file, "exec", 0, True), vars(module)))
-    name, functions = (
-        model.call.rpartition(":")[2],
-        [k for k, v in vars(module).items() if callable(v)],
-    )
+    name = model.call.rpartition(":")[2]
+    functions = [key for key, value in vars(module).items() if callable(value)]
     if name not in functions:
         hint = suggestion(name, functions)
         raise ValueError(f"{file} has no function {name!r}{hint}; correct video_model.call")

@@ -15,7 +15,14 @@ from scipy.stats import kendalltau, norm, rankdata
 
 from squbed_utils.files import seed_of
 from squbed_utils.statistics import tables
-from squbed_utils.statistics.calibration import bootstrap_interval, holm, tau_difference
+from squbed_utils.statistics.calibration import (
+    NOT_SHOWN,
+    REFUTED,
+    SHOWN,
+    bootstrap_interval,
+    holm,
+    tau_difference,
+)
 from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
     concordance,
@@ -25,7 +32,6 @@ from squbed_utils.statistics.resampling import (
     task_counts,
 )
 from squbed_utils.statistics.summary import TERMS
-from squbed_utils.statistics.truth import NOT_SHOWN, REFUTED, SHOWN
 
 NEGLIGIBLE = 0.1
 """Size of a tau that is of no use; "negative" is refuted where tau lies above minus this."""

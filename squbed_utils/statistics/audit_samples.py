@@ -15,10 +15,10 @@ from squbed_utils.estimators.estimate import LEAST_LATENTS
 from squbed_utils.estimators.registry import evaluate, lookup
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.audit import P, line, main_term, verdict_of
+from squbed_utils.statistics.calibration import REFUTED, SHOWN
 from squbed_utils.statistics.cautions import named, repeated
 from squbed_utils.statistics.resampling import FEWEST_TASKS
 from squbed_utils.statistics.summary import LEAST_VIDEOS, TERMS, Embeddings, clip_means, summarize
-from squbed_utils.statistics.truth import REFUTED, SHOWN
 
 LOSES = 0.05
 """Tau that fewer samples may lose of what two whole archives agree by."""

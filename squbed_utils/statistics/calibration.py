@@ -21,6 +21,9 @@ from squbed_utils.statistics.resampling import (
     weighted_taus,
 )
 
+SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "refuted"
+"""What a test says of a claim."""
+
 EXACT_MAX_N = 33  # scipy's own limit for the exact null distribution of tau
 
 
@@ -451,7 +454,7 @@ def equivalence(replicates: np.ndarray, bar: float, *, alpha: float = 0.05) -> t
     below, above = ((1 + (side <= -bar).sum()) for side in (replicates, -replicates))
     within = [1 + (replicates >= -bar).sum(), 1 + (replicates <= bar).sum()]
     shown, refuted = (value / (1 + replicates.size) for value in (max(below, above), min(within)))
-    verdict = "shown" if shown < alpha else "refuted" if refuted < alpha else "not shown"
+    verdict = SHOWN if shown < alpha else REFUTED if refuted < alpha else NOT_SHOWN
     return float(shown), verdict
 
 

@@ -59,7 +59,6 @@ SEPARATION = "AUROC of epistemic, never seen against common subjects"
 ASSOCIATION = ["x", "y", "level", "tau", "low", "high", "pvalue", "n", "confidence"]
 
 HOLDS, DOES_NOT = "holds", "does not hold"
-SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "refuted"
 
 
 def calibration_findings(statistics: pd.DataFrame, *, term: str = "total") -> pd.DataFrame:

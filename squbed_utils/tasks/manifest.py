@@ -76,7 +76,7 @@ def read(path: Path | str) -> pd.DataFrame:
 
 def checked(rows: list[Row], folder: Path, where: str) -> pd.DataFrame:
     """Return the table of `read`; `where` starts the error that names all mistakes."""
-    mistakes = [*_contradictions(rows), *_half_known(rows), *_wrong_references(rows, folder)]
+    mistakes = [*_contradictions(rows), *_half_known(rows), *wrong_references(rows, folder)]
     names = dict.fromkeys(name for row in rows for name in row.model_extra)
     wrong = [name for name in names if not RATING.fullmatch(name)]
     mistakes += [(1, f"the column {n!r} is not rating_ and letters, digits or _") for n in wrong]
@@ -139,7 +139,7 @@ def _half_known(rows: list[Row]) -> Iterator[tuple[int, str]]:
             yield first[task], f"{fault}: add some, {remedy}"
 
 
-def _wrong_references(rows: list[Row], folder: Path) -> Iterator[tuple[int, str]]:
+def wrong_references(rows: list[Row], folder: Path) -> Iterator[tuple[int, str]]:
     """Yield references that cannot be used; each file is read once."""
     first: dict[str, int] = {}
     for row in rows:

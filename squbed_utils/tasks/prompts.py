@@ -78,8 +78,7 @@ def read(dataset: Prompts) -> Source:
     if not rows:
         raise ValueError(f"{where} has no prompts; {FORMS}")
     first: dict[str, Row] = {}
-    referring = [row for row in rows if row.reference]
-    mistakes = list(manifest._wrong_references(referring, path.parent)) if referring else []
+    mistakes = list(manifest.wrong_references(rows, path.parent))
     for row in rows:
         before = first.setdefault(row.id, row)
         same = (row.reference, row.vagueness_rank) == (before.reference, before.vagueness_rank)

@@ -22,8 +22,8 @@ from squbed_utils.models import load as models
 from squbed_utils.notebooks import run_all
 from squbed_utils.profiles import load
 from squbed_utils.statistics import audit_samples, cautions, examples, tables
+from squbed_utils.statistics.calibration import NOT_SHOWN, REFUTED, SHOWN
 from squbed_utils.statistics.summary import NO_LATENT_PROMPTS, as_text, summarize
-from squbed_utils.statistics.truth import NOT_SHOWN, REFUTED, SHOWN
 from squbed_utils.tasks import captioned, manifest
 
 HEADER = "task,prompt,latent,sample,video,reference"

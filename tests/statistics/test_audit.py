@@ -9,8 +9,8 @@ from scipy.stats import kendalltau
 from squbed_utils import figures
 from squbed_utils.estimators import vmf
 from squbed_utils.statistics import audit, audit_samples, tables
+from squbed_utils.statistics.calibration import NOT_SHOWN, REFUTED, SHOWN
 from squbed_utils.statistics.summary import reference_similarity
-from squbed_utils.statistics.truth import NOT_SHOWN, REFUTED, SHOWN
 
 
 @pytest.fixture
