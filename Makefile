@@ -25,7 +25,7 @@ help:  ## Say what the targets do
 	@echo "make confirm    what data/bars.yaml says, held to an archive that shaped nothing"
 	@echo "make others     the dose figure with a model of more clips and with an ensemble"
 	@echo "make encoders   the findings under encoders that never saw the world"
-	@echo "make test       the fast tests (under 4 minutes)"
+	@echo "make test       the fast tests (about seven minutes on two cores)"
 	@echo "make test-slow  the slow tests"
 	@echo "make test-browser  the explorer in the system's Chromium, without network"
 	@echo "make test-real  the tests of real weights, which packages bring"
@@ -83,8 +83,8 @@ MODELS := world world-added world-seed2 world-seed3
 others: $(READY)
 	for p in $(MODELS); do $(BIN)/squbed collect --profile $$p --workers $(WORKERS) || exit; done
 	$(BIN)/squbed figures --profile world --only 08_dose_and_response --output figures/others \
-		-p added=data/samples/world-added \
-		-p "ensemble=data/samples/world-seed2 data/samples/world-seed3"
+		-p added data/samples/world-added \
+		-p ensemble "data/samples/world-seed2 data/samples/world-seed3"
 
 # The archive of `world` measured again by encoders that this project did not train.
 encoders: $(REAL)

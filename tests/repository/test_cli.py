@@ -1,5 +1,7 @@
 import csv
 import io
+import re
+import shlex
 import subprocess
 import sys
 import types
@@ -11,6 +13,7 @@ from kit import commands_page, tiny
 import squbed_utils
 from squbed_utils import cli
 from squbed_utils.collection import collect
+from squbed_utils.files import ROOT
 
 
 def run(capsys, *arguments):
@@ -41,6 +44,21 @@ def test_the_page_of_commands_is_their_help():
     assert commands_page.PAGE.read_text(encoding="utf-8") == commands_page.page(), renew
     grouped = [name for names in commands_page.GROUPS.values() for name in names]
     assert sorted(grouped) == sorted(cli.COMMANDS)
+
+
+def test_make_calls_commands_as_they_are():
+    recipes = subprocess.run(
+        ["make", "--dry-run", "figures", "reproduce", "reference", "confirm", "others", "encoders"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.replace("\\\n", " ")
+    calls = re.findall(r"bin/squbed ([^|\n]*)", recipes)
+    assert len(calls) >= 10
+    for call in calls:
+        options = cli.parser().parse_args(shlex.split(call))
+        assert all(len(pair) == 2 for pair in getattr(options, "parameter", []))
 
 
 def test_version(capsys):
