@@ -19,7 +19,7 @@ from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import LABELS
 from squbed_utils.archive.remote import load
-from squbed_utils.publish import export
+from squbed_utils.commands.publish import export
 from squbed_utils.statistics import summary
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.tasks.task import Task

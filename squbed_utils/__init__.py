@@ -9,15 +9,15 @@ __version__ = "0.1.0"
 
 FACE = {
     "open_archive": "archive.archive",
-    "open_run": "notebooks",
+    "open_run": "commands.notebooks",
     "load": "archive.remote",
     "collect": "collection.collect",
     "score": "collection.existing",
-    "quantify": "answer",
-    "vagueness": "triage",
+    "quantify": "commands.answer",
+    "vagueness": "commands.triage",
     "estimate": "estimators.estimate",
     "summarize": "statistics.summary",
-    "explore": "explorer",
+    "explore": "commands.explorer",
 }
 """Each public function's module, which is imported when the function is first used."""
 

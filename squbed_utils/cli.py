@@ -7,23 +7,30 @@ it runs, so that help and mistakes cost no time.
 import inspect
 import os
 import sys
-import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import squbed_utils
+from squbed_utils.commands.options import (
+    COMMANDS,
+    FOLDER,
+    PROFILE,
+    PROMPTS,
+    STRICT,
+    YES,
+    command,
+    consent,
+    option,
+    parse_values,
+    place,
+    print_summary,
+    warnings_as_lines,
+)
 from squbed_utils.files import ROOT
 from squbed_utils.text import visible
 
 USER_ERROR, DIFFERS, INTERRUPTED = 2, 3, 130
-
-Run = Callable[[Namespace], int | None]
-Option = tuple[list[str], dict[str, object]]
-
-COMMANDS: dict[str, tuple[Run, tuple[Option, ...]]] = {}
-"""What runs a command, and its options, by the command's name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,90 +76,9 @@ def parser() -> ArgumentParser:
     return whole
 
 
-def command(name: str, *options: Option) -> Callable[[Run], Run]:
-    """Make a function the command of that name."""
-
-    def register(run: Run) -> Run:
-        COMMANDS[name] = run, options
-        return run
-
-    return register
-
-
-def option(usage: str, text: str, **settings: object) -> Option:
-    """Describe an option by its usage and its help, and by more that argparse takes.
-
-    The usage is ``--workers N``, ``-p --parameter NAME VALUE`` (which may be repeated), ``--yes``
-    for a switch, or ``FOLDER`` for what must be given.
-    """
-    names = [word for word in usage.split() if word.startswith("-")]
-    values = [word for word in usage.split() if not word.startswith("-")]
-    if len(values) > 1:
-        settings |= {"nargs": len(values), "metavar": tuple(values)}
-        settings |= {"action": "append", "default": []}
-    elif values:
-        settings["metavar"] = values[0]
-    elif "choices" not in settings:
-        settings["action"] = "store_true"
-    return names or [values[0].lower()], {"help": text} | settings
-
-
-def place(text: str) -> Path | str:
-    """Return a place as a folder's path, or as it is if it is a URL."""
-    return text if "://" in text else Path(text)
-
-
-PROFILE = option(
-    "--profile NAME",
-    "a profile in data/profiles/, or a .yaml file (default: %(default)s)",
-    default="world",
-)
-FOLDER = option("FOLDER", "a samples archive", type=Path)
-PROMPTS = "a text, one a line, CSV or JSON lines, or an installed package: vbench, vbench2"
-YES = option("--yes", "pay for paid models without being asked")
-STRICT = option("--strict", "end with exit code 3 if a table is not the reference run's")
-
-
-def consent(options: Namespace) -> Callable[[str], bool]:
-    """Return what agrees to costs: ``--yes``, or the user on a terminal; else nothing is paid."""
-
-    def agreed(question: str) -> bool:
-        if options.yes or not sys.stdin.isatty():
-            return options.yes
-        return input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
-
-    return agreed
-
-
-def parse_values(pairs: list[tuple[str, str]]) -> dict[str, object]:
-    """Read the values of NAME VALUE options as YAML."""
-    from squbed_utils import plain_yaml
-
-    return {name: plain_yaml.parse(value, f"the value of {name}") for name, value in pairs}
-
-
-@contextmanager
-def warnings_as_lines() -> Iterator[None]:
-    """Print each warning as one line on stderr."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = lambda message, *_: print(f"squbed: {message}", file=sys.stderr)
-        yield
-
-
-def print_summary(archive: object, estimator: str | None, *, csv: bool = False) -> None:
-    """Print a row a task; a line on stderr says which tasks are left out, and why."""
-    from squbed_utils.csv_files import for_spreadsheets
-    from squbed_utils.statistics.summary import as_text
-
-    with warnings_as_lines():
-        table = squbed_utils.summarize(archive, estimator=estimator or archive.profile["estimator"])
-    print(for_spreadsheets(table).to_csv(index=False) if csv else as_text(table) + "\n", end="")
-
-
 def print_report(figures: Path, reference: Path, *, strict: bool) -> int:
     """Print which tables are the reference run's; return the exit code."""
-    from squbed_utils.reproduce import compare
+    from squbed_utils.commands.reproduce import compare
 
     tables = compare(figures, reference)
     differing = sum(bool(table.difference) for table in tables)
@@ -168,7 +94,7 @@ def check_profile(options: Namespace) -> None:
     A dry run: look at packages, keys, files, device, memory and disk, and count videos, GPU-hours
     and money. Nothing is loaded, fetched or paid.
     """
-    from squbed_utils.check import MISSING, check
+    from squbed_utils.commands.check import MISSING, check
 
     findings = check(options.profile)
     width = max(len(finding.what) for finding in findings)
@@ -187,7 +113,7 @@ def list_profiles(options: Namespace) -> None:
 
     A line each: name, video model, what is missing on this machine, what the first run fetches.
     """
-    from squbed_utils.check import overview
+    from squbed_utils.commands.check import overview
 
     rows = list(overview())
     widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
@@ -435,7 +361,7 @@ def rank_by_vagueness(options: Namespace) -> None:
     vague. A table, the latent prompts and a figure are written. An interrupted run goes on where it
     stopped, and a changed file costs only its new prompts.
     """
-    from squbed_utils.triage import as_text
+    from squbed_utils.commands.triage import as_text
 
     settings = {name: getattr(options, name) for name in ("profile", "n", "output")}
     table = squbed_utils.vagueness(options.file, **settings, confirm=consent(options))
@@ -455,15 +381,16 @@ def compare_encoders(options: Namespace) -> None:
     --profile PROFILE`). Draw and print whether they rank the tasks alike, and every finding of
     notebook 03 under each.
     """
-    from squbed_utils import figures, roles
+    from squbed_utils import figures
     from squbed_utils.archive.archive import open_archive
+    from squbed_utils.settings import named
     from squbed_utils.statistics import encoders, tables
 
     archives = {}
     for folder in options.archives:
         profile = (archive := open_archive(folder)).profile
         paths = [profile[role]["path"] for role in ("text_encoder", "video_encoder")]
-        archives[", ".join(dict.fromkeys(map(roles.named, paths)))] = archive
+        archives[", ".join(dict.fromkeys(map(named, paths)))] = archive
     table = encoders.compare(archives)
     tables.save_tables(options.output, "encoders", points=table)
     paths = figures.save(figures.figure_encoders(table), "encoders", options.output)
@@ -505,8 +432,8 @@ def draw_figures(options: Namespace) -> int:
     are compared with those of the reference run.
     """
     from squbed_utils.archive import remote
-    from squbed_utils.notebooks import run_all
-    from squbed_utils.reproduce import PROFILE, REFERENCE
+    from squbed_utils.commands.notebooks import run_all
+    from squbed_utils.commands.reproduce import PROFILE, REFERENCE
 
     changed = options.samples or options.only or options.ranking or options.parameter
     compared = options.profile == PROFILE and not changed
@@ -621,7 +548,7 @@ def export_dataset(options: Namespace) -> None:
     Write a finished archive with a card, metadata and checksums. hf: a folder that
     `datasets.load_dataset` and `squbed_utils.load` read. webdataset: tar files to stream.
     """
-    from squbed_utils.publish import export
+    from squbed_utils.commands.publish import export
 
     folder = export(
         options.folder, options.output, format=options.format, shard_mb=options.shard_mb

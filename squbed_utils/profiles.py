@@ -13,7 +13,9 @@ from squbed_utils import plain_yaml, roles
 from squbed_utils.archive.layout import BOUNDS, SAFE_ID
 from squbed_utils.estimators import estimate as estimators
 from squbed_utils.files import ROOT, left_by_a_tool
+from squbed_utils.settings import HUB_ID, PROMPT_PACKAGES, DType, Settings
 from squbed_utils.text import expected, shortened, suggestion
+from squbed_utils.video_models import CALL
 
 FOLDER = ROOT / "data" / "profiles"
 
@@ -44,7 +46,7 @@ def within(name: str) -> Field:
 
 
 @dataclass(frozen=True)
-class Profile(roles.Settings):
+class Profile(Settings):
     """Everything that a run depends on.
 
     Attributes
@@ -90,7 +92,7 @@ class Profile(roles.Settings):
     estimator: str = "squbed"
     pca: Annotated[StrictInt, within("pca")] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    dtype: roles.DType = "float32"
+    dtype: DType = "float32"
 
     def __post_init__(self) -> None:
         if not SAFE_ID.fullmatch(self.name):
@@ -181,11 +183,11 @@ def new(name: str, video_model: str, prompts: str | None = None) -> Path:
         why = "exists" if named else "is no name of letters, digits, dots and dashes"
         raise ValueError(f"{path} {why}; choose another name")
     kind, model = "diffusers", video_model
-    if function := roles.CALL.fullmatch(video_model):
+    if function := CALL.fullmatch(video_model):
         kind, model = "python", f"{_absolute(function['file'] + '.py')}:{function['name']}"
     elif (folder / roles.Diffusers.MARKER).is_file():
         model = folder.absolute()
-    elif folder.exists() or not roles.HUB_ID.fullmatch(video_model):
+    elif folder.exists() or not HUB_ID.fullmatch(video_model):
         raise ValueError(
             f"{video_model} is no video model; expected FILE.py:FUNCTION, or a pipeline of "
             f"diffusers: its hub id, or its folder, which holds {roles.Diffusers.MARKER}. For "
@@ -193,7 +195,7 @@ def new(name: str, video_model: str, prompts: str | None = None) -> Path:
         )
     dataset = "# dataset: {kind: prompts, path: FILE}   # or `squbed collect --prompts FILE`"
     if prompts is not None:
-        file = prompts if prompts in roles.PROMPT_PACKAGES else _absolute(prompts)
+        file = prompts if prompts in PROMPT_PACKAGES else _absolute(prompts)
         dataset = f"dataset:\n  kind: prompts\n  path: {_quoted(file)}"
     template = (ROOT / "data" / "templates" / f"{kind}.yaml").read_text(encoding="utf-8")
     text = template.format(name=name, dataset=dataset, model=_quoted(model))

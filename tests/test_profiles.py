@@ -242,7 +242,10 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        ("my model.py:generate", roles.Python(call="{}/my model.py:generate", kind="python")),
+        (
+            "my model.py:generate",
+            roles.Python(call="{}/my model.py:generate", kind="python"),
+        ),
         ("my model:generate", roles.Python(call="{}/my model.py:generate", kind="python")),
         ("pipeline", roles.Diffusers(path="{}/pipeline", fps=8)),
         ("./pipeline/", roles.Diffusers(path="{}/pipeline", fps=8)),

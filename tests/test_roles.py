@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from squbed_utils import families, profiles, roles
+from squbed_utils import profiles, roles, settings, video_models
 
 NEEDED = ["{prompt}", "{seed}", "{output}"]
 SIZES = {"height": 480, "width": 832, "frames": 81, "fps": 16, "steps": 50}
@@ -32,7 +32,7 @@ def veo(**changes):
     return roles.Veo(**settings | {"price": 0.4, "budget": 10} | changes)
 
 
-@pytest.mark.parametrize("family", families.FAMILIES)
+@pytest.mark.parametrize("family", video_models.FAMILIES)
 def test_what_every_family_takes_and_reads(family):
     needs = {"cosmos2": {"image_model": "org/image"}, "cosmos2.5": {"revision": "branch"}}
     places = diffusers(family=family, **needs.get(family, {})).places()
@@ -45,9 +45,9 @@ def test_what_other_models_take_and_read(tmp_path):
     folder = diffusers(family="cosmos2.5", path=str(tmp_path))  # a folder needs no revision
     assert not folder.places()["path"].on_the_hub() and diffusers().places()["path"].on_the_hub()
     words = ["run", "{prompt}", "{seed}", "{output}", "{}", "{ }"]
-    assert command(command=words).places() == {"path": roles.Place("code")}
+    assert command(command=words).places() == {"path": settings.Place("code")}
     assert veo().places() == {} and veo().frames == 192
-    assert roles.Lpips("a/b", "alex").places()["path"].public == roles.PUBLIC_FILES["alex"]
+    assert roles.Lpips("a/b", "alex").places()["path"].public == settings.PUBLIC_FILES["alex"]
     assert roles.Lpips("a/b").places()["path"].on_the_hub()
 
 
@@ -119,6 +119,6 @@ def test_loading_a_profile_loads_no_model_library():
 def test_every_family_names_classes_that_are_there():
     import diffusers
 
-    for family in families.FAMILIES.values():
+    for family in video_models.FAMILIES.values():
         for name in filter(None, (family.pipeline, family.image_pipeline)):
             assert hasattr(diffusers, name)

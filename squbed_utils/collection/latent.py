@@ -18,9 +18,9 @@ from squbed_utils.models import latent_prompts
 from squbed_utils.models.accuracy import mean_cosine, psnr, ssim
 from squbed_utils.models.load import Models
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import Diffusers, Python
 from squbed_utils.tasks.task import Task
 from squbed_utils.video import Video
+from squbed_utils.video_models import Diffusers, Python
 
 scan_reference = lru_cache(maxsize=1)(video.scan)
 """Read a reference, once for the latent prompts of its task that are made in a row."""

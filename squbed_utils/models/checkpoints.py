@@ -14,8 +14,10 @@ from squbed_utils import instructions
 from squbed_utils.archive.layout import ROLES
 from squbed_utils.files import left_by_a_tool, path_of, sha256_of
 from squbed_utils.profiles import VERSIONED, Profile
-from squbed_utils.roles import PACKAGE, PACKAGED, S3D, Diffusers, Place, Settings
+from squbed_utils.roles import S3D
+from squbed_utils.settings import PACKAGE, PACKAGED, Place, Settings
 from squbed_utils.text import suggestion
+from squbed_utils.video_models import Diffusers
 
 POINTER = b"version https://git-lfs"
 

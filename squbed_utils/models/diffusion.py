@@ -15,14 +15,13 @@ import torch
 from diffusers import AutoModel, DiffusionPipeline
 from diffusers.utils import logging
 
-from squbed_utils.families import families_of
 from squbed_utils.models import script
 from squbed_utils.models.checkpoints import class_in, locate
 from squbed_utils.models.encoders import in_batches
 from squbed_utils.models.errors import Stop, memory_named
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import Command, Diffusers, Python, Veo
 from squbed_utils.video import Video
+from squbed_utils.video_models import Command, Diffusers, Python, Veo, families_of
 
 Generate = Callable[[list[str], list[int]], list[Video | Exception]]
 """(prompts, seeds) -> for each a video, or the exception that explains its absence."""

@@ -13,6 +13,7 @@ from torchvision.transforms.functional import center_crop, normalize, resize
 from squbed_utils import roles
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.weights import load_into, read_weights
+from squbed_utils.settings import PACKAGED
 
 LABELS = AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
 """The 1,000 classes of ImageNet, in words."""
@@ -39,7 +40,7 @@ def load_network(
         num_classes=config.get("num_classes"),
         pretrained_cfg_overlay=config.get("pretrained_cfg"),
     )
-    if settings.path in roles.PACKAGED:  # whose names are another library's, in timm's order
+    if settings.path in PACKAGED:  # whose names are another library's, in timm's order
         weights = dict(zip(network.state_dict(), weights.values(), strict=True))
     load_into(network, weights, file)
     if classify and network.num_classes != len(LABELS):

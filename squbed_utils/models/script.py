@@ -19,9 +19,9 @@ from squbed_utils import video
 from squbed_utils.files import path_of
 from squbed_utils.instructions import fill
 from squbed_utils.models.checkpoints import locate
-from squbed_utils.roles import Command, Python
 from squbed_utils.text import shortened, suggestion
 from squbed_utils.video import Video
+from squbed_utils.video_models import Command, Python
 
 TAIL, LONGEST_TAIL = 5, 400
 """Last lines of stderr that an error quotes, and how many characters of them."""

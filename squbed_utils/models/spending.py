@@ -9,7 +9,8 @@ from pathlib import Path
 from squbed_utils.files import inside, locked, replacing
 from squbed_utils.models.errors import Stop
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import OpenAI, Veo, VideoModel
+from squbed_utils.roles import OpenAI, VideoModel
+from squbed_utils.video_models import Veo
 
 ACCOUNT, LOCK = "spending.json", ".spending.lock"
 

@@ -20,8 +20,8 @@ from tenacity import (
 from squbed_utils import playback, video
 from squbed_utils.models import servers, spending
 from squbed_utils.models.errors import Stop
-from squbed_utils.roles import VEO_KEYS, Veo
 from squbed_utils.video import Video
+from squbed_utils.video_models import VEO_KEYS, Veo
 
 BUSY = (429, 503)
 """Answers after which a request is made again."""

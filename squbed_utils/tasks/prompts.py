@@ -14,7 +14,8 @@ from squbed_utils.archive.layout import LONGEST_TEXT, reference_path
 from squbed_utils.csv_files import Line, Number
 from squbed_utils.files import path_of, readable_name, replacing
 from squbed_utils.profiles import Profile
-from squbed_utils.roles import PROMPT_PACKAGES, Prompts
+from squbed_utils.roles import Prompts
+from squbed_utils.settings import PROMPT_PACKAGES
 from squbed_utils.tasks import manifest
 from squbed_utils.tasks.task import Source, Task
 from squbed_utils.world import scenes

@@ -16,7 +16,7 @@ from kit import small
 from squbed_utils.archive import verify
 from squbed_utils.archive.archive import open_archive
 from squbed_utils.collection import existing, status
-from squbed_utils.publish import export
+from squbed_utils.commands.publish import export
 
 FEW, MANY = 10, 1000
 """Examples of each kind of damage."""

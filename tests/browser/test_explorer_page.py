@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.stats import kendalltau
 
 from squbed_utils import explore, open_archive, summarize, video
-from squbed_utils.notebooks import as_html
+from squbed_utils.commands.notebooks import as_html
 from squbed_utils.statistics.calibration import kendall
 
 pytestmark = pytest.mark.browser

@@ -13,11 +13,12 @@ import yaml
 from kit import tiny
 from kit.collecting import contents, interrupt
 
-from squbed_utils import answer, profiles, video
+from squbed_utils import profiles, video
 from squbed_utils.archive import archive as samples
 from squbed_utils.archive.archive import Archive
 from squbed_utils.collection import latent as unit
 from squbed_utils.collection.collect import collect
+from squbed_utils.commands import answer
 from squbed_utils.files import seed_of
 from squbed_utils.models import accuracy
 from squbed_utils.models import load as models

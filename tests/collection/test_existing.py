@@ -9,17 +9,18 @@ import pandas as pd
 import pytest
 from kit import small, tiny
 
-from squbed_utils import cli, publish, video
+from squbed_utils import cli, video
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import LABELS, MEASURING
 from squbed_utils.collection import latent
 from squbed_utils.collection.collect import collect
 from squbed_utils.collection.existing import score
+from squbed_utils.commands import publish
+from squbed_utils.commands.notebooks import run_all
 from squbed_utils.figures import frames
 from squbed_utils.files import ROOT
 from squbed_utils.models import load as models
-from squbed_utils.notebooks import run_all
 from squbed_utils.profiles import load
 from squbed_utils.statistics import audit_samples, cautions, examples, tables
 from squbed_utils.statistics.calibration import NOT_SHOWN, REFUTED, SHOWN

@@ -11,8 +11,8 @@ from squbed_utils import cli, profiles
 from squbed_utils.archive.archive import Archive
 from squbed_utils.collection import claims, collect
 from squbed_utils.collection import status as status_module
+from squbed_utils.commands.notebooks import digest_archive
 from squbed_utils.models import spending
-from squbed_utils.notebooks import digest_archive
 
 SECRET = "what no archive may read, copy or write"
 

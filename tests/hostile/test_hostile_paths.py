@@ -13,11 +13,12 @@ import pytest
 import yaml
 from kit import small, small_archive
 
-from squbed_utils import cli, profiles, publish, video
+from squbed_utils import cli, profiles, video
 from squbed_utils.archive import remote, verify
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import OK, SHARD, SUMS
 from squbed_utils.collection import claims, repair
+from squbed_utils.commands import publish
 from squbed_utils.files import inside
 from squbed_utils.tasks.task import Task
 

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from squbed_utils import cli, profiles, publish, roles
+from squbed_utils import cli, profiles, roles
 from squbed_utils.collection import executors
+from squbed_utils.commands import publish
 from squbed_utils.models import openai, servers, spending, veo
 
 KEY = "sk-test-4f6c1d0a9b"

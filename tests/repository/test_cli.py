@@ -175,7 +175,7 @@ def test_train_world_hands_on_its_options(monkeypatch, quick):
 def test_figures_hands_on_its_options(monkeypatch, tmp_path):
     given = {}
     runner = types.SimpleNamespace(run_all=lambda profile, **o: given.update(o, profile=profile))
-    monkeypatch.setitem(sys.modules, "squbed_utils.notebooks", runner)
+    monkeypatch.setitem(sys.modules, "squbed_utils.commands.notebooks", runner)
     monkeypatch.setattr(squbed_utils, "notebooks", runner, raising=False)
     line = ["figures", "--profile", "p", "--output", "o", "--only", "a", "--only", "b"]
     cli.main(line)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from squbed_utils import check, profiles
+from squbed_utils import profiles
+from squbed_utils.commands import check
 from squbed_utils.models import diffusion
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "squbed_utils"
 
 TOOLS = {"files", "text", "csv_files", "plain_yaml", "playback", "video"}
-LEFT = TOOLS | {"instructions", "families", "roles", "profiles", "archive", "estimators", "world"}
+ROLES = {"settings", "video_models", "roles"}
+LEFT = TOOLS | ROLES | {"instructions", "profiles", "archive", "estimators", "world"}
 MAY_IMPORT = {
     "files": set(),
     "text": set(),
@@ -20,9 +21,10 @@ MAY_IMPORT = {
     "video": {"files", "playback"},
     "world": {"files"},
     "instructions": {"files"},
-    "families": set(),
-    "roles": {"files", "text", "instructions", "families"},
-    "profiles": {"files", "text", "plain_yaml", "roles", "archive", "estimators"},
+    "settings": {"files", "text"},
+    "video_models": {"files", "text", "instructions", "settings"},
+    "roles": {"files", "text", "instructions", "settings", "video_models"},
+    "profiles": ROLES | {"files", "text", "plain_yaml", "archive", "estimators"},
     "archive": TOOLS,
     "tasks": LEFT,
     "models": LEFT | {"tasks"},

@@ -14,9 +14,10 @@ import papermill
 import pytest
 from matplotlib.figure import Figure
 
-from squbed_utils import notebooks, open_run
+from squbed_utils import open_run
+from squbed_utils.commands import notebooks
+from squbed_utils.commands.notebooks import COMMON, NOTEBOOKS, Notebook, NotebookError, run_all
 from squbed_utils.files import ROOT
-from squbed_utils.notebooks import COMMON, NOTEBOOKS, Notebook, NotebookError, run_all
 
 BY_NAME = {notebook.name: notebook for notebook in NOTEBOOKS}
 TRUTH = ("coverage", "clips")

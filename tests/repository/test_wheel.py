@@ -18,10 +18,11 @@ NOT_CARRIED = {"training", "build"}
 
 PROBE = """
 from pathlib import Path
-from squbed_utils import files, notebooks, profiles
+from squbed_utils import files, profiles
+from squbed_utils.commands import notebooks
 from squbed_utils.archive.layout import ROLES
 from squbed_utils.instructions import read
-from squbed_utils.reproduce import REFERENCE, compare
+from squbed_utils.commands.reproduce import REFERENCE, compare
 assert Path(profiles.__file__).is_relative_to(UNPACKED)
 assert files.SAMPLES == Path.cwd() / "data" / "samples"
 assert files.path_of("mine/videos") == Path.cwd() / "mine/videos"

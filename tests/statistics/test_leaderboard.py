@@ -12,7 +12,7 @@ from scipy import stats
 from squbed_utils import figures
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.notebooks import NotebookError, run_all
+from squbed_utils.commands.notebooks import NotebookError, run_all
 from squbed_utils.statistics import leaderboard
 from squbed_utils.statistics.calibration import kendall
 from squbed_utils.statistics.leaderboard import (

@@ -10,9 +10,9 @@ import pytest
 from kit import tiny
 
 from squbed_utils import cli, figures, profiles
+from squbed_utils.commands.triage import vagueness
 from squbed_utils.models import encoders, latent_prompts
 from squbed_utils.statistics.vagueness import describe
-from squbed_utils.triage import vagueness
 from squbed_utils.world import scenes, tasks
 
 PROMPTS = ["a cat, napping", "a dog", "two\tfish"]

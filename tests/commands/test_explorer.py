@@ -15,11 +15,12 @@ from kit import small_archive, synthetic
 from kit.small import FROZEN
 from PIL import Image
 
-from squbed_utils import cli, explore, explorer, open_archive, summarize
+from squbed_utils import cli, explore, open_archive, summarize
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import OK
+from squbed_utils.commands import explorer
+from squbed_utils.commands.pages import preview
 from squbed_utils.files import ROOT
-from squbed_utils.pages import preview
 from squbed_utils.video import Video
 
 SCRIPT = (ROOT / "data" / "templates" / "explorer.js").read_text(encoding="utf-8")
@@ -226,7 +227,7 @@ def test_the_command_writes_a_page(archive, tmp_path, capsys):
 
 
 def test_an_export_has_the_page_beside_its_card(archive, tmp_path):
-    from squbed_utils.publish import export
+    from squbed_utils.commands.publish import export
 
     folder = export(archive.folder, tmp_path / "hf")
     page = (folder / "explorer.html").read_text(encoding="utf-8")

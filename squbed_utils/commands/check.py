@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from squbed_utils import families, profiles, roles
+from squbed_utils import profiles, roles, video_models
 from squbed_utils.archive.layout import ROLES
 from squbed_utils.files import SAMPLES, path_of, sha256_of
 from squbed_utils.models import checkpoints, spending
 from squbed_utils.models.script import find_program
 from squbed_utils.profiles import Profile
+from squbed_utils.settings import Settings
 from squbed_utils.tasks import captioned
 
 RAW_SHARE = 0.4
@@ -93,7 +94,7 @@ def _videos(profile: Profile) -> int:
 
 def _keys(profile: Profile) -> Iterator[Finding]:
     keys = [(profile.refiner.key,)] if isinstance(profile.refiner, roles.OpenAI) else []
-    keys += [roles.VEO_KEYS] if isinstance(profile.video_model, roles.Veo) else []
+    keys += [video_models.VEO_KEYS] if isinstance(profile.video_model, roles.Veo) else []
     for names in keys:
         ready = any(os.environ.get(name) for name in names)
         remedy = "not set; export it in the shell that starts the run"
@@ -238,11 +239,11 @@ def _family(profile: Profile) -> Iterator[Finding]:
     model = profile.video_model
     if isinstance(model, roles.Diffusers) and model.family is None:
         try:
-            own = families.families_of(checkpoints.class_in(path_of(model.path)))
+            own = video_models.families_of(checkpoints.class_in(path_of(model.path)))
         except (ValueError, OSError):  # not here, which `model_files` says
             own = []
         known = f"; {' or '.join(own)} is known to fit it" if own else ""
-        yield Finding("video_model.family", UNKNOWN, f"none: {families.NOT_CHECKED}{known}")
+        yield Finding("video_model.family", UNKNOWN, f"none: {video_models.NOT_CHECKED}{known}")
 
 
 def model_files(profile: Profile) -> Iterator[Finding]:
@@ -259,7 +260,7 @@ def model_files(profile: Profile) -> Iterator[Finding]:
                 yield Finding(f"{role}.sha256", UNKNOWN, detail)
 
 
-def _place(settings: roles.Settings, role: str, setting: str) -> Finding:
+def _place(settings: Settings, role: str, setting: str) -> Finding:
     place, what = settings.places()[setting], f"{role}.{setting}"
     if place.on_the_hub():
         from huggingface_hub import try_to_load_from_cache

@@ -21,12 +21,12 @@ from tqdm import tqdm
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import FOLDERS, LABELS, OK, stored_error
+from squbed_utils.commands.pages import TEMPLATES, as_address, preview
 from squbed_utils.estimators.checks import unit_rows
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.estimators.registry import evaluate
 from squbed_utils.figures import style
 from squbed_utils.files import replacing
-from squbed_utils.pages import TEMPLATES, as_address, preview
 from squbed_utils.statistics.cautions import repeated
 from squbed_utils.statistics.summary import TERMS, score_tasks, sources, summarize, value_text
 from squbed_utils.statistics.tables import Y_LABELS, better_is_higher

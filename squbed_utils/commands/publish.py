@@ -45,7 +45,7 @@ from squbed_utils.archive.layout import (
     reference_path,
     stored_error,
 )
-from squbed_utils.explorer import explore
+from squbed_utils.commands.explorer import explore
 from squbed_utils.files import PARTIAL, ROOT, sha256_of, write_sums
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.text import as_markdown, visible

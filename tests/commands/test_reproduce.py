@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from squbed_utils import cli, reproduce
+from squbed_utils import cli
+from squbed_utils.commands import reproduce
 
 
 @pytest.fixture

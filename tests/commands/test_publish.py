@@ -15,6 +15,7 @@ from threading import Thread
 import numpy as np
 import pandas as pd
 import pytest
+from kit.small import FROZEN
 
 import squbed_utils
 from squbed_utils import cli
@@ -22,10 +23,8 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import OK, SUMS
 from squbed_utils.archive.verify import verify_sums
 from squbed_utils.collection.collect import collect
-from squbed_utils.publish import FORMATS, export
+from squbed_utils.commands.publish import FORMATS, export
 from squbed_utils.statistics.summary import summarize
-
-FROZEN = Path(__file__).parent / "data" / "archive"
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +198,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_archive, tmp_path, monkeypatc
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("squbed_utils.publish._write_sums", interrupt)
+    monkeypatch.setattr("squbed_utils.commands.publish._write_sums", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(tiny_archive, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

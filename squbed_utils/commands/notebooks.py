@@ -266,7 +266,11 @@ class Execution:
 
     def record(self) -> dict[str, object]:
         """Return all that the outputs depend on, and the outputs, as they are now."""
-        files = [self.notebook.path, *Path(__file__).parent.rglob("*.py"), *FOLDER.glob("*.yaml")]
+        files = [
+            self.notebook.path,
+            *Path(__file__).parents[1].rglob("*.py"),
+            *FOLDER.glob("*.yaml"),
+        ]
         files += [path_of(self.values[k]) for k in ("profile", "ranking") if self.values.get(k)]
         if self.notebook.published:
             files += (ROOT / "data" / "published").glob("*.csv")
@@ -302,7 +306,7 @@ class Execution:
         if whole and stale:
             raise NotebookError(
                 f"{self.notebook.name} ran but did not write {', '.join(p.name for p in stale)}; "
-                "correct the notebook or squbed_utils.notebooks.NOTEBOOKS"
+                "correct the notebook or squbed_utils.commands.notebooks.NOTEBOOKS"
             )
         with replacing(self.file(".html")) as partial:
             partial.write_text(as_html(self.file(".ipynb")), encoding="utf-8")

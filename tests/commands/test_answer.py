@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from kit import tiny
 
-from squbed_utils import answer as quantify
 from squbed_utils import cli, figures, files, profiles
-from squbed_utils.answer import Answer
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.collection import latent
+from squbed_utils.commands import answer as quantify
+from squbed_utils.commands.answer import Answer
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.tasks import prompts

@@ -13,10 +13,10 @@ from squbed_utils import figures, files, profiles
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED, ROLES
 from squbed_utils.collection.collect import Consent, fill, held, is_new
+from squbed_utils.commands.pages import LONGEST_SIDE, TEMPLATES, as_address, preview
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import readable_name, replacing
 from squbed_utils.models import checkpoints
-from squbed_utils.pages import LONGEST_SIDE, TEMPLATES, as_address, preview
 from squbed_utils.profiles import Profile
 from squbed_utils.statistics.cautions import cautions
 from squbed_utils.statistics.summary import ABSENT, summarize, value_text

@@ -7,8 +7,9 @@ import yaml
 from kit import clips, tiny
 from safetensors.numpy import load_file
 
-from squbed_utils import check, cli, files, profiles
-from squbed_utils.check import MISSING, OK, UNKNOWN
+from squbed_utils import cli, files, profiles
+from squbed_utils.commands import check
+from squbed_utils.commands.check import MISSING, OK, UNKNOWN
 
 
 def found(profile):
