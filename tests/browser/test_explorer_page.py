@@ -238,6 +238,8 @@ def test_a_folder_shows_every_video(opened, tmp_path):
 def test_narrow_pages_need_no_sideways_scrolling(opened, path, width):
     page = opened(path)
     page.set_viewport_size({"width": width, "height": 900})
+    drawn = f"[...document.querySelectorAll('svg')].every(s => s.clientWidth < {width})"
+    until(page, drawn)  # an observer draws the scatters again once the page has another width
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
