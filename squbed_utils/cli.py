@@ -148,8 +148,12 @@ def write_profile(options: Namespace) -> None:
     PROFILE,
     option("--prompts FILE", "prompts in place of the profile's dataset: " + PROMPTS),
     option(
+        "--like ARCHIVE",
+        "ask what an archive asked: its tasks, latent prompts and seeds, for `squbed compare`",
+    ),
+    option(
         "--output DIR",
-        "the archive (default: data/samples/NAME, or NAME-FILE), or a URL to keep it at, such as "
+        "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE), or a URL to keep it at, such as "
         "s3://BUCKET/NAME",
         type=place,
     ),
@@ -186,6 +190,7 @@ def collect_samples(options: Namespace) -> None:
     archive = squbed_utils.collect(
         options.profile,
         prompts=options.prompts,
+        like=options.like,
         output=options.output,
         workers=options.workers,
         retry_failed=options.retry_failed,

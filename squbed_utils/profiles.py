@@ -58,6 +58,8 @@ class Profile(Settings):
         Latent prompts a task (at least 3) and videos a latent prompt (at least 2).
     video_model, refiner, text_encoder, video_encoder, clip, lpips
         The models; paths are relative to the repository.
+    refiner : Refiner or None
+        None where the dataset is an archive that gives the latent prompts, and only there.
     captioner : CaptionModel or None
         Says what each video shows, for the estimator PUNC, which is left out without it.
     batch_size : int
@@ -80,7 +82,7 @@ class Profile(Settings):
     n: Annotated[StrictInt, within("n")]
     m: Annotated[StrictInt, within("m")]
     video_model: roles.VideoModel
-    refiner: roles.Refiner
+    refiner: roles.Refiner | None
     text_encoder: roles.TextEncoder
     video_encoder: roles.VideoEncoder
     clip: roles.Alignment
@@ -98,6 +100,11 @@ class Profile(Settings):
         if not SAFE_ID.fullmatch(self.name):
             raise ValueError(f"name is {self.name!r}; expected letters, digits, dots and dashes")
         estimators.lookup(self.estimator)
+        if (self.refiner is None) != isinstance(self.dataset, roles.Like):
+            raise ValueError(
+                "refiner is the language model that draws latent prompts; it is null where dataset "
+                "is an archive that gives them (kind: like), and nowhere else"
+            )
 
 
 def load(name: str | Path) -> Profile:
@@ -133,7 +140,12 @@ def build(settings: Mapping, where: str) -> Profile:
 def changed(profile: Profile, **settings: object) -> Profile:
     """Return a profile with other settings, checked as all are; None leaves one as it is."""
     given = {name: value for name, value in settings.items() if value is not None}
-    return build(vars(profile) | given, f"profile {profile.name}")
+    return replaced(profile, **given)
+
+
+def replaced(profile: Profile, **settings: object) -> Profile:
+    """Return a profile with other settings, checked as all are."""
+    return build(vars(profile) | settings, f"profile {profile.name}")
 
 
 def _mistake(error: dict, settings: object) -> str:

@@ -109,6 +109,18 @@ class Prompts(Settings):
         return {"path": Place(path)}
 
 
+@dataclass(frozen=True)
+class Like(Settings):
+    """The tasks of a sealed archive, with its latent prompts (``tasks.like``)."""
+
+    path: str
+    kind: Literal["like"]
+
+    def places(self) -> dict[str, Place]:
+        """Return the seal, which changes with whatever is in the archive."""
+        return {"path": Place(str(Path(self.path, "archive.sha256")))}
+
+
 class Refining:
     """What the language models share: a check of their draws, and texts where they read some."""
 
@@ -390,7 +402,7 @@ def kind_or(default: str) -> BeforeValidator:
 
 
 KIND = Field(discriminator="kind")
-Dataset = Annotated[World | Panda70M | VidGen1M | Prompts, KIND, kind_or("world")]
+Dataset = Annotated[World | Panda70M | VidGen1M | Prompts | Like, KIND, kind_or("world")]
 VideoModel = Annotated[Diffusers | Command | Python | Veo, KIND, kind_or("diffusers")]
 Refiner = Annotated[CausalLM | Chat | OpenAI, KIND, kind_or("local")]
 VideoEncoder = Annotated[TransformersVideoEncoder | S3D | Timm, KIND, kind_or("transformers")]

@@ -585,9 +585,9 @@ def _begun_by(archive: Archive) -> str:
     named = f"--profile {shlex.quote(str(archive.profile['name']))}"
     place = shlex.quote(str(archive.folder))
     asked = archive.profile.get("dataset", {})
-    if asked.get("kind") == "prompts":
-        named += f" --prompts {shlex.quote(asked['path'])} --output {place}"
-    if first.dataset != QUANTIFIED:
+    if asked.get("kind") in ("prompts", "like"):
+        named += f" --{asked['kind']} {shlex.quote(asked['path'])} --output {place}"
+    if first.dataset != QUANTIFIED or asked.get("kind") == "like":
         return f"squbed collect {named}"
     sizes = {name: shlex.quote(str(archive.profile[name])) for name in ("n", "m", "seed")}
     sizes = " ".join(f"--{name} {value}" for name, value in sizes.items())

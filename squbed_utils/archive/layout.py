@@ -137,7 +137,7 @@ MEASURING = ("text_encoder", "video_encoder", "clip", "lpips", "captioner")
 """The roles that embed, score and caption videos."""
 
 ROLES = ("video_model", "refiner", *MEASURING)
-"""The models of a run; only the captioner may be absent."""
+"""The models of a run; captioner and, where latent prompts are given, refiner may be absent."""
 
 BOUNDS = {
     "n": (3, 1000),
@@ -408,7 +408,7 @@ def check_recorded(settings: Mapping, where: str) -> None:
         if name in BOUNDS and not (name == "pca" and value is None):
             _check_whole(value, *BOUNDS[name], entry)
         if name in ("dataset", "checkpoints", "versions", *ROLES):
-            value = {} if value is None and name == "captioner" else value
+            value = {} if value is None and name in ("captioner", "refiner") else value
             if not isinstance(value, dict):
                 raise ValueError(f"{entry} is {shortened(value)}; expected keys and values")
             texts = ("kind", "path", "model") if name in ("dataset", *ROLES) else value

@@ -24,8 +24,9 @@ from squbed_utils.collection.workers import Job, Unit
 from squbed_utils.files import PARTIAL, inside, left_by_a_tool, path_of, seed_of, sha256_of
 from squbed_utils.models import checkpoints, spending
 from squbed_utils.profiles import NOT_SAMPLED, Profile
-from squbed_utils.roles import Captioned, Prompts, World
+from squbed_utils.roles import Captioned, Like, Prompts, World
 from squbed_utils.tasks import captioned
+from squbed_utils.tasks import like as likes
 from squbed_utils.tasks import prompts as lists
 from squbed_utils.tasks.captioned import Label
 from squbed_utils.tasks.task import Source, Task
@@ -38,6 +39,7 @@ def collect(
     profile: str | Path | Profile,
     *,
     prompts: Path | str | None = None,
+    like: Path | str | None = None,
     output: Path | str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
@@ -58,9 +60,12 @@ def collect(
     prompts : path or str, optional
         A file of prompts (``tasks.prompts.read``), or an installed package such as ``vbench``, in
         place of the profile's dataset.
+    like : path, optional
+        A sealed archive whose tasks, latent prompts and seeds are taken in place of the profile's,
+        so that the two archives differ by their video models alone (``statistics.pairs``).
     output : path or str, optional
         The archive's folder; by default ``data/samples/<profile>``, or ``<profile>-<name of the
-        file>`` there. Or a URL of fsspec, its home:
+        file or archive>`` there. Or a URL of fsspec, its home:
         samples are made in a folder of ``data/samples/homes`` and copied as they are finished.
     workers : int, optional
         Processes, each with models of its own and one thread. Any number gives the same bytes. By
@@ -95,11 +100,14 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     consent = Consent(confirm)
+    if prompts is not None and like is not None:
+        raise ValueError("prompts and like are both given; expected at most one of them")
     profile = profile if prompts is None else lists.instead(profile, prompts)
+    profile = profile if like is None else likes.instead(profile, like)
     if profile.dataset is None:
         raise ValueError(f"profile {profile.name} has no dataset; add one, or give --prompts FILE")
-    of_file = "" if prompts is None else f"-{Path(prompts).stem}"
-    place = output or files.SAMPLES / f"{profile.name}{of_file}"
+    asked = next((f"-{Path(source).stem}" for source in (prompts, like) if source is not None), "")
+    place = output or files.SAMPLES / f"{profile.name}{asked}"
     with remote.mirrored(place) if remote.is_url(place) else nullcontext(place) as folder:
         archive = Archive(folder)
         if not _is_finished(archive, profile, retry_failed):
@@ -239,7 +247,8 @@ def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
     """Read the dataset's tasks; if they are sampled, write the report and print it."""
     hashes = resolved["checkpoints"]
     instruction = hashes.get("instructions/category.txt")
-    settings = {k: v for k, v in resolved["refiner"].items() if f"refiner.{k}" not in NOT_SAMPLED}
+    refiner = resolved["refiner"] or {}
+    settings = {k: v for k, v in refiner.items() if f"refiner.{k}" not in NOT_SAMPLED}
     asked = seed_of(settings, hashes.get("refiner"), instruction)
     source = captioned.read(
         profile.dataset,
@@ -377,9 +386,9 @@ def settings_over(archive: Archive, profile: Profile) -> dict:
         encoder["sha256"] = recorded.get("sha256")  # not stated, and recorded by `resolve`
     if "lpips" not in archive.profile:
         del settings["lpips"]
-    if isinstance(profile.dataset, Prompts):
+    if isinstance(profile.dataset, Prompts | Like):
         table = path_of(profile.dataset.places()["path"].path)
-        if table.is_file():  # which people edit
+        if table.is_file():  # which may have changed
             hashes = archive.profile["checkpoints"] | {"dataset": checkpoints.hash_of(table)}
             settings["checkpoints"] = hashes
     return archive.profile | settings

@@ -25,10 +25,10 @@ class LatentPrompt:
 def draw(
     task: Task,
     latent: int,
-    refine: Refine,
+    refine: Refine | None,
     *,
     seed: int,
-    compatible: Callable[[str, str], bool],
+    compatible: Callable[[str, str], bool] | None,
     listed: bool = False,
 ) -> LatentPrompt:
     """Draw one latent prompt of a task, independently of all others unless `listed`.
@@ -39,8 +39,11 @@ def draw(
 
     If `listed`, `refine` returns one list with the draws of all of the task's latent prompts, from
     which this one takes its own; after a refusal it takes its item of another list. Where none of
-    `MAX_DRAWS` draws is compatible, this raises ValueError.
+    `MAX_DRAWS` draws is compatible, this raises ValueError. Where the task's latent prompts are
+    given, nothing is drawn.
     """
+    if task.latent_prompts is not None:
+        return _given(task, latent)
     rejected = []
     for attempt in range(MAX_DRAWS):
         if listed:
@@ -55,6 +58,14 @@ def draw(
         f"task {task.id}, latent prompt {latent}: none of {MAX_DRAWS} draws is compatible with "
         f"{task.prompt!r} (the last: {rejected[-1]!r}); use another refiner, instruction or check"
     )
+
+
+def _given(task: Task, latent: int) -> LatentPrompt:
+    if not (known := dict(enumerate(task.latent_prompts)).get(latent)):
+        raise ValueError(
+            f"task {task.id}: latent prompt {latent} is not known in the archive that gives them"
+        )
+    return LatentPrompt(known, ())
 
 
 def in_the_grammar(refined: str, original: str) -> bool:

@@ -49,7 +49,7 @@ class Models:
         list of videos, uint8 (T, H, W, 3) -> list of str; None if the profile has no captioner.
     refine : callable
         (prompt, seed) -> str; if `listed`, -> the n prompts of a task. None, as are `compatible`
-        and `generate`, where videos are only measured.
+        and `generate`, where videos are only measured, and where latent prompts are given.
     compatible : callable
         (refined, original) -> whether a draw is accepted.
     listed : bool
@@ -78,17 +78,16 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     device = device_of(profile.device)
     frames = profile.video_model.frames or FRAME_BATCH
     frame_batch = min(FRAME_BATCH, profile.batch_size * frames)
-    language = load_language(profile, folder)
+    language = profile.refiner and load_language(profile, folder)
     measuring = _load_measuring(profile, device, profile.batch_size, frame_batch)
     with _named("video_model", profile):
         generate = diffusion.load(profile, device, folder)
-    return dataclasses.replace(
-        measuring,
-        refine=language.refine,
-        compatible=language.compatible,
-        listed=language.listed,
-        generate=generate,
-    )
+    if language:
+        drawing = ("refine", "compatible", "listed")
+        measuring = dataclasses.replace(
+            measuring, **{name: getattr(language, name) for name in drawing}
+        )
+    return dataclasses.replace(measuring, generate=generate)
 
 
 def load_language(

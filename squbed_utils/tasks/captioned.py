@@ -16,7 +16,7 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import ROLES, reference_path
 from squbed_utils.files import path_of, replacing, seed_of
 from squbed_utils.roles import Dataset, Panda70M, VidGen1M
-from squbed_utils.tasks import clips, panda70m, prompts, shapes_world, vidgen1m
+from squbed_utils.tasks import clips, like, panda70m, prompts, shapes_world, vidgen1m
 from squbed_utils.tasks.clips import Caption, Unusable
 from squbed_utils.tasks.task import Source, Task
 
@@ -111,7 +111,7 @@ def _write_cache(path: Path, asked: str, labels: Mapping[str, str]) -> None:
 READERS = {"panda70m": panda70m, "vidgen1m": vidgen1m}
 """Kind of dataset -> the module with its `captions` and `read_clip`."""
 
-WHOLE = {"world": shapes_world, "prompts": prompts}
+WHOLE = {"world": shapes_world, "prompts": prompts, "like": like}
 """Kind of dataset of which nothing is sampled -> the module that reads all of it."""
 
 
@@ -158,7 +158,9 @@ def size(dataset: Dataset) -> int:
 
 def roles_of(dataset: Dataset) -> list[str]:
     """Return the roles of a run on these tasks, theirs first: without references no LPIPS."""
-    alone = dataset.kind == "prompts" and not any(t.reference for t in prompts.read(dataset).tasks)
+    alone = dataset.kind in ("prompts", "like") and not any(
+        task.reference for task in WHOLE[dataset.kind].read(dataset).tasks
+    )
     return ["dataset", *(role for role in ROLES if not (alone and role == "lpips"))]
 
 

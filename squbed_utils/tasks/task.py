@@ -21,6 +21,8 @@ class Task:
         Path of the reference video within the archive; None if there is none.
     vagueness_rank : float or None
         People's rank of the prompt, if they ranked it: 1 = the least vague.
+    latent_prompts : tuple of (str or None), or None
+        Where they are given, and need not be drawn: those of another archive.
     """
 
     id: str
@@ -29,6 +31,7 @@ class Task:
     prompt: str
     reference: str | None
     vagueness_rank: float | None = None
+    latent_prompts: tuple[str | None, ...] | None = None
 
     def __post_init__(self) -> None:
         if not SAFE_ID.fullmatch(self.id):

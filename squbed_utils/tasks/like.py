@@ -1,0 +1,66 @@
+"""The tasks of another archive, with its latent prompts, so that two models are asked the same."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from squbed_utils import profiles
+from squbed_utils.archive.archive import Archive, open_archive
+from squbed_utils.files import path_of, replacing
+from squbed_utils.profiles import Profile
+from squbed_utils.roles import Like
+from squbed_utils.tasks.task import Source, Task
+
+
+def read(dataset: Like) -> Source:
+    """Read an archive's tasks, latent prompts, references and truth."""
+    archive = open_archive(path_of(dataset.path))
+    texts = archive.latents()[["task", "latent", "prompt"]].astype(object)
+    known = texts.where(texts.notna(), None).sort_values("latent").groupby("task").prompt.agg(tuple)
+
+    def write_reference(task: Task, target: Path) -> None:
+        with replacing(target) as partial:
+            shutil.copyfile(archive.inside(task.reference), partial)
+
+    tasks = [_task(row, known[row["task"]]) for row in archive.tasks().to_dict("records")]
+    return Source(tasks, archive.truth(), None, write_reference)
+
+
+def instead(profile: Profile, folder: Path | str) -> Profile:
+    """Return a profile that asks its video model what an archive asked, with the same seeds.
+
+    The archive must be sealed, know its latent prompts, and have as many of them and of videos of
+    each for every task; else this raises ValueError.
+    """
+    archive = open_archive(Path(folder).expanduser().absolute())
+    if not archive.sealed:
+        raise ValueError(
+            f"{folder} is not sealed; end its collection, or run `squbed verify {folder} --seal`"
+        )
+    if archive.latents().prompt.isna().all():
+        raise ValueError(f"{folder} does not know the latent prompts of its videos")
+    return profiles.replaced(
+        profile,
+        dataset={"kind": "like", "path": str(archive.folder)},
+        refiner=None,
+        n=_only(archive, [len(z) for z in archive.latents().groupby("task").groups.values()]),
+        m=_only(archive, archive.units.values()),
+        seed=archive.profile.get("seed", profile.seed),
+    )
+
+
+def _only(archive: Archive, counts: object) -> int:
+    """Return the one number that all counts are."""
+    if len(different := sorted(set(counts))) > 1:
+        raise ValueError(
+            f"{archive.folder} has {different[0]} to {different[-1]} latent prompts or videos of "
+            "each; expected the same number for every task"
+        )
+    return different[0]
+
+
+def _task(row: dict, latent_prompts: tuple[str | None, ...]) -> Task:
+    row = {name: None if pd.isna(value) else value for name, value in row.items()}
+    named = {"id": row.pop("task"), "category": row.pop("category") or ""}
+    return Task(**named, **row, latent_prompts=latent_prompts)
