@@ -32,6 +32,19 @@ class Compared:
         return f"{self.table}: {self.difference or f'reproduced within {TOLERANCE:g}'}"
 
 
+DIFFERS = 3
+"""The exit code of ``--strict`` where a table differs."""
+
+
+def report(figures: Path, reference: Path, *, strict: bool) -> int:
+    """Print which tables are the reference run's; return the exit code."""
+    tables = compare(figures, reference)
+    differing = sum(bool(table.difference) for table in tables)
+    print(*tables, sep="\n")
+    print(f"{len(tables) - differing} of {len(tables)} tables are those of {reference}")
+    return DIFFERS if strict and differing else 0
+
+
 def compare(figures: Path | str, reference: Path | str = REFERENCE) -> list[Compared]:
     """Compare every table of the reference run with the same table of another run.
 

@@ -19,6 +19,7 @@ from squbed_utils.figures.leaderboard import (
 from squbed_utils.figures.panels import (
     figure_dose,
     figure_encoders,
+    figure_pairs,
     figure_panels,
     figure_subset_size,
     figure_truth,
@@ -45,6 +46,7 @@ __all__ = [
     "figure_dose",
     "figure_encoders",
     "figure_leaderboard",
+    "figure_pairs",
     "figure_panels",
     "figure_rejection",
     "figure_signals",

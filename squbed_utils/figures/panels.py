@@ -363,3 +363,56 @@ def figure_encoders(table: pd.DataFrame) -> Figure:
     handles, names = above.get_legend_handles_labels()
     bottom.legend(handles, names, loc="outside lower center", ncols=len(names))
     return fig
+
+
+PAIR_COLUMNS = ("panel", "quantity", "first", "second", "value", "low", "high", "pvalue")
+
+
+@styled
+def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str]) -> Figure:
+    """Draw two video models on the same tasks: certainty, whether it is justified, calibration.
+
+    Parameters
+    ----------
+    tasks : DataFrame
+        As `statistics.pairs.paired_tasks`, with its ``attrs``.
+    table : DataFrame
+        As `statistics.pairs.compare`.
+    names : tuple of str
+        What the two models are called.
+    """
+    require_columns(table, PAIR_COLUMNS, "the table of a comparison")
+    accuracy, label, unit = (tasks.attrs[key] for key in ("accuracy", "label", "unit"))
+    change = tasks[f"{accuracy}_second"] - tasks[f"{accuracy}_first"]
+    more = tasks.epistemic_second - tasks.epistemic_first
+    wrong = (change < 0) & (more < 0)
+    fig = new_figure(DOUBLE, 2.5)
+    levels, changes, taus = fig.subplots(1, 3, width_ratios=[1, 1, 0.9])
+    for chosen, colour in ((~wrong, BLUE), (wrong, VERMILLION)):
+        of = tasks[chosen]
+        levels.scatter(of.epistemic_first, of.epistemic_second, s=7, color=colour, lw=0, alpha=0.7)
+        changes.scatter(change[chosen], more[chosen], s=7, color=colour, lw=0, alpha=0.7)
+    ends = tasks[["epistemic_first", "epistemic_second"]].stack().agg(["min", "max"])
+    levels.plot(ends, ends, color=GREY, lw=0.6)
+    levels.set(xlabel=f"{names[0]} ({unit})", ylabel=f"{names[1]} ({unit})")
+    levels.set_title("epistemic uncertainty")
+    for line in (changes.axvline, changes.axhline):
+        line(0, color=GREY, lw=0.6)
+    changes.set(xlabel=f"change of {label}", ylabel=f"change of epistemic ({unit})")
+    changes.set_title(f"{wrong.sum()} of {(change < 0).sum()} less accurate,\nyet more certain")
+    changes.title.set_color(VERMILLION)
+    rows = table[table.panel == "tau with accuracy"].reset_index(drop=True)
+    for which, colour, name, up in (
+        ("first", GREY, names[0], -0.12),
+        ("second", BLUE, names[1], 0.12),
+    ):
+        taus.plot(rows[which], rows.index + up, "o", color=colour, label=name)
+    for line, row in rows.iterrows():
+        p = "p < 0.001" if row.pvalue < 0.001 else f"p = {row.pvalue:.2g}"
+        taus.annotate(p, (0.02, line - 0.3), fontsize=SMALLEST, color=GREY)
+    taus.axvline(0, color=GREY, lw=0.6)
+    taus.set_yticks(rows.index, rows.quantity)
+    taus.set(xlim=(-1, 0.5), ylim=(len(rows) - 0.5, -0.6), xlabel=f"Kendall's τ with {label}")
+    taus.set_title("calibration; p of the difference")
+    taus.legend(loc="lower left", bbox_to_anchor=(-0.05, -0.02), fontsize=SMALLEST)
+    return fig

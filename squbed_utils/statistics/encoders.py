@@ -10,6 +10,7 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.files import seed_of
 from squbed_utils.statistics import tables, truth
 from squbed_utils.statistics.calibration import kendall
+from squbed_utils.statistics.pairs import require_same_samples
 from squbed_utils.statistics.summary import TERMS
 
 SHOULD, BETWEEN = "what should hold", "Kendall's tau between the encoders"
@@ -50,7 +51,10 @@ def compare(
     ValueError
         If there are fewer than two archives, or they are not of the same samples.
     """
-    _refuse_others(archives)
+    if len(archives) < 2:
+        raise ValueError(f"{len(archives)} archive; expected two or more, of the same samples")
+    each = list(archives.values())
+    require_same_samples(each, f"squbed score {each[0].folder} --profile PROFILE --output DIR")
     summaries = {
         name: tables.with_parts(tables.summarize_run(archive, estimator=estimator))
         for name, archive in archives.items()
@@ -71,21 +75,6 @@ def compare(
     numbers = dict.fromkeys(("value", "low", "high", "pvalue"), float)
     table = pd.DataFrame(rows, columns=COLUMNS).astype(numbers)
     return table.assign(bar=table.bar.fillna(""), verdict=table.verdict.fillna(""))
-
-
-def _refuse_others(archives: Mapping[str, Archive]) -> None:
-    """Refuse archives that do not hold the same latent prompts and as many videos of each."""
-    if len(archives) < 2:
-        raise ValueError(f"{len(archives)} archive; expected two or more, of the same samples")
-    keys = ["task", "latent", "prompt"]
-    (first, one), *others = archives.items()
-    for name, other in others:
-        same = one.latents()[keys].equals(other.latents()[keys]) and one.units == other.units
-        if not same:
-            raise ValueError(
-                f"the archives of {first} and {name} hold other latent prompts or videos; make the "
-                f"second by `squbed score {one.folder} --profile PROFILE --output DIR`"
-            )
 
 
 def _findings(tasks: pd.DataFrame, accuracy: str, fraction: float) -> list[dict[str, object]]:

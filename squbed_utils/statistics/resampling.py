@@ -149,6 +149,13 @@ def weighted_taus(
     return taus
 
 
+def resampled_means(values: np.ndarray, rng: np.random.Generator, n_resamples: int) -> np.ndarray:
+    """Return means (n_resamples,) of resampled values (n,), as far apart as samples' means are."""
+    n = values.size
+    means = values[rng.integers(n, size=(n_resamples, n))].mean(axis=1)
+    return values.mean() + np.sqrt(n / max(n - 1, 1)) * (means - values.mean())
+
+
 def permuted_taus(
     scores: np.ndarray, accuracy: np.ndarray, n_permutations: int, rng: np.random.Generator
 ) -> np.ndarray:

@@ -83,7 +83,7 @@ def test_strict_ends_with_its_own_exit_code(runs, capsys):
     assert cli.main([*line, "--strict"]) == 0
     altered(runs, "-0.48123", "-0.49123")
     assert cli.main(line) == 0
-    assert cli.main([*line, "--strict"]) == cli.DIFFERS == 3
+    assert cli.main([*line, "--strict"]) == reproduce.DIFFERS == 3
     report = capsys.readouterr().out.splitlines()
     assert report[-2].startswith("figure_4.csv: 1 cells differ, most line 2, tau")
     assert report[-1].startswith("0 of 1 tables are those of")

@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 
 from squbed_utils import cli
+from squbed_utils.commands.reproduce import DIFFERS
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
@@ -14,7 +15,7 @@ GROUPS = {
     "Before a run": ("profiles", "new", "check", "vagueness"),
     "Samples": ("collect", "status", "verify"),
     "Your own videos, or one prompt": ("score", "quantify"),
-    "Numbers and figures": ("estimate", "explore", "figures", "encoders", "reproduce"),
+    "Numbers and figures": ("estimate", "explore", "figures", "compare", "encoders", "reproduce"),
     "Publishing": ("export",),
     "The shapes world": ("train-world",),
 }
@@ -40,7 +41,7 @@ HEAD = """# Commands
 
 def page() -> str:
     """Return the page's text."""
-    parts = [HEAD.format(INTRODUCTION=INTRODUCTION, **vars(cli))]
+    parts = [HEAD.format(INTRODUCTION=INTRODUCTION, DIFFERS=DIFFERS, **vars(cli))]
     for title, names in GROUPS.items():
         parts += [f"## {title}\n", *map(section, names)]
     return "\n".join(parts)

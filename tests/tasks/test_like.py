@@ -1,16 +1,17 @@
 """An archive's own tasks, latent prompts and seeds, asked of another video model."""
 
+import pandas as pd
 import pytest
 from kit import small_archive, tiny
 
-from squbed_utils import collect, open_archive, profiles
+from squbed_utils import cli, collect, open_archive, profiles
 from squbed_utils.models import load
 from squbed_utils.tasks import like
 
 
 @pytest.fixture(scope="module")
 def profile(tiny_profile, tmp_path_factory):
-    """The tiny profile with a video model of one step, and a refiner that does not exist."""
+    """Return the tiny profile with a video model of one step, and a refiner that is not there."""
     settings = profiles.load(tiny_profile)
     model = vars(settings.video_model) | {"steps": 1}
     refiner = vars(settings.refiner) | {"path": "nowhere"}
@@ -77,3 +78,17 @@ def test_what_cannot_be_like_is_refused(profile, tiny_archive, tmp_path):
 def test_no_profile_lacks_a_refiner_otherwise(tiny_profile):
     with pytest.raises(ValueError, match="refiner is the language model"):
         profiles.replaced(profiles.load(tiny_profile), refiner=None)
+
+
+def test_the_two_archives_are_compared(fewer, tiny_archive, tmp_path, capsys):
+    line = ["compare", str(tiny_archive), str(fewer.folder), "--output", str(tmp_path)]
+    assert cli.main(line) == 0
+    told = capsys.readouterr().out
+    assert "4 tasks; first:" in told and "squbed explore" in told and "nan" not in told.lower()
+    table = pd.read_csv(tmp_path / "data" / "compare.csv").set_index(["panel", "quantity"])
+    tasks = pd.read_csv(tmp_path / "data" / "compare_tasks.csv")
+    assert (tasks.aleatoric_first == tasks.aleatoric_second).all()
+    change = (tasks.epistemic_second - tasks.epistemic_first).groupby(tasks.subject).mean()
+    assert table.value["mean", "epistemic"] == pytest.approx(change.mean(), abs=1e-3)
+    assert (tmp_path / "compare.png").stat().st_size
+    assert cli.main(["compare", str(tiny_archive), str(tmp_path / "none")]) == 2

@@ -5,8 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from kit import small_archive
+from scipy import stats
 
-from squbed_utils.statistics.reducible import (
+from squbed_utils import open_archive
+from squbed_utils.statistics import pairs
+from squbed_utils.statistics.pairs import (
+    compare,
     confident_mistakes,
     disagreement,
     ensemble_taus,
@@ -68,7 +73,11 @@ def archive(videos, prompts=("a", "b"), captions=None):
     tasks = pd.DataFrame({"task": ["t"]})
     latents = pd.DataFrame({"task": "t", "latent": range(len(prompts)), "prompt": prompts})
     return SimpleNamespace(
-        tasks=lambda: tasks, latents=lambda: latents, embeddings=lambda task: (None, list(videos))
+        tasks=lambda: tasks,
+        latents=lambda: latents,
+        embeddings=lambda task: (None, list(videos)),
+        units={},
+        folder="a",
     )
 
 
@@ -91,7 +100,7 @@ def test_models_that_are_the_same_disagree_by_nothing_on_average():
 
 def test_other_latent_prompts_are_refused():
     videos = np.zeros((2, 2, 1))
-    with pytest.raises(ValueError, match="have other latent prompts; collect them with one prof"):
+    with pytest.raises(ValueError, match="hold other latent prompts .* --like"):
         disagreement([archive(videos), archive(videos, ("a", "c"))])
 
 
@@ -115,3 +124,69 @@ def test_a_mistake_is_confident_where_all_videos_show_it():
     subjects = pd.Series({"t": "star", "u": "ring"})
     found = confident_mistakes(SimpleNamespace(videos=lambda: videos), subjects)
     assert found.to_dict() == {"t": 1 / 3, "u": 0}
+
+
+def two_models(n=60, seed=0, worse=0.0, clusters=None):
+    """Two models' numbers on the same tasks; the second's accuracy heeds its uncertainty less."""
+    rng = np.random.default_rng(seed)
+    doubt, table = rng.normal(size=n), {"task": [f"t{i}" for i in range(n)]}
+    for which, weight in (("first", 1.0), ("second", 1.0 - worse)):
+        own = doubt + 0.3 * rng.normal(size=n)
+        parts = {"aleatoric": rng.normal(size=n), "epistemic": own, "total": own}
+        table |= {f"{name}_{which}": values for name, values in parts.items()}
+        table[f"ssim_{which}"] = -weight * own + rng.normal(size=n)
+    table["aleatoric_second"] = table["aleatoric_first"]
+    table = pd.DataFrame(table)
+    return table if clusters is None else table.assign(subject=np.arange(n) % clusters)
+
+
+def test_every_number_of_a_comparison():
+    tasks = two_models(200, worse=1.0)
+    tasks["epistemic_second"] -= 2
+    found = compare(tasks, accuracy="ssim").set_index(["panel", "quantity"])
+    mean = found.loc[pairs.MEAN]
+    change = tasks.epistemic_second - tasks.epistemic_first
+    assert mean.value["epistemic"] == pytest.approx(change.mean())
+    assert mean.low["epistemic"] < change.mean() < mean.high["epistemic"] < -1.5
+    assert mean.pvalue["epistemic"] == stats.wilcoxon(change).pvalue
+    assert mean.value["aleatoric"] == 0 and mean.pvalue["aleatoric"] == 1
+    assert np.isnan(mean.low["aleatoric"])  # nothing differs, so nothing varies
+    taus = {
+        w: stats.kendalltau(tasks[f"total_{w}"], tasks[f"ssim_{w}"]).statistic
+        for w in ("first", "second")
+    }
+    row = found.loc[pairs.CALIBRATION].loc["total"]
+    assert (row["first"], row.second) == pytest.approx((taus["first"], taus["second"]))
+    assert row.value == pytest.approx(taus["second"] - taus["first"])
+    assert 0 < row.low < row.value < row.high and row.pvalue < 0.01
+    between = stats.kendalltau(tasks.epistemic_first, tasks.epistemic_second).statistic
+    assert found.loc[pairs.ORDER].value["epistemic"] == pytest.approx(between)
+    less = tasks.ssim_second < tasks.ssim_first
+    row = found.loc[pairs.MISTAKEN].loc["epistemic"]
+    assert row.value == pytest.approx((change < 0)[less].mean())
+    assert row["first"] == pytest.approx((change < 0).mean()) and row.low <= row.value <= row.high
+
+
+@pytest.mark.parametrize("clusters", [None, 20])
+def test_models_of_equal_calibration_differ_as_often_as_chance_allows(clusters):
+    found = []
+    for seed in range(200):
+        table = compare(two_models(40, seed, clusters=clusters), accuracy="ssim")
+        row = table.set_index(["panel", "quantity"]).loc[(pairs.CALIBRATION, "total")]
+        found.append(row.pvalue < 0.05)
+    assert np.mean(found) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+
+
+def test_below_eight_tasks_no_interval_is_stated():
+    table = compare(two_models(7), accuracy="ssim")
+    assert table[["low", "high"]].isna().all(axis=None) and table.value.notna().all()
+
+
+def test_archives_that_other_models_measured_are_refused(tmp_path):
+    first, second = (small_archive.make(tmp_path / n, {"t0": "a cat"}) for n in ("a", "b"))
+    text = {"path": "here", "kind": "open_clip"}
+    first.write_profile(first.profile | {"clip": text, "checkpoints": {"clip": "1"}})
+    second.write_profile(second.profile | {"clip": text, "checkpoints": {"clip": "2"}})
+    first, second = open_archive(first.folder), open_archive(second.folder)
+    with pytest.raises(ValueError, match=r"measured by other models \(clip\).*squbed score"):
+        pairs.paired_tasks(first, second)

@@ -1,0 +1,348 @@
+"""The commands that make archives and profiles; each is a function, with its options above it.
+
+A function's docstring is what ``--help`` says of its command. What a command needs is imported when
+it runs, so that help and mistakes cost no time.
+"""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import squbed_utils
+from squbed_utils.commands.options import (
+    FOLDER,
+    PROFILE,
+    PROMPTS,
+    YES,
+    command,
+    consent,
+    option,
+    parse_values,
+    place,
+    print_summary,
+    warnings_as_lines,
+)
+from squbed_utils.files import ROOT
+
+
+@command("check", PROFILE)
+def check_profile(options: Namespace) -> None:
+    """Say what a profile needs, what is missing, and what its run would cost.
+
+    A dry run: look at packages, keys, files, device, memory and disk, and count videos, GPU-hours
+    and money. Nothing is loaded, fetched or paid.
+    """
+    from squbed_utils.commands.check import MISSING, check
+
+    findings = check(options.profile)
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        print(f"{finding.state:8} {finding.what:{width}}  {finding.detail}")
+    missing = sum(finding.state == MISSING for finding in findings)
+    if missing:
+        raise ValueError(
+            f"profile {options.profile} cannot run here yet: {missing} missing, marked above"
+        )
+
+
+@command("profiles")
+def list_profiles(options: Namespace) -> None:
+    """List the profiles that there are, and what each lacks here.
+
+    A line each: name, video model, what is missing on this machine, what the first run fetches.
+    """
+    from squbed_utils.commands.check import overview
+
+    rows = list(overview())
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    for name, model, lacks in rows:
+        print(f"{name:{widths[0]}}  {model:{widths[1]}}  {lacks}")
+
+
+@command(
+    "new",
+    option("NAME", "of the profile"),
+    option(
+        "--video-model MODEL",
+        "a function, FILE.py:FUNCTION, or a pipeline of diffusers, by its folder or hub id",
+        required=True,
+    ),
+    option("--prompts FILE", "what to ask it (default: no dataset)"),
+)
+def write_profile(options: Namespace) -> None:
+    """Write ./NAME.yaml, a short profile of your own video model.
+
+    All other models are open ones that run here: the profile inherits no dataset, no key and no
+    cost.
+    """
+    from squbed_utils import profiles
+
+    path = profiles.new(options.name, options.video_model, options.prompts)
+    print(f"{path}: look at it, then run `squbed check --profile {path}`")
+
+
+@command(
+    "collect",
+    PROFILE,
+    option("--prompts FILE", "prompts in place of the profile's dataset: " + PROMPTS),
+    option(
+        "--like ARCHIVE",
+        "ask what an archive asked: its tasks, latent prompts and seeds, for `squbed compare`",
+    ),
+    option(
+        "--output DIR",
+        "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE), or a URL to keep it "
+        "at, such as s3://BUCKET/NAME",
+        type=place,
+    ),
+    option(
+        "--workers N",
+        "processes with models of their own; any number gives the same result "
+        "(default: 1; with ray on GPUs, as many as there is room for)",
+        type=int,
+    ),
+    option(
+        "--executor",
+        "where they run: here, on a cluster of Ray, or as jobs of SLURM (default: %(default)s)",
+        choices=("local", "ray", "slurm"),
+        default="local",
+    ),
+    option("--address HOST:PORT", "of a running cluster of Ray (default: start one)"),
+    option(
+        "--slurm NAME VALUE",
+        "an option of SLURM's jobs, by submitit's name, as in --slurm slurm_partition gpu; "
+        "may be repeated",
+    ),
+    option("--retry-failed", "make latent prompts with failed videos again"),
+    YES,
+)
+def collect_samples(options: Namespace) -> None:
+    """Draw latent prompts, generate videos, embed and score them.
+
+    Fill the samples archive of a profile. It can be interrupted at any time; the same command goes
+    on where it stopped, and may run several times at once: each run makes what no other is making.
+    """
+    from squbed_utils.archive.layout import FAILED
+    from squbed_utils.collection.executors import Executor
+
+    archive = squbed_utils.collect(
+        options.profile,
+        prompts=options.prompts,
+        like=options.like,
+        output=options.output,
+        workers=options.workers,
+        retry_failed=options.retry_failed,
+        confirm=consent(options),
+        executor=Executor(options.executor, options.address, parse_values(options.slurm)),
+    )
+    errors, refused = [], 0
+    for unit in archive.units:  # one at a time: there may be more than memory holds
+        rows = archive.rows(*unit, ["rejected", "status", "error"])
+        refused += len(rows[0]["rejected"])
+        errors += [row["error"] for row in rows if row["status"] == FAILED]
+    print(
+        f"{archive.folder}: {len(archive.tasks())} tasks, {len(archive.units)} latent prompts "
+        f"({refused} draws refused), {sum(archive.units.values())} videos ({len(errors)} failed)"
+    )
+    if errors:
+        print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
+
+
+@command("status", FOLDER)
+def print_status(options: Namespace) -> None:
+    """Say how far a collection is.
+
+    Count latent prompts done, running and failed; say how fast it goes, how long it will take, and
+    how many GPU-hours it took.
+    """
+    from squbed_utils.collection.status import status
+
+    print(status(options.folder))
+
+
+@command(
+    "verify",
+    FOLDER,
+    option("--repair", "remove what is damaged, and collect it again"),
+    option("--seal", "write the checksums of the tables, which an archive of 0.1.0 lacks"),
+    option(
+        "--profile NAME",
+        "what repairs: a profile in data/profiles/, or a .yaml file, the same as the "
+        "archive's; nothing that an archive itself names is run (default: the one in "
+        "data/profiles/ of the archive's name)",
+    ),
+    YES,
+)
+def verify_archive(options: Namespace) -> None:
+    """Compare every file of an archive with its checksum.
+
+    List the files that are missing, damaged or unknown; the exit code is 2 if there are any.
+    """
+    from squbed_utils.archive.archive import Archive
+    from squbed_utils.archive.verify import UNKNOWN, verify
+    from squbed_utils.collection.repair import repair, seal
+
+    folder = options.folder
+    if options.seal:
+        seal(folder)
+    problems = verify(folder)
+    for problem in problems:
+        print(f"{problem.state:8} {problem.path}")
+    if options.repair and any(problem.state != UNKNOWN for problem in problems):
+        repair(folder, problems, profile=options.profile, confirm=consent(options))
+        problems = verify(folder)
+    unknown = [problem.path for problem in problems if problem.state == UNKNOWN]
+    if len(problems) > len(unknown):
+        raise ValueError(
+            f"{len(problems)} files of {folder} are missing or damaged; run `squbed verify "
+            "--repair` to make them again"
+        )
+    if unknown:
+        raise ValueError(
+            f"{folder} holds {unknown[0]}, which is of no latent prompt of it; move it away"
+        )
+    archive = Archive(folder)
+    if archive.sealed:
+        print(f"{folder}: every file is as it was written")
+        return
+    why = "its last run has not ended" if archive.open else "`squbed verify --seal` adds them"
+    print(
+        f"{folder}: every file that has a checksum is as it was written; the archive is not "
+        f"sealed, so its profile and tables have none: {why}"
+    )
+
+
+@command(
+    "score",
+    option("MANIFEST", "a CSV, a row a video; or a folder of clips; or an archive", type=Path),
+    PROFILE,
+    option("--output DIR", "the archive (default: data/samples/score/MANIFEST-NAME)", type=Path),
+    option("--manifest-only", "write a folder's manifest.csv, to be edited, and score nothing"),
+    option("--retry-failed", "score latent prompts with failed videos again"),
+)
+def score_videos(options: Namespace) -> None:
+    """Make an archive of videos that already exist, and print their uncertainty.
+
+    Embed and score existing videos into a samples archive that every notebook reads, and print each
+    task's uncertainty. The manifest is a CSV file with the columns task, prompt, latent, sample,
+    video, and if wanted reference, latent_prompt, category, vagueness_rank, rating, rating_NAME;
+    paths are relative to it. In its place, a folder of clips is read by their names
+    (PROMPT-NUMBER.mp4, TASK/SAMPLE.mp4 or TASK/LATENT/SAMPLE.mp4) and a prompts.csv in it, and
+    what was understood is shown first; the folder of an archive has its videos measured again, as
+    by other encoders. An interrupted run goes on where it stopped.
+    """
+    from squbed_utils.archive.layout import FAILED
+    from squbed_utils.tasks import folder, manifest
+
+    if options.manifest_only:
+        written = folder.write_manifest(options.manifest)
+        print(folder.understood(manifest.read(written)), written, sep="\n")
+        return
+    with warnings_as_lines():
+        archive = squbed_utils.score(
+            options.manifest,
+            profile=options.profile,
+            output=options.output,
+            retry_failed=options.retry_failed,
+        )
+    videos = archive.videos()
+    failed = videos[videos.status == FAILED]
+    print(
+        f"{archive.folder}: {len(archive.tasks())} tasks, {len(videos)} videos "
+        f"({len(failed)} failed)"
+    )
+    for row in failed.itertuples():
+        where = f"task {row.task}, latent {row.latent}, sample {row.sample}"
+        print(f"squbed: {where}: {row.error}", file=sys.stderr)
+    print_summary(archive, None)
+
+
+@command(
+    "quantify",
+    option("PROMPT", 'such as "a cat doing something"'),
+    PROFILE,
+    option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
+    option("--m M", "videos of each, at least 2 (default: the profile's)", type=int),
+    option("--retry-failed", "make latent prompts with failed videos again"),
+    option("--seed SEED", "default: the profile's", type=int),
+    YES,
+    option("--output DIR", "default: data/samples/quantify/PROMPT-HASH", type=Path),
+)
+def quantify_prompt(options: Namespace) -> None:
+    """Say how uncertain the video model is about one prompt.
+
+    Draw latent prompts for one prompt, generate videos of each, and print the uncertainty. A
+    contact sheet is written as PNG and HTML. An interrupted run goes on where it stopped.
+    """
+    answer = squbed_utils.quantify(
+        options.prompt,
+        profile=options.profile,
+        n=options.n,
+        m=options.m,
+        seed=options.seed,
+        output=options.output,
+        retry_failed=options.retry_failed,
+        confirm=consent(options),
+    )
+    print(answer)
+    print(*answer.save(), sep="\n")
+
+
+@command(
+    "vagueness",
+    option("FILE", PROMPTS),
+    PROFILE,
+    option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
+    option("--output DIR", "default: data/samples/vagueness/NAME-FILE", type=Path),
+    YES,
+)
+def rank_by_vagueness(options: Namespace) -> None:
+    """Rank prompts by what they leave open, and say what to ask of each.
+
+    Draw latent prompts and print h(Z given l) of each prompt, the vaguest first, with the question
+    whose answer would narrow it most. No video is made, and no GPU is needed. Rank 1 is the least
+    vague. A table, the latent prompts and a figure are written. An interrupted run goes on where it
+    stopped, and a changed file costs only its new prompts.
+    """
+    from squbed_utils.commands.triage import as_text
+
+    settings = {name: getattr(options, name) for name in ("profile", "n", "output")}
+    table = squbed_utils.vagueness(options.file, **settings, confirm=consent(options))
+    print(as_text(table))
+    print(f"the figure and, in data/, the tables are in {table.attrs['folder']}")
+
+
+@command(
+    "train-world",
+    option("--only NAME", "train this model alone"),
+    option(
+        "--device",
+        "where to train; auto takes CUDA where there is one (default: %(default)s)",
+        default="auto",
+        choices=("auto", "cpu", "cuda", "mps"),
+    ),
+    option(
+        "--quick", "a fiftieth of the steps and clips, into build/world-quick, to see that it runs"
+    ),
+)
+def train_world_models(options: Namespace) -> None:
+    """Train the shapes world's models from nothing.
+
+    Train every checkpoint of the shapes world, or go on with what an interruption left.
+    """
+    from squbed_utils.models.checkpoints import device_of
+
+    if not (ROOT / "training").is_dir():
+        raise FileNotFoundError(
+            "the training of the world is not installed with the package; run `squbed train-world` "
+            "in a clone of the repository"
+        )
+    sys.path.insert(0, str(ROOT))
+    from training.train import train_world
+
+    folder, work, share = ROOT / "data" / "world", ROOT / "build" / "world", 1
+    if options.quick:
+        folder, work = ROOT / "build" / "world-quick", ROOT / "build" / "world-quick-work"
+        share = 1 / 50
+    device = device_of(options.device)
+    train_world(folder, work, only=options.only, share=share, device=device)

@@ -1,0 +1,241 @@
+"""The commands that show what an archive says; each is a function, with its options above.
+
+A function's docstring is what ``--help`` says of its command. What a command needs is imported when
+it runs, so that help and mistakes cost no time.
+"""
+
+from argparse import Namespace
+from pathlib import Path
+
+import squbed_utils
+from squbed_utils.commands.options import (
+    FOLDER,
+    PROFILE,
+    STRICT,
+    command,
+    option,
+    place,
+    print_summary,
+)
+from squbed_utils.files import ROOT
+
+
+@command(
+    "encoders",
+    option("ARCHIVES", "archives of the same samples, by other encoders", type=Path, nargs="+"),
+    option("--output DIR", "default: %(default)s", type=Path, default=Path("figures")),
+)
+def compare_encoders(options: Namespace) -> None:
+    """Hold what was found to other encoders.
+
+    Take archives of the same prompts and videos, measured by other encoders (`squbed score ARCHIVE
+    --profile PROFILE`). Draw and print whether they rank the tasks alike, and every finding of
+    notebook 03 under each.
+    """
+    from squbed_utils import figures
+    from squbed_utils.archive.archive import open_archive
+    from squbed_utils.settings import named
+    from squbed_utils.statistics import encoders, tables
+
+    archives = {}
+    for folder in options.archives:
+        profile = (archive := open_archive(folder)).profile
+        paths = [profile[role]["path"] for role in ("text_encoder", "video_encoder")]
+        archives[", ".join(dict.fromkeys(map(named, paths)))] = archive
+    table = encoders.compare(archives)
+    tables.save_tables(options.output, "encoders", points=table)
+    paths = figures.save(figures.figure_encoders(table), "encoders", options.output)
+    print(table.to_string(index=False, float_format="{:.2g}".format), *paths, sep="\n")
+
+
+@command(
+    "compare",
+    option("ARCHIVE", "of the first video model", type=Path),
+    option("ARCHIVE_B", "of the second, made by `squbed collect --like ARCHIVE`", type=Path),
+    option("--estimator NAME", "by name (default: %(default)s)", default="squbed"),
+    option("--accuracy NAME", "such as ssim (default: CLIP to the reference, or to the prompt)"),
+    option("--output DIR", "default: %(default)s", type=Path, default=Path("figures")),
+)
+def compare_models(options: Namespace) -> None:
+    """Compare two video models on the same tasks and latent prompts.
+
+    For checkpoints, LoRAs, step counts, quantised and distilled twins: paired changes of
+    uncertainty and accuracy with intervals, each model's calibration, and whether the second is
+    more certain where it is less accurate. Draw, save and print them.
+    """
+    from squbed_utils import figures
+    from squbed_utils.statistics import pairs, tables
+
+    first, second = map(squbed_utils.open_archive, (options.archive, options.archive_b))
+    chosen = {"estimator": options.estimator, "accuracy": options.accuracy or ""}
+    tasks = pairs.paired_tasks(first, second, **chosen)
+    table = pairs.compare(tasks, accuracy=tasks.attrs["accuracy"])
+    tables.save_tables(options.output, "compare", points=table, tasks=tasks)
+    names = (first.folder.name, second.folder.name)
+    paths = figures.save(figures.figure_pairs(tasks, table, names), "compare", options.output)
+    print("{} tasks; first: {}, second: {}".format(len(tasks), *names))
+    print(table.to_string(index=False, float_format="{:.3g}".format, na_rep="-"), *paths, sep="\n")
+    print(f"`squbed explore {first.folder} {second.folder}` shows the tasks side by side")
+
+
+@command(
+    "figures",
+    PROFILE,
+    option(
+        "--samples DIR",
+        "the archive (default: data/samples/NAME), or the URL that it is kept at",
+        type=place,
+    ),
+    option(
+        "--output DIR",
+        "where figures go (default: %(default)s)",
+        type=Path,
+        default=Path("figures"),
+    ),
+    option(
+        "--build DIR",
+        "where executed notebooks go (default: %(default)s)",
+        type=Path,
+        default=Path("build/notebooks"),
+    ),
+    option("--only NOTEBOOK", "run this one; may be repeated", action="append"),
+    option("--ranking CSV", "task and rank by vagueness, for Figure 3", type=Path),
+    option(
+        "-p --parameter NAME VALUE",
+        "a parameter of a notebook, its value as in YAML; may be repeated",
+    ),
+    STRICT,
+)
+def draw_figures(options: Namespace) -> int:
+    """Run the notebooks that draw the figures.
+
+    Run the notebooks on a finished archive, in order. At the end the tables of the profile `world`
+    are compared with those of the reference run.
+    """
+    from squbed_utils.archive import remote
+    from squbed_utils.commands.notebooks import run_all
+    from squbed_utils.commands.reproduce import PROFILE, REFERENCE, report
+
+    changed = options.samples or options.only or options.ranking or options.parameter
+    compared = options.profile == PROFILE and not changed
+    compared &= options.output.resolve() != REFERENCE
+    if options.strict and not compared:
+        raise ValueError(
+            f"--strict compares whole runs of the profile {PROFILE}; leave out --samples, --only, "
+            "--ranking and --parameter, or --strict"
+        )
+    samples = remote.fetch(options.samples) if remote.is_url(options.samples) else options.samples
+    parameters = dict(options.parameter)
+    if options.ranking:
+        ranking = options.ranking.expanduser().absolute()
+        if not ranking.is_file():
+            raise FileNotFoundError(f"no ranking {ranking}; expected a CSV of task, rank")
+        parameters["ranking"] = str(ranking)
+    run_all(
+        options.profile,
+        samples=samples,
+        figures=options.output,
+        build=options.build,
+        only=options.only,
+        parameters=parameters,
+    )
+    return report(options.output, REFERENCE, strict=options.strict) if compared else 0
+
+
+@command(
+    "reproduce",
+    option(
+        "--figures DIR",
+        "where the run's figures are (default: %(default)s)",
+        type=Path,
+        default=Path("figures"),
+    ),
+    option(
+        "--reference DIR",
+        "the other run (default: figures/reference in the repository)",
+        type=Path,
+        default=ROOT / "figures" / "reference",
+    ),
+    STRICT,
+)
+def compare_tables(options: Namespace) -> int:
+    """Compare the tables of a run with those of the reference run.
+
+    Say of each table of figures/reference/ whether the run reproduced it, or what differs and by
+    how much.
+    """
+    from squbed_utils.commands.reproduce import report
+
+    return report(options.figures, options.reference, strict=options.strict)
+
+
+@command(
+    "estimate",
+    FOLDER,
+    option("--estimator NAME", "by name (default: the one of the archive's profile)"),
+    option("--csv", "all columns, as CSV"),
+)
+def print_estimates(options: Namespace) -> None:
+    """Print each task's uncertainty.
+
+    Print a table of the tasks in an archive: aleatoric, epistemic and total uncertainty with
+    intervals; higher is less certain.
+    """
+    print_summary(squbed_utils.open_archive(options.folder), options.estimator, csv=options.csv)
+
+
+@command(
+    "explore",
+    FOLDER,
+    option("ARCHIVE_B", "another archive on the same tasks, shown beside it", type=Path, nargs="?"),
+    option(
+        "--output PATH",
+        "NAME.html, one page with previews of some videos, or a folder with those of all "
+        "(default: %(default)s)",
+        type=Path,
+        default=Path("explorer.html"),
+    ),
+)
+def explore_archive(options: Namespace) -> None:
+    """Write an archive, or two on the same tasks, as a page to explore in a browser.
+
+    Two linked scatters, a table and each task's playing videos, in a page that needs no server and
+    no network.
+    """
+    archives = [squbed_utils.open_archive(f) for f in (options.folder, options.archive_b) if f]
+    path = squbed_utils.explore(*archives).save(options.output)
+    file = path / "index.html" if path.is_dir() else path
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB; open it in a browser")
+
+
+@command(
+    "export",
+    FOLDER,
+    option("--output DIR", "a new or empty folder", type=Path, required=True),
+    option(
+        "--format",
+        "the dataset's layout (default: %(default)s)",
+        default="hf",
+        choices=("hf", "webdataset"),
+    ),
+    option(
+        "--shard-mb MB",
+        "webdataset: the size at which the next tar file is begun (default: %(default)s)",
+        type=float,
+        default=1000,
+    ),
+)
+def export_dataset(options: Namespace) -> None:
+    """Write an archive as a dataset to publish.
+
+    Write a finished archive with a card, metadata and checksums. hf: a folder that
+    `datasets.load_dataset` and `squbed_utils.load` read. webdataset: tar files to stream.
+    """
+    from squbed_utils.commands.publish import export
+
+    folder = export(
+        options.folder, options.output, format=options.format, shard_mb=options.shard_mb
+    )
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    size = sum(sizes) / 1e6
+    print(f"{folder}: {len(sizes):,} files, {size:,.1f} MB; set the licence in README.md")

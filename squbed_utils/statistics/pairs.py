@@ -1,0 +1,325 @@
+"""Several video models asked the same: what differs, and what more training data takes away.
+
+Tasks of one subject stand or fall together, so every interval resamples subjects where they are
+known.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import wilcoxon
+
+from squbed_utils.archive.archive import Archive
+from squbed_utils.archive.layout import MEASURING
+from squbed_utils.files import seed_of
+from squbed_utils.statistics import tables
+from squbed_utils.statistics.calibration import bootstrap_interval, bootstrap_pvalue, kendall
+from squbed_utils.statistics.resampling import (
+    FEWEST_TASKS,
+    resampled_means,
+    resampled_taus,
+    task_counts,
+    weighted_taus,
+    widening,
+)
+from squbed_utils.statistics.summary import TERMS
+from squbed_utils.statistics.truth import clusters_of
+
+N_RESAMPLES = 4000
+
+MEAN, CALIBRATION, ORDER = "mean", "tau with accuracy", "tau between the two"
+MISTAKEN = "share more certain where less accurate"
+COLUMNS = ("panel", "quantity", "first", "second", "value", "low", "high", "pvalue")
+
+
+def require_same_samples(archives: Sequence[Archive], command: str) -> None:
+    """Refuse archives that do not hold the same latent prompts and as many videos of each.
+
+    `command` makes one like the first.
+    """
+    keys, (first, *others) = ["task", "latent", "prompt"], archives
+    for other in others:
+        same = first.latents()[keys].equals(other.latents()[keys]) and first.units == other.units
+        if not same:
+            raise ValueError(
+                f"{first.folder} and {other.folder} hold other latent prompts or numbers of "
+                f"videos; make the second by `{command}`"
+            )
+
+
+def paired_tasks(
+    first: Archive, second: Archive, *, estimator: str = "squbed", accuracy: str = ""
+) -> pd.DataFrame:
+    """Return a row a task that both archives could measure, with the columns of both.
+
+    Parameters
+    ----------
+    first, second : Archive
+        Finished, of the same tasks and latent prompts (``squbed collect --like``), embedded and
+        scored by the same models.
+    estimator : str
+        A name in ``registry.ESTIMATORS``.
+    accuracy : str
+        A column of ``summary.summarize``; empty: as `tables.default_accuracy`.
+
+    Returns
+    -------
+    DataFrame
+        task, category, prompt, subject where known; aleatoric, epistemic, total and every accuracy
+        (higher = better, so LPIPS is negated), each with _first and _second; in ``attrs`` the
+        accuracy chosen, its label and the entropies' unit.
+
+    Raises
+    ------
+    ValueError
+        If the archives hold other latent prompts or numbers of videos, or other models measured
+        them: what differs is named.
+    """
+    like = f"squbed collect --profile PROFILE --like {first.folder}"
+    require_same_samples((first, second), like)
+    if differing := [
+        role for role in MEASURING if _measured(first, role) != _measured(second, role)
+    ]:
+        raise ValueError(
+            f"{first.folder} and {second.folder} were measured by other models "
+            f"({', '.join(differing)}), whose numbers cannot be compared; measure one of them "
+            "again by `squbed score ARCHIVE --profile PROFILE`"
+        )
+    summaries = [
+        tables.with_parts(tables.summarize_run(archive, estimator=estimator))
+        for archive in (first, second)
+    ]
+    names = [n for n in tables.accuracies_there(summaries[0]) if n in summaries[1]]
+    accuracy = accuracy or tables.default_accuracy(summaries[0])
+    for table in summaries:
+        tables.better_is_higher(table, accuracy)  # refuses an unknown one
+        for name in names:
+            table[name] = tables.better_is_higher(table, name)
+    fixed = [c for c in ("task", "category", "prompt", "subject") if c in summaries[0]]
+    quantities = [*TERMS, *names]
+    pair = summaries[0][[*fixed, *quantities]].merge(
+        summaries[1][["task", *quantities]], on="task", suffixes=("_first", "_second")
+    )
+    pair.attrs |= {"accuracy": accuracy, "label": tables.y_label(accuracy)}
+    pair.attrs["unit"] = summaries[0].unit.iloc[0]
+    return pair
+
+
+def _measured(archive: Archive, role: str) -> tuple[object, object]:
+    """Return a measuring model's settings, but for its place, and its hash."""
+    settings = dict(archive.profile.get(role) or {})
+    settings.pop("path", None)
+    return settings, archive.profile.get("checkpoints", {}).get(role)
+
+
+def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> pd.DataFrame:
+    """Hold two models' uncertainties and accuracies on the same tasks against each other.
+
+    Subjects are resampled where they are known, else tasks; below eight of them no interval is
+    stated.
+
+    Parameters
+    ----------
+    tasks : DataFrame
+        As `paired_tasks`.
+    accuracy : str
+        For what asks whether a model is right to be certain.
+    confidence : float
+
+    Returns
+    -------
+    DataFrame
+        panel, quantity, first, second (each model's), value, low, high, pvalue. By panel: the mean
+        of a quantity, value the mean change (second less first; Wilcoxon's signed-rank test); tau
+        of a term with accuracy, value the difference of taus on the same resamples (negative: the
+        second is the better calibrated); tau between the two models' values of a term; of the tasks
+        on which the second is the less accurate, the share on which it is also the more certain,
+        beside that share of all tasks (`first`).
+    """
+    clusters = clusters_of(tasks)
+    rows = [_mean(tasks, quantity, clusters, confidence) for quantity in _quantities(tasks)]
+    known = tasks.dropna(subset=[f"{accuracy}_first", f"{accuracy}_second"])
+    clusters = clusters_of(known)
+    counts = task_counts(len(known), N_RESAMPLES, np.random.default_rng(seed_of("pairs")), clusters)
+    enough = len(known) >= FEWEST_TASKS
+    for term in TERMS:
+        numbers, replicates = _calibration(known, term, accuracy, counts, clusters)
+        rows.append({"panel": CALIBRATION} | numbers | _spread(replicates, confidence, enough))
+    for term in TERMS:
+        x, y = (known[f"{term}_{which}"].to_numpy() for which in ("first", "second"))
+        (taus,) = resampled_taus(x[None], y, counts, clusters)
+        row = {"panel": ORDER, "quantity": term, "value": _tau(x, y)}
+        rows.append(row | _spread(taus, confidence, enough))
+    less = (known[f"{accuracy}_second"] < known[f"{accuracy}_first"]).to_numpy()
+    if less.any():
+        certain = (known.epistemic_second < known.epistemic_first).to_numpy()
+        with np.errstate(invalid="ignore"):
+            shares = (counts @ (less & certain)) / (counts @ less)
+        row = {"panel": MISTAKEN, "quantity": "epistemic", "first": certain.mean()}
+        row |= {"value": certain[less].mean(), "second": certain[less].mean()}
+        rows.append(row | _spread(shares, confidence, less.sum() >= FEWEST_TASKS, zero=None))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _quantities(tasks: pd.DataFrame) -> list[str]:
+    return [c.removesuffix("_first") for c in tasks if c.endswith("_first")]
+
+
+def _mean(
+    tasks: pd.DataFrame, quantity: str, clusters: np.ndarray | None, confidence: float
+) -> dict[str, object]:
+    """Return the means of a quantity and their change, over clusters, or else over tasks."""
+    pair = tasks[[f"{quantity}_first", f"{quantity}_second"]].set_axis(["first", "second"], axis=1)
+    pair = pair.groupby(np.arange(len(tasks)) if clusters is None else clusters).mean().dropna()
+    changes = (pair.second - pair["first"]).to_numpy()
+    rng = np.random.default_rng(seed_of("pairs", quantity))
+    row = {"panel": MEAN, "quantity": quantity} | pair.mean().to_dict() | {"value": changes.mean()}
+    enough = changes.any() and changes.size >= FEWEST_TASKS
+    row |= _spread(resampled_means(changes, rng, N_RESAMPLES), confidence, enough)
+    return row | {"pvalue": wilcoxon(changes).pvalue if changes.any() else 1.0}
+
+
+def _calibration(
+    tasks: pd.DataFrame,
+    term: str,
+    accuracy: str,
+    counts: np.ndarray,
+    clusters: np.ndarray | None,
+) -> tuple[dict[str, object], np.ndarray]:
+    """Return each model's tau and their difference, and its replicates on the same resamples."""
+    taus, replicates = {}, []
+    for which in ("first", "second"):
+        x, y = (tasks[f"{name}_{which}"].to_numpy() for name in (term, accuracy))
+        taus[which] = _tau(x, y)
+        replicates.append(weighted_taus(x[None], y, counts)[0])
+    difference = taus["second"] - taus["first"]
+    apart = replicates[1] - replicates[0]
+    spread = difference + widening(clusters) * (apart - difference)
+    return {"quantity": term, **taus, "value": difference}, spread
+
+
+def _tau(x: np.ndarray, y: np.ndarray) -> float:
+    return float(weighted_taus(x[None], y, np.ones((1, x.size), np.float32))[0, 0])
+
+
+def _spread(
+    replicates: np.ndarray, confidence: float, enough: bool, zero: float | None = 0.0
+) -> dict[str, float]:
+    """Return low, high and, unless no value stands for no effect, the p-value of replicates."""
+    if not enough:
+        return {}
+    low, high = bootstrap_interval(replicates, confidence)
+    return {"low": low, "high": high} | (
+        {} if zero is None else {"pvalue": bootstrap_pvalue(replicates)}
+    )
+
+
+def paired_change(
+    before: pd.DataFrame, after: pd.DataFrame, *, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Return how each part changed between two models, on subjects of added clips and on others.
+
+    Parameters
+    ----------
+    before, after : DataFrame
+        As `summary.summarize` with the truth: task, subject, clips, aleatoric, epistemic. The
+        second model was shown more clips of some subjects.
+
+    Returns
+    -------
+    DataFrame
+        group ("added", "others", "added less others"), part, change (mean over subjects, after less
+        before), low, high (subjects resampled), pvalue (Wilcoxon's, by subject; missing for the
+        difference), subjects, tasks, confidence.
+    """
+    pair = before.merge(after, on=["task", "subject"], suffixes=("_before", "_after"))
+    added = pair.clips_after > pair.clips_before
+    if len(pair) < max(len(before), len(after)) or added.all() or not added.any():
+        raise ValueError(
+            f"{len(pair)} tasks are in both tables of {len(before)} and {len(after)}, {added.sum()}"
+            " of them on subjects with added clips; expected the same tasks, some of them added"
+        )
+    rows, rng = [], np.random.default_rng(seed_of("paired change"))
+    for part in ("aleatoric", "epistemic"):
+        pair["change"] = pair[f"{part}_after"] - pair[f"{part}_before"]
+        drawn = {}
+        for group, kept in (("added", added), ("others", ~added)):
+            changes = pair[kept].groupby("subject").change.mean().to_numpy()
+            drawn[group] = changes.mean(), resampled_means(changes, rng, N_RESAMPLES)
+            sizes = {"subjects": changes.size, "tasks": int(kept.sum())}
+            pvalue = wilcoxon(changes).pvalue if changes.any() else 1.0
+            rows.append({"group": group, "part": part, "pvalue": pvalue} | sizes)
+        a, b = drawn["added"], drawn["others"]
+        drawn["added less others"] = a[0] - b[0], a[1] - b[1]
+        rows.append({"group": "added less others", "part": part, "pvalue": np.nan})
+        rows[-1] |= {"subjects": pair.subject.nunique(), "tasks": len(pair)}
+        for row, (change, means) in zip(rows[-3:], drawn.values(), strict=True):
+            row["change"] = change
+            row["low"], row["high"] = bootstrap_interval(means, confidence)
+    columns = ["group", "part", "change", "low", "high", "pvalue", "subjects", "tasks"]
+    return pd.DataFrame(rows)[columns].assign(confidence=confidence)
+
+
+def disagreement(archives: Sequence[Archive]) -> pd.Series:
+    """Return how far the videos of several models lie apart at the same latent prompts, by task.
+
+    It is the energy distance of two models' video embeddings (Szekely and Rizzo 2013, unbiased: 0
+    on average where the models are the same), averaged over latent prompts and pairs of models.
+    Videos of one seed, which share their noise, are never compared.
+    """
+    like = f"squbed collect --profile PROFILE --like {archives[0].folder}"
+    require_same_samples(archives, like)
+    values = {}
+    for task in archives[0].tasks().task:
+        models = [archive.embeddings(task)[1] for archive in archives]
+        values[task] = np.mean(
+            [_energy(x, y) for a, b in combinations(models, 2) for x, y in zip(a, b, strict=True)]
+        )
+    return pd.Series(values, name="disagreement").rename_axis("task")
+
+
+def _energy(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the energy distance of two samples (m, d), over pairs of unequal index."""
+    m = min(len(x), len(y))
+    apart = ~np.eye(m, dtype=bool)
+
+    def mean(a: np.ndarray, b: np.ndarray) -> float:
+        return np.linalg.norm(a[:m, None] - b[None, :m], axis=-1)[apart].mean()
+
+    return 2 * mean(x, y) - mean(x, x) - mean(y, y)
+
+
+def ensemble_taus(
+    summary: pd.DataFrame, disagreement: pd.Series, *, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Return tau of each part with the models' disagreement, over means of subjects.
+
+    `summary` has the truth's column subject. Returns part, tau, low, high, pvalue, subjects,
+    confidence.
+    """
+    table = summary.merge(disagreement.reset_index(), on="task")
+    means = table.groupby("subject")[["aleatoric", "epistemic", "disagreement"]].mean()
+    rows = []
+    for part in ("aleatoric", "epistemic"):
+        rng = np.random.default_rng(seed_of("ensemble", part))
+        k = kendall(means[part], means.disagreement, rng=rng, confidence=confidence)
+        row = {"part": part, "tau": k.tau} | dict(zip(("low", "high"), k.interval, strict=True))
+        rows.append(row | {"pvalue": k.pvalue, "subjects": k.n, "confidence": confidence})
+    return pd.DataFrame(rows)
+
+
+def confident_mistakes(archive: Archive, subjects: pd.Series) -> pd.Series:
+    """Return, by task, the share of latent prompts whose videos all show one wrong subject.
+
+    `subjects` is task -> the subject asked for. What a video shows is read from its caption, so the
+    archive needs a captioner that names subjects; captions that name none count as no mistake.
+    """
+    videos, known = archive.videos(), set(subjects)
+    words = videos.caption.fillna("").str.split()
+    videos = videos.assign(shown=[next((w for w in said if w in known), "") for said in words])
+    latents = videos.groupby(["task", "latent"]).shown.agg(["nunique", "first"]).reset_index()
+    wrong = latents["first"].ne(latents.task.map(subjects)) & latents["first"].ne("")
+    shares = (wrong & latents["nunique"].eq(1)).groupby(latents.task).mean()
+    return shares.rename("confident_mistake")
