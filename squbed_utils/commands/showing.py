@@ -16,6 +16,7 @@ from squbed_utils.commands.options import (
     option,
     place,
     print_summary,
+    warnings_as_lines,
 )
 from squbed_utils.files import ROOT
 
@@ -68,7 +69,8 @@ def compare_models(options: Namespace) -> None:
 
     first, second = map(squbed_utils.open_archive, (options.archive, options.archive_b))
     chosen = {"estimator": options.estimator, "accuracy": options.accuracy or ""}
-    tasks = pairs.paired_tasks(first, second, **chosen)
+    with warnings_as_lines():
+        tasks = pairs.paired_tasks(first, second, **chosen)
     table = pairs.compare(tasks, accuracy=tasks.attrs["accuracy"])
     tables.save_tables(options.output, "compare", points=table, tasks=tasks)
     names = (first.folder.name, second.folder.name)

@@ -399,8 +399,8 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
     for line in (changes.axvline, changes.axhline):
         line(0, color=GREY, lw=0.6)
     changes.set(xlabel=f"change of {label}", ylabel=f"change of epistemic ({unit})")
-    changes.set_title(f"{wrong.sum()} of {(change < 0).sum()} less accurate,\nyet more certain")
-    changes.title.set_color(VERMILLION)
+    mistaken = f"{wrong.sum()} of {(change < 0).sum()} less accurate, yet more certain"
+    changes.set_title(wrapped(mistaken, 30), color=VERMILLION)
     rows = table[table.panel == "tau with accuracy"].reset_index(drop=True)
     for which, colour, name, up in (
         ("first", GREY, names[0], -0.12),
@@ -412,7 +412,7 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
         taus.annotate(p, (0.02, line - 0.3), fontsize=SMALLEST, color=GREY)
     taus.axvline(0, color=GREY, lw=0.6)
     taus.set_yticks(rows.index, rows.quantity)
-    taus.set(xlim=(-1, 0.5), ylim=(len(rows) - 0.5, -0.6), xlabel=f"Kendall's τ with {label}")
+    taus.set(xlim=(-1, 0.6), ylim=(len(rows) - 0.5, -0.6), xlabel=f"Kendall's τ with {label}")
     taus.set_title("calibration; p of the difference")
-    taus.legend(loc="lower left", bbox_to_anchor=(-0.05, -0.02), fontsize=SMALLEST)
+    fig.legend(loc="outside lower right", ncols=2)
     return fig

@@ -158,7 +158,7 @@ def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> 
         with np.errstate(invalid="ignore"):
             shares = (counts @ (less & certain)) / (counts @ less)
         row = {"panel": MISTAKEN, "quantity": "epistemic", "first": certain.mean()}
-        row |= {"value": certain[less].mean(), "second": certain[less].mean()}
+        row["value"] = certain[less].mean()
         rows.append(row | _spread(shares, confidence, less.sum() >= FEWEST_TASKS, zero=None))
     return pd.DataFrame(rows, columns=COLUMNS)
 
