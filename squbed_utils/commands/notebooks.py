@@ -236,7 +236,7 @@ NOTEBOOKS = (
         "08_dose_and_response",
         parameters=("estimator", "added", "ensemble"),
         truth_figures=("dose",),
-        truth_tables=("dose", "truth_controls"),
+        truth_tables=("dose", "truth_controls", "truth_levels"),
         asked_tables=("dose_added", "dose_ensemble"),
         needs="clips",
     ),
