@@ -29,9 +29,9 @@ def test_the_world_has_162_tasks_and_hides_the_truth(table, tmp_path):
     assert len(read) == len(truth) == 162
     assert [task.id for task in read] == list(truth.task) == list(table.task)
     assert read[0].reference == f"references/{read[0].id}.mp4"
-    seen = {"id", "dataset", "category", "prompt", "reference", "vagueness_rank"}
+    seen = {"id", "dataset", "category", "prompt", "reference", "vagueness_rank", "latent_prompts"}
     assert set(vars(read[0])) == seen
-    assert all(task.vagueness_rank is None for task in read)
+    assert all(task.vagueness_rank is None and task.latent_prompts is None for task in read)
     pd.testing.assert_frame_equal(truth, table[list(truth)], check_dtype=False)
     assert shapes_world.Row.model_fields.keys() == {"line", *table}
 
