@@ -1,8 +1,6 @@
-// The explorer: two scatters, a table and a task's videos, linked. The data stand in the element
-// #data as JSON; text reaches the page as text nodes alone, never as markup.
+// The explorer: two scatters, a table and a task's videos, linked.
 "use strict";
 
-const data = JSON.parse(document.getElementById("data").textContent);
 const { values, tasks, names } = data;
 const columns = new Map(data.columns.map((column) => [column.key, column]));
 const everyone = tasks.map((_, i) => i);
@@ -12,28 +10,16 @@ const state = {
   hidden: new Set(), // values of the colour column that are switched off
   share: 1, // of the tasks: those with the least of the column `by`
   weight: 0.5, // of aleatoric uncertainty in the weighted total
+  target: 0, // the accuracy that is wanted, and
+  level: 0, // the mean shortfall from it that can be borne, in the unit of the column y
+  decision: null, // what these come to: a threshold on the column x
   brushes: [null, null], // in each scatter: low x, high x, low y, high y
   sort: data.start.x,
   down: true,
   task: 0,
   active: everyone, // what search, legend, slider and brushes leave
   order: everyone, // these as the table sorts them
-  playing: !matchMedia("(prefers-reduced-motion: reduce)").matches,
 };
-
-const find = (id) => document.getElementById(id);
-const DRAWN = new Set(["svg", "g", "line", "text", "circle", "rect"]);
-
-function make(tag, attributes = {}, ...children) {
-  const space = DRAWN.has(tag) ? "http://www.w3.org/2000/svg" : "http://www.w3.org/1999/xhtml";
-  const node = document.createElementNS(space, tag);
-  for (const [name, given] of Object.entries(attributes)) {
-    if (name === "onclick") node.addEventListener("click", given);
-    else if (given !== null) node.setAttribute(name, given);
-  }
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
 
 const value = (key, i) => values[key][i];
 const label = (key) => columns.get(key).label;
@@ -42,56 +28,12 @@ const ranked = (key, i) => known(key, i) && !tasks[i].unranked;
 const counted = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
 const plain = (number) => String(number).replace("-", "−");
 const fixed = (number, digits) => plain(number.toFixed(digits));
-const sum = (list) => list.reduce((a, b) => a + b, 0);
 
 function shown(given) {
   if (given === null) return "–";
   if (typeof given === "string") return given;
   const digits = 3 - Math.floor(Math.log10(Math.abs(given)));
   return fixed(given, Number.isInteger(given) ? 0 : Math.max(0, Math.min(3, digits)));
-}
-
-// --- Kendall's tau-b and its interval, as the package computes them ----------------------------
-
-// Each task's part in the pairs: concordant less discordant, untied in x, untied in y.
-function pairs(x, y) {
-  const parts = [0, 1, 2].map(() => new Float64Array(x.length));
-  for (let i = 0; i < x.length; i++) {
-    for (let j = 0; j < i; j++) {
-      const [a, b] = [Math.sign(x[i] - x[j]), Math.sign(y[i] - y[j])];
-      for (const k of [i, j]) {
-        parts[0][k] += a * b;
-        parts[1][k] += a * a;
-        parts[2][k] += b * b;
-      }
-    }
-  }
-  return { parts, sums: parts.map((part) => sum(part) / 2) };
-}
-
-const tauOf = ([signed, x, y]) => (x > 0 && y > 0 ? signed / Math.sqrt(x * y) : null);
-
-function spread(taus) { // the standard deviation
-  const mean = sum(taus) / taus.length;
-  return Math.hypot(...taus.map((t) => t - mean)) / Math.sqrt(taus.length);
-}
-
-// The 95 % percentile interval over resampled tasks, drawn in to the jackknife's standard error
-// from ten tasks on, as in statistics/resampling.py.
-function interval(x, y) {
-  const [n, { sums, parts }] = [x.length, pairs(x, y)];
-  const tau = tauOf(sums);
-  let seed = n; // of a linear congruential generator: equal selections give equal intervals
-  const next = () => (seed = (Math.imul(1664525, seed) + 1013904223) >>> 0) / 2 ** 32;
-  const taus = Array.from({ length: Math.max(200, Math.min(1000, 5e7 / n ** 2)) }, () => {
-    const drawn = Array.from(x, () => Math.floor(next() * n));
-    return tauOf(pairs(drawn.map((i) => x[i]), drawn.map((i) => y[i])).sums);
-  }).filter((t) => t !== null);
-  const without = x.map((_, i) => tauOf(sums.map((all, k) => all - parts[k][i])));
-  const expected = Math.sqrt(n - 1) * spread(without.filter((t) => t !== null));
-  const factor = n >= 10 && expected > 0 ? Math.min(1, expected / spread(taus)) : 1;
-  const sorted = taus.map((t) => tau + factor * (t - tau)).sort((a, b) => a - b);
-  return [0.025, 0.975].map((share) => sorted[Math.round(share * (sorted.length - 1))]);
 }
 
 // --- Which tasks are left, in which order ------------------------------------------------------
@@ -136,6 +78,7 @@ function update() {
   });
   find("count").textContent = `${left.length} of ${counted(tasks.length, "task")}`;
   find("clear").hidden = left.length === tasks.length;
+  decide();
   drawLegend();
   redraw();
 }
@@ -145,6 +88,38 @@ function redraw() {
   drawTable();
   const place = state.order.indexOf(state.task) + 1;
   find("place").textContent = place ? `${place} of ${state.order.length}` : "not selected";
+}
+
+// --- A decision: up to which uncertainty to accept ---------------------------------------------
+
+const UNCERTAIN = ["Uncertainty", "Other estimators", "Weighted"]; // groups of columns
+
+function bounds() { // of the sliders: by what was measured
+  const [low, high] = range(state.y);
+  const [least, most] = [(high - low) / 200 || 1, (high - low) / 2 || 2];
+  Object.assign(state, { target: (low + high) / 2, level: (high - low) / 10 || 1 });
+  Object.assign(find("target"), { min: low, max: high, value: state.target });
+  Object.assign(find("level"), { min: least, max: most, value: state.level });
+}
+
+function decide() {
+  const { x, y, target, level } = state;
+  const { floor } = columns.get(y);
+  const fits = UNCERTAIN.includes(columns.get(x).group) && !x.endsWith(".difference");
+  find("decision").hidden = floor === null || !fits;
+  state.decision = null;
+  if (find("decision").hidden) return;
+  const used = state.active.filter((i) => ranked(x, i) && ranked(y, i));
+  const [u, accuracy] = [x, y].map((key) => used.map((i) => value(key, i)));
+  const found = controlRisk(u, accuracy, { target, level, bound: target - floor });
+  const kept = found ? `accept ${shown(found.threshold)} and less: ${found.accepted} of ` +
+    `${counted(used.length, "task")}, mean shortfall ${shown(found.shortfall)}`
+    : `no threshold keeps this with ${counted(used.length, "task")}`;
+  state.decision = found;
+  find("target-said").textContent = shown(target);
+  find("level-said").textContent = shown(level);
+  find("decided").textContent = kept;
+  find("decided").dataset.threshold = found ? found.threshold : "none";
 }
 
 // --- Colours -----------------------------------------------------------------------------------
@@ -240,6 +215,12 @@ function scatter(number, xName, yName) {
         make("text", { x: left - 6, y: sy.at(t) + 4, class: "end" }, plain(t))]),
       make("text", { class: "name", x: (left + right) / 2, y: height - 5 }, label(x)),
       make("text", { class: "name", transform: turned }, label(y)));
+    if (number === 1 && state.decision) {
+      const [across, up] = [sx.at(state.decision.threshold), sy.at(state.target)];
+      const ends = [[across, across, top, bottom], [left, right, up, up]];
+      grid.append(...ends.map(([x1, x2, y1, y2]) =>
+        make("line", { class: "decided", x1, x2, y1, y2 })));
+    }
     const [paint, active] = [painter(state.colour), new Set(state.active)];
     const above = ([i]) => (i === state.task ? 2 : Number(active.has(i)));
     places = points.map((i) => [i, sx.at(value(x, i)), sy.at(value(y, i))]);
@@ -364,7 +345,7 @@ function open(i) {
     make("h2", { dir: "auto", class: "long" }, tasks[i].prompt),
     make("p", {}, ...chips.map((text) => make("span", { class: "chip" }, text))),
     make("div", { class: "parts" }, ...tasks[i].of.map((part, k) => drawPart(part, i, k))));
-  if (!state.playing) find("task").querySelectorAll("img").forEach(still);
+  if (!playing) find("task").querySelectorAll("img").forEach(still);
 }
 
 function drawPart(part, i, k) {
@@ -420,35 +401,7 @@ function drawLatent({ latents, videos }, z, addresses) {
     make("small", {}, told.filter(Boolean).join(" · "))));
 }
 
-function clip(address, alt, error = null) {
-  if (!address) return make("span", { class: "clip" }, error === null ? "no preview" : "failed");
-  const image = make("img", { class: "clip", alt: alt.slice(0, 300), title: alt.slice(0, 300) });
-  image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 128));
-  image.src = address;
-  return image;
-}
-
 // --- Playing, controls, keys -------------------------------------------------------------------
-
-async function still(image) { // a copy of one frame stands in its place
-  image.hidden = true;
-  await image.decode().catch(() => { image.hidden = false; });
-  if (state.playing || !image.hidden) return;
-  const { naturalWidth: width, naturalHeight: height, alt, className } = image;
-  const copy = make("canvas", { width, height, role: "img", "aria-label": alt, class: className });
-  copy.getContext("2d").drawImage(image, 0, 0);
-  image.before(copy);
-}
-
-function play(on) {
-  state.playing = on;
-  find("play").textContent = on ? "Pause" : "Play";
-  find("task").querySelectorAll("canvas").forEach((copy) => copy.remove());
-  find("task").querySelectorAll("img").forEach((image) => {
-    image.hidden = false;
-    if (!on) still(image);
-  });
-}
 
 function step(by) {
   const place = state.order.indexOf(state.task) + by;
@@ -463,12 +416,14 @@ function weigh() {
 
 const plots = [scatter(1, "x", "y"), scatter(2, "x2", "y2")];
 if (columns.has("weighted")) weigh();
+bounds();
 for (const use of ["x", "y", "colour", "x2", "y2", "by"]) {
   find(use).value = state[use];
   find(use).addEventListener("change", () => {
     state[use] = find(use).value;
     if (use === "colour") state.hidden.clear();
     else if (use !== "by") state.brushes[Number(use.endsWith("2"))] = null;
+    if (use === "y") bounds();
     update();
   });
 }
@@ -480,12 +435,18 @@ for (const use of ["search", "share", "weight"]) {
     update();
   });
 }
+for (const use of ["target", "level"]) {
+  find(use).addEventListener("input", ({ target }) => {
+    state[use] = Number(target.value);
+    update();
+  });
+}
 find("clear").addEventListener("click", () => {
   Object.assign(state, { search: "", share: 1, brushes: [null, null], hidden: new Set() });
   [find("search").value, find("share").value, find("share-said").value] = ["", 100, "1.00"];
   update();
 });
-find("play").addEventListener("click", () => play(!state.playing));
+find("play").addEventListener("click", () => play(!playing));
 find("before").addEventListener("click", () => step(-1));
 find("after").addEventListener("click", () => step(1));
 document.addEventListener("keydown", (event) => {
@@ -496,5 +457,5 @@ document.addEventListener("keydown", (event) => {
   step(by);
 });
 update();
-play(state.playing);
+play(playing);
 open(state.order[0]);

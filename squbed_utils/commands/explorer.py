@@ -1,12 +1,11 @@
 """The explorer: an archive's tasks, numbers and videos as one page that needs no server.
 
-The page is ``data/templates/explorer.html`` with its script ``explorer.js`` beside it. Its policy
-(CSP) forbids every connection; the script builds it of text alone, never of markup.
+The page is ``data/templates/explorer.html`` with the `SCRIPTS` beside it. Its policy (CSP) forbids
+every connection; the scripts build it of text alone, never of markup.
 """
 
-import base64
-import hashlib
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from tqdm import tqdm
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import FOLDERS, LABELS, OK, stored_error
-from squbed_utils.commands.pages import TEMPLATES, as_address, preview
+from squbed_utils.commands.pages import as_address, preview, render
 from squbed_utils.estimators.checks import unit_rows
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.estimators.registry import evaluate
@@ -29,9 +27,11 @@ from squbed_utils.figures import style
 from squbed_utils.files import replacing
 from squbed_utils.statistics.cautions import repeated
 from squbed_utils.statistics.summary import TERMS, score_tasks, sources, summarize, value_text
-from squbed_utils.statistics.tables import Y_LABELS, better_is_higher
+from squbed_utils.statistics.tables import accuracies_there, better_is_higher, y_label
 from squbed_utils.text import visible
 from squbed_utils.video import scan
+
+SCRIPTS = ("page.js", "statistics.js", "explorer.js")
 
 MOST_BYTES = 5_200_000
 """Of a page that holds its previews: as an attribute of a notebook's frame it stays below 6 MB."""
@@ -46,6 +46,11 @@ UNSHOWN = ("prompt", "degenerate", "identical", "reference_", *TERMS)
 
 VIDEO = ["latent", "seed", "path", "caption", "error", *LABELS]
 """What the script is told of a video, in this order."""
+
+FLOORS = {"psnr": 0, "rating_accuracy": 1, "rating_preference": 0}
+FLOORS |= {"rating_accuracy_prompt": 1, "rating_preference_prompt": 0}
+FLOORS |= dict.fromkeys(("ssim", "lpips", "clip_reference", "clip_prompt"), -1)
+"""The least that an accuracy can be, so that a target less it bounds every shortfall."""
 
 STARTS = {
     "x": ("total.A", "total", "epistemic", "epistemic.A"),
@@ -135,6 +140,7 @@ class Explorer:
                     "label": label,
                     "group": group,
                     "number": table[key].dtype.kind in "if",
+                    "floor": FLOORS.get(re.sub(r"\.[AB]$", "", key)),
                 }
                 for key, (label, group) in labels.items()
             ],
@@ -179,14 +185,7 @@ def explore(archive: Archive, other: Archive | None = None) -> Explorer:
 def _page(data: dict, clips: list[dict[str, str]], note: str, images: str) -> str:
     """Return the page; `clips` are the addresses of each archive's previews by path."""
     found = data | {"clips": clips, "notes": [note, *data["notes"]]}
-    text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for char in "<>&\u2028\u2029":  # what could end the element, or a line of a script
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    script = TEMPLATES.loader.get_source(TEMPLATES, "explorer.js")[0]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return TEMPLATES.get_template("explorer.html").render(
-        **found, data=Markup(text), script=Markup(script), sum=digest, images=images
-    )
+    return render("explorer.html", SCRIPTS, found, images=images)
 
 
 def _table(archive: Archive) -> tuple[pd.DataFrame, Labels, list[str], pd.DataFrame]:
@@ -202,9 +201,9 @@ def _table(archive: Archive) -> tuple[pd.DataFrame, Labels, list[str], pd.DataFr
     for key, column in summary.items():
         if key in TERMS:
             labels[key] = f"{key} uncertainty ({estimator.unit})", "Uncertainty"
-        elif key in LABELS:
+        elif key in accuracies_there(summary):
             column = better_is_higher(summary, key)
-            labels[key] = Y_LABELS[key], "Accuracy (higher = better)"
+            labels[key] = y_label(key), "Accuracy (higher = better)"
         elif not key.startswith(UNSHOWN) and column.nunique() > 1:
             labels[key] = COUNTS.get(key, key.replace("_", " ")), "Tasks"
         if key in labels and column.notna().any():

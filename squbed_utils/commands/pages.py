@@ -1,7 +1,9 @@
 """Pages that a browser opens alone: their templates, and previews of videos that play in them."""
 
 import base64
+import hashlib
 import io
+import json
 
 import jinja2
 import numpy as np
@@ -24,6 +26,22 @@ TEMPLATES = jinja2.Environment(
     ),
 )
 """All text is escaped, and characters that act but cannot be seen are shown as escapes."""
+
+
+def render(template: str, scripts: tuple[str, ...], data: dict, *, images: str) -> str:
+    """Return a page that holds its data as JSON, and its scripts, which its policy admits by hash.
+
+    `images` is where the policy lets previews come from. The template sees the data by name, too.
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for char in "<>&\u2028\u2029":  # what could end the element, or a line of a script
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    script = "\n".join(TEMPLATES.loader.get_source(TEMPLATES, name)[0] for name in scripts)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src {images}; style-src 'unsafe-inline'; script-src "
+    policy += f"'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    shown = {"data": Markup(text), "script": Markup(script), "policy": Markup(policy)}
+    return TEMPLATES.get_template(template).render(data | shown)
 
 
 def preview(video: Video, *, side: int = LONGEST_SIDE, frames: int = MOST_FRAMES) -> bytes:

@@ -20,6 +20,7 @@ from scipy.stats import kendalltau
 from squbed_utils import explore, open_archive, summarize, video
 from squbed_utils.commands.notebooks import as_html
 from squbed_utils.statistics.calibration import kendall
+from squbed_utils.statistics.decision import control_risk, shortfall
 
 pytestmark = pytest.mark.browser
 HOSTILE = {"a": "</script><script>alert(1)</script>", "b": '<img src=x onerror="alert(1)">'}
@@ -143,6 +144,29 @@ def test_the_weight_makes_a_column(opened, path, archive):
     total = 0.25 * table.aleatoric + 0.75 * table.epistemic
     expected = kendalltau(total, table.clip_reference).statistic
     assert readout(page, 1)[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_target_and_level_choose_the_threshold_of_the_package(opened, path, archive):
+    page, table = opened(path), summarize(archive)
+    decided = page.locator("#decided")
+    for target, level, search in ((0.55, 0.35, ""), (0.6, 0.3, ""), (0.7, 0.12, "coverage = rare")):
+        page.locator("#search").fill(search)
+        low, high = table.clip_reference.min(), table.clip_reference.max()
+        page.locator("#target").fill(str(low + target * (high - low)))
+        page.locator("#level").fill(str(level * (high - low)))
+        target, level = (float(page.locator(f"#{k}").input_value()) for k in ("target", "level"))
+        rows = table.set_index("prompt").loc[selected(page)]
+        losses = shortfall(rows.clip_reference, target=target, bound=target + 1)
+        found = control_risk(rows.total, losses, level=level, bound=target + 1)
+        shown = decided.get_attribute("data-threshold")
+        if found.value is None:
+            assert shown == "none" and decided.inner_text().startswith("no threshold keeps this")
+            continue
+        assert float(shown) == pytest.approx(found.value, rel=1e-8)
+        assert f"and less: {found.accepted} of {len(rows)} tasks" in decided.inner_text()
+        assert page.locator("#plot1 .decided").count() == 2
+    page.locator("#y").select_option("aleatoric")
+    assert not page.locator("#decision").is_visible()
 
 
 def test_arrows_walk_through_the_tasks_in_the_tables_order(opened, path):
