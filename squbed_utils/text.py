@@ -63,6 +63,7 @@ def suggestion(name: str, known: list[str]) -> str:
 PLAIN = {
     "Value error, ": "",
     "Input should be": "expected",
+    "Input should have": "expected",
     "Extra inputs are not permitted": "it has no such entry",
     "String should": "it should",
     "List should": "it should",

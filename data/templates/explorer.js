@@ -94,10 +94,11 @@ function redraw() {
 
 const UNCERTAIN = ["Uncertainty", "Other estimators", "Weighted"]; // groups of columns
 
-function bounds() { // of the sliders: by what was measured
+function bounds() { // of the sliders, by what was measured; they start as notebook 06 does, or amid
   const [low, high] = range(state.y);
   const [least, most] = [(high - low) / 200 || 1, (high - low) / 2 || 2];
-  Object.assign(state, { target: (low + high) / 2, level: (high - low) / 10 || 1 });
+  const amid = (given, from, to) => (from < given && given < to ? given : (from + to) / 2);
+  Object.assign(state, { target: amid(0.5, low, high), level: amid(0.1, least, most) });
   Object.assign(find("target"), { min: low, max: high, value: state.target });
   Object.assign(find("level"), { min: least, max: most, value: state.level });
 }
@@ -113,7 +114,8 @@ function decide() {
   const [u, accuracy] = [x, y].map((key) => used.map((i) => value(key, i)));
   const found = controlRisk(u, accuracy, { target, level, bound: target - floor });
   const kept = found ? `accept ${shown(found.threshold)} and less: ${found.accepted} of ` +
-    `${counted(used.length, "task")}, mean shortfall ${shown(found.shortfall)}`
+    `${counted(used.length, "task")}, mean shortfall ${shown(found.risk)}, of those accepted ` +
+    shown(found.shortfall)
     : `no threshold keeps this with ${counted(used.length, "task")}`;
   state.decision = found;
   find("target-said").textContent = shown(target);

@@ -56,7 +56,8 @@ function controlRisk(uncertainty, accuracy, { target, level, bound }) {
     lost += Math.min(bound, Math.max(0, target - accuracy[i]));
     const last = k + 1 === n || uncertainty[order[k + 1]] > uncertainty[i]; // of a run of ties
     if (!last || (lost + bound) / (n + 1) > level) return;
-    found = { threshold: uncertainty[i], accepted: k + 1, shortfall: lost / (k + 1) };
+    const accepted = k + 1;
+    found = { threshold: uncertainty[i], accepted, risk: lost / n, shortfall: lost / accepted };
   });
   return found;
 }

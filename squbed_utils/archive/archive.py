@@ -24,8 +24,10 @@ from squbed_utils.archive.layout import (
     CHECKSUMS,
     LABELS,
     MANIFEST,
+    NO_RATINGS,
     OK,
     QUANTIFIED,
+    RATINGS,
     READ,
     ROWS,
     SCHEMA,
@@ -42,7 +44,9 @@ from squbed_utils.archive.layout import (
     check_ids,
     check_recorded,
     check_shard,
+    rated,
     ratings_of,
+    read_ratings,
     read_table,
     reference_path,
     safe,
@@ -218,13 +222,19 @@ class Archive:
             raise ValueError(f"table {path} is of other tasks than tasks.parquet; put both back")
         return found
 
+    def ratings(self) -> pd.DataFrame:
+        """Return people's answers, as `layout.read_ratings`; no rows if nobody was asked."""
+        path = self.inside(RATINGS)
+        return read_ratings(path, self.samples) if path.is_file() else NO_RATINGS.copy()
+
     @cached_property
     def units(self) -> dict[tuple[str, int], int]:
         """All that the archive should hold: (task, latent) -> number of videos."""
-        return {unit: len(samples) for unit, samples in self._samples.items()}
+        return {unit: len(samples) for unit, samples in self.samples.items()}
 
     @cached_property
-    def _samples(self) -> dict[tuple[str, int], list[int]]:
+    def samples(self) -> dict[tuple[str, int], list[int]]:
+        """The numbers of these videos."""
         manifest = self.manifest()
         if manifest is None:
             n, samples = self.profile["n"], list(range(self.profile["m"]))
@@ -261,7 +271,7 @@ class Archive:
 
         Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
         ssim, psnr, lpips, clip_reference, clip_prompt, caption, status ("ok" or "failed"), error,
-        and people's ratings if the manifest has any. A failed video has None as embedding and no
+        and people's ratings, if there are any. A failed video has None as embedding and no
         accuracies; without a captioner there are no captions.
         """
         return self._rows[[*VIDEO_COLUMNS, *ratings_of(self._rows)]].copy()
@@ -363,7 +373,7 @@ class Archive:
             listed = path.with_suffix(CHECKSUMS)
             raise ValueError(f"{listed} does not name {name}; run `squbed verify --repair`")
         table = read_table(path, digest=sums[name])
-        return as_shard(table, path, task, latent, self._samples[task, latent]), path
+        return as_shard(table, path, task, latent, self.samples[task, latent]), path
 
     def checked_shard(self, task: str, latent: int) -> pa.Table:
         """Return a latent prompt's shard; refuse one whose embeddings or scores are unusable."""
@@ -374,8 +384,7 @@ class Archive:
     def unknown(self) -> list[str]:
         """Return the files among the shards that belong to no latent prompt of the archive."""
         folder, units = self.folder / "shards", self.units
-        found = [file for file in folder.rglob("*") if not file.is_dir()]
-        names = {file.relative_to(self.folder).as_posix() for file in found}
+        names = {f.relative_to(self.folder).as_posix() for f in folder.rglob("*") if not f.is_dir()}
         kinds = (".parquet", CHECKSUMS)
         names -= {f"shards/{task}/{latent}{kind}" for task, latent in units for kind in kinds}
         return sorted(n for n in names if not any(map(left_by_a_tool, n.split("/"))))
@@ -523,10 +532,11 @@ class Archive:
         """All shards, in the order of tasks, latent prompts and samples."""
         if misfit := self.misfit():
             raise ValueError(f"table {self.shard(*misfit[0])}: {misfit[1]}")
-        manifest, key = self.manifest(), ["task", "latent", "sample"]
-        if manifest is None or not (rated := ratings_of(manifest)):
-            return self._unchecked
-        return self._unchecked.merge(manifest[key + rated], "left", key)
+        rows, manifest, answers = self._unchecked, self.manifest(), rated(self.ratings())
+        if manifest is not None:
+            old = [name for name in ratings_of(manifest) if name not in answers]
+            rows = rows.merge(manifest[["task", "latent", "sample", *old]], "left")
+        return rows.join(answers, on="path")
 
     @cached_property
     def _unchecked(self) -> pd.DataFrame:
@@ -558,11 +568,9 @@ class Archive:
             known = good[name].notna()
             odd = good[known.groupby(good.task).transform("any") & ~known]
             if len(odd):
-                row, some = odd.iloc[0], "is missing, and others of the task have one"
-                return (
-                    row.task,
-                    row.latent,
-                ), f"column {name}: that of sample {row['sample']} {some}"
+                row, others = odd.iloc[0], "others of the task have one"
+                what = f"that of sample {row['sample']} is missing, and {others}"
+                return (row.task, row.latent), f"column {name}: {what}"
         return None
 
 

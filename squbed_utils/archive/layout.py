@@ -6,6 +6,7 @@
     tasks.parquet                    a row a task
     manifest.parquet                 where the videos come from, if they were made elsewhere, and
                                      people's ratings of them
+    ratings.csv                      what people answered about prompts and videos, if asked
     truth.parquet                    what is really uncertain, where that is known
     labels.json                      caption -> category, where tasks are sampled from a dataset
     dataset.json                     and how: counts, what was left out and why, each task's clip
@@ -22,7 +23,8 @@
 The manifest of an archive that ``score`` made of existing videos says how many latent prompts and
 videos there are; elsewhere the profile's n and m do. ``quantify`` makes an archive of one task
 without a reference. Every file is whole or absent and holds no date; equal runs give equal bytes.
-``runs/`` (what was made when) and ``.claims/`` (who makes what now) are no part of the result.
+``runs/`` (what was made when) and ``.claims/`` (who makes what now) are no part of the result;
+``ratings.csv`` holds dates and may grow, so the seal does not name it.
 """
 
 import hashlib
@@ -31,14 +33,18 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
+from pydantic import AwareDatetime, ConfigDict, Field
 
+from squbed_utils import csv_files
+from squbed_utils.csv_files import Line, Number
 from squbed_utils.files import read_bytes, replacing
 from squbed_utils.text import shortened
 
@@ -96,6 +102,23 @@ HIGHER_IS_BETTER = {name: name != "lpips" for name in LABELS}
 RATING = re.compile(r"rating(_[A-Za-z0-9_]{1,60})?")
 """Columns of people's scores of videos, in a manifest: accuracies like those of `LABELS`. Higher is
 better; a video may have none."""
+
+RATINGS = "ratings.csv"
+
+VAGUENESS, GRADES, CHOICES = "vagueness", (1, 2, 3, 4, 5), (0, 0.5, 1)
+
+ASKED = {
+    VAGUENESS: (0, ()),
+    "accuracy": (1, GRADES),
+    "accuracy_prompt": (1, GRADES),
+    "preference": (2, CHOICES),
+    "preference_prompt": (2, CHOICES),
+}
+"""Question to people -> of how many videos it is asked, and its answers, where not any rank: to
+rank prompts by vagueness; to grade a video, or choose the better of two, by the reference or by the
+prompt."""
+
+VIDEOS = ("of no video", "of a `video` and no `other`", "of a `video` and an `other`")
 
 SHARD = pa.schema(
     [
@@ -201,6 +224,75 @@ ROWS = tuple(
 def ratings_of(columns: Iterable[str]) -> list[str]:
     """Return the columns that hold people's scores."""
     return [name for name in columns if RATING.fullmatch(name)]
+
+
+Samples = Mapping[tuple[str, int], list[int]]
+
+
+class Rating(Line):
+    """A row of ``ratings.csv``: what one person answered.
+
+    Of vagueness, value is the prompt's rank, 1 = the least vague; of accuracy a grade, 1 to 5 = the
+    best; of a preference 1 where `video` is better, 0 where `other` is, 0.5 where neither.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    rater: str
+    task: str
+    video: str = ""
+    other: str = ""
+    question: Literal[*ASKED]
+    value: Annotated[Number, Field(ge=0)]
+    time: AwareDatetime | None = None
+
+
+NO_RATINGS = pd.DataFrame(columns=list(Rating.model_fields))
+
+
+def read_ratings(path: Path, samples: Samples | None = None) -> pd.DataFrame:
+    """Return people's answers, a row each as `Rating`; of equal questions the last answer.
+
+    With an archive's `samples`, the samples of each (task, latent), answers about others are
+    refused.
+    """
+    owner = {video_path(*unit, k): unit[0] for unit, of in (samples or {}).items() for k in of}
+    tasks, paths = set(owner.values()), {"", *owner}
+    rows, mistakes = csv_files.read_as(Rating, path, "ratings"), []
+    for row in rows:
+        strange = {row.task} - tasks or {row.video, row.other} - paths
+        if samples and (strange or owner.get(row.video, row.task) != row.task):
+            what = f"the task {row.task!r} with the videos {row.video!r}, {row.other!r}"
+            mistakes.append((row.line, f"the archive does not have {what}"))
+        count, values = ASKED[row.question]
+        if (bool(row.video), bool(row.other)) != (count > 0, count > 1):
+            mistakes.append((row.line, f"{row.question} is asked {VIDEOS[count]}"))
+        if values and row.value not in values:
+            known = ", ".join(f"{value:g}" for value in values)
+            mistakes.append((row.line, f"value is {row.value:g}; expected one of {known}"))
+    csv_files.refuse(f"ratings {path}", mistakes)
+    table = pd.DataFrame([row.model_dump() for row in rows])
+    table["time"] = pd.to_datetime(table.time, utc=True)
+    return latest(table)
+
+
+def latest(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Return the answers of which nobody gave a later one to the same question."""
+    table = ratings.sort_values("time", kind="stable", na_position="first")
+    same = ["rater", "question", "task", "video", "other"]
+    return table.drop_duplicates(same, keep="last").sort_index(ignore_index=True)
+
+
+def rated(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean grade of each video and the share of its pairs that it won, by its path.
+
+    The columns are ``rating_<question>``; a pair that neither won counts half.
+    """
+    graded = ratings[ratings.video != ""]
+    pairs = graded[graded.other != ""]
+    graded = pd.concat([graded, pairs.assign(video=pairs.other, value=1 - pairs.value)])
+    means = graded.pivot_table(index="video", columns="question", values="value")
+    return means.add_prefix("rating_").rename_axis(columns=None)
 
 
 def safe(task: str) -> str:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from squbed_utils import files, profiles
 from squbed_utils.archive import remote
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import SEAL, video_path
+from squbed_utils.archive.layout import RATINGS, SEAL, video_path
 from squbed_utils.collection import claims, status
 from squbed_utils.collection.executors import LOCAL, Executor
 from squbed_utils.collection.workers import Job, Unit
@@ -283,7 +283,7 @@ LOCK = ".lock"
 
 CONTENTS = {LOCK, SEAL, claims.FOLDER, status.FOLDER, spending.ACCOUNT, spending.LOCK, "answers"}
 CONTENTS |= {"profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet", "labels.json"}
-CONTENTS |= {"dataset.json", "references", "shards", "videos"}
+CONTENTS |= {RATINGS, "dataset.json", "references", "shards", "videos"}
 CONTENTS |= {"contact_sheet.png", "contact_sheet.html"}
 CONTENTS |= {"prompts", "data", "vagueness.pdf", "vagueness.png"}
 """All that the folder of an archive, or of `vagueness`, holds."""

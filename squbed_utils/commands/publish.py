@@ -39,6 +39,7 @@ from squbed_utils.archive.layout import (
     FAILED,
     FOLDERS,
     OK,
+    RATINGS,
     ROLES,
     SUMS,
     ratings_of,
@@ -150,7 +151,8 @@ def _refuse_output(archive: Archive, output: Path) -> None:
 def _copy(archive: Archive, folder: Path) -> None:
     """Copy the published files of the archive, except those that a crash or a tool left behind.
 
-    Folders of models and videos are removed from its settings, manifest, report and errors.
+    Folders of models and videos are removed from its settings, manifest, report and errors; names
+    of raters and times of answers from their ratings.
     """
     for source in map(archive.inside, PUBLISHED):
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
@@ -168,6 +170,10 @@ def _copy(archive: Archive, folder: Path) -> None:
     if (manifest := archive.manifest()) is not None:
         places = {name: manifest[name].map(without_folders) for name in ("video", "reference")}
         copy.write_manifest(manifest.assign(**places))
+    if len(ratings := archive.ratings()):
+        numbers = pd.factorize(ratings.rater)[0] + 1
+        ratings = ratings.assign(rater=[f"rater {k}" for k in numbers], time=None)
+        ratings.drop(columns="line").to_csv(folder / RATINGS, index=False)
     failed = archive.videos().dropna(subset="error")
     failed = failed[failed.error != failed.error.map(stored_error)]
     for task, latent in dict.fromkeys(zip(failed.task, failed.latent, strict=True)):

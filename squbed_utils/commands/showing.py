@@ -211,6 +211,56 @@ def explore_archive(options: Namespace) -> None:
 
 
 @command(
+    "rate",
+    FOLDER,
+    option(
+        "--question",
+        "what to ask: ranks of prompts by vagueness; of videos grades of accuracy, 1 to 5, or the "
+        "better of two (preference), beside their references or, with _prompt, their prompts",
+        choices="vagueness accuracy accuracy_prompt preference preference_prompt".split(),
+    ),
+    option(
+        "--tasks N",
+        "how many to ask about, at least 3 (default: 24, and 10 to rank, those of Figure 3 if the "
+        "truth is known)",
+        type=int,
+    ),
+    option("--videos N", "of each task (default: %(default)s)", type=int, default=1),
+    option("--output FILE", "the page (default: rate-QUESTION.html)", type=Path),
+    option(
+        "--add CSV",
+        "add the answers that a page saved to the archive; may be repeated",
+        type=Path,
+        action="append",
+        default=[],
+    ),
+)
+def ask_people(options: Namespace) -> None:
+    """Ask people about an archive's prompts and videos, and say how far they agree.
+
+    With --question, write a page that needs no server and no network: it shows prompts, or videos
+    in random order and blind to every score, goes on where a person stopped, and saves a CSV of
+    answers. With --add, put such files into the archive's ratings.csv, from which accuracies
+    rating_QUESTION come, and which `squbed figures --ranking` takes. Without either, print
+    agreement: Kendall's W of ranks, Krippendorff's alpha of grades, Bradley-Terry of pairs.
+    """
+    from squbed_utils.commands import rate
+    from squbed_utils.files import replacing
+
+    archive = squbed_utils.open_archive(options.folder)
+    if options.question:
+        path = options.output or Path(f"rate-{options.question}.html")
+        text = rate.page(archive, options.question, tasks=options.tasks, videos=options.videos)
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+        print(f"{path}: {len(text) / 1e6:.1f} MB; open it in a browser, or send it to people")
+    if options.add:
+        rate.add(archive, options.add)
+    if options.add or not options.question:
+        print(rate.report(archive))
+
+
+@command(
     "export",
     FOLDER,
     option("--output DIR", "a new or empty folder", type=Path, required=True),

@@ -71,6 +71,9 @@ def _scatter(points: pd.DataFrame, ax: Axes) -> None:
     """Draw tasks of known coverage by colour and marker, the others in grey."""
     size = 16 if len(points) <= 100 else 6
     known = points.coverage != ""
+    if "x_spread" in points:
+        spread = {"xerr": points.x_spread, "ecolor": GREY, "elinewidth": 0.6}
+        ax.errorbar(points.x, points.y, fmt="none", zorder=0, **spread)
     ax.scatter(
         "x", "y", data=points[~known], s=size, facecolor=GREY, edgecolor="white", linewidth=0.2
     )
@@ -113,7 +116,7 @@ def figure_panels(
     points : DataFrame
         row (this run, published) and panel, in the order of drawing; x (higher = less certain),
         y (higher = better), x_label, y_label, coverage (common, rare, never; empty: unknown) and
-        left_out (0 to 4; missing: unknown).
+        left_out (0 to 4; missing: unknown); if wanted x_spread, drawn as x ± x_spread.
     statistics : DataFrame
         row, panel, tau, pvalue, n, low, high, confidence: one row for each panel's points.
     examples : list of Example

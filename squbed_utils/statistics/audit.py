@@ -294,15 +294,22 @@ def page(lines: list[dict]) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame([last])], ignore_index=True)
 
 
-def tasks_needed(tau: float, *, power: float = 0.8, alpha: float = P) -> float:
+def tasks_needed(
+    tau: float, *, power: float = 0.8, alpha: float = P, reliability: float = 1.0
+) -> float:
     """Return how many tasks show a tau with a given power (two-sided test, normal limit).
 
     The least n at which |tau| >= (z_(1 - alpha/2) + z_power) sd, sd^2 = 2 (2n + 5) / (9 n (n - 1))
-    the null variance of tau (Kendall 1938); at least 4, infinite at tau = 0.
+    the null variance of tau (Kendall 1938); at least 4, infinite at tau = 0. Where one side is
+    people's mean, of this `reliability`, tau is what is seen of the true one: their errors weaken
+    the correlation r of normal variables, tau = 2 / pi arcsin(r), by its root (Spearman 1904).
 
     >>> [tasks_needed(tau) for tau in (0.7, 0.5, 0.155)]
     [10.0, 18.0, 149.0]
+    >>> [tasks_needed(0.5, reliability=reliability) for reliability in (0.9, 0.5)]
+    [20.0, 35.0]
     """
+    tau = 2 / np.pi * np.arcsin(np.sin(np.pi / 2 * tau) * np.sqrt(reliability))
     if tau == 0:
         return np.inf
     ratio = 9 * tau**2 / (2 * (norm.ppf(1 - alpha / 2) + norm.ppf(power)) ** 2)

@@ -11,9 +11,16 @@ import pandas as pd
 
 from squbed_utils import csv_files
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import HIGHER_IS_BETTER, LABELS, RATING, ratings_of
+from squbed_utils.archive.layout import (
+    HIGHER_IS_BETTER,
+    LABELS,
+    RATING,
+    ratings_of,
+    read_ratings,
+)
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import ROOT, path_of, replacing, seed_of
+from squbed_utils.statistics.agreement import ranks_of
 from squbed_utils.statistics.calibration import kendall, lowest, tau_by_subset
 from squbed_utils.statistics.cautions import refuse_unmeasured
 from squbed_utils.statistics.summary import summarize
@@ -165,7 +172,8 @@ def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str
     Returns
     -------
     DataFrame
-        row, panel, task, x, y, x_label, y_label, coverage, left_out.
+        row, panel, task, x, y, x_label, y_label, coverage, left_out, and x_spread if `summary` has
+        it, by which x varies.
     """
     table = summary.assign(panel=panel, x=summary[x], y=better_is_higher(summary, y))
     names = {"panel": panel, "y_label": y_label(y)}
@@ -198,15 +206,15 @@ def ranked_tasks(
     ----------
     summary : DataFrame
     ranking : path, optional
-        A CSV file with columns task and rank, people's ranking for example; absolute or relative
-        to the repository.
+        A CSV file with columns task and rank, or an archive's ``ratings.csv``, whose ranks are
+        averaged; absolute or relative to the repository.
     per_level : int
         Tasks of each level, or all where a level has fewer.
 
     Returns
     -------
     DataFrame
-        The chosen rows with `rank`.
+        The chosen rows with `rank`, and of several raters rank_spread and raters.
 
     Raises
     ------
@@ -222,7 +230,7 @@ def ranked_tasks(
     if "vagueness_rank" not in summary:
         raise NotShown(
             "no task is known to be on a common subject, and nobody ranked the prompts by "
-            "vagueness; give `ranking`, a CSV of task and rank"
+            "vagueness; give `ranking`, a CSV of task and rank, as `squbed rate` makes it"
         )
     return summary[summary.vagueness_rank.notna()].assign(rank=summary.vagueness_rank)
 
@@ -239,8 +247,31 @@ def _ranking_from_truth(
 
 
 def _ranking_from_file(summary: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Return the tasks that a CSV file of task and rank names, with their rank."""
-    rows, tasks = csv_files.read(path, "ranking", ("task", "rank")), list(summary.task)
+    """Return the tasks that a CSV file of task and rank names, with their rank.
+
+    Of people's answers, as ``squbed rate`` adds them, the rank is the mean over raters; rank_spread
+    is its standard deviation between them, if they are several, and raters their number.
+    """
+    try:
+        next(csv_files.stream(path, "ranking", ("rater", "question")), None)
+    except (ValueError, OSError):
+        rows = csv_files.read(path, "ranking", ("task", "rank"))
+    else:
+        answers = ranks_of(read_ratings(path))
+        several = {"rank_spread": answers.std(axis=1), "raters": answers.shape[1]}
+        several = several if answers.shape[1] > 1 else {}
+        ranks = pd.DataFrame({"rank": answers.mean(axis=1)} | several).reset_index()
+        if len(ranks) < LEAST_TASKS:
+            raise ValueError(
+                f"ratings {path}: each of {answers.shape[1]} people ranked {len(ranks)} tasks of "
+                f"the same; at least {LEAST_TASKS} are needed: give all the same page"
+            )
+        if unknown := [task for task in ranks.task if task not in set(summary.task)]:
+            raise ValueError(
+                f"ratings {path} rank the task {unknown[0]!r}, which is not shown here"
+            )
+        return summary.merge(ranks, on="task")
+    tasks = list(summary.task)
     mistakes, first = [], {}
     for line, row in rows:
         if row["task"] not in tasks:
@@ -261,11 +292,12 @@ def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = ()) -> pd.Da
     metrics = metrics or accuracies_of_figure(ranked, 3)
     form = ranked.lpips_form.iloc[0]
     panels = {m: label(m, lpips=form) if m == "lpips" else y_label(m) for m in metrics}
+    x_label = "rank by vagueness"
+    if "raters" in ranked:
+        x_label = f"mean rank of {ranked.raters.iloc[0]} raters ± sd"
+        ranked = ranked.assign(x_spread=ranked.rank_spread)
     return pd.concat(
-        [
-            points_of(ranked, "rank", m, panel=name, x_label="rank by vagueness")
-            for m, name in panels.items()
-        ]
+        [points_of(ranked, "rank", m, panel=name, x_label=x_label) for m, name in panels.items()]
     )
 
 
@@ -426,6 +458,7 @@ def save_tables(folder: Path | str, name: str, **tables: pd.DataFrame) -> None:
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     columns = ["row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out"]
+    columns += ["x_spread"] if "x_spread" in table else []
     return table[columns].astype({"left_out": "Int64", "x": float, "y": float})
 
 

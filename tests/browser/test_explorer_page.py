@@ -11,7 +11,7 @@ import shutil
 import nbformat
 import numpy as np
 import pytest
-from kit import browsers, synthetic
+from kit import synthetic
 from kit.small import FROZEN
 from kit.small_archive import make
 from PIL import Image
@@ -34,36 +34,6 @@ def until(page, expression):
             return
         page.wait_for_timeout(50)
     raise AssertionError(f"never true: {expression}")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with browsers.chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def opened(chromium):
-    """Open a file without network; whatever the console says fails the test."""
-    said, contexts = [], []
-
-    def visit(path, **options):
-        context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
-        contexts.append(context)
-        context.set_default_timeout(30_000)
-        context.set_offline(True)
-        context.on("request", lambda r: r.url[:5] in ("file:", "data:") or said.append(r.url))
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
-        page.goto(path.as_uri())
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert said == []
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +133,8 @@ def test_target_and_level_choose_the_threshold_of_the_package(opened, path, arch
             assert shown == "none" and decided.inner_text().startswith("no threshold keeps this")
             continue
         assert float(shown) == pytest.approx(found.value, rel=1e-8)
-        assert f"and less: {found.accepted} of {len(rows)} tasks" in decided.inner_text()
+        said = f"and less: {found.accepted} of {len(rows)} tasks, mean shortfall {found.risk:.3f}"
+        assert said in decided.inner_text()
         assert page.locator("#plot1 .decided").count() == 2
     page.locator("#y").select_option("aleatoric")
     assert not page.locator("#decision").is_visible()

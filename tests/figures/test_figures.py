@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
@@ -278,3 +279,13 @@ def test_a_strip_of_no_video_is_refused():
 def test_a_reference_of_another_size_fits_the_contact_sheet():
     other = examples.Example("t", "t", "p", "", video(5, 16, 20), [video()], [0])
     assert figures.contact_sheet([other]).axes[0].images[0].get_array().shape[0] == 8
+
+
+def test_a_spread_is_drawn_about_the_points_that_have_one():
+    spread = points().assign(x_spread=[0.5, 1.0, np.nan, 2.0, 0.0])
+    ax = figures.plot_points(spread, statistics=statistics())
+    (lines,) = [c for c in ax.collections if isinstance(c, LineCollection)]
+    widths = [segment[1][0] - segment[0][0] for segment in lines.get_segments() if len(segment)]
+    assert np.nanmax(widths) == 4.0 and np.isfinite(widths).sum() == 4
+    middles = [np.mean(segment[:, 0]) for segment in lines.get_segments() if len(segment)]
+    assert [m for m in middles if np.isfinite(m)] == [0, 1, 3, 4]

@@ -15,7 +15,15 @@ GROUPS = {
     "Before a run": ("profiles", "new", "check", "vagueness"),
     "Samples": ("collect", "status", "verify"),
     "Your own videos, or one prompt": ("score", "quantify"),
-    "Numbers and figures": ("estimate", "explore", "figures", "compare", "encoders", "reproduce"),
+    "Numbers and figures": (
+        "estimate",
+        "explore",
+        "rate",
+        "figures",
+        "compare",
+        "encoders",
+        "reproduce",
+    ),
     "Publishing": ("export",),
     "The shapes world": ("train-world",),
 }

@@ -9,12 +9,14 @@ import subprocess
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import papermill
 import pytest
 from matplotlib.figure import Figure
+from scipy.stats import kendalltau
 
-from squbed_utils import open_run
+from squbed_utils import open_archive, open_run, summarize
 from squbed_utils.commands import notebooks
 from squbed_utils.commands.notebooks import COMMON, NOTEBOOKS, Notebook, NotebookError, run_all
 from squbed_utils.files import ROOT
@@ -341,6 +343,43 @@ def test_regenerating_gives_the_same_bytes(drawn, tmp_path):
         for name in ("one", "two")
     )
     assert first and [p.read_bytes() for p in first] == [p.read_bytes() for p in again]
+
+
+@quietly
+def test_peoples_answers_are_a_ranking_and_an_accuracy(drawn, tmp_path):
+    """Three people rank the prompts and grade the videos, each with errors of their own."""
+    archive, rows = open_archive(drawn), ["rater,task,video,other,question,value"]
+    truth = archive.truth().set_index("task").true_entropy
+    for rater in "abc":
+        rng = np.random.default_rng(ord(rater))
+        ranks = (truth + rng.normal(size=len(truth))).rank()
+        rows += [f"{rater},{task},,,vagueness,{rank:g}" for task, rank in ranks.items()]
+        for v in archive.videos().itertuples():
+            grade = round(min(5, max(1, 6 * v.clip_reference + rng.normal())))
+            rows.append(f"{rater},{v.task},{v.path},,accuracy,{grade}")
+    ratings = drawn / "ratings.csv"
+    ratings.write_text("\n".join(rows))
+    run_all(
+        "world-quick",
+        samples=drawn,
+        figures=tmp_path / "figures",
+        build=tmp_path / "build",
+        only=["01_metric_selection", "04_estimators"],
+        parameters={"ranking": str(ratings), "accuracy": "rating_accuracy"},
+    )
+    points = pd.read_csv(tmp_path / "figures" / "data" / "figure_3.csv")
+    own = points[points.x_spread.notna()]
+    answers = open_archive(drawn).ratings()
+    ranks = answers[answers.question == "vagueness"].groupby("task").value
+    panel = own[own.y_label == "people: accuracy"].set_index("task")
+    np.testing.assert_allclose(panel.x, ranks.mean()[panel.index], rtol=1e-4)
+    np.testing.assert_allclose(panel.x_spread, ranks.std()[panel.index], rtol=1e-4)
+    assert set(own.x_label) == {"mean rank of 3 raters ± sd"}
+    table = pd.read_csv(tmp_path / "figures" / "data" / "leaderboard.csv")
+    summary = summarize(open_archive(drawn))
+    row = table[(table.estimator == "squbed") & (table.component == "total")].iloc[0]
+    expected = kendalltau(summary.total, summary.rating_accuracy).statistic
+    assert row.tau == pytest.approx(expected, abs=1e-4)
 
 
 @quietly

@@ -184,6 +184,26 @@ def test_ranked_tasks_are_common_and_spread_over_categories():
     assert len(tables.ranked_tasks(table, per_level=99)) == 20
 
 
+def test_raters_answers_are_a_ranking(tmp_path):
+    path, header = tmp_path / "ratings.csv", "question;rater;task;value"
+    one, two = ([f"vagueness;{r};t{k};{v}" for k, v in enumerate(of)] for r, of in
+                (("a", (1, 2, 3)), ("b", (1, 3, 2))))  # fmt: skip
+    path.write_text("\n".join([header, *one]))
+    ranked = tables.ranked_tasks(without_truth(), ranking=path)
+    assert list(ranked["rank"]) == [1, 2, 3] and "raters" not in ranked
+    assert set(tables.metric_points(ranked, metrics=["ssim"]).x_label) == {"rank by vagueness"}
+    path.write_text("\n".join([header, *one, *two, "vagueness;b;t4;4"]))
+    ranked = tables.ranked_tasks(without_truth(), ranking=path)
+    assert list(ranked.task) == ["t0", "t1", "t2"] and list(ranked["rank"]) == [1, 2.5, 2.5]
+    assert ranked.rank_spread.tolist() == pytest.approx([0, 0.5**0.5, 0.5**0.5])
+    points = tables.metric_points(ranked, metrics=["ssim"])
+    assert set(points.x_label) == {"mean rank of 2 raters ± sd"}
+    assert list(points.x_spread) == list(ranked.rank_spread)
+    path.write_text("\n".join([header, *one]).replace("t2", "elsewhere"))
+    with pytest.raises(ValueError, match="rank the task 'elsewhere', which is not shown here"):
+        tables.ranked_tasks(without_truth(), ranking=path)
+
+
 def test_a_ranking_can_be_given(tmp_path):
     path = tmp_path / "ranking.csv"
     path.write_text("task,rank\nt3,1\nt0,2\n")
