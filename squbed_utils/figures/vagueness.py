@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from squbed_utils.figures.style import BLUE, DOUBLE, new_axes, new_figure, styled, wrapped
+from squbed_utils.figures.style import BLUE, DOUBLE, caption, new_axes, new_figure, styled, wrapped
 
 MOST = 30
 """Most prompts of a figure: the vaguest."""
@@ -42,6 +42,9 @@ def figure_vagueness(table: pd.DataFrame) -> Figure:
     plot_vagueness(table, ax=fig.subplots())
     shown = f"The {MOST} vaguest of {count} prompts" if count > MOST else f"{count} prompts"
     none = f", {len(table) - count} more without a rank" if count < len(table) else ""
-    told = "line: 95 % interval; right: what to ask, and what share of the spread it removes"
-    fig.suptitle(f"{shown}{none}; {told}", x=0.008, ha="left")
-    return fig
+    fig.suptitle(f"{shown}{none}", x=0.008, ha="left")
+    ranked = table.sort_values("rank", kind="stable")
+    ends = " and ".join(f"“{ranked.prompt.iloc[place]}”" for place in (0, count - 1))
+    told = "h(Z | l) of the latent prompts with 95% intervals; on the right what to ask, and what "
+    told += "share of the spread the answer removes"
+    return caption(fig, told, f"{shown}{none}; the vaguest and the least vague are {ends}")
