@@ -190,12 +190,13 @@ def part_labels(fig: Figure) -> None:
         locator, count = axis.get_major_locator(), len(axis.get_majorticklocs())
         while isinstance(locator, MaxNLocator) and count > 1 and _touch(axis):
             count -= 1
-            locator.set_params(nbins=count)
+            locator.set_params(nbins=count, min_n_ticks=1)
 
 
 def _touch(axis: Axis) -> bool:
     """Say whether two labels within the axis's limits have less than a letter between them."""
     low, high = sorted(axis.get_view_interval())
+    axis.get_majorticklabels()  # puts ticks where the locator has them now
     labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
     boxes = [label.get_window_extent() for label in labels if label.get_visible()]
     gap = SMALLEST / 2 * axis.figure.dpi / 72 if axis.axis_name == "x" else 0

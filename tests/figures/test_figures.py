@@ -269,6 +269,7 @@ def test_a_figure_without_a_caption_has_no_text(tmp_path):
 def test_labels_of_ticks_never_touch(name, style, tmp_path):
     fig = every_figure()[name]
     figures.save(fig, name, tmp_path, style=style)
+    fig.draw_without_rendering()  # saved in other resolutions
     for axis in [axis for ax in fig.axes if ax.axison for axis in (ax.xaxis, ax.yaxis)]:
         low, high = sorted(axis.get_view_interval())
         ticks = [t for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
