@@ -88,16 +88,13 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
         plot_forest(table[table.component == component], estimators=list(best.index), ax=ax)
         ax.set_xlim(_limits(table))
         ax.tick_params(labelleft=ax is panels[0])
-    first, ranked = table.iloc[0], table.sort_values("tau", kind="stable")
+    first = table.iloc[0]
     fig.legend(handles=_forest_key(first), loc="outside lower center", ncols=4)
     shown = f"Kendall's τ of every estimator's parts with {first.accuracy} over {first.n} tasks"
     shown += f", with {first.confidence:.0%} intervals; left is better"
-    found = []
-    for component in components:
-        rows = ranked[ranked.component == component]
-        named = [rows.iloc[0], *rows[rows.estimator == first.baseline].iloc[:1].itertuples()]
-        taus = {r.estimator: interval(r.tau, r.low, r.high) for r in named}
-        found.append(f"{component} {', '.join(f'{tau} ({name})' for name, tau in taus.items())}")
+    best = table.loc[table.groupby("component", sort=False).tau.idxmin()]
+    rows = pd.concat([best, table[table.estimator == first.baseline]]).itertuples()
+    found = (f"{r.component} {interval(r.tau, r.low, r.high)} ({r.estimator})" for r in rows)
     return caption(fig, shown, f"the best, and {first.baseline}: {'; '.join(found)}")
 
 

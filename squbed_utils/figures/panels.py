@@ -36,6 +36,7 @@ from squbed_utils.figures.style import (
     new_figure,
     require_columns,
     styled,
+    supported,
     without_unit,
     wrapped,
 )
@@ -193,21 +194,20 @@ def _said(
     x = " or ".join(dict.fromkeys(map(without_unit, points.x_label)))
     taus = taus.assign(letter=list(ascii_lowercase[: len(taus)]))
     panels = taus.groupby("row", sort=False).letter.agg(["first", "last"])
-    sources = (f"({ends.first}–{ends.last}) {row}" for row, ends in panels.iterrows())
+    letters = panels.agg(lambda ends: "–".join(dict.fromkeys(ends)), axis="columns")
+    sources = map("({}) {}".format, letters, letters.index)
     shown = f"accuracy against {x}, one point a task: {'; '.join(sources)}"
     shown += "; line: means of tasks in bins of equal count, with 95% band" * with_trend
     shown += "; below: videos of some tasks" * bool(examples)
-    few = taus.n < LEAST_FOR_INTERVAL
-    ends = taus[["low", "high"]].mask(few)
-    numbers = map(interval, taus.tau, ends.low, ends.high)
-    found = map("({}) {} for {}".format, taus.letter, numbers, taus.panel)
-    withheld = f" (none below {LEAST_FOR_INTERVAL} tasks)" * bool(few.any())
-    confidence = f"{taus.confidence.iloc[0]:.0%}"
-    what = f"Kendall's τ, with its {confidence} interval over tasks{withheld}, is "
+    taus = supported(taus, "n", "low", "high")
+    found = map(interval, taus.tau, taus.low, taus.high)
+    found = map("({}) {} for {}".format, taus.letter, found, taus.panel)
+    withheld = f" (none below {LEAST_FOR_INTERVAL} tasks)" * bool(taus.low.isna().any())
+    what = f"Kendall's τ, with its {taus.confidence.iloc[0]:.0%} interval over tasks{withheld}, is "
     return shown, what + "; ".join(found)
 
 
-TAU_COLUMNS = ("label", "tau", "low", "high", "kind", "bar", "confidence")
+TAU_COLUMNS = ("label", "tau", "low", "high", "n", "kind", "bar", "confidence")
 
 CURVE_COLUMNS = ("panel", "size", "tau", "lo", "hi", "shown", "confidence")
 
@@ -218,11 +218,11 @@ KIND_COLOURS = {"signal": BLUE, "leakage": VERMILLION}
 def plot_taus(taus: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw Kendall's tau with its interval, one line each, beside the bar that it should meet.
 
-    The table has label, tau, low, high, confidence, bar and kind: a "signal" should exceed its bar,
-    a "leakage" lie within plus and minus its bar.
+    The table has label, tau, low, high, n, confidence, bar and kind: a "signal" should exceed its
+    bar, a "leakage" lie within plus and minus its bar.
     """
     require_columns(taus, TAU_COLUMNS, "the table of taus")
-    ax = new_axes(ax)
+    ax, taus = new_axes(ax), supported(taus, "n", "low", "high")
     for line, row in enumerate(taus.itertuples()):
         colour = KIND_COLOURS[row.kind]
         start = -row.bar if row.kind == "leakage" else row.bar
@@ -244,7 +244,7 @@ def plot_curve(
 ) -> Axes:
     """Draw tau over the number of tasks kept, with its band: one panel of `figure_subset_size`."""
     require_columns(curve, CURVE_COLUMNS, "the curve")
-    ax = new_axes(ax)
+    ax, curve = new_axes(ax), supported(curve, "size", "lo", "hi")
     ax.fill_between(curve["size"], curve.lo, curve.hi, color=BLUE, alpha=0.2, lw=0)
     ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=BLUE, label="this run")
     ax.axhline(0, color=GREY, lw=0.6)
@@ -272,7 +272,7 @@ def figure_subset_size(curves: pd.DataFrame, statistics: pd.DataFrame) -> Figure
     """
     require_columns(curves, CURVE_COLUMNS, "the table of curves")
     theirs = statistics[statistics.row.str.startswith("published")]
-    panels = curves.groupby("panel", sort=False)
+    panels = supported(curves, "size", "lo", "hi").groupby("panel", sort=False)
     fig, found = new_figure(DOUBLE, 2.2), []
     axes = fig.subplots(1, len(panels), squeeze=False)[0]
     for (panel, curve), ax in zip(panels, axes, strict=True):
@@ -316,6 +316,7 @@ def figure_truth(
     shown = "both estimates against both truths: (a) aleatoric uncertainty against the entropy of "
     shown += "the prompt, (b) epistemic uncertainty by how often the video model saw the subject, "
     shown += "(c) each with its own truth (blue) and the other's (red)"
+    taus = supported(taus, "n", "low", "high")
     found = (f"{interval(row.tau, row.low, row.high)} for {row.label}" for row in taus.itertuples())
     confidence = f"{taus.confidence.iloc[0]:.0%}"
     return caption(fig, shown, f"Kendall's τ with its {confidence} interval is {'; '.join(found)}")

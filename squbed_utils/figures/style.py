@@ -63,9 +63,7 @@ STYLE = {
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.grid": False,
     "figure.titlesize": 7.5,
-    "figure.facecolor": "white",
     "figure.dpi": 150,
     "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.w_pad": 0.03,
@@ -78,7 +76,6 @@ STYLE = {
     "xtick.major.pad": 2,
     "ytick.major.pad": 2,
     "legend.fontsize": SMALLEST,
-    "legend.title_fontsize": SMALLEST,
     "legend.frameon": False,
     "legend.handletextpad": 0.2,
     "legend.columnspacing": 1.0,
@@ -88,7 +85,6 @@ STYLE = {
     "savefig.dpi": 300,
     "pdf.fonttype": 42,
     "svg.hashsalt": "squbed",
-    "axes.unicode_minus": True,
 }
 
 BLUE, ORANGE, BLACK, GREEN = "#0072B2", "#E69F00", "#000000", "#009E73"
@@ -170,6 +166,11 @@ def chance(p: float) -> str:
     """
     small = number(p, ".0e").replace("e−0", "e−")
     return f"p = {p:.3f}" if p >= 0.001 else f"p = {small}"
+
+
+def supported(table: pd.DataFrame, count: str, low: str, high: str) -> pd.DataFrame:
+    """Return a table without the intervals, `low` to `high`, of too few tasks by its `count`."""
+    return table.assign(**table[[low, high]].mask(table[count] < LEAST_FOR_INTERVAL))
 
 
 def without_unit(label: str) -> str:

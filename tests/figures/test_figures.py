@@ -76,7 +76,7 @@ def terms():
 
 def taus():
     table = pd.DataFrame({"label": ["a and b", "c and d"], "tau": [0.8, 0.1]})
-    table = table.assign(low=table.tau - 0.1, high=table.tau + 0.1, confidence=0.9)
+    table = table.assign(low=table.tau - 0.1, high=table.tau + 0.1, confidence=0.9, n=9)
     return table.assign(kind=["signal", "leakage"], bar=[0.65, 0.15])
 
 
@@ -251,7 +251,7 @@ def test_a_caption_is_two_sentences_with_numbers_of_the_data(drawn, name, tmp_pa
     numbers = {
         "figure_2": "−17.0 nats",
         "figure_4": "−0.50",
-        "subset_size": "−0.90 [−1.00, −0.80] on 3",
+        "subset_size": "−0.90 on 3 tasks and −0.30 [−0.40, −0.20] on 9",
     }
     numbers |= {"truth": "0.80 [0.70, 0.90] for a and b", "contact_sheet": "4 of 9 tasks"}
     assert numbers.get(name, "") in said
