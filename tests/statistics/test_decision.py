@@ -29,6 +29,7 @@ from squbed_utils.statistics.reliability import (
     cross_validated,
     expected_accuracy,
     reliability,
+    trends,
 )
 from squbed_utils.statistics.tables import summarize_run
 
@@ -335,6 +336,17 @@ def answered(tmp_path_factory):
         "suggestions": suggest(summary, archive.latents(), chosen),
         "threshold": chosen,
     }
+
+
+def test_trends_are_means_of_bins_where_there_are_enough_tasks():
+    x = np.arange(30.0)
+    cloud = pd.DataFrame({"row": "r", "panel": "cloud", "x": x, "y": -x})
+    few = cloud.head(29).assign(panel="few")
+    found = trends(pd.concat([cloud, few]))
+    assert set(found.panel) == {"cloud"} and found.x.tolist() == [4.5, 14.5, 24.5]
+    assert found.y.tolist() == [-4.5, -14.5, -24.5]
+    assert ((found.low < found.y) & (found.y < found.high)).all()
+    assert trends(few).empty and list(trends(few)) == list(found)
 
 
 class TestOnAnArchive:
