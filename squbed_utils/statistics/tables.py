@@ -354,7 +354,7 @@ def quoted(statistics: pd.DataFrame) -> str:
     for r in statistics.itertuples():
         ends = f" [{r.low:.2f}, {r.high:.2f}]" if r.n >= FEWEST_TASKS else ""
         row = r.row.partition(" (")[0]
-        lines.append(f"{r.tau:.2f}{ends}, p = {r.pvalue:.2g}, n = {r.n}: {r.panel}, {row}")
+        lines.append(f"tau {r.tau:.2f}{ends}, p = {r.pvalue:.2g}, n = {r.n}: {r.panel}, {row}")
     return "\n".join(lines)
 
 

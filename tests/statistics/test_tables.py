@@ -171,8 +171,8 @@ def test_what_to_quote_has_no_interval_below_eight_tasks():
         tables.total_points(summary(n), accuracies=["ssim"]).assign(row=f"{n} (x)") for n in (7, 8)
     ]
     few, enough = tables.quoted(tables.statistics_of(pd.concat(both))).splitlines()
-    assert few == "-1.00, p = 0.0004, n = 7: SSIM, 7"
-    assert enough == "-1.00 [-1.00, -1.00], p = 5e-05, n = 8: SSIM, 8"
+    assert few == "tau -1.00, p = 0.0004, n = 7: SSIM, 7"
+    assert enough == "tau -1.00 [-1.00, -1.00], p = 5e-05, n = 8: SSIM, 8"
 
 
 def test_a_panel_without_tau_is_named():
