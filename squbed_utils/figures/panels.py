@@ -488,4 +488,12 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
     taus.set(xlim=(-1, 0.6), ylim=(len(rows) - 0.5, -0.6), xlabel=f"Kendall's τ with {label}")
     taus.set_title("calibration; p of the difference")
     fig.legend(loc="outside lower right", ncols=2)
-    return fig
+    shown = (
+        f"{names[0]} and {names[1]} on the same {len(tasks)} tasks: (a) epistemic uncertainty of "
+    )
+    shown += "both, (b) its change and that of accuracy, (c) Kendall's τ of each with accuracy"
+    found = (
+        f"{row.quantity} {number(row.first, '.2f')} and {number(row.second, '.2f')}"
+        for row in rows.itertuples()
+    )
+    return caption(fig, shown, f"τ {'; '.join(found)}; of the tasks {mistaken}")

@@ -144,7 +144,8 @@ def _letter_panels(fig: Figure) -> None:
 
 def caption(fig: Figure, shown: str, found: str) -> Figure:
     """Give a figure its caption, which `save` writes: what it shows, and what the data say."""
-    fig.set_label(" ".join(f"{text[0].upper()}{text[1:]}." for text in (shown, found)))
+    sentences = (f"{s[0].upper() if s[0].isascii() else s[0]}{s[1:]}." for s in (shown, found))
+    fig.set_label(" ".join(sentences))
     return fig
 
 

@@ -105,7 +105,7 @@ def test_a_latent_prompt_has_its_entropy_and_the_one_that_it_repeats(answer, tmp
     archive = Archive(shutil.copytree(answer.archive.folder, tmp_path / "copy"))
     rows = archive.rows(answer.summary.task, 2)
     prompt = latents.prompt[0]
-    archive.write_shard(answer.summary.task, 2, [row | {"latent_prompt": prompt} for row in rows])
+    archive.write_shard(answer.summary.task, 2, [row | {"prompt": prompt} for row in rows])
     said = list(Answer(archive, answer.summary).latents().said)
     assert said[2].endswith(", repeats z1") and not any("repeats" in text for text in said[:2])
 

@@ -106,6 +106,20 @@ def every_figure():
     }
 
 
+def test_two_models_are_drawn_as_they_are_given():
+    values = {"epistemic_first": [-3.0, -2.0, -1.0], "epistemic_second": [-4.0, -1.0, -2.0]}
+    values |= {"ssim_first": [0.5, 0.5, 0.5], "ssim_second": [0.25, 0.75, 0.75]}
+    tasks = pd.DataFrame(values)
+    tasks.attrs = {"accuracy": "ssim", "label": "SSIM", "unit": "nats"}
+    row = {"panel": "tau with accuracy", "quantity": "total", "first": -0.5, "second": 0.25}
+    table = pd.DataFrame([row | {"value": 0.75, "low": 0.5, "high": 1.0, "pvalue": 0.0001}])
+    fig = figures.figure_pairs(tasks, table, ("one", "two"))
+    assert fig.get_label().startswith("One and two on the same 3 tasks: ")
+    said = "τ total −0.50 and 0.25; of the tasks 1 of 1 less accurate, yet more certain."
+    assert fig.get_label().endswith(said)
+    assert [ax.get_title(loc="left")[:3] for ax in fig.axes] == ["(a)", "(b)", "(c)"]
+
+
 def words(fig):
     return [t for t in fig.findobj(Text) if t.get_text().strip() and t.get_visible()]
 
