@@ -15,6 +15,7 @@ from squbed_utils.figures.style import (
     caption,
     new_axes,
     new_figure,
+    remark,
     styled,
 )
 
@@ -32,7 +33,7 @@ def plot_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.plot(sweep.weight, sweep.tau, color=BLUE)
     paper = sweep.paper.iloc[0]
     ax.axvline(paper, color=VERMILLION, lw=0.8, ls="--")
-    ax.annotate("the sum", (paper, 0.02), (2, 0), textcoords="offset points", color=VERMILLION)
+    remark(ax, "the sum", (paper, 0.02), (2, 0))
     ax.axhline(0, color=GREY, lw=0.6)
     ax.set(xlim=(0, 1), ylim=(-1, max(0.25, 1.1 * sweep.high.max())))
     return ax

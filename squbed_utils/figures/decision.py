@@ -16,12 +16,12 @@ from squbed_utils.figures.style import (
     GREEN,
     GREY,
     ORANGE,
-    SMALLEST,
     VERMILLION,
     caption,
     few_ticks,
     new_axes,
     new_figure,
+    remark,
     styled,
 )
 from squbed_utils.text import number
@@ -34,8 +34,6 @@ MARKS = (("o", GREEN), ("s", ORANGE), ("X", VERMILLION))
 
 BELOW = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.24), "labelspacing": 0.2}
 """Place of a panel's legend, clear of its points."""
-
-BESIDE = {"textcoords": "offset points", "fontsize": SMALLEST}
 
 
 @styled
@@ -78,15 +76,14 @@ def plot_risk(
     ):
         ax.step(curve.threshold, curve[column], where="post", label=name, color=colour, ls=dashes)
     ax.axhline(threshold.level, color=VERMILLION, lw=0.8, ls="--")
-    place = {"xytext": (0, 2), "color": VERMILLION, **BESIDE}
-    ax.annotate(f"level {threshold.level:g}", (curve.threshold.min(), threshold.level), **place)
+    remark(ax, f"level {threshold.level:g}", (curve.threshold.min(), threshold.level), (0, 2))
     chosen = f"{threshold.accepted} of {threshold.n} tasks accepted"
     if threshold.value is None:
         chosen += ": no threshold is valid"
     else:
         ax.axvline(threshold.value, color=BLACK, lw=1.2)
-        place = {"xycoords": ("data", "axes fraction"), "xytext": (-3, -1), **BESIDE}
-        ax.annotate("threshold", (threshold.value, 1), ha="right", va="top", **place)
+        style = {"color": BLACK, "xycoords": ("data", "axes fraction"), "ha": "right", "va": "top"}
+        remark(ax, "threshold", (threshold.value, 1), (-3, -1), **style)
     ax.legend(**BELOW)
     ax.set_ylim(bottom=0)
     few_ticks(ax, x=3)
@@ -155,12 +152,11 @@ def figure_decision(
     plot_reliability(table, errors=errors, label=labels["accuracy"], ax=left)
     plot_risk(curve, threshold=threshold, label=f"total ({labels['unit']})", ax=middle)
     plot_actions(suggestions, threshold=threshold, unit=labels["unit"], ax=right)
-    shown = f"(a) {labels['accuracy']} found in bins of tasks against what their total uncertainty "
-    shown += f"lets expect, with {table.confidence.iloc[0]:.0%} intervals, (b) the mean shortfall "
+    shown = f"(a) {labels['accuracy']} found in bins of tasks and what was expected, with "
     shown += (
-        "of accepting below a threshold, (c) what to do about each task; black: the threshold, "
+        f"{table.confidence.iloc[0]:.0%} intervals, (b) the risk of accepting up to a threshold "
     )
-    shown += "grey: both parts equally high"
+    shown += "(black), (c) what to do about each task; grey: where both parts are equally high"
     counts = suggestions.action.value_counts(sort=False)
     found = ", ".join(f"{action} {count}" for action, count in counts.items())
     risk = f"of {threshold.n} tasks, at a mean shortfall of at most {threshold.level:g}: {found}"

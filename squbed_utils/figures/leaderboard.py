@@ -189,13 +189,14 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
         _name_lines(ax, names, taus.baseline.iloc[0], map(names.index, scored))
         ax.tick_params(labelleft=ax is panels[0])
     first = taus.iloc[0]
-    fig.legend(handles=_component_key(), loc="outside lower center", ncols=2)
-    shown = f"Kendall's τ of each estimator's parts over {first.n} tasks, (a) with the truth that "
-    shown += "a part should follow and (b) with the other's, and (c) the mean of the first less "
-    shown += f"that of the second's size; lines: {first.confidence:.0%} intervals"
+    fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    shown = f"Kendall's τ over {first.n} tasks of each estimator's parts with their own truth and "
+    shown += f"with the other's, and what is between them; {first.confidence:.0%} intervals"
     named = ranked[(ranked.estimator == first.baseline) | (ranked.score == ranked.score.max())]
     found = (f"{interval(r.score, r.low, r.high)} ({r.estimator})" for r in named.itertuples())
-    return caption(fig, shown, f"the best score, and {first.baseline}'s: {', '.join(found)}")
+    return caption(
+        fig, shown, f"the best score, and {first.baseline}'s: {', '.join(found) or 'none'}"
+    )
 
 
 def _draw_scores(ax: Axes, ranked: pd.DataFrame, names: list[str]) -> None:
@@ -208,11 +209,10 @@ def _draw_scores(ax: Axes, ranked: pd.DataFrame, names: list[str]) -> None:
 
 
 def _draw_taus(ax: Axes, rows: pd.DataFrame, names: list[str], title: str) -> None:
-    for row in rows.itertuples():
-        line = names.index(row.estimator) + OFFSETS[row.component]
-        colour = COMPONENT_COLOURS[row.component]
-        ax.plot([row.low, row.high], [line, line], color=colour, lw=1)
-        ax.plot(row.tau, line, "o", ms=3, color=colour)
+    for component, part in rows.groupby("component"):
+        lines = part.estimator.map(names.index) + OFFSETS[component]
+        style = {"color": COMPONENT_COLOURS[component], "fmt": "o", "ms": 3, "label": component}
+        ax.errorbar(part.tau, lines, xerr=[part.tau - part.low, part.high - part.tau], **style)
     ax.axvline(0, color=GREY, lw=0.6)
     ax.set(title=title, xlabel="Kendall's τ", xlim=_limits(rows))
 
@@ -242,11 +242,4 @@ def _forest_key(row: pd.Series) -> list[Line2D | Patch]:
         Line2D([], [], label=f"Holm p ≥ {alpha}", markerfacecolor="white", **dots),
         Line2D([], [], color=BLUE, ls=":", lw=0.8, label=f"τ of {row.baseline}"),
         Patch(color="0.9", label=f"{band}: {row.permuted} permuted"),
-    ]
-
-
-def _component_key() -> list[Line2D]:
-    return [
-        Line2D([], [], color=colour, marker="o", markersize=3, label=component)
-        for component, colour in COMPONENT_COLOURS.items()
     ]

@@ -27,6 +27,7 @@ from squbed_utils.figures.style import (
     ORANGE,
     PURPLE,
     SKY,
+    SMALLEST,
     VERMILLION,
     caption,
     chance,
@@ -313,9 +314,8 @@ def figure_truth(
     plot_taus(taus, ax=bottom.subplots())
     if _is_coloured(points):
         _legend(top, points)
-    shown = "both estimates against both truths: (a) aleatoric uncertainty against the entropy of "
-    shown += "the prompt, (b) epistemic uncertainty by how often the video model saw the subject, "
-    shown += "(c) each with its own truth (blue) and the other's (red)"
+    shown = "both estimates and both truths: (a) aleatoric against the prompt's entropy, (b) "
+    shown += "epistemic by coverage, (c) each with its own truth (blue) and the other's (red)"
     taus = supported(taus, "n", "low", "high")
     found = (f"{interval(row.tau, row.low, row.high)} for {row.label}" for row in taus.itertuples())
     confidence = f"{taus.confidence.iloc[0]:.0%}"
@@ -323,22 +323,6 @@ def figure_truth(
 
 
 DOSE_COLUMNS = ("clips", "subjects", "epistemic", "low", "high", "tau", "pvalue", "confidence")
-
-
-@styled
-def plot_dose(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw epistemic uncertainty over the number of training clips, with its band over subjects.
-
-    The table is that of `figure_dose`. Numbers of clips stand at equal distances.
-    """
-    require_columns(table, DOSE_COLUMNS, "the table of doses")
-    ax = new_axes(ax)
-    _draw_dose(ax, table, "epistemic", "")
-    first = table.iloc[0]
-    title = f"τ with clips = {number(first.tau, '.2f')}, {chance(first.pvalue)}"
-    ax.set_title(f"{title}\n{table.subjects.sum()} subjects")
-    ax.set_ylabel("epistemic uncertainty")
-    return ax
 
 
 @styled
@@ -350,24 +334,25 @@ def figure_dose(table: pd.DataFrame) -> Figure:
     table : DataFrame
         clips (ascending), subjects, epistemic, low, high (missing for a single subject), tau,
         pvalue, confidence; and, if known, mistakes (0 to 1), mistakes_low and mistakes_high.
+        Numbers of clips stand at equal distances.
     """
     require_columns(table, DOSE_COLUMNS, "the table of doses")
     panels = 1 + ("mistakes" in table)
     fig = new_figure(DOUBLE, 2.4)
     axes = fig.subplots(1, panels, squeeze=False)[0]
-    plot_dose(table, ax=axes[0])
+    _draw_dose(axes[0], table, "epistemic", "")
+    first = table.iloc[0]
+    tau, p = number(first.tau, ".2f"), chance(first.pvalue)
+    axes[0].set_title(f"τ with clips = {tau}, {p}\n{table.subjects.sum()} subjects")
+    axes[0].set_ylabel("epistemic uncertainty")
+    shown = "means over the tasks of a number of training clips: epistemic uncertainty"
+    found = f"Kendall's τ with clips is {tau} ({p} by subject)"
     if panels == 2:
         _draw_dose(axes[1], table, "mistakes", "mistakes_")
         axes[1].set(title="confident mistakes", ylabel="share of latent prompts", ylim=(0, None))
-    first = table.iloc[0]
-    shown = "epistemic uncertainty, the mean over the tasks of a number of training clips"
-    found = (
-        f"Kendall's τ with clips is {number(first.tau, '.2f')} ({chance(first.pvalue)} by subject)"
-    )
-    if panels == 2:
-        shown += "; (b) confident mistakes, latent prompts whose videos all show one wrong subject"
-        shares = map("{:.0%} at {:,} clips".format, table.mistakes, table.clips)
-        found += f"; confident mistakes are {', '.join(shares)}"
+        shown += " and confident mistakes, latent prompts whose videos all show one wrong subject"
+        shares, clips = map("{:.0%}".format, table.mistakes), map("{:,}".format, table.clips)
+        found += f"; confident mistakes are {', '.join(shares)} at {'; '.join(clips)} clips"
     band = f"; band: {first.confidence:.0%} interval over subjects"
     return caption(fig, shown + band, found)
 
@@ -386,28 +371,19 @@ ENCODER_COLUMNS = ("panel", "label", "encoders", "value", "low", "high")
 ENCODER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY)
 
 
-@styled
-def plot_encoders(
-    table: pd.DataFrame, *, colours: Mapping[str, str] | None = None, ax: Axes | None = None
-) -> Axes:
-    """Draw one panel of `figure_encoders`: a line a label, a point with interval an encoder.
-
-    Encoders that are not among the `colours` are grey.
-    """
-    require_columns(table, ENCODER_COLUMNS, "the table of encoders")
-    ax = new_axes(ax)
+def _draw_encoders(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draw one panel: a line a label, a point with interval an encoder, grey without a colour."""
     labels, names = list(dict.fromkeys(table.label)), list(dict.fromkeys(table.encoders))
     for i, name in enumerate(names):
         rows = table[table.encoders == name]
         lines = [labels.index(label) + (i + 1) / (len(names) + 1) - 0.5 for label in rows.label]
         error = [rows.value - rows.low, rows.high - rows.value]
-        colour = (colours or {}).get(name, GREY)
+        colour = colours.get(name, GREY)
         ax.errorbar(rows.value, lines, xerr=error, fmt="o", color=colour, lw=1, label=name)
     ax.axvline(0, color=GREY, lw=0.6)
     ax.set_yticks(range(len(labels)), [wrapped(label, 44) for label in labels])
     ax.set(ylim=(len(labels) - 0.5, -0.5), xlim=(min(-0.05, *(table.low - 0.05)), 1.05))
     ax.set_title(wrapped(table.panel.iloc[0], 38))
-    return ax
 
 
 @styled
@@ -425,10 +401,11 @@ def figure_encoders(table: pd.DataFrame) -> Figure:
     fig = new_figure(DOUBLE, 4.8)
     top, bottom = fig.subfigures(2, 1, height_ratios=[1.1, 1])
     colours = dict(zip(dict.fromkeys(first.encoders), itertools.cycle(ENCODER_COLOURS)))
-    above = plot_encoders(first, colours=colours, ax=top.subplots())
-    above.set_xlabel("Kendall's τ, or AUROC; 95 % interval")
+    above = top.subplots()
+    _draw_encoders(above, first, colours)
+    above.set_xlabel("Kendall's τ, or AUROC; 95% interval")
     for rows, ax in zip(others, bottom.subplots(1, len(others), squeeze=False)[0], strict=True):
-        plot_encoders(rows, colours=colours, ax=ax)
+        _draw_encoders(ax, rows, colours)
     handles, names = above.get_legend_handles_labels()
     bottom.legend(handles, names, loc="outside lower center", ncols=len(names))
     last = table[table.panel == table.panel.iloc[-1]]
@@ -481,8 +458,7 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
     ):
         taus.plot(rows[which], rows.index + up, "o", color=colour, label=name)
     for line, row in rows.iterrows():
-        p = "p < 0.001" if row.pvalue < 0.001 else f"p = {row.pvalue:.2g}"
-        taus.annotate(p, (0.02, line - 0.3), fontsize=SMALLEST, color=GREY)
+        taus.annotate(chance(row.pvalue), (0.02, line - 0.3), fontsize=SMALLEST, color=GREY)
     taus.axvline(0, color=GREY, lw=0.6)
     taus.set_yticks(rows.index, rows.quantity)
     taus.set(xlim=(-1, 0.6), ylim=(len(rows) - 0.5, -0.6), xlabel=f"Kendall's τ with {label}")

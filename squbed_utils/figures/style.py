@@ -275,18 +275,11 @@ def new_axes(ax: Axes | None, *, width: float = SINGLE, height: float = 2.2) -> 
 
 
 def remark(
-    ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **style: str
+    ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **style: object
 ) -> None:
-    """Write a coloured remark some points beside a place in the data."""
-    ax.annotate(
-        text,
-        at,
-        xytext=offset,
-        textcoords="offset points",
-        fontsize=SMALLEST,
-        color=VERMILLION,
-        **style,
-    )
+    """Write a remark, coloured unless the style says otherwise, some points beside a place."""
+    style = {"color": VERMILLION, "fontsize": SMALLEST, "textcoords": "offset points"} | style
+    ax.annotate(text, at, xytext=offset, **style)
 
 
 def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) -> None:
