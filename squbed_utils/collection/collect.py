@@ -285,7 +285,7 @@ CONTENTS = {LOCK, SEAL, claims.FOLDER, status.FOLDER, spending.ACCOUNT, spending
 CONTENTS |= {"profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet", "labels.json"}
 CONTENTS |= {RATINGS, "dataset.json", "references", "shards", "videos"}
 CONTENTS |= {"contact_sheet.png", "contact_sheet.html"}
-CONTENTS |= {"prompts", "data", "vagueness.pdf", "vagueness.png"}
+CONTENTS |= {"prompts", "data", "vagueness.pdf", "vagueness.png", "vagueness.txt"}
 """All that the folder of an archive, or of `vagueness`, holds."""
 
 

@@ -14,15 +14,18 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED, ROLES
 from squbed_utils.collection.collect import Consent, fill, held, is_new
 from squbed_utils.commands.pages import LONGEST_SIDE, TEMPLATES, as_address, preview
-from squbed_utils.estimators.estimate import ESTIMATORS
+from squbed_utils.estimators.estimate import CAPPED, ESTIMATORS
 from squbed_utils.files import readable_name, replacing
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
+from squbed_utils.statistics import tables
 from squbed_utils.statistics.cautions import cautions
-from squbed_utils.statistics.summary import ABSENT, summarize, value_text
+from squbed_utils.statistics.reliability import expected_accuracy
+from squbed_utils.statistics.resampling import FEWEST_TASKS
+from squbed_utils.statistics.summary import ABSENT, latent_entropies, summarize, value_text
 from squbed_utils.tasks import prompts
 from squbed_utils.tasks.task import Task
-from squbed_utils.text import visible
+from squbed_utils.text import number, visible
 from squbed_utils.video import Video, scan
 
 SHEET = "contact_sheet"
@@ -43,10 +46,14 @@ class Answer:
         Of one task without a reference.
     summary : Series
         A row of ``summary.summarize``.
+    peers : DataFrame or None
+        ``tables.summarize_run`` of the profile's own archive, whose tasks the prompt is held
+        against; None where there is none that is finished and made alike.
     """
 
     archive: Archive
     summary: pd.Series
+    peers: pd.DataFrame | None = None
 
     @property
     def prompt(self) -> str:
@@ -56,8 +63,8 @@ class Answer:
     def terms(self) -> pd.DataFrame:
         """Return a row each for aleatoric, epistemic and total uncertainty.
 
-        Columns term, value, low, high, unit, meaning, text, and remark: why a value was not
-        measured or has no interval.
+        Columns term, value, low, high, unit, meaning (with the share of the `peers` that are more
+        certain), text, and remark: why a value was not measured or has no interval.
         """
         s, unit = self.summary, ESTIMATORS[self.archive.profile["estimator"]].unit
         texts = [value_text(s, term).removesuffix(f" ± {ABSENT}") for term in MEANINGS]
@@ -68,18 +75,52 @@ class Answer:
                 "low": [s[f"{term}_low"] for term in MEANINGS],
                 "high": [s[f"{term}_high"] for term in MEANINGS],
                 "unit": unit,
-                "meaning": list(MEANINGS.values()),
+                "meaning": [meaning + self._place(term) for term, meaning in MEANINGS.items()],
                 "text": [f"{text} {unit}".replace("-", "−") for text in texts],
                 "remark": [s[f"{term}_remark"] for term in MEANINGS],
             }
         )
 
+    def _place(self, term: str) -> str:
+        """Say how many of the peers are more certain; nothing of a value set by the cap."""
+        if self.peers is None or self.summary[f"{term}_remark"].endswith(CAPPED):
+            return ""
+        share = (self.peers[term] < self.summary[term]).mean()
+        return f"; less certain than {share:.0%} of {len(self.peers)} tasks"
+
+    def expected(self) -> str:
+        """Say what accuracy to expect at this total, by the map of notebook 06; or nothing."""
+        if self.peers is None or self.summary.total_remark.endswith(CAPPED):
+            return ""
+        name = tables.default_accuracy(self.peers)
+        tasks = self.peers.dropna(subset=["total", name])
+        if len(tasks) < FEWEST_TASKS:
+            return ""
+        fit = expected_accuracy(tasks.total, tasks[name], at=[self.summary.total])
+        label = tables.y_label(name)
+        return f"the accuracy to expect at such a total is {label} {number(fit[0], '.2f')}"
+
     def latents(self) -> pd.DataFrame:
-        """Return a row a latent prompt: latent, prompt, paths (of the videos that did not fail)."""
-        videos = self.archive.videos()
+        """Return a row a latent prompt: latent, prompt, paths (of the videos that did not fail).
+
+        And entropy, that of its videos, missing where they are too few, and said: the entropy in
+        words, and which earlier latent prompt it repeats.
+        """
+        videos, unit = self.archive.videos(), ESTIMATORS[self.archive.profile["estimator"]].unit
         paths = videos[videos.status == OK].groupby("latent").path.agg(list)
-        table = self.archive.latents()[["latent", "prompt"]]
-        return table.assign(paths=[paths.get(latent, []) for latent in table.latent])
+        table = self.archive.latents()[["task", "latent", "prompt"]]
+        found = latent_entropies(self.archive)
+        entropies = pd.Series(
+            [found.get((z.task, z.latent)) for z in table.itertuples()], dtype=float
+        )
+        first = table.groupby("prompt").latent.transform("min")
+        said = entropies.map(
+            lambda value: f"{number(value, '.1f')}\u00a0{unit}", na_action="ignore"
+        )
+        repeats = (", repeats z" + (first + 1).astype(str)).where(first < table.latent, "")
+        said = (said.fillna("") + repeats).str.removeprefix(", ")
+        paths = [paths.get(latent, []) for latent in table.latent]
+        return table.assign(paths=paths, entropy=entropies, said=said)
 
     def note(self) -> str:
         """Say what the numbers mean, and how many videos they are of."""
@@ -91,7 +132,10 @@ class Answer:
             "Higher = less certain; ± is a 95 % interval over latent prompts. "
             f"{len(self.latents())} latent prompts, {len(videos)} videos ({failed} failed), "
             f"profile {self.archive.profile['name']}."
-            + "".join(f" {one[0].upper()}{one[1:]}." for one in said + cautions(self.archive))
+            + "".join(
+                f" {one[0].upper()}{one[1:]}."
+                for one in [*filter(None, [self.expected()]), *said, *cautions(self.archive)]
+            )
         )
 
     def figure(self) -> Figure:
@@ -99,7 +143,10 @@ class Answer:
         latents = self.latents()
         videos = [[self.archive.read_video(path) for path in paths] for paths in latents.paths]
         middles = [[frames[len(frames) // 2] for frames in row] for row in videos]
-        latents = latents.assign(frames=middles)
+        words = (latents.prompt + " (" + latents.said + ")").where(
+            latents.said != "", latents.prompt
+        )
+        latents = latents.assign(frames=middles, prompt=words)
         return figures.figure_answer(self.prompt, self.terms(), latents, note=self.note())
 
     def save(self) -> list[Path]:
@@ -133,7 +180,7 @@ class Answer:
         lines = [f"“{self.prompt}”"]
         lines += [f"  {t.term:9}  {t.text}  ({t.meaning})" for t in self.terms().itertuples()]
         lines += [self.note()]
-        lines += [f"  z{row.latent + 1}  {row.prompt}" for row in self.latents().itertuples()]
+        lines += [f"  z{z.latent + 1}  {z.prompt}  {z.said}" for z in self.latents().itertuples()]
         return visible("\n".join(lines))
 
 
@@ -196,7 +243,31 @@ def quantify(
     archive = open_archive(archive.folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the answer itself says what they do
-        return Answer(archive, summarize(archive, estimator=profile.estimator).iloc[0])
+        summary = summarize(archive, estimator=profile.estimator).iloc[0]
+        return Answer(archive, summary, _peers(archive, profile))
+
+
+NOT_MEASURED = ("dataset", "lpips", "captioner", "seed", "name", "batch_size", "device")
+"""Entries of a profile on which no uncertainty hangs."""
+
+
+def _peers(archive: Archive, profile: Profile) -> pd.DataFrame | None:
+    """Return the tasks of the profile's archive, if it is finished and made as the answer is."""
+    try:
+        others = open_archive(files.SAMPLES / profile.name)
+    except (FileNotFoundError, ValueError):
+        return None
+    made = [
+        dict(one.profile, checkpoints=dict(one.profile["checkpoints"])) for one in (others, archive)
+    ]
+    for settings in made:
+        for key in NOT_MEASURED:
+            settings.pop(key, None)
+            settings["checkpoints"].pop(key, None)
+    if profiles.differences(*made):
+        return None
+    tasks, term = tables.with_main_term(tables.summarize_run(others, estimator=profile.estimator))
+    return tasks if term == "total" else None
 
 
 def _default_folder(prompt: str, profile: Profile) -> Path:

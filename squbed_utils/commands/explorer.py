@@ -20,13 +20,18 @@ from tqdm import tqdm
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import FOLDERS, LABELS, OK, stored_error
 from squbed_utils.commands.pages import as_address, preview, render
-from squbed_utils.estimators.checks import unit_rows
 from squbed_utils.estimators.estimate import ESTIMATORS
-from squbed_utils.estimators.registry import evaluate
 from squbed_utils.figures import style
 from squbed_utils.files import replacing
 from squbed_utils.statistics.cautions import repeated
-from squbed_utils.statistics.summary import TERMS, score_tasks, sources, summarize, value_text
+from squbed_utils.statistics.summary import (
+    TERMS,
+    latent_entropies,
+    score_tasks,
+    sources,
+    summarize,
+    value_text,
+)
 from squbed_utils.statistics.tables import accuracies_there, better_is_higher, y_label
 from squbed_utils.text import visible
 from squbed_utils.video import scan
@@ -246,7 +251,7 @@ def _compared(first: tuple, second: tuple) -> tuple[pd.DataFrame, Labels, list[s
 def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
     """Return a row a task: prompt, identical, part (what its panel shows of this archive)."""
     tasks, unit = archive.tasks().set_index("task"), ESTIMATORS[archive.profile["estimator"]].unit
-    twins, entropies = repeated(archive), _entropies(archive)
+    twins, entropies = repeated(archive), latent_entropies(archive)
     marks = twins.what + " " + twins.why + ": " + twins.places
     latents = archive.latents().set_index(["task", "latent"])[["prompt"]].sort_index()
     latents = latents.assign(entropy=[entropies.get(place) for place in latents.index])
@@ -270,16 +275,6 @@ def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
         }
     identical = summary.identical.reindex(tasks.index, fill_value="") != ""
     return tasks[["prompt"]].assign(identical=identical, part=pd.Series(parts))
-
-
-def _entropies(archive: Archive) -> dict[tuple[str, int], float]:
-    """Return the uncertainty of each latent prompt's videos, whose mean is the epistemic term."""
-    videos, chosen = archive.videos(), ESTIMATORS[archive.profile["estimator"]]
-    if not chosen.text_optional or archive.profile.get("pca"):  # a task has them only as a whole
-        return {}
-    good = videos[videos.status == OK].groupby(["task", "latent"]).embedding
-    rows = {z: unit_rows(np.stack(list(of)), "embedding") for z, of in good if len(of) > 1}
-    return {z: evaluate(chosen, None, [embeddings]).epistemic for z, embeddings in rows.items()}
 
 
 def _embedded(archives: tuple[Archive, ...], room: int) -> tuple[list[dict], str]:

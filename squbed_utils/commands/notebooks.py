@@ -1,6 +1,7 @@
 """The one list of notebooks, what they read and save with, and their run in order."""
 
 import hashlib
+import html
 import json
 import os
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
-from IPython.display import Image
+from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 from pyarrow.parquet import read_schema
 from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError
@@ -21,9 +22,11 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import RATING
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.figures import save as save_figure
+from squbed_utils.figures.style import FAMILIES
 from squbed_utils.files import PLACE, ROOT, SAMPLES, inside, path_of, replacing, sha256_of
 from squbed_utils.profiles import FOLDER, find, load
 from squbed_utils.statistics.tables import METRICS, NotShown, save_tables
+from squbed_utils.text import visible
 
 SOURCES = ROOT / "notebooks"
 
@@ -49,6 +52,18 @@ class NotebookError(RuntimeError):
     """A notebook failed, or did not write all its outputs."""
 
 
+class Shown(Image):
+    """A saved figure, which a notebook shows with its caption below it."""
+
+    caption = ""
+
+    def _ipython_display_(self) -> None:
+        display(Image(self.data, width=self.width))
+        if self.caption:
+            words = html.escape(visible(self.caption))
+            display(HTML(f'<p class="tex2jax_ignore mathjax_ignore">{words}</p>'))
+
+
 @dataclass(frozen=True)
 class Run:
     """An archive, and the folder of figures made from it; `open_run` makes one.
@@ -58,13 +73,16 @@ class Run:
     archive : Archive
     folder : Path
         Absolute.
+    style : str
+        How figures are written, as in `figures.save`.
     """
 
     archive: Archive
     folder: Path
+    style: str = "paper"
 
-    def save(self, name: str, figure: Figure | None = None, **tables: pd.DataFrame) -> Image | None:
-        """Write a figure as PDF and PNG, and its tables as CSV.
+    def save(self, name: str, figure: Figure | None = None, **tables: pd.DataFrame) -> Shown | None:
+        """Write a figure as PDF and PNG, its caption as text, and its tables as CSV.
 
         Parameters
         ----------
@@ -78,16 +96,23 @@ class Run:
         Returns
         -------
         Image or None
-            The PNG that was written, for a notebook to show; None without a figure.
+            The PNG that was written and the caption, for a notebook to show; None without a figure.
         """
         save_tables(self.folder, name, **tables)
         if figure is None:
             return None
-        _, png = save_figure(figure, name, self.folder)
-        return Image(png, width=round(PIXELS * figure.get_figwidth()))
+        _, png, *_ = save_figure(figure, name, self.folder, style=self.style)
+        shown = Shown(png, width=round(PIXELS * figure.get_figwidth()))
+        shown.caption = figure.get_label()
+        return shown
 
 
-def open_run(profile: str | Path, samples: str | Path = "", output: str | Path = "figures") -> Run:
+def open_run(
+    profile: str | Path,
+    samples: str | Path = "",
+    output: str | Path = "figures",
+    style: str = "paper",
+) -> Run:
     """Open a finished archive to draw figures from it.
 
     Relative paths start at the repository, whatever the working directory is; where the package is
@@ -101,6 +126,8 @@ def open_run(profile: str | Path, samples: str | Path = "", output: str | Path =
         The archive's folder; by default ``data/samples/<profile>``.
     output : path, optional
         The folder that figures go to; made when the first is saved.
+    style : str
+        How figures are written, as in `figures.save`.
 
     Returns
     -------
@@ -112,7 +139,7 @@ def open_run(profile: str | Path, samples: str | Path = "", output: str | Path =
         As `profiles.load` and `open_archive`.
     """
     folder = PLACE / Path(output).expanduser()
-    return Run(open_archive(archive_folder(profile, samples)), folder)
+    return Run(open_archive(archive_folder(profile, samples)), folder, style)
 
 
 def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
@@ -122,6 +149,7 @@ def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
 
 PARAMETERS = {
     **dict.fromkeys(("task", "ranking", "added", "ensemble"), str),
+    "style": Literal[*FAMILIES],
     "estimator": Literal[*ESTIMATORS],
     "accuracy": Literal["", *METRICS] | Annotated[str, Field(pattern=f"^{RATING.pattern}$")],
     **dict.fromkeys(("workers", "per_level"), PositiveInt),
@@ -139,10 +167,10 @@ COMMON = ("profile", "samples", "output")
 class Notebook:
     """A notebook's parameters after the `COMMON` ones, its inputs and its outputs.
 
-    It writes each of `figures` as ``.pdf`` and ``.png``, `tables` as ``data/<table>.csv`` and
-    `latex` also as ``.tex``; where the archive's truth has the column `needs`, the `truth_` ones
-    too, and `asked_tables` where a parameter asks for them. `published`: it reads
-    ``data/published/``. `fills`: it fills the archive, which others only read.
+    It writes each of `figures` as ``.pdf``, ``.png`` and ``.txt`` (its caption), `tables` as
+    ``data/<table>.csv`` and `latex` also as ``.tex``; where the archive's truth has the column
+    `needs`, the `truth_` ones too, and `asked_tables` where a parameter asks for them. `published`:
+    it reads ``data/published/``. `fills`: it fills the archive, which others only read.
     """
 
     name: str
@@ -167,7 +195,7 @@ class Notebook:
         known = self.needs in truth
         figures = self.figures + self.truth_figures * known
         tables = self.tables + self.truth_tables * known
-        drawn = [folder / f"{name}.{kind}" for name in figures for kind in ("pdf", "png")]
+        drawn = [folder / f"{name}.{kind}" for name in figures for kind in ("pdf", "png", "txt")]
         files = [f"{name}.csv" for name in tables] + [f"{name}.tex" for name in self.latex]
         return drawn + [folder / "data" / name for name in files]
 
@@ -175,21 +203,21 @@ class Notebook:
 NOTEBOOKS = (
     Notebook(
         "00_collect_samples",
-        parameters=("workers", "task"),
+        parameters=("workers", "task", "style"),
         figures=("contact_sheet", "figure_2"),
         tables=("collected", "figure_2", "figure_2_terms"),
         fills=True,
     ),
     Notebook(
         "01_metric_selection",
-        parameters=("estimator", "ranking", "per_level"),
+        parameters=("estimator", "ranking", "per_level", "style"),
         figures=("figure_3",),
         tables=("figure_3", "figure_3_statistics", "figure_3_all_metrics"),
         published=True,
     ),
     Notebook(
         "02_total_uncertainty",
-        parameters=("estimator",),
+        parameters=("estimator", "style"),
         figures=("figure_4",),
         tables=("summary", "figure_4", "figure_4_statistics", "figure_4_terms"),
         truth_tables=("figure_4_findings",),
@@ -197,7 +225,7 @@ NOTEBOOKS = (
     ),
     Notebook(
         "03_disentanglement",
-        parameters=("estimator", "accuracy", "fraction"),
+        parameters=("estimator", "accuracy", "fraction", "style"),
         figures=("figure_5", "subset_size"),
         tables=("figure_5", "figure_5_statistics", "subset_size"),
         truth_figures=("truth",),
@@ -206,7 +234,7 @@ NOTEBOOKS = (
     ),
     Notebook(
         "04_estimators",
-        parameters=("accuracy", "threshold"),
+        parameters=("accuracy", "threshold", "style"),
         figures=("leaderboard", "rejection"),
         tables=("leaderboard", "leaderboard_rejection"),
         latex=("leaderboard",),
@@ -215,26 +243,26 @@ NOTEBOOKS = (
     ),
     Notebook(
         "05_audit",
-        parameters=("estimator", "accuracy", "fraction"),
+        parameters=("estimator", "accuracy", "fraction", "style"),
         figures=("audit",),
         tables=("audit", "audit_sweep", "audit_agreement", "audit_fit", "audit_published"),
         published=True,
     ),
     Notebook(
         "06_decision",
-        parameters=("estimator", "accuracy", "target", "level", "bound"),
+        parameters=("estimator", "accuracy", "target", "level", "bound", "style"),
         figures=("decision",),
         tables=("decision", "decision_reliability", "decision_risk", "decision_actions"),
     ),
     Notebook(
         "07_confident_mistakes",
-        parameters=("estimator",),
+        parameters=("estimator", "style"),
         figures=("figure_1",),
         tables=("figure_1",),
     ),
     Notebook(
         "08_dose_and_response",
-        parameters=("estimator", "added", "ensemble"),
+        parameters=("estimator", "added", "ensemble", "style"),
         truth_figures=("dose",),
         truth_tables=("dose", "truth_controls", "truth_levels"),
         asked_tables=("dose_added", "dose_ensemble"),
@@ -357,10 +385,24 @@ class Execution:
 
 
 def as_html(executed: Path) -> str:
-    """Return an executed notebook as one page that loads nothing."""
+    """Return an executed notebook as one page that loads nothing, with its answer at the top.
+
+    The answer is what the last cell printed, or why the notebook ended before. Links to notebooks
+    become links to their pages.
+    """
+    import nbformat
     from nbconvert import HTMLExporter
 
-    return HTMLExporter(raw_template=TEMPLATE).from_filename(str(executed))[0]
+    book = nbformat.read(executed, as_version=4)
+    outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
+    ended = [o.traceback for o in outputs if o.output_type == "error"]
+    printed = [o.text for o in book.cells[-1].get("outputs", ()) if o.output_type == "stream"]
+    answer = html.escape("\n".join(ended[-1] if ended else printed))
+    book.cells[0].source = book.cells[0].source.replace(".ipynb)", ".html)")
+    if answer:
+        source = f"**In short**\n<pre>{answer}</pre>"
+        book.cells.insert(1, nbformat.v4.new_markdown_cell(source, id="answer"))
+    return HTMLExporter(raw_template=TEMPLATE).from_notebook_node(book)[0]
 
 
 def _hashes(paths: Iterable[Path]) -> dict[str, str]:

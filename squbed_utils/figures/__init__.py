@@ -24,13 +24,11 @@ from squbed_utils.figures.panels import (
     figure_subset_size,
     figure_truth,
     plot_curve,
-    plot_dose,
-    plot_encoders,
     plot_points,
     plot_taus,
 )
 from squbed_utils.figures.style import COVERAGE_COLOURS, DOUBLE, SINGLE, STYLE, save
-from squbed_utils.figures.vagueness import figure_vagueness, plot_vagueness
+from squbed_utils.figures.vagueness import figure_vagueness
 
 __all__ = [
     "COVERAGE_COLOURS",
@@ -54,8 +52,6 @@ __all__ = [
     "figure_truth",
     "figure_vagueness",
     "plot_curve",
-    "plot_dose",
-    "plot_encoders",
     "plot_forest",
     "plot_frames",
     "plot_points",
@@ -63,6 +59,5 @@ __all__ = [
     "plot_rejection",
     "plot_taus",
     "plot_terms",
-    "plot_vagueness",
     "save",
 ]

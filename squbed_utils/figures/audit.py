@@ -12,8 +12,10 @@ from squbed_utils.figures.style import (
     ORANGE,
     SMALLEST,
     VERMILLION,
+    caption,
     new_axes,
     new_figure,
+    remark,
     styled,
 )
 
@@ -31,30 +33,9 @@ def plot_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.plot(sweep.weight, sweep.tau, color=BLUE)
     paper = sweep.paper.iloc[0]
     ax.axvline(paper, color=VERMILLION, lw=0.8, ls="--")
-    ax.annotate("the sum", (paper, 0.02), (2, 0), textcoords="offset points", color=VERMILLION)
+    remark(ax, "the sum", (paper, 0.02), (2, 0))
     ax.axhline(0, color=GREY, lw=0.6)
     ax.set(xlim=(0, 1), ylim=(-1, max(0.25, 1.1 * sweep.high.max())))
-    return ax
-
-
-@styled
-def plot_subsets(
-    curve: pd.DataFrame, published: pd.DataFrame, *, title: str, ax: Axes | None = None
-) -> Axes:
-    """Draw tau over the tasks kept, with its band, and the paper's subsets beside it.
-
-    `curve` is one panel of `tables.subset_curves`, or empty; `published` has panel, n and tau of
-    the paper's panels on the same part.
-    """
-    ax = _titled(ax, title)
-    ax.set(xlabel="tasks kept", ylabel="Kendall's τ", ylim=(-1.08, 1))
-    ax.axhline(0, color=GREY, lw=0.6)
-    if not curve.empty:
-        ax.fill_between(curve["size"], curve.lo, curve.hi, color=BLUE, alpha=0.2, lw=0)
-        ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=BLUE, label="this run")
-    ax.plot(published.n, published.tau, "X", color=VERMILLION, label="published subsets", ls="")
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(loc="upper right")
     return ax
 
 
@@ -81,18 +62,17 @@ def plot_agreement(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 @styled
 def plot_fit(fit: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the p-values of `audit_samples.goodness_of_fit`, a histogram for each kind of sample."""
+    """Draw the share of tasks at or below each p-value of `audit_samples.goodness_of_fit`."""
     ax = _titled(ax, "fit of the von Mises-Fisher model")
-    ax.set(xlabel="p-value of a task (dashed: if it fits)", ylabel="share of tasks")
+    ax.set(xlabel="p-value of a task", ylabel="share of tasks up to it")
     if fit.empty:
         return _say(ax, "no task can be tested")
-    kinds, parts = zip(*fit.groupby("kind", sort=False).pvalue, strict=True)
-    shares = [np.full(len(part), 1 / len(part)) for part in parts]
-    style = {"bins": np.linspace(0, 1, 11), "color": COLOURS[: len(kinds)], "label": kinds}
-    ax.hist(parts, weights=shares, **style)
-    ax.axhline(0.1, color=GREY, lw=0.8, ls="--")
-    ax.set(xlim=(0, 1), ylim=(0, 1.02))
-    ax.legend(loc="upper right")
+    ax.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="if it fits")
+    kinds = fit.groupby("kind", sort=False).pvalue
+    for (kind, pvalues), colour, width in zip(kinds, COLOURS, (2.5, 1), strict=False):
+        ax.ecdf(pvalues, color=colour, lw=width, label=kind)
+    ax.set(xlim=(-0.02, 1), ylim=(0, 1.04))
+    ax.legend(loc="center right")
     return ax
 
 
@@ -118,40 +98,32 @@ def plot_lines(lines: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 @styled
 def figure_audit(
-    lines: pd.DataFrame,
-    sweep: pd.DataFrame,
-    curves: pd.DataFrame,
-    published: pd.DataFrame,
-    few: pd.DataFrame,
-    fit: pd.DataFrame,
+    lines: pd.DataFrame, sweep: pd.DataFrame, few: pd.DataFrame, fit: pd.DataFrame
 ) -> Figure:
-    """Draw an audit: survival, weights, subsets, fewer samples, fit.
-
-    All tables but `published` may have no rows: the panel says why, or shows the paper's alone.
+    """Draw an audit: survival, weights, fewer samples, fit; a table without rows says why.
 
     Parameters
     ----------
-    lines, sweep, curves : DataFrame
-        As `audit.page`, `audit.weight_sweep` and `tables.subset_curves`, with all panels.
-    published : DataFrame
-        panel, n, tau of the panels of the paper's Figure 5.
+    lines, sweep : DataFrame
+        As `audit.page` and `audit.weight_sweep`.
     few, fit : DataFrame
         As `audit_samples.agreement` and `audit_samples.goodness_of_fit`.
     """
-    fig = new_figure(DOUBLE, 4.8)
-    top, bottom = fig.subfigures(2, 1, height_ratios=[1, 2])
+    fig = new_figure(DOUBLE, 3.4)
+    top, bottom = fig.subfigures(2, 1)
     survival, weights = top.subplots(1, 2)
-    (kept_a, kept_e), (agreement, model) = bottom.subplots(2, 2)
+    agreement, model = bottom.subplots(1, 2)
     plot_lines(lines[lines.theme == "survival"], ax=survival)
     plot_sweep(sweep, ax=weights)
-    for part, ax in (("aleatoric", kept_a), ("epistemic", kept_e)):
-        other = "epistemic" if part == "aleatoric" else "aleatoric"
-        curve = curves[curves.panel.str.startswith(part)]
-        shown = published[published.panel.str.endswith(part)]
-        plot_subsets(curve, shown, title=f"{part}, on tasks with least {other}", ax=ax)
     plot_agreement(few, ax=agreement)
     plot_fit(fit, ax=model)
-    return fig
+    shown = "(a) τ of uncertainty and accuracy by other measures, (b) by the weight of the two "
+    shown += (
+        "parts, (c) the order of tasks that fewer samples give, (d) p-values of the model's fit"
+    )
+    counts = lines.verdict.value_counts()
+    found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    return caption(fig, shown, f"of the {len(lines)} lines of the audit: {found}")
 
 
 def _titled(ax: Axes | None, title: str) -> Axes:

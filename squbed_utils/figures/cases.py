@@ -13,14 +13,19 @@ from squbed_utils.figures.frames import EXAMPLE_HEIGHT, draw_examples, plot_fram
 from squbed_utils.figures.style import (
     BLUE,
     COVERAGE_COLOURS,
+    COVERAGE_MARKERS,
     DOUBLE,
     GREY,
+    PANEL,
     SMALLEST,
     VERMILLION,
+    caption,
+    few_ticks,
     new_axes,
     new_figure,
     remark,
     styled,
+    without_unit,
     wrapped,
 )
 from squbed_utils.text import number
@@ -31,6 +36,9 @@ if TYPE_CHECKING:
 
 LATENT_HEIGHT, LATENT_LETTERS = 0.55, 26
 OPEN = {"color": BLUE, "mfc": "white", "zorder": 3}
+
+SPREAD = (0, -0.16, 0.16, -0.08, 0.08)
+"""Heights that neighbours take in turn, so that they do not cover each other."""
 
 
 @styled
@@ -43,19 +51,20 @@ def plot_positions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = new_axes(ax, height=1.4)
     groups = list(dict.fromkeys(table.group))
     for line, group in enumerate(groups):
-        rows = table[table.group == group]
-        colour = COVERAGE_COLOURS.get(group, GREY)
-        ax.scatter(rows.value, np.full(len(rows), line), s=14, color=colour, alpha=0.75, lw=0)
+        rows = table[table.group == group].sort_values("value", kind="stable")
+        rows = rows.assign(height=line + np.resize(SPREAD, len(rows)))
+        style = {"color": COVERAGE_COLOURS.get(group, GREY), "edgecolor": "white", "lw": 0.3}
+        marker = COVERAGE_MARKERS.get(group, "o")
+        ax.scatter(rows.value, rows.height, s=14, marker=marker, **style)
         for k, row in enumerate(rows[rows.label != ""].itertuples()):
-            ax.scatter(row.value, line, s=50, facecolor="none", edgecolor=VERMILLION, lw=1)
+            ax.scatter(row.value, row.height, s=50, facecolor="none", edgecolor=VERMILLION, lw=1)
             right = row.value > table.value.min() + 0.6 * np.ptp(table.value)
-            remark(
-                ax, row.label, (row.value, line), (0, 6 + 8 * k), ha="right" if right else "left"
-            )
-    ax.set(yticks=range(len(groups)), yticklabels=groups, xlabel=table.value_label.iloc[0])
-    ax.set_ylim(len(groups) - 0.6, -0.75)
+            at = (row.value, line + min(SPREAD))
+            remark(ax, row.label, at, (0, 5 + 8 * k), ha="right" if right else "left")
+    ax.set(yticks=range(len(groups)), yticklabels=groups)
+    ax.set(xlabel=without_unit(table.value_label.iloc[0]), ylim=(len(groups) - 0.6, -0.75))
     if "title" in table:
-        ax.set_title(table.title.iloc[0], fontsize=SMALLEST, linespacing=1.25)
+        ax.set_title(table.title.iloc[0])
     return ax
 
 
@@ -74,7 +83,9 @@ def figure_1(examples: list[Example], positions: pd.DataFrame) -> Figure:
     top, bottom = fig.subfigures(2, 1, height_ratios=heights)
     draw_examples(top, examples)
     plot_positions(positions, ax=bottom.subplots())
-    return fig
+    shown = "videos of two prompts, reference on the left, and below, ringed, where they lie among "
+    shown += f"all tasks by {without_unit(positions.value_label.iloc[0])}"
+    return caption(fig, shown, "; ".join(positions.label[positions.label != ""]))
 
 
 @styled
@@ -86,6 +97,7 @@ def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes(ax, height=1.2)
     lines = np.arange(len(terms))
+    names = terms.term.str.replace("|l)", "|ℓ)", regex=False)
     error = [terms.value - terms.low, terms.high - terms.value]
     ax.errorbar(terms.value, lines, xerr=error, fmt="o", color=BLUE, elinewidth=1)
     for line, row in zip(lines, terms.itertuples(), strict=True):
@@ -94,7 +106,8 @@ def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 ax.plot(row.value, line, "o", **OPEN)
             side, x = ("right", -6) if row.value > terms.value.mean() else ("left", 6)
             remark(ax, row.remark, (row.value, line), (x, 0), ha=side, va="center")
-    ax.set_yticks(lines, [f"{row.term} = {number(row.value, '.1f')}" for row in terms.itertuples()])
+    values = (number(value, ".1f") for value in terms.value)
+    ax.set_yticks(lines, [f"{name} = {value}" for name, value in zip(names, values, strict=True)])
     ax.set(xlabel=terms.unit.iloc[0], ylim=(len(terms) - 0.5, -0.5))
     return ax
 
@@ -120,10 +133,14 @@ def figure_2(example: Example, latents: pd.DataFrame, terms: pd.DataFrame) -> Fi
     heights = [0.3, LATENT_HEIGHT * len(latents) + 0.3, 0.95]
     fig = new_figure(DOUBLE, sum(heights))
     head, body, foot = fig.subfigures(3, 1, height_ratios=heights)
-    head.text(0.01, 0.45, f"prompt l: “{example.prompt}”", fontsize=8, fontweight="bold")
+    head.text(0.01, 0.45, f"prompt ℓ: “{example.prompt}”", fontsize=8, fontweight="bold")
     _draw_latents(body, example, latents)
     plot_terms(terms, ax=foot.subplots())
-    return fig
+    shown = f"the method on the prompt ℓ, “{example.prompt}”: (a) its latent prompts zᵢ, (b) their "
+    shown += f"videos, {example.values}, (c) the entropy of each latent prompt's videos, dashed "
+    shown += "their mean, (d) the terms with 95% intervals"
+    found = (f"{row.term} = {number(row.value, '.1f')} {row.unit}" for row in terms.itertuples())
+    return caption(fig, shown, "its terms are " + "; ".join(found).replace("|l)", "|ℓ)"))
 
 
 def _draw_latents(part: SubFigure, example: Example, latents: pd.DataFrame) -> None:
@@ -135,8 +152,13 @@ def _draw_latents(part: SubFigure, example: Example, latents: pd.DataFrame) -> N
     if not columns:
         raise ValueError(f"the example {example.task} has a latent prompt without any video")
     ratios = [1.45, *[4.0 / columns] * columns, 1.3]
-    grid = part.add_gridspec(len(latents), columns + 2, width_ratios=ratios)
-    for line, row in enumerate(latents.itertuples()):
+    # Headings have a line of their own, so that they stand at one height.
+    ratios = {"width_ratios": ratios, "height_ratios": [0.01, *[1] * len(latents)]}
+    grid = part.add_gridspec(1 + len(latents), columns + 2, **ratios)
+    for place, title in ((0, "latent prompts"), (slice(1, -1), "videos of each")):
+        heading = part.add_subplot(grid[0, place], label=PANEL, title=title)
+        heading.set_axis_off()
+    for line, row in enumerate(latents.itertuples(), 1):
         text = part.add_subplot(grid[line, 0])
         text.set_axis_off()
         words = wrapped(f"z{row.latent + 1}: {row.prompt}", LATENT_LETTERS)
@@ -144,9 +166,6 @@ def _draw_latents(part: SubFigure, example: Example, latents: pd.DataFrame) -> N
         axes = [part.add_subplot(grid[line, 1 + k]) for k in range(columns)]
         for ax, video in zip(axes, by_latent[row.latent], strict=False):
             plot_frames(video, ax=ax)
-        if line == 0:
-            text.set_title("1  latent prompts")
-            axes[0].set_title("2  videos of each")
     _plot_entropies(latents, part.add_subplot(grid[:, -1]))
 
 
@@ -156,7 +175,7 @@ def _plot_entropies(latents: pd.DataFrame, ax: Axes) -> None:
     ax.plot(latents.entropy, lines, "o", color=BLUE)
     ax.axvline(mean, color=VERMILLION, lw=0.8, ls="--")
     ax.plot(latents.entropy[latents.degenerate], lines[latents.degenerate], "o", **OPEN)
-    ax.set(yticks=lines, ylim=(len(latents) - 0.5, -0.5), xlabel=latents.unit.iloc[0])
-    ax.set_yticklabels([f"z{latent + 1}" for latent in latents.latent])
-    ax.set_title("3  h(V|zᵢ), mean dashed")
-    ax.locator_params(axis="x", nbins=4)
+    ax.set(ylim=(len(latents) - 0.5, -0.5), xlabel=latents.unit.iloc[0])
+    few_ticks(ax, x=3)
+    ax.set_yticks(lines, [f"z{latent + 1}" for latent in latents.latent])
+    ax.set_title("h(V|zᵢ), mean dashed")

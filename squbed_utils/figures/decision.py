@@ -10,15 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from squbed_utils.figures.style import (
+    BLACK,
     BLUE,
     DOUBLE,
     GREEN,
     GREY,
     ORANGE,
-    SMALLEST,
     VERMILLION,
+    caption,
+    few_ticks,
     new_axes,
     new_figure,
+    remark,
     styled,
 )
 from squbed_utils.text import number
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 MARKS = (("o", GREEN), ("s", ORANGE), ("X", VERMILLION))
 """A marker and a colour for each action in the order given; either tells them apart."""
 
-BELOW = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.22)}
+BELOW = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.24), "labelspacing": 0.2}
 """Place of a panel's legend, clear of its points."""
 
 
@@ -44,21 +47,16 @@ def plot_reliability(
     """
     ax = new_axes(ax)
     ends = [table[["expected", "low"]].min().min(), table[["expected", "high"]].max().max()]
-    ax.plot(ends, ends, color=GREY, lw=0.8, ls="--", label="found = expected")
-    interval = [table.found - table.low, table.high - table.found]
-    style = {"fmt": "o", "color": BLUE, "elinewidth": 1, "label": "mean of a bin's tasks"}
-    ax.errorbar(table.expected, table.found, yerr=interval, **style)
-    for row in table.itertuples():
-        place = {"xytext": (0, 1), "textcoords": "offset points", "ha": "center", "va": "bottom"}
-        ax.annotate(f"{row.count}", (row.expected, row.high), fontsize=SMALLEST, **place)
+    ax.plot(ends, ends, color=GREY, lw=0.8, ls="--", label="found as expected")
+    error = [table.found - table.low, table.high - table.found]
+    sizes = "–".join(map(str, sorted({table["count"].min(), table["count"].max()})))
+    style = {"fmt": "o", "color": BLUE, "elinewidth": 1, "label": f"mean of {sizes} tasks"}
+    ax.errorbar(table.expected, table.found, yerr=error, **style)
     ax.legend(**BELOW)
     ax.margins(0.1)
-    ax.locator_params(nbins=4, steps=[1, 2, 5, 10])
+    few_ticks(ax)
     ax.set(xlabel=f"expected {label}", ylabel=f"found {label}")
-    numbers = f"ECE {errors['ece']:.3f} (noise: {errors['noise']:.3f})"
-    numbers += f", skill {number(errors['skill'], '.2f')}"
-    confidence = f"{table.confidence.iloc[0]:.0%}"
-    ax.set_title(f"Reliability; tasks a bin, {confidence} intervals\n{numbers}")
+    ax.set_title(f"reliability\nECE {errors['ece']:.3f}, skill {number(errors['skill'], '.2f')}")
     return ax
 
 
@@ -77,18 +75,20 @@ def plot_risk(
         ("conditional", "of the accepted, as found", GREY, "-"),
     ):
         ax.step(curve.threshold, curve[column], where="post", label=name, color=colour, ls=dashes)
-    dashed = {"color": VERMILLION, "lw": 0.8, "ls": "--"}
-    ax.axhline(threshold.level, **dashed, label=f"level {threshold.level:g}")
+    ax.axhline(threshold.level, color=VERMILLION, lw=0.8, ls="--")
+    remark(ax, f"level {threshold.level:g}", (curve.threshold.min(), threshold.level), (0, 2))
     chosen = f"{threshold.accepted} of {threshold.n} tasks accepted"
     if threshold.value is None:
         chosen += ": no threshold is valid"
     else:
-        ax.axvline(threshold.value, color=GREEN, lw=1.2, label="threshold chosen")
+        ax.axvline(threshold.value, color=BLACK, lw=1.2)
+        style = {"color": BLACK, "xycoords": ("data", "axes fraction"), "ha": "right", "va": "top"}
+        remark(ax, "threshold", (threshold.value, 1), (-3, -1), **style)
     ax.legend(**BELOW)
     ax.set_ylim(bottom=0)
-    ax.locator_params(nbins=4)
+    few_ticks(ax, x=3)
     ax.set(xlabel=f"threshold on {label}", ylabel="mean shortfall")
-    ax.set_title(f"Risk of accepting\n{chosen}")
+    ax.set_title(f"risk of accepting\n{chosen}")
     return ax
 
 
@@ -98,7 +98,7 @@ def plot_actions(
 ) -> Axes:
     """Draw epistemic against aleatoric uncertainty, a point a task, by action.
 
-    The grey line shows where both components stand equally high among the tasks shown, the straight
+    The grey line shows where both components stand equally high among the tasks shown, the black
     one where the total equals the threshold, if the parts sum to the total. `suggestions` come from
     `decision.suggest`.
     """
@@ -111,16 +111,14 @@ def plot_actions(
     ax.margins(0.07)
     limits = {"xlim": ax.get_xlim(), "ylim": ax.get_ylim()}
     sides = [np.sort(suggestions[part]) for part in ("aleatoric", "epistemic")]
-    ax.plot(*sides, color=GREY, lw=0.8, label="equally high")
+    ax.plot(*sides, color=GREY, lw=0.8)
     parts = suggestions.aleatoric + suggestions.epistemic
     if threshold.value is not None and np.allclose(parts, suggestions.total):
         ends = np.array(limits["xlim"])
-        ax.plot(
-            ends, threshold.value - ends, color=GREEN, lw=0.8, ls="--", label="total = threshold"
-        )
+        ax.plot(ends, threshold.value - ends, color=BLACK, lw=1.2)
     ax.set(**limits, xlabel=f"aleatoric ({unit})", ylabel=f"epistemic ({unit})")
-    ax.locator_params(nbins=4)
-    ax.set_title("What to do about each task")
+    few_ticks(ax)
+    ax.set_title("what to do about each task")
     ax.legend(**BELOW)
     return ax
 
@@ -147,11 +145,20 @@ def figure_decision(
         As `decision.risk_curve` and `decision.suggest`.
     threshold : decision.Threshold
     labels : dict
-        accuracy, total, unit: names in the panels.
+        accuracy, unit: names in the panels.
     """
-    fig = new_figure(DOUBLE, 3.0)
+    fig = new_figure(DOUBLE, 2.8)
     left, middle, right = fig.subplots(1, 3)
     plot_reliability(table, errors=errors, label=labels["accuracy"], ax=left)
-    plot_risk(curve, threshold=threshold, label=labels["total"], ax=middle)
+    plot_risk(curve, threshold=threshold, label=f"total ({labels['unit']})", ax=middle)
     plot_actions(suggestions, threshold=threshold, unit=labels["unit"], ax=right)
-    return fig
+    shown = f"(a) {labels['accuracy']} found in bins of tasks and what was expected, with "
+    shown += (
+        f"{table.confidence.iloc[0]:.0%} intervals, (b) the risk of accepting up to a threshold "
+    )
+    shown += "(black), (c) what to do about each task; grey: where both parts are equally high"
+    counts = suggestions.action.value_counts(sort=False)
+    found = ", ".join(f"{action} {count}" for action, count in counts.items())
+    risk = f"of {threshold.n} tasks, at a mean shortfall of at most {threshold.level:g}: {found}"
+    error = f"the expected calibration error is {errors['ece']:.3f}, {errors['noise']:.3f} by noise"
+    return caption(fig, shown, f"{risk}; {error}")

@@ -13,7 +13,10 @@ from matplotlib.patches import Rectangle
 from squbed_utils.figures.style import (
     DOUBLE,
     GREY,
+    PANEL,
     SMALLEST,
+    VERMILLION,
+    caption,
     new_axes,
     styled,
     wrapped,
@@ -32,8 +35,8 @@ GAP = 0.06
 TEXT_WIDTH, EXAMPLE_HEIGHT, LETTERS = 1.6, 0.72, 28
 """Inches for an example's text and its height, and letters to a line."""
 
-SHEET_HEIGHT = 0.47
-"""Inches for a line of a contact sheet."""
+SHEET_HEIGHT, SHEET_LETTERS = 0.47, 44
+"""Inches for a line of a contact sheet, and letters of a prompt above a strip."""
 
 
 @styled
@@ -86,7 +89,10 @@ def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
     for row, example in zip(axes, examples, strict=True):
         for ax in row:
             ax.set_axis_off()
-        write_text(row[0], example.label, example.prompt, example.values)
+        row[0].set(label=PANEL, title=example.label)
+        text = [wrapped(line, LETTERS) for line in (f"“{example.prompt}”", example.values) if line]
+        place = {"xy": (0, 1), "xycoords": "axes fraction", "va": "top", "fontsize": SMALLEST}
+        row[0].annotate("\n".join(text), **place)
         videos = [example.reference, *example.videos] if known else example.videos
         for ax, video in zip(row[1:], videos, strict=False):
             if video is None:
@@ -98,48 +104,46 @@ def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
         axes[0, 2].set_title("generated")
 
 
-def write_text(ax: Axes, label: str, prompt: str, values: str) -> None:
-    """Write an example's text into empty axes: label, prompt, values."""
-    text = wrapped(f"“{prompt}”", LETTERS)
-    if values:
-        text = f"{text}\n{wrapped(values, LETTERS)}"
-    place = {"xy": (0, 1), "xycoords": "axes fraction", "va": "top", "fontsize": SMALLEST}
-    place |= {"textcoords": "offset points", "linespacing": 1.1}
-    ax.annotate(label, xytext=(0, 0), fontweight="bold", **place)
-    ax.annotate(text, xytext=(0, -9.5), **place)
-
-
 @styled
-def contact_sheet(examples: list[Example], *, columns: int = 3) -> Figure:
-    """Draw every task as a strip: a frame of its reference, if any, then one of each video.
+def contact_sheet(examples: list[Example], *, of: int, columns: int = 3) -> Figure:
+    """Draw tasks as strips: a frame of the reference, if any, framed; then one of each video.
 
     Parameters
     ----------
     examples : list of Example
-        At least one; `label` stands above the strip.
+        At least one; its prompt stands above the strip.
+    of : int
+        How many tasks there are; the figure says how many of them it shows.
     columns : int
         Strips side by side.
     """
     if not examples:
         raise ValueError("a contact sheet of no tasks; give at least one example")
     rows = -(-len(examples) // columns)
-    height = SHEET_HEIGHT * rows + 0.05
+    height = SHEET_HEIGHT * rows + 0.25
     fig = Figure(figsize=(DOUBLE, height))
-    fig.subplots_adjust(0.005, 0.03 / height, 0.995, 1 - 0.14 / height, wspace=0.03, hspace=0.4)
+    fig.subplots_adjust(0.005, 0.03 / height, 0.995, 1 - 0.34 / height, wspace=0.03, hspace=0.4)
     axes = fig.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, example in zip(axes.T.flat, examples, strict=False):
         videos = [v for v in (example.reference, *example.videos) if v is not None]
-        ax.set_title(example.label, fontsize=SMALLEST, pad=1.5)
+        ax.set_title(wrapped(example.prompt, SHEET_LETTERS, lines=1), pad=1.5)
         if not videos:
             continue
         size = (example.videos or videos)[0].shape[1:3]
         videos = [stretched(video, size) for video in videos]
         frames = np.stack([video[len(video) // 2] for video in videos])
         _draw_strip(ax, frames, len(frames))
+        if example.reference is not None:
+            ax.patches[0].set(edgecolor=VERMILLION, linewidth=1.2)
         ax.set_anchor("W")
-    return fig
+    known = any(example.reference is not None for example in examples)
+    shown = f"{len(examples)} of {of} tasks, each with the middle frame of "
+    shown += "its reference (framed), then of " * known + "a video of each of its latent prompts"
+    fig.text(0.005, 1 - 0.05 / height, shown, va="top")
+    counts = dict.fromkeys(example.values for example in examples)
+    return caption(fig, shown, f"of a task it shows {' or '.join(counts)}")
 
 
 def stretched(video: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -188,7 +192,7 @@ def figure_answer(
             _write(fig, MARGIN + left, top, text, **({"fontsize": 7} | style))
         top -= line
     for text, frames, line in rows:
-        _write(fig, MARGIN, top, text, linespacing=1.1)
+        _write(fig, MARGIN, top, text)
         place = np.array([MARGIN + PROMPT_WIDTH, top - line + ROW_GAP, room, line - ROW_GAP])
         _draw_videos(fig.add_axes(place / np.tile([DOUBLE, height], 2)), frames)
         top -= line

@@ -1,6 +1,6 @@
 """The leaderboard: tau of every estimator, what rejecting by it gains, and what it mixes up."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,12 +14,16 @@ from squbed_utils.figures.style import (
     DOUBLE,
     GREY,
     ORANGE,
+    SMALLEST,
     VERMILLION,
+    caption,
+    interval,
     new_axes,
     new_figure,
     require_columns,
     styled,
 )
+from squbed_utils.text import number
 
 FOREST_COLUMNS = ("estimator", "component", "tau", "low", "high", "holm", "null_low", "null_high")
 FOREST_COLUMNS += ("permuted", "accuracy", "n", "confidence", "baseline")
@@ -60,8 +64,8 @@ def plot_forest(
         ax.plot(row.tau, line, "o", ms=3.5, color=colour, mfc=face, mew=0.8)
         if row.estimator == row.baseline:
             ax.axvline(row.tau, color=BLUE, lw=0.6, ls=":")
-    _name_lines(ax, estimators, rows.baseline.iloc[0])
-    ax.set(title=rows.component.iloc[0], xlabel="Kendall's τ", xlim=(-1, 1))
+    _name_lines(ax, estimators, rows.baseline.iloc[0], lines)
+    ax.set(title=rows.component.iloc[0], xlabel="Kendall's τ", xlim=_limits(rows))
     return ax
 
 
@@ -82,16 +86,16 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
     panels = fig.subplots(1, len(components), sharey=True, squeeze=False)[0]
     for component, ax in zip(components, panels, strict=True):
         plot_forest(table[table.component == component], estimators=list(best.index), ax=ax)
+        ax.set_xlim(_limits(table))
         ax.tick_params(labelleft=ax is panels[0])
     first = table.iloc[0]
-    fig.suptitle(
-        f"τ with {first.accuracy}, {first.n} tasks; lines: {first.confidence:.0%} interval over "
-        "tasks; left is better",
-        x=0.008,
-        ha="left",
-    )
     fig.legend(handles=_forest_key(first), loc="outside lower center", ncols=4)
-    return fig
+    shown = f"Kendall's τ of every estimator's parts with {first.accuracy} over {first.n} tasks"
+    shown += f", with {first.confidence:.0%} intervals; left is better"
+    best = table.loc[table.groupby("component", sort=False).tau.idxmin()]
+    rows = pd.concat([best, table[table.estimator == first.baseline]]).itertuples()
+    found = (f"{r.component} {interval(r.tau, r.low, r.high)} ({r.estimator})" for r in rows)
+    return caption(fig, shown, f"the best, and {first.baseline}: {'; '.join(found)}")
 
 
 @styled
@@ -113,15 +117,14 @@ def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for name, dashes in ((ORACLE, "--"), (CHANCE, ":")):
         curve = curves[curves.estimator == name]
         ax.plot(curve.rejected, curve.kept_accuracy, color=GREY, ls=dashes)
+    title = [f"{curves.component.iloc[0]}; PRR:"]
     for name, colour, width in ((baseline, BLUE, 2), (best, ORANGE, 0.8)):
         curve = curves[curves.estimator == name]
         if not curve.empty:
-            label = f"{name}, PRR {curve.prr.iloc[0]:.2f}".replace("-", "−")
-            ax.plot(curve.rejected, curve.kept_accuracy, color=colour, lw=width, label=label)
-    ax.set(title=curves.component.iloc[0], xlabel="share of tasks rejected")
-    ax.set(xlim=(0, 1), ylabel=f"mean {curves.accuracy.iloc[0]} of the rest")
-    ax.legend(loc="lower left", handlelength=1.6)
-    _leave_room(ax, curves)
+            title.append(f"{number(curve.prr.iloc[0], '.2f')} {name}")
+            ax.plot(curve.rejected, curve.kept_accuracy, color=colour, lw=width)
+    ax.set(title="\n".join(title), xlabel="share of tasks rejected", xlim=(0, 1))
+    ax.set_ylabel(f"mean {curves.accuracy.iloc[0]} of the rest")
     return ax
 
 
@@ -138,17 +141,25 @@ def figure_rejection(curves: pd.DataFrame) -> Figure:
     require_columns(curves, CURVE_COLUMNS, "the table of rejection curves")
     curves = curves[curves.rejected <= MOST_REJECTED]
     components = list(dict.fromkeys(curves.component))
-    fig = new_figure(DOUBLE, 2.4)
+    fig, found = new_figure(DOUBLE, 2.4), []
     panels = fig.subplots(1, len(components), sharey=True, squeeze=False)[0]
     for component, ax in zip(components, panels, strict=True):
         plot_rejection(curves[curves.component == component], ax=ax)
         ax.label_outer()
-        _leave_room(ax, curves)
-    about = (
-        "blue: S-QUBED; orange: the best other; grey: the others; dashed: an oracle; dotted: chance"
-    )
-    fig.suptitle(about, x=0.008, ha="left")
-    return fig
+        found.append(ax.get_title(loc="left").replace("; PRR:\n", " ").replace("\n", " and "))
+    styles = {
+        str(curves.baseline.iloc[0]): {"color": BLUE, "lw": 2},
+        "the best other": {"color": ORANGE, "lw": 0.8},
+        "the others": {"color": "0.8", "lw": 0.6},
+        ORACLE: {"color": GREY, "ls": "--"},
+        CHANCE: {"color": GREY, "ls": ":"},
+    }
+    handles = [Line2D([], [], label=name, **style) for name, style in styles.items()]
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    shown = f"mean {curves.accuracy.iloc[0]} of the tasks that remain as the least certain are "
+    shown += "rejected, by the parts of every estimator"
+    what = "the prediction-rejection ratio (PRR; 1: an oracle's, 0: chance) is"
+    return caption(fig, shown, f"{what} {'; '.join(found)}")
 
 
 @styled
@@ -174,13 +185,18 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     if not ranked.empty:
         _draw_scores(panels[2], ranked, names)
     for ax in panels:
-        _name_lines(ax, names, taus.baseline.iloc[0])
+        scored = ranked.estimator if ax in panels[2:] else taus.estimator
+        _name_lines(ax, names, taus.baseline.iloc[0], map(names.index, scored))
         ax.tick_params(labelleft=ax is panels[0])
     first = taus.iloc[0]
-    about = f"{first.n} tasks; lines: {first.confidence:.0%} interval over tasks"
-    fig.suptitle(about, x=0.008, ha="left")
-    fig.legend(handles=_component_key(), loc="outside lower center", ncols=2)
-    return fig
+    fig.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    shown = f"Kendall's τ over {first.n} tasks of each estimator's parts with their own truth and "
+    shown += f"with the other's, and what is between them; {first.confidence:.0%} intervals"
+    named = ranked[(ranked.estimator == first.baseline) | (ranked.score == ranked.score.max())]
+    found = (f"{interval(r.score, r.low, r.high)} ({r.estimator})" for r in named.itertuples())
+    return caption(
+        fig, shown, f"the best score, and {first.baseline}'s: {', '.join(found) or 'none'}"
+    )
 
 
 def _draw_scores(ax: Axes, ranked: pd.DataFrame, names: list[str]) -> None:
@@ -193,24 +209,27 @@ def _draw_scores(ax: Axes, ranked: pd.DataFrame, names: list[str]) -> None:
 
 
 def _draw_taus(ax: Axes, rows: pd.DataFrame, names: list[str], title: str) -> None:
-    for row in rows.itertuples():
-        line = names.index(row.estimator) + OFFSETS[row.component]
-        colour = COMPONENT_COLOURS[row.component]
-        ax.plot([row.low, row.high], [line, line], color=colour, lw=1)
-        ax.plot(row.tau, line, "o", ms=3, color=colour)
+    for component, part in rows.groupby("component"):
+        lines = part.estimator.map(names.index) + OFFSETS[component]
+        style = {"color": COMPONENT_COLOURS[component], "fmt": "o", "ms": 3, "label": component}
+        ax.errorbar(part.tau, lines, xerr=[part.tau - part.low, part.high - part.tau], **style)
     ax.axvline(0, color=GREY, lw=0.6)
-    ax.set(title=title, xlabel="Kendall's τ", xlim=(-1, 1))
+    ax.set(title=title, xlabel="Kendall's τ", xlim=_limits(rows))
 
 
-def _leave_room(ax: Axes, curves: pd.DataFrame) -> None:
-    """Leave the lower part of a panel free for its legend."""
-    low, high = curves.kept_accuracy.min(), curves.kept_accuracy.max()
-    ax.set_ylim(low - 0.35 * (high - low), high + 0.05 * (high - low))
+def _limits(rows: pd.DataFrame) -> tuple[float, float]:
+    """Return limits of an axis of taus that leave out what no row reaches; zero is in."""
+    ends = rows[[c for c in ("tau", "low", "high", "null_low", "null_high") if c in rows]]
+    return min(0, ends.min(axis=None)) - 0.05, max(0, ends.max(axis=None)) + 0.05
 
 
-def _name_lines(ax: Axes, names: list[str], bold: str) -> None:
+def _name_lines(ax: Axes, names: list[str], bold: str, drawn: Iterable[int]) -> None:
+    """Name the lines, and say in those that have nothing drawn that the estimator has no such."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
+    for line in set(range(len(names))) - set(drawn):
+        style = {"color": GREY, "ha": "center", "va": "center", "fontsize": SMALLEST}
+        ax.text(0.5, line, "has none", transform=ax.get_yaxis_transform(), **style)
     for label in ax.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == bold else "normal")
 
@@ -223,11 +242,4 @@ def _forest_key(row: pd.Series) -> list[Line2D | Patch]:
         Line2D([], [], label=f"Holm p ≥ {alpha}", markerfacecolor="white", **dots),
         Line2D([], [], color=BLUE, ls=":", lw=0.8, label=f"τ of {row.baseline}"),
         Patch(color="0.9", label=f"{band}: {row.permuted} permuted"),
-    ]
-
-
-def _component_key() -> list[Line2D]:
-    return [
-        Line2D([], [], color=colour, marker="o", markersize=3, label=component)
-        for component, colour in COMPONENT_COLOURS.items()
     ]

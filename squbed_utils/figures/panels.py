@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
@@ -19,37 +19,52 @@ from squbed_utils.figures.style import (
     BLACK,
     BLUE,
     COVERAGE_COLOURS,
+    COVERAGE_MARKERS,
     DOUBLE,
     GREEN,
     GREY,
-    LEFT_OUT_MARKERS,
+    LEAST_FOR_INTERVAL,
     ORANGE,
     PURPLE,
     SKY,
     SMALLEST,
     VERMILLION,
+    caption,
+    chance,
+    few_ticks,
+    interval,
     new_axes,
     new_figure,
     require_columns,
     styled,
+    supported,
+    without_unit,
     wrapped,
 )
+from squbed_utils.text import number
 
 if TYPE_CHECKING:
     from squbed_utils.statistics.examples import Example
 
 
-POINT_COLUMNS = ("row", "panel", "x", "y", "x_label", "y_label", "coverage", "left_out")
+POINT_COLUMNS = ("row", "panel", "x", "y", "x_label", "y_label", "coverage")
 STATISTIC_COLUMNS = ("row", "panel", "tau", "pvalue", "n", "low", "high", "confidence")
 ROW_HEIGHT, LEGEND_HEIGHT = 1.75, 0.25
 
 
 @styled
-def plot_points(points: pd.DataFrame, *, statistics: pd.Series, ax: Axes | None = None) -> Axes:
+def plot_points(
+    points: pd.DataFrame,
+    *,
+    statistics: pd.Series,
+    trend: pd.DataFrame | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw one panel: accuracy against uncertainty, one point a task.
 
-    The points are one panel of those that `figure_panels` takes, `statistics` their row. Another
-    number of points than the statistics say is refused.
+    The points are one panel of those that `figure_panels` takes, `statistics` their row, and
+    `trend` what there is of their trend. Another number of points than the statistics say is
+    refused.
     """
     require_columns(points, POINT_COLUMNS, "the table of points")
     if len(points) != statistics["n"]:
@@ -58,56 +73,44 @@ def plot_points(points: pd.DataFrame, *, statistics: pd.Series, ax: Axes | None 
             f"{statistics['n']}; compute them from the points shown"
         )
     ax = new_axes(ax)
-    _scatter(points, ax)
-    ax.set(xlabel=points.x_label.iloc[0], ylabel=points.y_label.iloc[0])
-    ax.margins(0.07)
-    ax.locator_params(nbins=3, steps=[1, 2, 5, 10])
-    title = f"{points.panel.iloc[0]}\n{describe(statistics)}"
-    ax.set_title(title, fontsize=SMALLEST, linespacing=1.25)
-    return ax
-
-
-def _scatter(points: pd.DataFrame, ax: Axes) -> None:
-    """Draw tasks of known coverage by colour and marker, the others in grey."""
-    size = 16 if len(points) <= 100 else 6
-    known = points.coverage != ""
+    if trend is not None and len(trend):
+        band = {"color": VERMILLION, "alpha": 0.2, "lw": 0}
+        ax.fill_between(trend.x, trend.low, trend.high, **band)
+        ax.plot(trend.x, trend.y, color=VERMILLION)
     if "x_spread" in points:
         spread = {"xerr": points.x_spread, "ecolor": GREY, "elinewidth": 0.6}
         ax.errorbar(points.x, points.y, fmt="none", zorder=0, **spread)
-    ax.scatter(
-        "x", "y", data=points[~known], s=size, facecolor=GREY, edgecolor="white", linewidth=0.2
-    )
-    if known.any():
-        sns.scatterplot(
-            points[known].astype({"left_out": int}),
-            x="x",
-            y="y",
-            hue="coverage",
-            style="left_out",
-            palette=COVERAGE_COLOURS,
-            markers=LEFT_OUT_MARKERS,
-            s=size,
-            edgecolor="white",
-            linewidth=0.3,
-            legend=False,
-            ax=ax,
-        )
+    for level in ("", *COVERAGE_COLOURS):
+        rows = points[points.coverage == level]
+        style = {"color": COVERAGE_COLOURS.get(level, GREY), "edgecolor": "white", "lw": 0.3}
+        marker, size = COVERAGE_MARKERS.get(level, "o"), 18 if len(points) <= 100 else 11
+        ax.scatter(rows.x, rows.y, s=size, marker=marker, **style)
+    x, y = (without_unit(points[column].iloc[0]) for column in ("x_label", "y_label"))
+    ax.set(xlabel=x, ylabel=y)
+    ax.margins(0.07)
+    few_ticks(ax)
+    ax.set_title(f"{points.panel.iloc[0]}\n{describe(statistics)}")
+    return ax
 
 
 def describe(statistics: pd.Series) -> str:
-    """Write a correlation in two short lines: tau and p, then n and the interval of tau."""
-    tau, low, high = (f"{statistics[k]:.2f}".replace("-", "−") for k in ("tau", "low", "high"))
-    p = statistics["pvalue"]
-    p_text = f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-").replace("-", "−")
-    return (
-        f"τ = {tau}, p = {p_text}\n"
-        f"n = {statistics['n']}, {statistics['confidence']:.0%} [{low}, {high}]"
-    )
+    """Write a correlation in two short lines: tau and p, then n and the interval of tau.
+
+    Fewer than `LEAST_FOR_INTERVAL` tasks get no interval.
+    """
+    tau, low, high = (number(statistics[k], ".2f") for k in ("tau", "low", "high"))
+    ends = f"{statistics['confidence']:.0%} [{low}, {high}]"
+    ends = ends if statistics["n"] >= LEAST_FOR_INTERVAL else "no interval"
+    return f"τ = {tau}, {chance(statistics['pvalue'])}\nn = {statistics['n']}, {ends}"
 
 
 @styled
 def figure_panels(
-    points: pd.DataFrame, statistics: pd.DataFrame, examples: list[Example]
+    points: pd.DataFrame,
+    statistics: pd.DataFrame,
+    examples: list[Example],
+    *,
+    trend: pd.DataFrame | None = None,
 ) -> Figure:
     """Draw Figure 3, 4 or 5: a row of panels for each source of points, and example videos.
 
@@ -115,12 +118,14 @@ def figure_panels(
     ----------
     points : DataFrame
         row (this run, published) and panel, in the order of drawing; x (higher = less certain),
-        y (higher = better), x_label, y_label, coverage (common, rare, never; empty: unknown) and
-        left_out (0 to 4; missing: unknown); if wanted x_spread, drawn as x ± x_spread.
+        y (higher = better), x_label, y_label and coverage (common, rare, never; empty: unknown); if
+        wanted x_spread, drawn as x ± x_spread.
     statistics : DataFrame
         row, panel, tau, pvalue, n, low, high, confidence: one row for each panel's points.
     examples : list of Example
         Tasks shown below the panels; may be empty.
+    trend : DataFrame, optional
+        row, panel, x, y, low, high: the line and band of panels that have one.
 
     Raises
     ------
@@ -130,53 +135,84 @@ def figure_panels(
     require_columns(points, POINT_COLUMNS, "the table of points")
     require_columns(statistics, STATISTIC_COLUMNS, "the table of statistics")
     rows = list(dict.fromkeys(points.row))
-    with_truth = [bool((points.coverage[points.row == row] != "").any()) for row in rows]
-    heights = [ROW_HEIGHT + LEGEND_HEIGHT * truth for truth in with_truth]
+    heights = [ROW_HEIGHT + LEGEND_HEIGHT * _is_coloured(points[points.row == row]) for row in rows]
     if examples:
         heights.append(EXAMPLE_HEIGHT * len(examples) + 0.2)
     fig = new_figure(DOUBLE, sum(heights))
     parts = fig.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    trend = pd.DataFrame(columns=["row", "panel"]) if trend is None else trend
+    tables = (points, statistics, trend)
     for row, part in zip(rows, parts, strict=False):
-        _draw_row(part, points[points.row == row], statistics[statistics.row == row])
+        _draw_row(part, *(table[table.row == row] for table in tables))
     if examples:
         draw_examples(parts[-1], examples)
-    return fig
+    taus = points[["row", "panel"]].drop_duplicates().merge(statistics, on=["row", "panel"])
+    return caption(fig, *_said(points, taus, with_trend=not trend.empty, examples=examples))
 
 
-def _draw_row(part: SubFigure, points: pd.DataFrame, statistics: pd.DataFrame) -> None:
-    panels = list(dict.fromkeys(points.panel))
-    part.suptitle(points.row.iloc[0], x=0.008, ha="left", fontweight="bold")
-    for panel, ax in zip(panels, part.subplots(1, len(panels), squeeze=False)[0], strict=True):
+def _draw_row(
+    part: SubFigure, points: pd.DataFrame, statistics: pd.DataFrame, trend: pd.DataFrame
+) -> None:
+    name = points.row.iloc[0]
+    part.suptitle(name.partition(" (")[0], x=0.008, ha="left", fontweight="bold")
+    panels = points.groupby("panel", sort=False)
+    named = panels.y_label.first().duplicated().any()  # else the axes' labels say what they are
+    axes = part.subplots(1, len(panels), squeeze=False)[0]
+    for (panel, shown), ax in zip(panels, axes, strict=True):
         found = statistics[statistics.panel == panel]
         if len(found) != 1:
             raise ValueError(
-                f"panel {panel!r} of row {points.row.iloc[0]!r} has {len(found)} rows of "
-                "statistics; expected one"
+                f"panel {panel!r} of row {name!r} has {len(found)} rows of statistics; expected one"
             )
-        plot_points(points[points.panel == panel], statistics=found.iloc[0], ax=ax)
-    if (points.coverage != "").any():
+        line = trend[trend.panel == panel]
+        plot_points(shown, statistics=found.iloc[0], trend=line, ax=ax)
+        if not named:
+            form = panel[panel.find("(") :] if "(" in panel else ""
+            ax.set_title(describe(found.iloc[0]))
+            label = shown.y_label.iloc[0]
+            ax.set_ylabel(label if form in label else f"{label}\n{form}")
+    if _is_coloured(points):
         _legend(part, points)
 
 
+def _is_coloured(points: pd.DataFrame) -> bool:
+    """Say whether colours tell points apart, and need a legend."""
+    return len(set(points.coverage) - {""}) > 1
+
+
 def _legend(part: SubFigure, points: pd.DataFrame) -> None:
-    """Draw one line: what the model saw in training by colour, what the prompt omits by marker."""
+    """Draw one line: how often the video model saw a task's subject in training, by colour."""
     drawn = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.3}
     handles = [Line2D([], [], linestyle="", label="subject in training:")]
     handles += [
-        Line2D([], [], marker="o", color=colour, label=level, **drawn)
+        Line2D([], [], marker=COVERAGE_MARKERS[level], color=colour, label=level, **drawn)
         for level, colour in COVERAGE_COLOURS.items()
         if level in set(points.coverage)
-    ]
-    handles += [Line2D([], [], linestyle="", label="  attributes left open:")]
-    handles += [
-        Line2D([], [], marker=marker, color=GREY, label=str(count), **drawn)
-        for count, marker in LEFT_OUT_MARKERS.items()
-        if count in set(points.left_out.dropna())
     ]
     part.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=0.9)
 
 
-TAU_COLUMNS = ("label", "tau", "low", "high", "kind", "bar", "confidence")
+def _said(
+    points: pd.DataFrame, taus: pd.DataFrame, *, with_trend: bool, examples: list[Example]
+) -> tuple[str, str]:
+    """Return the caption of `figure_panels`; `taus` are the statistics in the order of panels."""
+    x = " or ".join(dict.fromkeys(map(without_unit, points.x_label)))
+    taus = taus.assign(letter=list(ascii_lowercase[: len(taus)]))
+    panels = taus.groupby("row", sort=False).letter.agg(["first", "last"])
+    letters = panels.agg(lambda ends: "–".join(dict.fromkeys(ends)), axis="columns")
+    sources = map("({}) {}".format, letters, letters.index)
+    shown = f"accuracy against {x}, one point a task: {'; '.join(sources)}"
+    shown += "; line: means of tasks in bins of equal count, with 95% band" * with_trend
+    shown += "; below: videos of some tasks" * bool(examples)
+    taus = supported(taus, "n", "low", "high")
+    found = map(interval, taus.tau, taus.low, taus.high)
+    found = map("({}) {} for {}".format, taus.letter, found, taus.panel)
+    withheld = f" (none below {LEAST_FOR_INTERVAL} tasks)" * bool(taus.low.isna().any())
+    what = f"Kendall's τ, with its {taus.confidence.iloc[0]:.0%} interval over tasks{withheld}, is "
+    return shown, what + "; ".join(found)
+
+
+TAU_COLUMNS = ("label", "tau", "low", "high", "n", "kind", "bar", "confidence")
 
 CURVE_COLUMNS = ("panel", "size", "tau", "lo", "hi", "shown", "confidence")
 
@@ -187,11 +223,11 @@ KIND_COLOURS = {"signal": BLUE, "leakage": VERMILLION}
 def plot_taus(taus: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw Kendall's tau with its interval, one line each, beside the bar that it should meet.
 
-    The table has label, tau, low, high, confidence, bar and kind: a "signal" should exceed its bar,
-    a "leakage" lie within plus and minus its bar.
+    The table has label, tau, low, high, n, confidence, bar and kind: a "signal" should exceed its
+    bar, a "leakage" lie within plus and minus its bar.
     """
     require_columns(taus, TAU_COLUMNS, "the table of taus")
-    ax = new_axes(ax)
+    ax, taus = new_axes(ax), supported(taus, "n", "low", "high")
     for line, row in enumerate(taus.itertuples()):
         colour = KIND_COLOURS[row.kind]
         start = -row.bar if row.kind == "leakage" else row.bar
@@ -208,36 +244,55 @@ def plot_taus(taus: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 @styled
-def plot_curve(curve: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_curve(
+    curve: pd.DataFrame, *, published: pd.DataFrame | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw tau over the number of tasks kept, with its band: one panel of `figure_subset_size`."""
     require_columns(curve, CURVE_COLUMNS, "the curve")
-    ax = new_axes(ax)
+    ax, curve = new_axes(ax), supported(curve, "size", "lo", "hi")
     ax.fill_between(curve["size"], curve.lo, curve.hi, color=BLUE, alpha=0.2, lw=0)
-    ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=BLUE)
+    ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=BLUE, label="this run")
     ax.axhline(0, color=GREY, lw=0.6)
     shown = curve.shown.iloc[0]
-    ax.axvline(shown, color=VERMILLION, lw=0.8, ls="--")
-    ax.set_title(f"{curve.panel.iloc[0]}\n{curve.confidence.iloc[0]:.0%} band")
-    ax.set(xlabel=f"tasks kept (dashed: the {shown} of Figure 5)", ylabel="Kendall's τ")
-    ax.set_ylim(-1, 1)
+    ax.axvline(shown, color=BLACK, lw=0.8, ls="--", label=f"the {shown} of Figure 5")
+    if published is not None:
+        ax.plot(published.n, published.tau, "X", color=VERMILLION, label="published", ls="")
+    ax.set_title(curve.panel.iloc[0])
+    ax.set(xlabel="tasks kept", ylabel="Kendall's τ", ylim=(-1.08, 1))
     return ax
 
 
 @styled
-def figure_subset_size(curves: pd.DataFrame) -> Figure:
+def figure_subset_size(curves: pd.DataFrame, statistics: pd.DataFrame) -> Figure:
     """Draw tau over the subset's size, a panel for each part of the uncertainty.
 
     Parameters
     ----------
     curves : DataFrame
-        panel, size, tau, lo, hi, confidence, and `shown`, the size that Figure 5 shows.
+        panel (its first word is the part), size, tau, lo, hi, confidence, and `shown`, the size
+        that Figure 5 shows.
+    statistics : DataFrame
+        As `figure_panels`; where row begins with "published", panel (its last word is the part), n
+        and tau of the paper's own subsets. May have no rows.
     """
     require_columns(curves, CURVE_COLUMNS, "the table of curves")
-    panels = list(dict.fromkeys(curves.panel))
-    fig = new_figure(DOUBLE, 2.0)
-    for panel, ax in zip(panels, fig.subplots(1, len(panels), squeeze=False)[0], strict=True):
-        plot_curve(curves[curves.panel == panel], ax=ax)
-    return fig
+    theirs = statistics[statistics.row.str.startswith("published")]
+    panels = supported(curves, "size", "lo", "hi").groupby("panel", sort=False)
+    fig, found = new_figure(DOUBLE, 2.2), []
+    axes = fig.subplots(1, len(panels), squeeze=False)[0]
+    for (panel, curve), ax in zip(panels, axes, strict=True):
+        part = panel.split(",")[0]
+        plot_curve(curve, published=theirs[theirs.panel.str.endswith(part)], ax=ax)
+        first, last = curve.iloc[0], curve.iloc[-1]
+        found.append(
+            f"{interval(first.tau, first.lo, first.hi)} on {first['size']} tasks and "
+            f"{interval(last.tau, last.lo, last.hi)} on {last['size']} ({part})"
+        )
+    handles, names = ax.get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=len(names))
+    shown = "Kendall's τ of each part with accuracy, on the tasks with the least of the other part"
+    band = f"; band: {curves.confidence.iloc[0]:.0%} interval over tasks"
+    return caption(fig, shown + band, f"it is {', and '.join(found)}")
 
 
 @styled
@@ -261,28 +316,17 @@ def figure_truth(
     plot_points(points, statistics=statistics.iloc[0], ax=left)
     plot_positions(positions, ax=right)
     plot_taus(taus, ax=bottom.subplots())
-    return fig
+    if _is_coloured(points):
+        _legend(top, points)
+    shown = "both estimates and both truths: (a) aleatoric against the prompt's entropy, (b) "
+    shown += "epistemic by coverage, (c) each with its own truth (blue) and the other's (red)"
+    taus = supported(taus, "n", "low", "high")
+    found = (f"{interval(row.tau, row.low, row.high)} for {row.label}" for row in taus.itertuples())
+    confidence = f"{taus.confidence.iloc[0]:.0%}"
+    return caption(fig, shown, f"Kendall's τ with its {confidence} interval is {'; '.join(found)}")
 
 
 DOSE_COLUMNS = ("clips", "subjects", "epistemic", "low", "high", "tau", "pvalue", "confidence")
-
-
-@styled
-def plot_dose(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw epistemic uncertainty over the number of training clips, with its band over subjects.
-
-    The table is that of `figure_dose`. Numbers of clips stand at equal distances.
-    """
-    require_columns(table, DOSE_COLUMNS, "the table of doses")
-    ax = new_axes(ax)
-    _draw_dose(ax, table, "epistemic", "")
-    first = table.iloc[0]
-    p = f"{first.pvalue:.2g}".replace("e-0", "e−")
-    tau = f"{first.tau:.2f}".replace("-", "−")
-    title = f"τ with clips = {tau}, p = {p}\n{table.subjects.sum()} subjects"
-    ax.set_title(f"{title}, {first.confidence:.0%} band over subjects", fontsize=SMALLEST)
-    ax.set_ylabel("epistemic uncertainty")
-    return ax
 
 
 @styled
@@ -294,16 +338,27 @@ def figure_dose(table: pd.DataFrame) -> Figure:
     table : DataFrame
         clips (ascending), subjects, epistemic, low, high (missing for a single subject), tau,
         pvalue, confidence; and, if known, mistakes (0 to 1), mistakes_low and mistakes_high.
+        Numbers of clips stand at equal distances.
     """
     require_columns(table, DOSE_COLUMNS, "the table of doses")
     panels = 1 + ("mistakes" in table)
     fig = new_figure(DOUBLE, 2.4)
     axes = fig.subplots(1, panels, squeeze=False)[0]
-    plot_dose(table, ax=axes[0])
+    _draw_dose(axes[0], table, "epistemic", "")
+    first = table.iloc[0]
+    tau, p = number(first.tau, ".2f"), chance(first.pvalue)
+    axes[0].set_title(f"τ with clips = {tau}, {p}\n{table.subjects.sum()} subjects")
+    axes[0].set_ylabel("epistemic uncertainty")
+    shown = "means over the tasks of a number of training clips: epistemic uncertainty"
+    found = f"Kendall's τ with clips is {tau} ({p} by subject)"
     if panels == 2:
         _draw_dose(axes[1], table, "mistakes", "mistakes_")
         axes[1].set(title="confident mistakes", ylabel="share of latent prompts", ylim=(0, None))
-    return fig
+        shown += " and confident mistakes, latent prompts whose videos all show one wrong subject"
+        shares, clips = map("{:.0%}".format, table.mistakes), map("{:,}".format, table.clips)
+        found += f"; confident mistakes are {', '.join(shares)} at {'; '.join(clips)} clips"
+    band = f"; band: {first.confidence:.0%} interval over subjects"
+    return caption(fig, shown + band, found)
 
 
 def _draw_dose(ax: Axes, table: pd.DataFrame, column: str, prefix: str) -> None:
@@ -320,28 +375,19 @@ ENCODER_COLUMNS = ("panel", "label", "encoders", "value", "low", "high")
 ENCODER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY)
 
 
-@styled
-def plot_encoders(
-    table: pd.DataFrame, *, colours: Mapping[str, str] | None = None, ax: Axes | None = None
-) -> Axes:
-    """Draw one panel of `figure_encoders`: a line a label, a point with interval an encoder.
-
-    Encoders that are not among the `colours` are grey.
-    """
-    require_columns(table, ENCODER_COLUMNS, "the table of encoders")
-    ax = new_axes(ax)
+def _draw_encoders(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draw one panel: a line a label, a point with interval an encoder, grey without a colour."""
     labels, names = list(dict.fromkeys(table.label)), list(dict.fromkeys(table.encoders))
     for i, name in enumerate(names):
         rows = table[table.encoders == name]
         lines = [labels.index(label) + (i + 1) / (len(names) + 1) - 0.5 for label in rows.label]
         error = [rows.value - rows.low, rows.high - rows.value]
-        colour = (colours or {}).get(name, GREY)
+        colour = colours.get(name, GREY)
         ax.errorbar(rows.value, lines, xerr=error, fmt="o", color=colour, lw=1, label=name)
     ax.axvline(0, color=GREY, lw=0.6)
     ax.set_yticks(range(len(labels)), [wrapped(label, 44) for label in labels])
     ax.set(ylim=(len(labels) - 0.5, -0.5), xlim=(min(-0.05, *(table.low - 0.05)), 1.05))
     ax.set_title(wrapped(table.panel.iloc[0], 38))
-    return ax
 
 
 @styled
@@ -359,13 +405,18 @@ def figure_encoders(table: pd.DataFrame) -> Figure:
     fig = new_figure(DOUBLE, 4.8)
     top, bottom = fig.subfigures(2, 1, height_ratios=[1.1, 1])
     colours = dict(zip(dict.fromkeys(first.encoders), itertools.cycle(ENCODER_COLOURS)))
-    above = plot_encoders(first, colours=colours, ax=top.subplots())
-    above.set_xlabel("Kendall's τ, or AUROC; 95 % interval")
+    above = top.subplots()
+    _draw_encoders(above, first, colours)
+    above.set_xlabel("Kendall's τ, or AUROC; 95% interval")
     for rows, ax in zip(others, bottom.subplots(1, len(others), squeeze=False)[0], strict=True):
-        plot_encoders(rows, colours=colours, ax=ax)
+        _draw_encoders(ax, rows, colours)
     handles, names = above.get_legend_handles_labels()
     bottom.legend(handles, names, loc="outside lower center", ncols=len(names))
-    return fig
+    last = table[table.panel == table.panel.iloc[-1]]
+    shown = "the same prompts and videos under several encoders: (a) every finding, (b) and the "
+    shown += "following by number of attributes that the prompt leaves open; lines: 95% intervals"
+    found = (f"{interval(r.value, r.low, r.high)} for {r.label}" for r in last.itertuples())
+    return caption(fig, shown, f"{last.panel.iloc[0]} is {'; '.join(found)}")
 
 
 PAIR_COLUMNS = ("panel", "quantity", "first", "second", "value", "low", "high", "pvalue")
@@ -411,11 +462,18 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
     ):
         taus.plot(rows[which], rows.index + up, "o", color=colour, label=name)
     for line, row in rows.iterrows():
-        p = "p < 0.001" if row.pvalue < 0.001 else f"p = {row.pvalue:.2g}"
-        taus.annotate(p, (0.02, line - 0.3), fontsize=SMALLEST, color=GREY)
+        taus.annotate(chance(row.pvalue), (0.02, line - 0.3), fontsize=SMALLEST, color=GREY)
     taus.axvline(0, color=GREY, lw=0.6)
     taus.set_yticks(rows.index, rows.quantity)
     taus.set(xlim=(-1, 0.6), ylim=(len(rows) - 0.5, -0.6), xlabel=f"Kendall's τ with {label}")
     taus.set_title("calibration; p of the difference")
     fig.legend(loc="outside lower right", ncols=2)
-    return fig
+    shown = (
+        f"{names[0]} and {names[1]} on the same {len(tasks)} tasks: (a) epistemic uncertainty of "
+    )
+    shown += "both, (b) its change and that of accuracy, (c) Kendall's τ of each with accuracy"
+    found = (
+        f"{row.quantity} {number(row.first, '.2f')} and {number(row.second, '.2f')}"
+        for row in rows.itertuples()
+    )
+    return caption(fig, shown, f"τ {'; '.join(found)}; of the tasks {mistaken}")

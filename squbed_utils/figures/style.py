@@ -7,18 +7,22 @@ import textwrap
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from string import ascii_lowercase
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
 
 from squbed_utils.files import replacing
-from squbed_utils.text import visible
+from squbed_utils.text import number, visible
 
 SINGLE, DOUBLE = 3.25, 6.75
 """Widths of one and of two columns of a paper, in inches."""
@@ -26,31 +30,40 @@ SINGLE, DOUBLE = 3.25, 6.75
 SMALLEST = 6.5
 """Points; no text is smaller at a paper's column width."""
 
+LINE_SPACING = 1.15
+"""Times the font's size."""
+
 FONT = "DejaVu Sans"
 FALLBACKS = (
+    FONT,
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "Source Han Sans"),
     *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC"),
     *("Hiragino Sans", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Thai"),
     *("Noto Sans Devanagari", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Symbola"),
     *("Arial Unicode MS", "FreeSans", "Unifont"),
 )
-"""Fonts for characters that `FONT` lacks; those that are installed are used."""
+"""Fonts for characters that the first one lacks; those that are installed are used."""
+
+INSTALLED = set(fontManager.get_font_names())
+FAMILIES = {
+    style: list(dict.fromkeys([font, *(f for f in FALLBACKS if f in INSTALLED)]))
+    for style, font in {"paper": "STIXGeneral", "talk": FONT}.items()
+}
+"""Fonts by style: with serifs, as papers have them, and without, which carry further in a room."""
 
 STYLE = {
-    "font.family": [FONT, *(f for f in FALLBACKS if f in set(fontManager.get_font_names()))],
+    "font.family": FAMILIES["paper"],
     "text.parse_math": False,
     "font.size": 7,
     "axes.labelsize": 7,
-    "axes.titlesize": 7,
+    "axes.titlesize": SMALLEST,
     "axes.titlelocation": "left",
     "axes.titlepad": 3,
     "axes.labelpad": 2,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.grid": False,
     "figure.titlesize": 7.5,
-    "figure.facecolor": "white",
     "figure.dpi": 150,
     "figure.constrained_layout.h_pad": 0.03,
     "figure.constrained_layout.w_pad": 0.03,
@@ -63,7 +76,6 @@ STYLE = {
     "xtick.major.pad": 2,
     "ytick.major.pad": 2,
     "legend.fontsize": SMALLEST,
-    "legend.title_fontsize": SMALLEST,
     "legend.frameon": False,
     "legend.handletextpad": 0.2,
     "legend.columnspacing": 1.0,
@@ -73,7 +85,6 @@ STYLE = {
     "savefig.dpi": 300,
     "pdf.fonttype": 42,
     "svg.hashsalt": "squbed",
-    "axes.unicode_minus": True,
 }
 
 BLUE, ORANGE, BLACK, GREEN = "#0072B2", "#E69F00", "#000000", "#009E73"
@@ -81,7 +92,13 @@ VERMILLION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F"
 """Colours of Okabe and Ito, told apart with any colour vision, and a grey."""
 
 COVERAGE_COLOURS = {"common": SKY, "rare": ORANGE, "never": BLACK}
-LEFT_OUT_MARKERS = {0: "o", 1: "s", 2: "^", 3: "D", 4: "v"}
+COVERAGE_MARKERS = {"common": "o", "rare": "s", "never": "^"}
+
+PANEL = "panel"
+"""Label of axes that are a panel although they show no axis, such as those of videos."""
+
+LEAST_FOR_INTERVAL = 8
+"""Tasks; an interval of a correlation over fewer says nothing of others."""
 
 
 @contextmanager
@@ -107,12 +124,86 @@ def styled(function: Callable) -> Callable:
             args = [_drawable(value, missing) for value in args]
             options = {name: _drawable(value, missing) for name, value in options.items()}
             drawn = function(*args, **options)
+            if isinstance(drawn, Figure):
+                _letter_panels(drawn)
             for text in drawn.findobj(Text):
                 text.set_parse_math(False)
+                text.set_linespacing(LINE_SPACING)  # fonts differ in their own
             _tell(missing)
             return drawn
 
     return draw
+
+
+def _letter_panels(fig: Figure) -> None:
+    """Begin the title of each panel with its letter, where there are several."""
+    panels = [ax for ax in fig.axes if ax.axison or ax.get_label() == PANEL]
+    for letter, ax in zip(ascii_lowercase, panels if len(panels) > 1 else (), strict=False):
+        ax.set_title(f"({letter}) {ax.get_title(loc='left')}".strip())
+
+
+def caption(fig: Figure, shown: str, found: str) -> Figure:
+    """Give a figure its caption, which `save` writes: what it shows, and what the data say."""
+    sentences = (f"{s[0].upper() if s[0].isascii() else s[0]}{s[1:]}." for s in (shown, found))
+    fig.set_label(" ".join(sentences))
+    return fig
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """Write a value with its interval, if it has one.
+
+    >>> interval(-0.5, -0.75, -0.25), interval(0.5, float("nan"), float("nan"))
+    ('−0.50 [−0.75, −0.25]', '0.50')
+    """
+    ends = "" if pd.isna(low) else f" [{number(low, '.2f')}, {number(high, '.2f')}]"
+    return number(value, ".2f") + ends
+
+
+def chance(p: float) -> str:
+    """Write a p-value.
+
+    >>> chance(0.0401), chance(3e-12)
+    ('p = 0.040', 'p = 3e−12')
+    """
+    small = number(p, ".0e").replace("e−0", "e−")
+    return f"p = {p:.3f}" if p >= 0.001 else f"p = {small}"
+
+
+def supported(table: pd.DataFrame, count: str, low: str, high: str) -> pd.DataFrame:
+    """Return a table without the intervals, `low` to `high`, of too few tasks by its `count`."""
+    return table.assign(**table[[low, high]].mask(table[count] < LEAST_FOR_INTERVAL))
+
+
+def without_unit(label: str) -> str:
+    """Return a label without the entropy's unit, where only the order of values is read."""
+    return label.replace(" (nats)", "")
+
+
+def few_ticks(ax: Axes, *, x: int = 5, y: int = 4) -> None:
+    """Mark each axis at a few round places; `save` takes fewer where labels would touch."""
+    for axis, count in ((ax.xaxis, x), (ax.yaxis, y)):
+        axis.set_major_locator(MaxNLocator(count, steps=[1, 2, 5, 10]))
+
+
+def part_labels(fig: Figure) -> None:
+    """Mark fewer places on every axis of numbers whose labels touch, until none does."""
+    fig.draw_without_rendering()
+    for axis in [axis for ax in fig.axes if ax.axison for axis in (ax.xaxis, ax.yaxis)]:
+        locator, count = axis.get_major_locator(), len(axis.get_majorticklocs())
+        while isinstance(locator, MaxNLocator) and count > 1 and _touch(axis):
+            count -= 1
+            locator.set_params(nbins=count, min_n_ticks=1)
+
+
+def _touch(axis: Axis) -> bool:
+    """Say whether two labels within the axis's limits have less than a letter between them."""
+    low, high = sorted(axis.get_view_interval())
+    axis.get_majorticklabels()  # puts ticks where the locator has them now
+    labels = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    boxes = [label.get_window_extent() for label in labels if label.get_visible()]
+    gap = SMALLEST / 2 * axis.figure.dpi / 72 if axis.axis_name == "x" else 0
+    ends = sorted((b.x0, b.x1) if axis.axis_name == "x" else (b.y0, b.y1) for b in boxes)
+    return any(a[1] + gap > b[0] for a, b in pairwise(ends))
 
 
 def _drawable(value: object, missing: set[str]) -> object:
@@ -184,18 +275,11 @@ def new_axes(ax: Axes | None, *, width: float = SINGLE, height: float = 2.2) -> 
 
 
 def remark(
-    ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **style: str
+    ax: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], **style: object
 ) -> None:
-    """Write a coloured remark some points beside a place in the data."""
-    ax.annotate(
-        text,
-        at,
-        xytext=offset,
-        textcoords="offset points",
-        fontsize=SMALLEST,
-        color=VERMILLION,
-        **style,
-    )
+    """Write a remark, coloured unless the style says otherwise, some points beside a place."""
+    style = {"color": VERMILLION, "fontsize": SMALLEST, "textcoords": "offset points"} | style
+    ax.annotate(text, at, xytext=offset, **style)
 
 
 def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) -> None:
@@ -210,9 +294,14 @@ def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) ->
 
 
 def save(
-    fig: Figure, name: str, folder: Path | str, *, kinds: Collection[str] = ("pdf", "png")
+    fig: Figure,
+    name: str,
+    folder: Path | str,
+    *,
+    kinds: Collection[str] = ("pdf", "png"),
+    style: str = "paper",
 ) -> list[Path]:
-    """Write a figure as PDF and PNG; equal figures give equal bytes.
+    """Write a figure as PDF and PNG, and its caption as text; equal figures give equal bytes.
 
     The files hold no dates or versions, and embed their fonts. Each is written under a temporary
     name and renamed.
@@ -226,12 +315,16 @@ def save(
         Made if need be.
     kinds : collection of str
         ``pdf``, ``png`` or both.
+    style : str
+        ``paper`` writes with serifs, ``talk`` without.
 
     Returns
     -------
     list of Path
-        A file of each kind.
+        A file of each kind, and then that of the caption, if the figure has one.
     """
+    if style not in FAMILIES:
+        raise ValueError(f"unknown style {style!r}; known: {', '.join(FAMILIES)}")
     if not name or Path(name).name != name or "." in name:
         raise ValueError(f"figure name {name!r} is not a plain name; expected such as 'figure_3'")
     nothing = {
@@ -239,6 +332,11 @@ def save(
         "png": {"Software": None},
     }
     with under_style():
+        for text in fig.findobj(Text):
+            text.set_fontfamily(FAMILIES[style])
+        for ax in fig.axes:
+            ax.tick_params(labelfontfamily=FAMILIES[style])  # also of ticks that are yet to come
+        part_labels(fig)
         fig.draw_without_rendering()
         fig.set_layout_engine("none")  # laid out once, so that both files agree
         for part in fig.subfigs:  # the layout's last bits depend on where objects lie in memory
@@ -250,4 +348,8 @@ def save(
             paths.append(Path(folder) / f"{name}.{kind}")
             with replacing(paths[-1]) as partial:
                 fig.savefig(partial, format=kind, metadata=nothing[kind])
+    if fig.get_label():
+        paths.append(Path(folder) / f"{name}.txt")
+        with replacing(paths[-1]) as partial:
+            partial.write_text(f"{fig.get_label()}\n", encoding="utf-8", errors="replace")
     return paths

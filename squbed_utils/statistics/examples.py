@@ -49,20 +49,34 @@ def load(
     """Read a task's reference and the first video of each of its first `count` latent prompts.
 
     Latent prompts without a video are passed over. `show` maps columns, whose values are printed,
-    to their names in print.
+    to their names in print; how many of the task's videos are shown stands beside them.
     """
-    videos = _videos(archive, task.task).groupby("latent").head(1).head(count)
+    every = _videos(archive, task.task)
+    videos = every.groupby("latent").head(1).head(count)
     digits = {column: ".1f" if abs(task[column]) >= 10 else ".2f" for column in show}
     values = [f"{show[c]}\u00a0{number(task[c], spec)}" for c, spec in digits.items()]
+    values.append(f"{len(videos)}\u00a0of\u00a0{len(every)}\u00a0videos")
     return _example(archive, task, videos, label, ", ".join(values))
 
 
-def low_middle_high(summary: pd.DataFrame, by: str) -> dict[str, pd.Series]:
-    """Return the tasks a tenth, half and nine tenths of the way up in a column."""
+def low_middle_high(summary: pd.DataFrame, by: str, *, typical: str = "") -> dict[str, pd.Series]:
+    """Return the tasks a tenth, half and nine tenths of the way up in a column.
+
+    With `typical`, another column, a place is the tenth of the tasks around it, and its task the
+    one whose value is nearest to their median: none that stands for its neighbours badly.
+    """
     ordered = summary.sort_values(by, kind="stable")
-    return {
-        name: ordered.iloc[round(q * (len(ordered) - 1))].copy() for name, q in QUANTILES.items()
-    }
+    half = len(ordered) // 20 if typical else 0
+    chosen = {}
+    for name, q in QUANTILES.items():
+        place = round(q * (len(ordered) - 1))
+        around = ordered.iloc[max(0, place - half) : place + half + 1]
+        if half:
+            place = ordered.index.get_loc(
+                (around[typical] - around[typical].median()).abs().idxmin()
+            )
+        chosen[name] = ordered.iloc[place].copy()
+    return chosen
 
 
 def hallucination(summary: pd.DataFrame) -> dict[str, pd.Series]:
@@ -190,7 +204,9 @@ def walk(
         for t, name in (names | {"total": "sum, total"}).items()
     ]
     terms = pd.DataFrame(terms, columns=["term", "value", "low", "high", "remark"])
-    example = _example(archive, task, videos.groupby("latent").head(count))
+    drawn = videos.groupby("latent").head(count)
+    said = f"{len(drawn)} of {len(videos)}"
+    example = _example(archive, task, drawn, values=said)
     return example, latents, terms.dropna(subset="value").assign(unit=task.unit)
 
 

@@ -36,13 +36,14 @@ from squbed_utils.statistics.resampling import (
     task_counts,
     weighted_taus,
 )
-from squbed_utils.statistics.summary import TERMS, task_accuracies
+from squbed_utils.statistics.summary import TERMS, sources, task_accuracies
 from squbed_utils.statistics.tables import (
     LEAST_TASKS,
     NotShown,
     accuracies_there,
     better_is_higher,
     default_accuracy,
+    y_label,
 )
 
 ITSELF = {"clip_prompt": "alignment"}
@@ -350,6 +351,14 @@ def rejection_curves(rows: Rows) -> pd.DataFrame:
         points, columns=["estimator", "component", "rejected", "kept_accuracy", "prr"]
     )
     return table.assign(accuracy=rows.accuracy.name, baseline=BASELINE)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of this module or of `truth.against_truth` with names in place of keys."""
+    names = sources().label.to_dict()
+    names |= {accuracy: y_label(accuracy) for accuracy in set(table.get("accuracy", ()))}
+    keys = [column for column in ("estimator", "baseline", "accuracy") if column in table]
+    return table.assign(**{key: table[key].map(lambda k: names.get(k, k)) for key in keys})
 
 
 def _middle(y: np.ndarray) -> float:

@@ -133,6 +133,23 @@ def reliability(
     return pd.DataFrame(rows, columns=columns).assign(confidence=confidence)
 
 
+def trends(points: pd.DataFrame, *, tasks: int = 10) -> pd.DataFrame:
+    """Return the trend of every cloud of points: means in bins of equal count, with intervals.
+
+    `points` are as `tables.points_of`. A bin holds at least as many `tasks` as given, a panel has
+    at most ten bins, and one that is not enough for three has no trend. The table has row, panel,
+    x, y, low and high, as `figures.figure_panels` takes it.
+    """
+    found = []
+    for (row, panel), shown in points.groupby(["row", "panel"], sort=False):
+        bins = min(10, len(shown) // tasks)
+        if bins >= 3:
+            table = reliability(shown.x, shown.y, bins=bins)
+            found.append(table.assign(row=row, panel=panel, x=table.expected, y=table.found))
+    columns = ["row", "panel", "x", "y", "low", "high"]
+    return pd.concat(found)[columns] if found else pd.DataFrame(columns=columns)
+
+
 def calibration_errors(table: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, float]:
     """Return how far the expectations are off, and how much better they are than a constant.
 

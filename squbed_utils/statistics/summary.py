@@ -7,7 +7,7 @@ import pandas as pd
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import FAILED, LABELS, OK, ratings_of
-from squbed_utils.estimators.checks import check_task
+from squbed_utils.estimators.checks import check_task, unit_rows
 from squbed_utils.estimators.estimate import (
     CAPPED,
     ESTIMATORS,
@@ -118,6 +118,16 @@ def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
     measurable = _without_thin_tasks(usable)
     dimensions = archive.profile.get("pca")
     return _projected(measurable, dimensions) if dimensions else measurable
+
+
+def latent_entropies(archive: Archive) -> dict[tuple[str, int], float]:
+    """Return the uncertainty of each latent prompt's videos, whose mean is the epistemic term."""
+    videos, chosen = archive.videos(), ESTIMATORS[archive.profile["estimator"]]
+    if not chosen.text_optional or archive.profile.get("pca"):  # a task has them only as a whole
+        return {}
+    good = videos[videos.status == OK].groupby(["task", "latent"]).embedding
+    rows = {z: unit_rows(np.stack(list(of)), "embedding") for z, of in good if len(of) > 1}
+    return {z: evaluate(chosen, None, [embeddings]).epistemic for z, embeddings in rows.items()}
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -23,6 +23,7 @@ from squbed_utils.files import ROOT, path_of, replacing, seed_of
 from squbed_utils.statistics.agreement import ranks_of
 from squbed_utils.statistics.calibration import kendall, lowest, tau_by_subset
 from squbed_utils.statistics.cautions import refuse_unmeasured
+from squbed_utils.statistics.resampling import FEWEST_TASKS
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.text import suggestion
 
@@ -374,6 +375,19 @@ def statistics_of(points: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataF
         rows.append((row, panel, k.tau, k.pvalue, k.n, k.confidence, *k.interval, ties, *others))
     columns = ["row", "panel", "tau", "pvalue", "n", "confidence", "low", "high", "ties"]
     return pd.DataFrame(rows, columns=[*columns, "pearson", "spearman"])
+
+
+def quoted(statistics: pd.DataFrame) -> str:
+    """Return the lines to quote of `statistics_of`: tau, its interval and p of each panel.
+
+    Fewer than `FEWEST_TASKS` tasks get no interval.
+    """
+    lines = []
+    for r in statistics.itertuples():
+        ends = f" [{r.low:.2f}, {r.high:.2f}]" if r.n >= FEWEST_TASKS else ""
+        row = r.row.partition(" (")[0]
+        lines.append(f"tau {r.tau:.2f}{ends}, p = {r.pvalue:.2g}, n = {r.n}: {r.panel}, {row}")
+    return "\n".join(lines)
 
 
 def subset_curves(

@@ -16,9 +16,11 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.collection import latent
 from squbed_utils.commands import answer as quantify
 from squbed_utils.commands.answer import Answer
+from squbed_utils.estimators.estimate import CAPPED
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.tasks import prompts
+from squbed_utils.text import number
 from squbed_utils.world import scenes
 
 PROMPT = 'a "cat" <script>alert(1)</script> & \n dog'
@@ -59,6 +61,53 @@ def test_an_answer_has_numbers_and_latent_prompts(answer):
     text = repr(answer)
     assert CLEAN in text and all(prompt in text for prompt in latents.prompt)
     assert all(value in text for value in terms.text) and "0 failed" in text
+
+
+def test_an_answer_says_where_it_lies_among_the_archives_tasks(answer):
+    s = answer.summary
+    peers = pd.DataFrame(
+        {"total": s.total + np.arange(-3, 7.0), "clip_prompt": np.arange(10, 0, -1.0)}
+    )
+    peers = peers.assign(
+        aleatoric=s.aleatoric - 1, epistemic=s.epistemic + 1, clip_reference=np.nan
+    )
+    placed = Answer(answer.archive, s, peers)
+    said = [text.split("; ")[1] for text in placed.terms().meaning]
+    assert said == [f"less certain than {share} of 10 tasks" for share in ("100%", "0%", "30%")]
+    assert "The accuracy to expect at such a total is CLIP to prompt 7.00." in placed.note()
+    assert "less certain than 30% of 10 tasks" in repr(placed) and "30% of 10" in quantify.page(
+        placed
+    )
+    assert Answer(answer.archive, s, peers.head(7)).expected() == ""
+    assert "tasks" not in "".join(answer.terms().meaning) and "expect" not in answer.note()
+    capped = s.copy()
+    capped["total_remark"] = f"identical: {CAPPED}"
+    assert Answer(answer.archive, capped, peers).terms().meaning[2] == "their sum"
+    assert Answer(answer.archive, capped, peers).expected() == ""
+
+
+def test_peers_are_the_tasks_of_the_profiles_archive(
+    answer, tiny_profile, tiny_archive, monkeypatch
+):
+    profile = profiles.load(tiny_profile)
+    monkeypatch.setattr(files, "SAMPLES", tiny_archive.parent)
+    assert quantify._peers(answer.archive, profile) is None  # m is 2 here and 3 there
+    alike = Archive(tiny_archive)
+    assert len(quantify._peers(alike, profile)) == len(alike.tasks())
+    monkeypatch.setattr(files, "SAMPLES", tiny_archive)
+    assert quantify._peers(alike, profile) is None
+
+
+def test_a_latent_prompt_has_its_entropy_and_the_one_that_it_repeats(answer, tmp_path):
+    latents = answer.latents()
+    assert latents.entropy.mean() == pytest.approx(answer.summary.epistemic)
+    assert all(f"{number(h, '.1f')}\u00a0nats" in repr(answer) for h in latents.entropy)
+    archive = Archive(shutil.copytree(answer.archive.folder, tmp_path / "copy"))
+    rows = archive.rows(answer.summary.task, 2)
+    prompt = latents.prompt[0]
+    archive.write_shard(answer.summary.task, 2, [row | {"prompt": prompt} for row in rows])
+    said = list(Answer(archive, answer.summary).latents().said)
+    assert said[2].endswith(", repeats z1") and not any("repeats" in text for text in said[:2])
 
 
 def test_without_a_reference_there_is_clip_to_the_prompt_alone(answer):

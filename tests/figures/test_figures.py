@@ -1,5 +1,7 @@
 """What is drawn is what was given, at a legible size, and saved the same way every time."""
 
+import re
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +14,15 @@ from matplotlib.text import Text
 from squbed_utils import figures
 from squbed_utils.figures.frames import strip
 from squbed_utils.figures.panels import describe
+from squbed_utils.figures.style import (
+    FAMILIES,
+    LEAST_FOR_INTERVAL,
+    VERMILLION,
+    few_ticks,
+    part_labels,
+)
 from squbed_utils.statistics import examples
+from squbed_utils.statistics.resampling import FEWEST_TASKS
 
 FIGURES = [f"figure_{i}" for i in range(1, 6)] + ["subset_size", "truth", "contact_sheet"]
 
@@ -67,7 +77,7 @@ def terms():
 
 def taus():
     table = pd.DataFrame({"label": ["a and b", "c and d"], "tau": [0.8, 0.1]})
-    table = table.assign(low=table.tau - 0.1, high=table.tau + 0.1, confidence=0.9)
+    table = table.assign(low=table.tau - 0.1, high=table.tau + 0.1, confidence=0.9, n=9)
     return table.assign(kind=["signal", "leakage"], bar=[0.65, 0.15])
 
 
@@ -75,6 +85,12 @@ def curves():
     table = pd.DataFrame({"size": [3, 6, 9], "tau": [-0.9, -0.5, -0.3]})
     table = table.assign(lo=table.tau - 0.1, hi=table.tau + 0.1, shown=6, confidence=0.95)
     return pd.concat([table.assign(panel="aleatoric"), table.assign(panel="epistemic")])
+
+
+def published():
+    table = pd.DataFrame({"panel": ["P aleatoric", "P epistemic"], "n": [4, 6], "tau": [-1, 0.5]})
+    own = table.assign(row="this run (a)", n=99, tau=0.9)
+    return pd.concat([table.assign(row="published (x)"), own])
 
 
 def every_figure():
@@ -85,10 +101,24 @@ def every_figure():
         "figure_3": figures.figure_panels(*two_rows(), [example()]),
         "figure_4": figures.figure_panels(*two_rows(), [example()] * 3),
         "figure_5": figures.figure_panels(*two_rows(), []),
-        "subset_size": figures.figure_subset_size(curves()),
+        "subset_size": figures.figure_subset_size(curves(), published()),
         "truth": figures.figure_truth(points(), statistics().to_frame().T, positions(), taus()),
-        "contact_sheet": figures.contact_sheet([example(f"task {i}") for i in range(4)]),
+        "contact_sheet": figures.contact_sheet([example() for _ in range(4)], of=9),
     }
+
+
+def test_two_models_are_drawn_as_they_are_given():
+    values = {"epistemic_first": [-3.0, -2.0, -1.0], "epistemic_second": [-4.0, -1.0, -2.0]}
+    values |= {"ssim_first": [0.5, 0.5, 0.5], "ssim_second": [0.25, 0.75, 0.75]}
+    tasks = pd.DataFrame(values)
+    tasks.attrs = {"accuracy": "ssim", "label": "SSIM", "unit": "nats"}
+    row = {"panel": "tau with accuracy", "quantity": "total", "first": -0.5, "second": 0.25}
+    table = pd.DataFrame([row | {"value": 0.75, "low": 0.5, "high": 1.0, "pvalue": 0.0001}])
+    fig = figures.figure_pairs(tasks, table, ("one", "two"))
+    assert fig.get_label().startswith("One and two on the same 3 tasks: ")
+    said = "τ total −0.50 and 0.25; of the tasks 1 of 1 less accurate, yet more certain."
+    assert fig.get_label().endswith(said)
+    assert [ax.get_title(loc="left")[:3] for ax in fig.axes] == ["(a)", "(b)", "(c)"]
 
 
 def words(fig):
@@ -106,12 +136,23 @@ def test_a_point_for_every_row_coloured_by_coverage():
     assert sorted(map(tuple, drawn)) == sorted(zip(points().x, points().y, strict=True))
     colours = {tuple(c) for col in ax.collections for c in col.get_facecolors()}
     assert {to_rgba(c) for c in figures.COVERAGE_COLOURS.values()} <= colours
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("total (nats)", "SSIM")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("total", "SSIM")
 
 
 def test_the_title_says_the_statistics_given():
-    ax = figures.plot_points(points(), statistics=statistics(tau=-0.25, pvalue=0.0401, low=-0.61))
-    assert ax.get_title(loc="left") == "SSIM\nτ = −0.25, p = 0.040\nn = 5, 95% [−0.61, −0.10]"
+    found = statistics(tau=-0.25, pvalue=0.0401, low=-0.61, n=8)
+    ax = figures.plot_points(points(n=8, coverage=()), statistics=found)
+    assert ax.get_title(loc="left") == "SSIM\nτ = −0.25, p = 0.040\nn = 8, 95% [−0.61, −0.10]"
+
+
+def test_fewer_than_eight_tasks_have_no_interval():
+    assert LEAST_FOR_INTERVAL == FEWEST_TASKS
+    assert describe(statistics(n=7)) == "τ = −0.50, p = 0.012\nn = 7, no interval"
+    table, found = two_rows()
+    said = figures.figure_panels(table, found, []).get_label()
+    assert "(none below 8 tasks), is (a) −0.50 for SSIM; (b) −0.50 for PSNR; (c)" in said
+    said = figures.figure_panels(points(n=9, coverage=()), statistics(n=9).to_frame().T, [])
+    assert "is (a) −0.50 [−0.90, −0.10] for SSIM." in said.get_label()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +201,120 @@ def test_plots_draw_on_the_axes_given():
 def test_rows_are_named_as_given(drawn):
     text = [t.get_text() for t in words(drawn["figure_3"])]
     assert text.count("this run") == text.count("published") == 1
-    assert [t for t in text if t.startswith("SSIM\n")] and "reference" in text
+    assert text.count("(a) SSIM\nτ = −0.50, p = 0.012\nn = 5, no interval") == 1
+    assert "reference" in text
+
+
+def test_panels_that_differ_in_their_accuracy_are_named_once():
+    names = {"SSIM": "SSIM", "LPIPS (form)": "negative LPIPS"}
+    table = pd.concat([points(panel=p).assign(y_label=y) for p, y in names.items()])
+    found = pd.DataFrame([statistics(panel=p) for p in names])
+    axes = figures.figure_panels(table, found, []).axes
+    titles = [ax.get_title(loc="left") for ax in axes]
+    assert [title[:7] for title in titles] == ["(a) τ =", "(b) τ ="]
+    assert [ax.get_ylabel() for ax in axes] == ["SSIM", "negative LPIPS\n(form)"]
+
+
+def test_a_trend_is_drawn_as_it_is_given():
+    line = pd.DataFrame({"x": [0.0, 2.0], "y": [4.0, 2.0], "low": [3.0, 1.0], "high": [5.0, 3.0]})
+    trend = line.assign(row="this run", panel="PSNR")
+    drawn = figures.figure_panels(*two_rows(), [], trend=trend)
+    plain, with_trend, *others = drawn.axes
+    assert not plain.lines and not any(ax.lines for ax in others)
+    assert with_trend.lines[0].get_xydata().tolist() == [[0, 4], [2, 2]]
+    band = with_trend.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (1, 5) and "line: means of tasks" in drawn.get_label()
+
+
+def test_a_legend_tells_colours_apart_where_there_are_several():
+    one, several = two_rows(), (points(), statistics().to_frame().T)
+    legends = [
+        [t.get_text() for part in figures.figure_panels(*tables, []).subfigs for t in legend(part)]
+        for tables in (one, several)
+    ]
+    assert legends == [[], ["subject in training:", "common", "rare", "never"]]
+
+
+def legend(part):
+    return [text for key in part.legends for text in key.get_texts()]
+
+
+def test_published_subsets_stand_in_the_panel_of_their_part(drawn):
+    crosses = [
+        line for ax in drawn["subset_size"].axes for line in ax.lines if line.get_marker() == "X"
+    ]
+    assert [line.get_xydata().tolist() for line in crosses] == [[[4, -1]], [[6, 0.5]]]
+
+
+def test_letters_name_the_panels_in_reading_order(drawn):
+    letters = {
+        name: [t.get_text()[1] for t in words(fig) if t.get_text()[2:3] == ")"]
+        for name, fig in drawn.items()
+    }
+    counts = {"figure_1": "abc", "figure_2": "abcd", "figure_3": "abcde", "figure_4": "abcdefg"}
+    counts |= {"figure_5": "abcd", "subset_size": "ab", "truth": "abc", "contact_sheet": ""}
+    assert {name: "".join(sorted(found)) for name, found in letters.items()} == counts
+    first, second, *_ = drawn["figure_4"].axes
+    assert first.get_title(loc="left").startswith("(a) SSIM")
+    assert second.get_title(loc="left").startswith("(b) PSNR")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_caption_is_two_sentences_with_numbers_of_the_data(drawn, name, tmp_path):
+    said = drawn[name].get_label()
+    assert len(re.findall(r"(?<=\w|[)\]])\.(?= [A-Z]|$)", said)) == 2, said
+    numbers = {
+        "figure_2": "−17.0 nats",
+        "figure_4": "−0.50",
+        "subset_size": "−0.90 on 3 tasks and −0.30 [−0.40, −0.20] on 9",
+    }
+    numbers |= {"truth": "0.80 [0.70, 0.90] for a and b", "contact_sheet": "4 of 9 tasks"}
+    assert numbers.get(name, "") in said
+    saved = figures.save(drawn[name], name, tmp_path)
+    assert [p.suffix for p in saved] == [".pdf", ".png", ".txt"]
+    assert saved[-1].read_text(encoding="utf-8") == f"{said}\n"
+
+
+def test_a_figure_without_a_caption_has_no_text(tmp_path):
+    assert [p.name for p in figures.save(mpl.figure.Figure(), "f", tmp_path)] == ["f.pdf", "f.png"]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("style", FAMILIES)
+def test_labels_of_ticks_never_touch(name, style, tmp_path):
+    fig = every_figure()[name]
+    figures.save(fig, name, tmp_path, style=style)
+    fig.draw_without_rendering()  # saved in other resolutions
+    for axis in [axis for ax in fig.axes if ax.axison for axis in (ax.xaxis, ax.yaxis)]:
+        low, high = sorted(axis.get_view_interval())
+        ticks = [t for t in axis.get_major_ticks() if low <= t.get_loc() <= high]
+        boxes = [t.label1.get_window_extent() for t in ticks if t.label1.get_text()]
+        assert len(boxes) >= 1
+        assert not [1 for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)], name
+
+
+def test_labels_that_would_touch_get_fewer():
+    fig = mpl.figure.Figure(figsize=(0.9, 1))
+    ax = fig.subplots()
+    ax.plot([-1084.5, -1076.5], [0, 1])
+    few_ticks(ax)
+    fig.draw_without_rendering()
+    before = len(ax.get_xticks())
+    part_labels(fig)
+    assert 1 <= len(ax.get_xticks()) < before
+
+
+def test_a_style_is_a_family_of_fonts(tmp_path):
+    found = {}
+    for style in FAMILIES:
+        fig = figures.figure_subset_size(curves(), published())
+        _, png, _ = figures.save(fig, style, tmp_path, style=style)
+        ticks = [label for ax in fig.axes for label in ax.get_xticklabels()]
+        assert {t.get_fontfamily()[0] for t in [*words(fig), *ticks]} == {FAMILIES[style][0]}
+        found[style] = png.read_bytes()
+    assert found["paper"] != found["talk"]
+    with pytest.raises(ValueError, match="unknown style 'poster'; known: paper, talk"):
+        figures.save(fig, "f", tmp_path, style="poster")
 
 
 def test_marked_tasks_are_labelled():
@@ -226,9 +380,9 @@ def test_nothing_is_shown_and_no_setting_changed():
 
 
 def test_a_callers_style_changes_nothing(tmp_path):
-    plain = figures.save(figures.figure_subset_size(curves()), "a", tmp_path)
+    plain = figures.save(figures.figure_subset_size(curves(), published()), "a", tmp_path)
     with mpl.rc_context({"font.size": 20, "savefig.dpi": 50, "axes.facecolor": "red"}):
-        styled = figures.save(figures.figure_subset_size(curves()), "b", tmp_path)
+        styled = figures.save(figures.figure_subset_size(curves(), published()), "b", tmp_path)
     assert plain[1].read_bytes() == styled[1].read_bytes()
 
 
@@ -239,14 +393,15 @@ def test_equal_figures_give_equal_bytes(tmp_path):
     again = figures.save(
         figures.figure_panels(*two_rows(), [example()]), "figure_3", tmp_path / "b"
     )
-    assert [p.name for p in first] == ["figure_3.pdf", "figure_3.png"]
+    assert [p.name for p in first] == ["figure_3.pdf", "figure_3.png", "figure_3.txt"]
     for one, other in zip(first, again, strict=True):
         assert one.read_bytes() == other.read_bytes()
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [p.name for p in first]
 
 
 def test_the_pdf_embeds_its_fonts_and_no_date(tmp_path):
-    pdf = figures.save(figures.figure_subset_size(curves()), "f", tmp_path)[0].read_bytes()
+    fig = figures.figure_subset_size(curves(), published())
+    pdf = figures.save(fig, "f", tmp_path)[0].read_bytes()
     assert b"/FontFile2" in pdf and b"/Subtype /Type3" not in pdf
     assert b"CreationDate" not in pdf and b"/Producer" not in pdf
 
@@ -254,7 +409,7 @@ def test_the_pdf_embeds_its_fonts_and_no_date(tmp_path):
 @pytest.mark.parametrize("name", ["", "a/b", "figure.png"])
 def test_a_figure_name_is_a_plain_name(tmp_path, name):
     with pytest.raises(ValueError, match="is not a plain name"):
-        figures.save(figures.figure_subset_size(curves()), name, tmp_path)
+        figures.save(mpl.figure.Figure(), name, tmp_path)
 
 
 def test_a_strip_has_the_first_middle_and_last_frame():
@@ -273,12 +428,16 @@ def test_a_strip_of_no_video_is_refused():
     with pytest.raises(ValueError, match="count is 0"):
         figures.plot_frames(video(), count=0)
     with pytest.raises(ValueError, match="contact sheet of no tasks"):
-        figures.contact_sheet([])
+        figures.contact_sheet([], of=1)
 
 
 def test_a_reference_of_another_size_fits_the_contact_sheet():
     other = examples.Example("t", "t", "p", "", video(5, 16, 20), [video()], [0])
-    assert figures.contact_sheet([other]).axes[0].images[0].get_array().shape[0] == 8
+    ax = figures.contact_sheet([other], of=1).axes[0]
+    assert ax.images[0].get_array().shape[0] == 8
+    reference, *generated = ax.patches
+    assert reference.get_edgecolor() == to_rgba(VERMILLION) and len(generated) == 1
+    assert generated[0].get_edgecolor() != reference.get_edgecolor()
 
 
 def test_a_spread_is_drawn_about_the_points_that_have_one():

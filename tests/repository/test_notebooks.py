@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import subprocess
+from html import escape
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 import papermill
 import pytest
+from kit import gallery_page
 from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
@@ -44,6 +47,20 @@ def code_lines(notebook):
 def test_every_notebook_is_in_the_list_in_order():
     files = sorted(path.stem for path in notebooks.SOURCES.glob("*.ipynb"))
     assert files == [notebook.name for notebook in NOTEBOOKS]
+
+
+def test_every_notebook_leads_to_the_next():
+    for notebook, after in pairwise(NOTEBOOKS):
+        (title,) = cells_of(after.path, "markdown")[0].source.splitlines()[:1]
+        link = f"- next: [{title.removeprefix('# ')}]({after.name}.ipynb)"
+        assert link in cells_of(notebook.path, "markdown")[0].source.splitlines()
+
+
+def test_the_gallery_shows_every_figure_with_its_caption():
+    renew = "docs/gallery.md is out of date; renew it by `python tests/kit/gallery_page.py`"
+    assert gallery_page.PAGE.read_text(encoding="utf-8") == gallery_page.page(), renew
+    pictures = {path.stem for path in gallery_page.REFERENCE.glob("*.png")}
+    assert set(re.findall(r"reference/(\w+)\.png", gallery_page.page())) == pictures
 
 
 def test_no_file_is_written_twice():
@@ -164,6 +181,9 @@ def test_a_run_saves_a_figure_and_its_tables_and_shows_what_it_saved(drawn, tmp_
     }
     assert (run.folder / "data" / "a.csv").read_text() == "x\n0.33333\n2\n"
     assert image.data == (run.folder / "b.png").read_bytes() and image.width == 288
+    figure = Figure(figsize=(2, 1))
+    figure.set_label("What it shows. What it says.")
+    assert run.save("c", figure).caption == (run.folder / "c.txt").read_text().strip()
 
 
 def test_a_run_needs_a_finished_archive(tmp_path):
@@ -290,6 +310,11 @@ def test_every_notebook_runs_on_a_tiny_profile(tiny_profile, tmp_path):
         shown = [base64.b64decode(png) for png in shown_as(folder, notebook.name, "image/png")]
         for name in notebook.figures + notebook.truth_figures:
             assert (figures / f"{name}.png").read_bytes() in shown, name
+            caption = (figures / f"{name}.txt").read_text(encoding="utf-8").strip()
+            assert escape(caption) in html, name
+        printed = cells_of(folder / f"{notebook.name}.ipynb")[-1].outputs[0].text
+        assert html.index(escape(printed.splitlines()[0])) < html.index("profile")
+        assert ".ipynb" not in html
     for name in ("02_total_uncertainty", "03_disentanglement"):
         text = cells_of(folder / f"{name}.ipynb")[-1].outputs[0].text
         assert "verdict" in text and re.search(r"holds|does not hold", text)
@@ -395,7 +420,8 @@ def test_an_archive_without_truth_needs_a_ranking(drawn, tmp_path, capsys):
     (copy,) = (tmp_path / "build").rglob("*.ipynb")
     shown = [text for c in cells_of(copy) for o in c.outputs for text in o.get("traceback", ())]
     assert len(shown) == 1 and shown[0].startswith("Not shown: ") and sentence in shown[0]
-    assert "An Exception" not in copy.with_suffix(".html").read_text()
+    html = copy.with_suffix(".html").read_text()
+    assert "An Exception" not in html and html.index(sentence) < html.index("profile = ")
     written = run_all("world-quick", **where, only=["03_disentanglement"])
     assert "figure_5.png" in {path.name for path in written}
     assert "truth.png" not in {path.name for path in written}

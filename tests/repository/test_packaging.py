@@ -83,6 +83,17 @@ def test_conda_installs_the_lock():
     assert through_pip == {"pip": ["-r requirements.lock", "-e ."]}
 
 
+def test_a_start_in_a_browser_is_prepared():
+    """It fills the archive of a profile that there is, with the versions that are tested."""
+    script = ROOT / ".binder" / "postBuild"
+    assert script.stat().st_mode & 0o111 and run("bash", "-n", str(script)).returncode == 0
+    (profile,) = re.findall(r"squbed collect --profile (\S+)", script.read_text())
+    assert (ROOT / "data" / "profiles" / f"{profile}.yaml").is_file()
+    assert "--constraint requirements.lock --editable ." in script.read_text()
+    oldest = PYPROJECT["project"]["requires-python"].removeprefix(">=")
+    assert (ROOT / ".binder" / "runtime.txt").read_text() == f"python-{oldest}\n"
+
+
 def test_pre_commit_uses_the_locked_versions():
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]

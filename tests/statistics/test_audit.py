@@ -411,19 +411,15 @@ def test_figure_draws_a_whole_and_an_empty_audit(rng):
     table = make_table(rng, 30)
     page = audit.page(audit.survivals(table, pd.DataFrame({"mean": table.accuracy}), rng))
     sweep = audit.weight_sweep(table, rng)
-    curves = pd.DataFrame(columns=["panel", "size", "tau", "lo", "hi"])
     few = pd.DataFrame(columns=audit_samples.AGREEMENT_COLUMNS)
     fit = pd.DataFrame(columns=["task", "kind", "pvalue"])
-    published = audit.published(5)
-    fig = figures.figure_audit(page, sweep, curves, published, few, fit)
-    survival, weights, *subsets, agreement, model = fig.axes
+    fig = figures.figure_audit(page, sweep, few, fit)
+    survival, weights, agreement, model = fig.axes
     taus = page.value[page.theme == "survival"].dropna()
     assert [x for line in survival.lines for x in line.get_xdata() if line.get_marker() == "o"] == (
         taus.tolist()
     )
     assert weights.lines[0].get_ydata().tolist() == sweep.tau.tolist()
-    crosses = [line for ax in subsets for line in ax.lines if line.get_marker() == "X"]
-    assert sorted(n for line in crosses for n in line.get_xdata()) == sorted(published.n)
     assert [ax.texts[0].get_text() for ax in (agreement, model)] == [
         "tasks or samples are few, or all the same",
         "no task can be tested",
@@ -431,10 +427,12 @@ def test_figure_draws_a_whole_and_an_empty_audit(rng):
     row = {"kind": "videos of each", "size": 2, "of": 6, "tau": 0.7, "low": 0.6, "high": 0.8}
     few = pd.DataFrame([row | {"fresh": 0.75, "ceiling": 0.9}])
     fit = pd.DataFrame({"task": ["a", "b"], "kind": "videos", "pvalue": [0.01, 0.55]})
-    agreement, model = figures.figure_audit(page, sweep, curves, published, few, fit).axes[-2:]
+    agreement, model = figures.figure_audit(page, sweep, few, fit).axes[-2:]
     halves, line = (line.get_xydata().tolist() for line in agreement.lines)
     assert (halves, line) == ([[2, 0.7]], [[2, 0.75], [6, 0.9]])
-    assert sum(bar.get_height() for bar in model.patches) == pytest.approx(1)
+    _, shares = model.lines
+    assert shares.get_xydata()[1:].tolist() == [[0.01, 0.5], [0.55, 1]]
+    assert f"Of the {len(page)} lines of the audit: " in fig.get_label()
 
 
 def test_power_lines_say_what_is_needed():

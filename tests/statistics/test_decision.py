@@ -9,6 +9,7 @@ from kit.synthetic import make_archive
 
 from squbed_utils.archive.archive import open_archive
 from squbed_utils.figures.decision import figure_decision, plot_actions, plot_reliability, plot_risk
+from squbed_utils.figures.style import BLACK
 from squbed_utils.statistics.decision import (
     ACCEPT,
     ACTIONS,
@@ -28,6 +29,7 @@ from squbed_utils.statistics.reliability import (
     cross_validated,
     expected_accuracy,
     reliability,
+    trends,
 )
 from squbed_utils.statistics.tables import summarize_run
 
@@ -336,6 +338,17 @@ def answered(tmp_path_factory):
     }
 
 
+def test_trends_are_means_of_bins_where_there_are_enough_tasks():
+    x = np.arange(30.0)
+    cloud = pd.DataFrame({"row": "r", "panel": "cloud", "x": x, "y": -x})
+    few = cloud.head(29).assign(panel="few")
+    found = trends(pd.concat([cloud, few]))
+    assert set(found.panel) == {"cloud"} and found.x.tolist() == [4.5, 14.5, 24.5]
+    assert found.y.tolist() == [-4.5, -14.5, -24.5]
+    assert ((found.low < found.y) & (found.y < found.high)).all()
+    assert trends(few).empty and list(trends(few)) == list(found)
+
+
 class TestOnAnArchive:
     def test_suggestions_follow_the_threshold(self, answered):
         found = answered["suggestions"]
@@ -344,22 +357,25 @@ class TestOnAnArchive:
         assert (found.words[found.action == ASK] != "").all()
         assert 0 < accepted.sum() < len(found)
 
-    def test_reliability_shows_every_bin_with_its_count(self, answered):
+    def test_reliability_says_how_many_tasks_a_bin_has(self, answered):
         ax = plot_reliability(answered["table"], errors=answered["errors"], label="CLIP")
-        assert [t.get_text() for t in ax.texts] == [str(k) for k in answered["table"]["count"]]
+        counts = sorted(set(answered["table"]["count"]))
+        said = [t.get_text() for t in ax.get_legend().get_texts()][-1]
+        assert said == f"mean of {'–'.join(map(str, counts))} tasks"
         assert f"ECE {answered['errors']['ece']:.3f}" in ax.get_title(loc="left")
 
     def test_risk_shows_level_and_threshold(self, answered):
         ax = plot_risk(answered["curve"], threshold=answered["threshold"], label="total")
-        lines = {line.get_label(): line for line in ax.lines}
-        assert list(lines["level 0.1"].get_ydata()) == [0.1, 0.1]
-        assert list(lines["threshold chosen"].get_xdata()) == [answered["threshold"].value] * 2
+        level, chosen = ax.lines[-2:]
+        assert list(level.get_ydata()) == [0.1, 0.1]
+        assert list(chosen.get_xdata()) == [answered["threshold"].value] * 2
+        assert [t.get_text() for t in ax.texts] == ["level 0.1", "threshold"]
         assert f"{answered['threshold'].accepted} of " in ax.get_title(loc="left")
 
     def test_risk_says_where_no_threshold_is_valid(self, answered):
         none = Threshold(None, 0.05, 15, 0, 0.0, "too few")
         ax = plot_risk(answered["curve"], threshold=none, label="total")
-        assert "threshold chosen" not in {line.get_label() for line in ax.lines}
+        assert [t.get_text() for t in ax.texts] == ["level 0.05"]
         assert "0 of 15 tasks accepted: no threshold is valid" in ax.get_title(loc="left")
 
     def test_actions_are_told_apart_and_counted(self, answered):
@@ -375,15 +391,17 @@ class TestOnAnArchive:
         other = suggestions.assign(total=suggestions.total + suggestions.aleatoric)
         for table, drawn in ((suggestions, True), (other, False)):
             ax = plot_actions(table, threshold=threshold(0.0), unit="nats")
-            labels = {line.get_label() for line in ax.lines}
-            assert ("total = threshold" in labels) == drawn
+            lines = [line for line in ax.lines if line.get_color() == BLACK]
+            assert [sum(xy) for line in lines for xy in line.get_xydata()] == [0, 0] * drawn
 
     def test_figure_has_three_panels(self, answered):
         given = {k: answered[k] for k in ("table", "errors", "curve", "suggestions", "threshold")}
-        labels = {"accuracy": "CLIP", "total": "total (nats)", "unit": "nats"}
+        labels = {"accuracy": "CLIP", "unit": "nats"}
         fig = figure_decision(**given, labels=labels)
         assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in fig.axes] == [
             ("expected CLIP", "found CLIP"),
             ("threshold on total (nats)", "mean shortfall"),
             ("aleatoric (nats)", "epistemic (nats)"),
         ]
+        counts = answered["suggestions"].action.value_counts(sort=False)
+        assert ", ".join(f"{a} {n}" for a, n in counts.items()) in fig.get_label()

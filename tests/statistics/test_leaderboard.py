@@ -19,6 +19,7 @@ from squbed_utils.statistics.leaderboard import (
     INTERVALS,
     compare,
     mean_accuracy,
+    readable,
     rejection_curves,
     resamples_for,
     rows_of,
@@ -407,14 +408,40 @@ class TestFigures:
         assert points == table.tau.tolist()
         assert [bar.get_x() for bar in ax.patches] == table.null_low.tolist()
         assert [t.get_text() for t in ax.get_yticklabels()] == table.estimator.tolist()
-        assert (ax.get_title(loc="left"), ax.get_xlim()) == ("total", (-1, 1))
+        low, high = ax.get_xlim()
+        ends = (
+            table[["low", "null_low"]].min(axis=None),
+            table[["high", "null_high"]].max(axis=None),
+        )
+        assert ax.get_title(loc="left") == "total"
+        assert (low, high) == pytest.approx((min(0, ends[0]) - 0.05, max(0, ends[1]) + 0.05))
+
+    def test_a_line_without_a_part_says_so(self):
+        table = compare(rows_of(scores(), accuracy()), **FEW).query("component == 'total'")
+        names = [*table.estimator, "another"]
+        ax = figures.plot_forest(table, estimators=names)
+        assert [(t.get_text(), t.get_position()[1]) for t in ax.texts] == [
+            ("has none", len(names) - 1)
+        ]
+
+    def test_names_take_the_place_of_keys(self):
+        table = pd.DataFrame({"estimator": ["energy_split", "oracle"], "baseline": "squbed"})
+        shown = readable(table.assign(accuracy="clip_reference", tau=0.5))
+        assert shown.estimator.tolist() == ["Energy split", "oracle"]
+        assert set(shown.baseline) == {"S-QUBED"} and set(shown.accuracy) == {"CLIP to reference"}
+        assert readable(table).baseline.tolist() == ["S-QUBED"] * 2 and "accuracy" not in readable(
+            table
+        )
 
     def test_rejection_names_the_best_other(self):
         curves = rejection_curves(rows_of(scores(), accuracy())).query("component == 'total'")
-        labels = [t.get_text() for t in figures.plot_rejection(curves).get_legend().get_texts()]
-        assert [label.split(",")[0] for label in labels] == ["squbed", "better"]
+        _, *named = figures.plot_rejection(curves).get_title(loc="left").splitlines()
+        assert [line.split(" ")[1] for line in named] == ["squbed", "better"]
+        assert {float(line.split(" ")[0].replace("−", "-")) for line in named} <= set(
+            curves.prr.round(2)
+        )
         alone = curves[curves.estimator.isin(["squbed", "oracle", "chance"])]
-        assert len(figures.plot_rejection(alone).get_legend().get_texts()) == 1
+        assert len(figures.plot_rejection(alone).get_title(loc="left").splitlines()) == 2
 
     def test_curves_start_with_all_tasks_and_end_with_one(self):
         curves = rejection_curves(rows_of(scores(), accuracy()))

@@ -60,9 +60,9 @@ def test_the_figure_shows_the_table(measured):
     table = encoders.compare(measured)
     figure = figures.figure_encoders(table)
     first, *others = figure.axes
-    assert [ax.get_title(loc="left").replace("\n", " ") for ax in figure.axes] == list(
-        table.panel.unique()
-    )
+    titles = [ax.get_title(loc="left").replace("\n", " ") for ax in figure.axes]
+    panels = zip("abcd", table.panel.unique(), strict=True)
+    assert titles == [f"({letter}) {panel}" for letter, panel in panels]
     drawn = {c.get_label(): c.lines[0] for c in first.containers}
     assert {name: line.get_color() for name, line in drawn.items()} == {
         "own": BLUE,

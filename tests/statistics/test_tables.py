@@ -166,6 +166,15 @@ def test_statistics_by_hand():
     assert found.pvalue == pytest.approx(2 / 24)
 
 
+def test_what_to_quote_has_no_interval_below_eight_tasks():
+    both = [
+        tables.total_points(summary(n), accuracies=["ssim"]).assign(row=f"{n} (x)") for n in (7, 8)
+    ]
+    few, enough = tables.quoted(tables.statistics_of(pd.concat(both))).splitlines()
+    assert few == "tau -1.00, p = 0.0004, n = 7: SSIM, 7"
+    assert enough == "tau -1.00 [-1.00, -1.00], p = 5e-05, n = 8: SSIM, 8"
+
+
 def test_a_panel_without_tau_is_named():
     points = tables.total_points(summary().assign(ssim=1.0), accuracies=["ssim"])
     with pytest.raises(ValueError, match="panel 'SSIM' has no tau: accuracy is 1.0 for all 8"):
@@ -238,6 +247,15 @@ def test_tables_are_written_the_same_every_time(tmp_path):
 def test_low_middle_high_lie_a_tenth_from_the_ends():
     found = examples.low_middle_high(summary(11), "aleatoric")
     assert {k: v.task for k, v in found.items()} == {"low": "t1", "middle": "t5", "high": "t9"}
+
+
+def test_an_example_may_be_typical_of_the_tasks_around_it():
+    table = summary(41).assign(ssim=1.0)
+    table.loc[[3, 4, 36], "ssim"] = [0.5, 0.0, 0.0]  # outliers; the places are 4, 20 and 36
+    found = examples.low_middle_high(table, "aleatoric", typical="ssim")
+    assert {k: v.task for k, v in found.items()} == {"low": "t2", "middle": "t18", "high": "t34"}
+    few = examples.low_middle_high(summary(11), "aleatoric", typical="ssim")
+    assert [row.task for row in few.values()] == ["t1", "t5", "t9"]
 
 
 def test_the_hallucination_is_the_most_certain_of_the_never_seen():
