@@ -5,6 +5,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest, kendalltau
 
 from squbed_utils.archive.archive import Archive
@@ -264,19 +265,26 @@ def _tau(orders: list[list[float]]) -> float:
 
 def stepped_up(rows: list[tuple]) -> pd.DataFrame:
     """Return the table of `agreement` from kind, size, of, term and taus, the half's size last."""
-    halves = {
-        kind: (n / size, np.sin(np.pi / 2 * np.mean(taus))) for kind, size, n, _, taus in rows
-    }
+    halves = {kind: (n / size, np.mean(taus)) for kind, size, n, _, taus in rows}
     table = []
     for kind, size, n, term, taus in rows:
-        c, r = halves[kind]
-        r = max(r, 0)
-        longer = c / (1 + (c - 1) * r)  # a whole archive's reliability over that of its half
-        tau = np.mean(taus)
-        fresh, ceiling = np.clip([np.sin(np.pi / 2 * tau) * np.sqrt(longer), r * longer], -1, 1)
-        stepped = np.arcsin([fresh, ceiling]) * 2 / np.pi
-        table.append((kind, size, n, term, tau, min(taus), max(taus), *stepped))
+        tau, (c, half) = np.mean(taus), halves[kind]
+        numbers = (tau, min(taus), max(taus), *fresh_and_ceiling(tau, half, c))
+        table.append((kind, size, n, term, *numbers))
     return pd.DataFrame(table, columns=AGREEMENT_COLUMNS)
+
+
+def fresh_and_ceiling(tau: ArrayLike, half: float, c: float) -> tuple[ArrayLike, float]:
+    """Return tau of a few samples and a fresh whole archive, and that of two (Spearman-Brown).
+
+    `tau`, or an array of them, is that of the few and a disjoint part, `half` that of two such
+    parts, of which a whole archive has c.
+    """
+    r = max(np.sin(np.pi / 2 * half), 0)
+    longer = c / (1 + (c - 1) * r)  # a whole archive's reliability over that of its part
+    found = np.sin(np.pi / 2 * tau) * np.sqrt(longer), r * longer
+    fresh, ceiling = (np.arcsin(np.clip(x, -1, 1)) * 2 / np.pi for x in found)
+    return fresh, ceiling
 
 
 def how_few(table: pd.DataFrame) -> list[dict]:

@@ -301,7 +301,7 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
         If tasks are left out, or counts differ.
     """
     whole = {t: check_task(*pair)[:2] for t, pair in measured_embeddings(archive).items()}
-    equal = _at_equal_counts(whole)
+    equal = at_equal_counts(whole)
     rows = []
     for name, chosen in ESTIMATORS.items():
         for task, (text, videos) in (equal if chosen.equal_counts else whole).items():
@@ -329,7 +329,7 @@ def sources() -> pd.DataFrame:
     return table.set_axis(["estimator", "label", "unit", "source"], axis=1).set_index("estimator")
 
 
-def _at_equal_counts(whole: Units) -> Units:
+def at_equal_counts(whole: Units) -> Units:
     """Return the first n latent prompts of each task and their first m videos.
 
     A task whose latent prompts are not known keeps them all: it has an epistemic term alone, a

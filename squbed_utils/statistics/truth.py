@@ -446,14 +446,9 @@ def separation_within(
             continue
         rng = np.random.default_rng(seed_of("truth", "separation", level))
         x, levels = group.epistemic.to_numpy(dtype=float), group[by].to_numpy(dtype=float)
-        compared = np.ones((never.sum(), (~never).sum()))
-        if level == "pooled":
-            compared *= levels[never][:, None] == levels[~never]
-        above = compared * (1 + np.sign(x[never][:, None] - x[~never])) / 2
         counts = task_counts(x.size, N_RESAMPLES, rng, clusters)
         counts = np.vstack([np.ones(x.size), counts])  # the estimate stands before its resamples
-        won, of = (((counts[:, never] @ m) * counts[:, ~never]).sum(1) for m in (above, compared))
-        areas = np.divide(won, of, out=np.full(won.size, np.nan), where=of > 0)
+        areas = resampled_areas(x, group.coverage, counts, levels if level == "pooled" else None)
         spread = areas[0] + widening(clusters) * (areas[1:] - areas[0])
         low, high = np.clip(bootstrap_interval(spread, confidence), 0, 1)
         dealt = {"clusters": clusters, "within": levels if level == "pooled" else None}
@@ -461,6 +456,23 @@ def separation_within(
         row = {"level": level, "auroc": areas[0], "low": low, "high": high, "pvalue": pvalue}
         rows.append(row | {"n": x.size, "confidence": confidence})
     return pd.DataFrame(rows)
+
+
+def resampled_areas(
+    x: np.ndarray, coverage: pd.Series, counts: np.ndarray, levels: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the AUROC of x, never-seen against common subjects, in each resample (l,).
+
+    `counts` is as `resampling.task_counts`; with `levels` only pairs of one level count. NaN where
+    a resample has no pair.
+    """
+    never, common = ((coverage == name).to_numpy() for name in ("never", "common"))
+    compared = np.ones((never.sum(), common.sum()))
+    if levels is not None:
+        compared *= levels[never][:, None] == levels[common]
+    above = compared * (1 + np.sign(x[never][:, None] - x[common])) / 2
+    won, of = (((counts[:, never] @ m) * counts[:, common]).sum(1) for m in (above, compared))
+    return np.divide(won, of, out=np.full(len(counts), np.nan), where=of > 0)
 
 
 def truth_positions(summary: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
