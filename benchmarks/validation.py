@@ -80,6 +80,24 @@ def jackknife_coverage(reps: int = 1000) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def design_coverage(reps: int = 600) -> pd.DataFrame:
+    """Return the same where only some of the latent prompts have videos."""
+    rows = []
+    for text in ("vMF", "subspace"):
+        for n, k, m, d in ((20, 4, 6, 64), (20, 6, 6, 64), (12, 6, 2, 64)):
+            rng, truth = np.random.default_rng(seed_of(text, n, k, m, d)), true_terms(text, d)
+            held, none = np.zeros(3), [np.empty((0, d))] * (n - k)
+            for _ in range(reps):
+                videos = [*draw_videos(k, m, d, rng), *none]
+                found = estimate(draw_text(text, n, d, rng), videos)
+                ends = (found.aleatoric_interval, found.epistemic_interval, found.total_interval)
+                held += [low <= t <= high for (low, high), t in zip(ends, truth, strict=True)]
+            row = {"text": text, "latent prompts": n, "with videos": k, "videos": m, "width": d}
+            names = ("aleatoric", "epistemic", "total")
+            rows.append(row | dict(zip(names, map(percent, held / reps), strict=True)))
+    return pd.DataFrame(rows)
+
+
 def grammar_coverage(reps: int = 500) -> pd.DataFrame:
     """Return how often aleatoric intervals hold what the shapes world's grammar leaves open.
 
@@ -343,8 +361,8 @@ def entropy_bias(reps: int = 2000) -> pd.DataFrame:
 SIMULATIONS = {
     f.__name__: f
     for f in (
-        *(tau_coverage, difference_coverage, jackknife_coverage, grammar_coverage),
-        pooled_coverage,
+        *(tau_coverage, difference_coverage, jackknife_coverage, design_coverage),
+        *(grammar_coverage, pooled_coverage),
         *(null_band, reference_band, risk_control, entropy_bias),
     )
 }

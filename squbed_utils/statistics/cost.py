@@ -264,10 +264,10 @@ def saved(curve: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        measure, component, estimator, latents, each, videos, of (all videos of a task), share
-        (videos over `of`), difference, difference_low, difference_high, pvalue.
+        measure, component, estimator, label, latents, each, videos, of (all videos of a task),
+        share (videos over `of`), difference, difference_low, difference_high, pvalue.
     """
-    columns = ["measure", "component", "estimator"]
+    columns = ["measure", "component", "estimator", "label"]
     shown = curve[curve.verdict == SHOWN].sort_values(["videos", "pvalue"])
     first = shown.drop_duplicates(columns).sort_values(columns)
     most = curve.videos.max()
