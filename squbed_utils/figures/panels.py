@@ -415,6 +415,7 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
     taus.set(xlim=(-1, 0.6), ylim=(len(rows) - 0.5, -0.6), xlabel=f"Kendall's τ with {label}")
     taus.set_title("calibration; p of the difference")
     fig.legend(loc="outside lower right", ncols=2)
+    return fig
 
 
 COST_COLUMNS = ("measure", "component", "label", "latents", "each", "videos", "value")
