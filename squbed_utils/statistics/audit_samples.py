@@ -13,7 +13,7 @@ from squbed_utils.archive.layout import OK
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.checks import KAPPA_MAX, check_task
 from squbed_utils.estimators.estimate import LEAST_LATENTS
-from squbed_utils.estimators.registry import evaluate, lookup
+from squbed_utils.estimators.registry import Videos, evaluate, lookup
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.audit import P, line, main_term, verdict_of
 from squbed_utils.statistics.calibration import REFUTED, SHOWN
@@ -213,7 +213,7 @@ def agreement(
         archives); empty for fewer than `FEWEST_TASKS` tasks or tasks that are all the same, and
         without sizes of which the halves cannot be estimated.
     """
-    units = [check_task(*pair)[:2] for pair in embeddings.values()]
+    units = [_with_videos(*check_task(*pair)[:2]) for pair in embeddings.values()]
     known = all(text is not None for text, _ in units)
     if not known:
         units = [(None, videos) for _, videos in units]
@@ -223,7 +223,8 @@ def agreement(
     def value(text: np.ndarray | None, videos: list[np.ndarray]) -> float:
         return evaluate(chosen, text, videos)[TERMS.index(term)]
 
-    if len(units) < FEWEST_TASKS or len({value(*unit) for unit in units}) < 2:
+    few = len(units) < FEWEST_TASKS or not all(len(videos) for _, videos in units)
+    if few or len({value(*unit) for unit in units}) < 2:
         return pd.DataFrame(columns=AGREEMENT_COLUMNS)
     n = min(len(videos) for _, videos in units)
     m = min(len(x) for _, videos in units for x in videos)
@@ -250,6 +251,12 @@ def agreement(
             taus.append(_tau(orders))
         rows.append(("videos of each", size, m, term, taus))
     return stepped_up(rows)
+
+
+def _with_videos(text: np.ndarray | None, videos: Videos) -> Embeddings:
+    """Return a task's latent prompts that have two videos, as those alone can be parted."""
+    kept = [i for i, x in enumerate(videos) if len(x) >= LEAST_VIDEOS]
+    return None if text is None else text[kept], [videos[i] for i in kept]
 
 
 def _disjoint(n: int, size: int, half: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:

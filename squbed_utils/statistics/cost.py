@@ -22,13 +22,14 @@ from squbed_utils.statistics.audit_samples import fresh_and_ceiling
 from squbed_utils.statistics.calibration import SHOWN, bootstrap_interval, equivalence
 from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
+    resampled_areas,
     task_counts,
     weighted_taus,
     widening,
 )
 from squbed_utils.statistics.summary import TERMS, at_equal_counts, measured_embeddings
 from squbed_utils.statistics.tables import NotShown
-from squbed_utils.statistics.truth import clusters_of, resampled_areas
+from squbed_utils.statistics.truth import clusters_of
 
 SIZES = (2, 3, 4, 6, 10, 20)
 """Latent prompts of a design, besides all; videos of each are 1 or one of these."""
@@ -83,6 +84,8 @@ def samples_of(archive: Archive) -> Samples:
             f"{len(pairs)} tasks have known latent prompts and can be ranked; the cost of a design "
             f"is measured over {FEWEST_TASKS} or more"
         )
+    if any(len(x) < 2 for _, videos in pairs.values() for x in videos):
+        raise NotShown("some latent prompts have no two videos; designs are drawn from all of them")
     pairs = at_equal_counts(pairs)
     videos = np.stack([np.stack(list(of)) for _, of in pairs.values()])
     return Samples(list(pairs), np.stack([text for text, _ in pairs.values()]), videos)

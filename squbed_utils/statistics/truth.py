@@ -42,6 +42,7 @@ from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
     drawn_in,
     level_pvalue,
+    resampled_areas,
     resampled_taus,
     task_counts,
     weighted_taus,
@@ -456,23 +457,6 @@ def separation_within(
         row = {"level": level, "auroc": areas[0], "low": low, "high": high, "pvalue": pvalue}
         rows.append(row | {"n": x.size, "confidence": confidence})
     return pd.DataFrame(rows)
-
-
-def resampled_areas(
-    x: np.ndarray, coverage: pd.Series, counts: np.ndarray, levels: np.ndarray | None = None
-) -> np.ndarray:
-    """Return the AUROC of x, never-seen against common subjects, in each resample (l,).
-
-    `counts` is as `resampling.task_counts`; with `levels` only pairs of one level count. NaN where
-    a resample has no pair.
-    """
-    never, common = ((coverage == name).to_numpy() for name in ("never", "common"))
-    compared = np.ones((never.sum(), common.sum()))
-    if levels is not None:
-        compared *= levels[never][:, None] == levels[common]
-    above = compared * (1 + np.sign(x[never][:, None] - x[common])) / 2
-    won, of = (((counts[:, never] @ m) * counts[:, common]).sum(1) for m in (above, compared))
-    return np.divide(won, of, out=np.full(len(counts), np.nan), where=of > 0)
 
 
 def truth_positions(summary: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFrame:
