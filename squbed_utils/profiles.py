@@ -55,7 +55,8 @@ class Profile(Settings):
     dataset : Dataset or None
         The tasks; None: only prompts that a command is given.
     n, m : int
-        Latent prompts a task (at least 3) and videos a latent prompt (at least 2).
+        Latent prompts a task (at least 3) and videos a latent prompt (at least as many as the
+        estimator reads: one for the energy split, two for the others).
     video_model, refiner, text_encoder, video_encoder, clip, lpips
         The models; paths are relative to the repository.
     refiner : Refiner or None
@@ -65,6 +66,9 @@ class Profile(Settings):
     batch_size : int
         Videos made and embedded at once. It changes the last bits of the result, so it is fixed,
         and the last batch is padded.
+    videos_of : int or None
+        The latent prompts of a task that get videos, the first ones; None: all. The others cost no
+        video, and make the aleatoric part more exact.
     estimates : Estimates
         Time and memory that `squbed check` says the run will take.
     seed : int
@@ -89,6 +93,7 @@ class Profile(Settings):
     lpips: roles.Lpips
     batch_size: Annotated[StrictInt, within("batch_size")]
     captioner: roles.CaptionModel | None = None
+    videos_of: Annotated[StrictInt, within("videos_of")] | None = None
     estimates: roles.Estimates = roles.Estimates()
     seed: Annotated[StrictInt, within("seed")] = 0
     estimator: str = "squbed"
@@ -99,12 +104,25 @@ class Profile(Settings):
     def __post_init__(self) -> None:
         if not SAFE_ID.fullmatch(self.name):
             raise ValueError(f"name is {self.name!r}; expected letters, digits, dots and dashes")
-        estimators.lookup(self.estimator)
+        least = estimators.lookup(self.estimator).least_videos
+        if self.m < least:
+            raise ValueError(
+                f"m is {self.m}, and estimator {self.estimator!r} reads {least} videos of a latent "
+                "prompt; take more, or estimator: energy_split"
+            )
+        if self.videos_of is not None and self.videos_of > self.n:
+            raise ValueError(
+                f"videos_of is {self.videos_of}; expected at most n, which is {self.n}"
+            )
         if (self.refiner is None) != isinstance(self.dataset, roles.Like):
             raise ValueError(
                 "refiner is the language model that draws latent prompts; it is null where dataset "
                 "is an archive that gives them (kind: like), and nowhere else"
             )
+
+    def videos(self, latent: int) -> int:
+        """Return how many videos a latent prompt gets, 0 to n - 1."""
+        return self.m if latent < (self.videos_of or self.n) else 0
 
 
 def load(name: str | Path) -> Profile:

@@ -82,7 +82,7 @@ def test_extends_in_a_circle(write):
         ({"sed": 1}, r"profile mine: unknown key 'sed' \(did you mean 'seed'\?\); known: name, "),
         ({"video_model": {"hight": 3}}, "video_model: unknown key 'hight'.*known: path, fps"),
         ({"n": 2}, "profile mine: n is 2; expected at least 3"),
-        ({"m": 1}, "m is 1; expected at least 2"),
+        ({"m": 0}, "m is 0; expected at least 1"),
         (
             {"video_model": {"fps": float("inf")}},
             "video_model: fps is inf; expected a finite n",

@@ -22,6 +22,7 @@ import yaml
 from squbed_utils import plain_yaml, video
 from squbed_utils.archive.layout import (
     CHECKSUMS,
+    FAILED,
     LABELS,
     MANIFEST,
     NO_RATINGS,
@@ -36,6 +37,7 @@ from squbed_utils.archive.layout import (
     SUMS,
     TABLES,
     TASKS,
+    TEXT,
     TRUTH,
     Column,
     as_shard,
@@ -238,7 +240,9 @@ class Archive:
         manifest = self.manifest()
         if manifest is None:
             n, samples = self.profile["n"], list(range(self.profile["m"]))
-            return {(task, latent): samples for task in self.tasks().task for latent in range(n)}
+            k = self.profile.get("videos_of") or n
+            each = [samples if latent < k else [] for latent in range(n)]
+            return {(task, z): each[z] for task in self.tasks().task for z in range(n)}
         groups = manifest.groupby(["task", "latent"], sort=False)["sample"]
         return {(task, int(z)): of.astype(int).tolist() for (task, z), of in groups}
 
@@ -272,9 +276,11 @@ class Archive:
         Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
         ssim, psnr, lpips, clip_reference, clip_prompt, caption, status ("ok" or "failed"), error,
         and people's ratings, if there are any. A failed video has None as embedding and no
-        accuracies; without a captioner there are no captions.
+        accuracies; without a captioner there are no captions. A latent prompt that gets no videos
+        has no row.
         """
-        return self._rows[[*VIDEO_COLUMNS, *ratings_of(self._rows)]].copy()
+        rows = self._rows[self._rows.status != TEXT]
+        return rows[[*VIDEO_COLUMNS, *ratings_of(rows)]].reset_index(drop=True)
 
     def clip_embeddings(self) -> pd.DataFrame:
         """Return a row a video that did not fail: task, clip_embedding, clip_reference_embedding.
@@ -310,10 +316,11 @@ class Archive:
             raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
         latents, texts, found, status = (c[self._places[task]] for c in self._embedded)
         text, videos = [], []
+        width = next((x.size for x in found if x is not None), 2)
         for latent in np.unique(latents):
             text.append(texts[latents == latent][0])
             good = found[(latents == latent) & (status == OK)]
-            videos.append(np.stack(good) if len(good) else np.empty((0, 2), np.float32))
+            videos.append(np.stack(good) if len(good) else np.empty((0, width), np.float32))
         drawn = [i for i, embedding in enumerate(text) if embedding is not None]
         if not drawn:
             return None, videos
@@ -345,7 +352,7 @@ class Archive:
             rows = self.rows(task, latent, ["status", "path"])
         except (FileNotFoundError, ValueError):
             return False
-        if retry_failed and any(row["status"] != OK for row in rows):
+        if retry_failed and any(row["status"] == FAILED for row in rows):
             return False
         files = (self.inside(row["path"]) for row in rows if row["status"] == OK)
         return all(file.is_file() and file.stat().st_size for file in files)
@@ -392,7 +399,7 @@ class Archive:
     def errors(self, task: str, latent: int) -> list[str]:
         """Return the errors of a finished latent prompt's failed videos."""
         rows = self.rows(task, latent, ["status", "error"])
-        return [row["error"] for row in rows if row["status"] != OK]
+        return [row["error"] for row in rows if row["status"] == FAILED]
 
     def write_shard(self, task: str, latent: int, rows: list[dict]) -> None:
         """Write the rows of one latent prompt and its checksums, which makes it finished.

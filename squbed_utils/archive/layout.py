@@ -21,10 +21,10 @@
     answers/<sha256>.json            what a model behind an API answered, by what it was asked
 
 The manifest of an archive that ``score`` made of existing videos says how many latent prompts and
-videos there are; elsewhere the profile's n and m do. ``quantify`` makes an archive of one task
-without a reference. Every file is whole or absent and holds no date; equal runs give equal bytes.
-``runs/`` (what was made when) and ``.claims/`` (who makes what now) are no part of the result;
-``ratings.csv`` holds dates and may grow, so the seal does not name it.
+videos there are; elsewhere the profile's n, m and videos_of do. ``quantify`` makes an archive of
+one task without a reference. Every file is whole or absent and holds no date; equal runs give equal
+bytes. ``runs/`` (what was made when) and ``.claims/`` (who makes what now) are no part of the
+result; ``ratings.csv`` holds dates and may grow, so the seal does not name it.
 """
 
 import hashlib
@@ -48,7 +48,8 @@ from squbed_utils.csv_files import Line, Number
 from squbed_utils.files import read_bytes, replacing
 from squbed_utils.text import shortened
 
-OK, FAILED = "ok", "failed"
+OK, FAILED, TEXT = "ok", "failed", "text"
+"""What became of a video; the row of a latent prompt that gets none holds its text."""
 
 SCHEMA = 2
 """Layout version, in ``profile.yaml``."""
@@ -140,12 +141,12 @@ SHARD = pa.schema(
         ("error", pa.string()),
     ]
 )
-"""Columns of a shard. A failed video has null embeddings and accuracies; a task without a reference
-has null accuracies, except clip_prompt, and no clip_reference_embedding; an unknown latent prompt
-has null prompt and text embedding; seed is null where the video was made elsewhere, caption without
-a captioner. text_* are `READ` of the latent prompt by the text encoder, prompt_* of the task's
-prompt by CLIP; archives of 0.1.0 lack them. CLIP embeddings are means of unit frame embeddings over
-the aligned frames."""
+"""Columns of a shard. A failed video has null embeddings and accuracies, and so has the one row of
+a latent prompt that gets no videos (status "text"); a task without a reference has null accuracies,
+except clip_prompt, and no clip_reference_embedding; an unknown latent prompt has null prompt and
+text embedding; seed is null where the video was made elsewhere, caption without a captioner. text_*
+are `READ` of the latent prompt by the text encoder, prompt_* of the task's prompt by CLIP; archives
+of 0.1.0 lack them. CLIP embeddings are means of unit frame embeddings over the aligned frames."""
 
 MOST_BYTES = 2**30
 """Most bytes of a table, on disk and in memory."""
@@ -164,7 +165,8 @@ ROLES = ("video_model", "refiner", *MEASURING)
 
 BOUNDS = {
     "n": (3, 1000),
-    "m": (2, 1000),
+    "m": (1, 1000),
+    "videos_of": (1, 1000),
     "batch_size": (1, 10_000),
     "seed": (0, 2**63 - 1),
     "pca": (2, 100_000),
@@ -415,8 +417,11 @@ def check_ids(ids: list[str], path: Path) -> None:
 def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[int]) -> pa.Table:
     """Return a table with the columns and types of `SHARD`; `check_shard` looks at its values.
 
-    Raises ValueError if a row is not of the task, latent prompt and samples that the path says.
+    Raises ValueError if a row is not of the task, latent prompt and samples that the path says. A
+    latent prompt without samples has one row, which holds its text.
     """
+    known = (OK, FAILED) if samples else (TEXT, FAILED)
+    samples = samples or [0]
     if not table.schema.equals(SHARD):
         check_types(table, ROWS, path)
         names, empty = table.column_names, pa.nulls(len(table))
@@ -435,8 +440,9 @@ def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[
                 raise ValueError(
                     f"{where}: {name} is {row[name]!r}, but the file is that of {name} {expected!r}"
                 )
-        if row["status"] not in (OK, FAILED):
-            raise ValueError(f"{where}: status is {row['status'][:40]!r}; known: ok, failed")
+        if row["status"] not in known:
+            status = row["status"][:40]
+            raise ValueError(f"{where}: status is {status!r}; known: {', '.join(known)}")
         place = video_path(task, latent, row["sample"])
         if row["status"] == OK and row["path"] != place:
             shown = str(row["path"])[:120]
@@ -497,7 +503,7 @@ def check_recorded(settings: Mapping, where: str) -> None:
         entry = f"{where}: {name}"
         if name in TEXTS and not isinstance(value, str):
             raise ValueError(f"{entry} is {shortened(value)}; expected text")
-        if name in BOUNDS and not (name == "pca" and value is None):
+        if name in BOUNDS and not (name in ("pca", "videos_of") and value is None):
             _check_whole(value, *BOUNDS[name], entry)
         if name in ("dataset", "checkpoints", "versions", *ROLES):
             value = {} if value is None and name in ("captioner", "refiner") else value

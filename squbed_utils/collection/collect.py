@@ -179,7 +179,8 @@ def begin(archive: Archive, profile: Profile, resolved: dict, consent: Consent) 
         if isinstance(profile.dataset, Captioned):  # whose captions a paid model may label first
             tasks, latents = profile.dataset.tasks, profile.dataset.tasks * profile.n
             counts = {"tasks": tasks, "latents": latents, "labels": profile.dataset.pool}
-            consent.require(profile, archive.folder, videos=latents * profile.m, **counts)
+            videos = tasks * sum(map(profile.videos, range(profile.n)))
+            consent.require(profile, archive.folder, videos=videos, **counts)
         source = _read_source(archive, profile, resolved)
         if isinstance(profile.dataset, Prompts):
             lists.require_sayable([task.prompt for task in source.tasks], profile)
@@ -216,7 +217,7 @@ def fill(
         if not archive.finished(task.id, latent, retry_failed=retry_failed)
     ]
     if todo:
-        paths = (video_path(task.id, z, i) for task, z in todo for i in range(profile.m))
+        paths = (video_path(task.id, z, i) for task, z in todo for i in range(profile.videos(z)))
         videos = sum(not archive.inside(path).is_file() for path in paths)
         counts = {"tasks": len({task.id for task, _ in todo}), "latents": len(todo), "labels": 0}
         consent.require(profile, archive.folder, videos=videos, **counts)

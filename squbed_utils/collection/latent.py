@@ -12,7 +12,7 @@ import numpy as np
 
 from squbed_utils import video
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import FAILED, OK, reference_path, video_path
+from squbed_utils.archive.layout import FAILED, OK, TEXT, reference_path, video_path
 from squbed_utils.files import seed_of
 from squbed_utils.models import latent_prompts
 from squbed_utils.models.accuracy import mean_cosine, psnr, ssim
@@ -74,8 +74,11 @@ def make(bench: Bench, task: Task, latent: int) -> None:
     draw = latent_prompts.draw(task, latent, models.refine, seed=profile.seed, **checked)
     texts = embed_texts(models, task.prompt, draw.prompt)
     rows = []
-    for start in range(0, profile.m, profile.batch_size):
-        samples = range(start, min(start + profile.batch_size, profile.m))
+    m = profile.videos(latent)
+    if not m:
+        rows.append(_unit(task, latent, draw) | texts | {"sample": 0, "status": TEXT})
+    for start in range(0, m, profile.batch_size):
+        samples = range(start, min(start + profile.batch_size, m))
         paths = [video_path(task.id, latent, sample) for sample in samples]
         seeds = [_seed(profile, task, latent, sample) for sample in samples]
         errors = _store(bench, draw.prompt, paths, seeds)
@@ -83,11 +86,8 @@ def make(bench: Bench, task: Task, latent: int) -> None:
         for i, sample in enumerate(samples):
             rows.append(
                 {
-                    "task": task.id,
-                    "latent": latent,
+                    **_unit(task, latent, draw),
                     "sample": sample,
-                    "prompt": draw.prompt,
-                    "rejected": list(draw.rejected),
                     "seed": seeds[i],
                     "path": paths[i] if errors[i] is None else None,
                     "status": OK if errors[i] is None else FAILED,
@@ -97,6 +97,12 @@ def make(bench: Bench, task: Task, latent: int) -> None:
                 }
             )
     bench.archive.write_shard(task.id, latent, rows)
+
+
+def _unit(task: Task, latent: int, draw: latent_prompts.LatentPrompt) -> dict:
+    """Return what all rows of a latent prompt share."""
+    unit = {"task": task.id, "latent": latent, "prompt": draw.prompt}
+    return unit | {"rejected": list(draw.rejected)}
 
 
 def embed_texts(models: Models, prompt: str, latent_prompt: str | None) -> dict:
@@ -112,7 +118,7 @@ def embed_texts(models: Models, prompt: str, latent_prompt: str | None) -> dict:
 def fail(profile: Profile, archive: Archive, task: Task, latent: int, reason: str) -> None:
     """Write the shard of a unit that cannot be made: failed rows with the reason."""
     unit = {"task": task.id, "latent": latent, "rejected": [], "status": FAILED, "error": reason}
-    samples = range(profile.m)
+    samples = range(profile.videos(latent) or 1)
     rows = [unit | {"sample": i, "seed": _seed(profile, task, latent, i)} for i in samples]
     archive.write_shard(task.id, latent, rows)
 

@@ -130,8 +130,9 @@ class Maker:
         self._attempt(task, latent, attempt)
         seconds = round(time.monotonic() - start, 3)
         errors = self.archive.errors(task.id, latent)
-        self.log.write("done", **unit, seconds=seconds, videos=self.profile.m, failed=len(errors))
-        self._stop_if_broken(task.id, errors)
+        videos = self.profile.videos(latent)
+        self.log.write("done", **unit, seconds=seconds, videos=videos, failed=len(errors))
+        self._stop_if_broken(task.id, errors, videos)
 
     def _attempt(self, task: Task, latent: int, attempt: int) -> None:
         from squbed_utils.collection import latent as _unit
@@ -150,8 +151,8 @@ class Maker:
                     break
         _unit.fail(self.profile, self.archive, task, latent, reason)
 
-    def _stop_if_broken(self, task: str, errors: list[str]) -> None:
-        whole = len(errors) == self.profile.m
+    def _stop_if_broken(self, task: str, errors: list[str], videos: int) -> None:
+        whole = len(errors) == max(videos, 1)
         self.failed = [*self.failed, (task, errors[0])] if whole else []
         if len(self.failed) >= FAILED_IN_A_ROW and self.failed[0][0] != task:
             raise Stop(

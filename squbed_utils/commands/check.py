@@ -77,7 +77,8 @@ def _samples(profile: Profile) -> Iterator[Finding]:
     elif tasks is None:
         yield Finding("samples", UNKNOWN, f"the tasks cannot be counted; each video {size}")
     else:
-        counts = f"{tasks} tasks x {profile.n} latent prompts x {profile.m} videos"
+        some = f", {profile.videos_of} of them" if profile.videos_of else ""
+        counts = f"{tasks} tasks x {profile.n} latent prompts{some} x {profile.m} videos"
         yield Finding("samples", OK, f"{counts} = {_videos(profile):,} videos, each {size}")
 
 
@@ -89,7 +90,7 @@ def _tasks(profile: Profile) -> int | None:
 
 
 def _videos(profile: Profile) -> int:
-    return (_tasks(profile) or 0) * profile.n * profile.m
+    return (_tasks(profile) or 0) * sum(map(profile.videos, range(profile.n)))
 
 
 def _keys(profile: Profile) -> Iterator[Finding]:

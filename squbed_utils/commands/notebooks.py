@@ -268,6 +268,12 @@ NOTEBOOKS = (
         asked_tables=("dose_added", "dose_ensemble"),
         needs="clips",
     ),
+    Notebook(
+        "09_cost",
+        parameters=("accuracy",),
+        figures=("cost",),
+        tables=("cost", "cost_saved", "cost_pooled"),
+    ),
 )
 
 

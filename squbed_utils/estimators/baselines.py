@@ -34,6 +34,7 @@ LEAST_CHORD = 1e-6
     unit="dimensionless",
     equal_counts=False,
     text_optional=True,
+    least_videos=1,
 )
 def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     """Split the variance of a task's videos into that between and that within latent prompts.
@@ -42,23 +43,27 @@ def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     of the mean cosine over their pairs of videos, and cb the mean over pairs of latent prompts of
     the mean cosine between their videos. This is the law of total variance of f, since the mean
     cosine of independent pairs is |E f|^2: the three add up exactly, and each is unbiased at any
-    n >= 2 and m >= 2. The values of `text` are not used. Latent prompts weigh the same whatever
-    their counts, so unequal counts compare.
+    n >= 2 and m >= 2. A latent prompt with a single video has no pair: it counts for the total
+    alone, which one video of each tells without bias. The values of `text` are not used. Latent
+    prompts weigh the same whatever their counts, so unequal counts compare.
 
     Dimensionless, 0 (identical videos) to 1 (no common direction) in expectation; a sample
     may fall below 0 or above 1.
 
     >>> energy_split(np.eye(3), np.stack([np.tile(row, (2, 1)) for row in np.eye(3)]))[:3]
     (1.0, 0.0, 1.0)
+    >>> energy_split(np.eye(3), np.eye(3)[:, None])[:3]  # one video each
+    (None, None, 1.0)
     """
-    epistemic = 1 - mean_over_latents(mean_pairwise_cosine, videos)
-    if text is None:
+    pairs = [x for x in videos if len(x) > 1]
+    epistemic = 1 - mean_over_latents(mean_pairwise_cosine, pairs) if pairs else None
+    if text is None or len(videos) < 2:
         return Terms(None, epistemic, None)
     means = np.array([x.mean(axis=0) for x in videos])
     n = len(means)
     between = np.square(means.sum(axis=0)).sum() - np.square(means).sum()
     total = float(1 - between / (n * (n - 1)))
-    return Terms(total - epistemic, epistemic, total)
+    return Terms(total - epistemic if pairs else None, epistemic, total)
 
 
 @register(

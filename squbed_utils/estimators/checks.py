@@ -114,17 +114,23 @@ def check_task(
     """Return one task's embeddings at unit length, and each latent prompt's number of videos.
 
     Videos keep the form in which they were given: an array (n, m, d_v) or a list of (m_i, d_v).
+    A latent prompt whose text is known may have one video or none.
     """
+    least = 2 if text is None else 1
     if text is not None:
         text = _unit_text(text, len(videos))
-    elif not len(videos):
+    if not any(map(len, videos)):
         raise ValueError("there are no videos; expected those of at least one latent prompt")
-    units = [_unit_videos(x, i) for i, x in enumerate(videos)]
+    first = next(i for i, x in enumerate(videos) if len(x))
+    d = _unit_videos(videos[first], first, least).shape[1]
+    units = [
+        _unit_videos(x, i, least) if len(x) else np.empty((0, d)) for i, x in enumerate(videos)
+    ]
     for i, x in enumerate(units):
-        if x.shape[1] != units[0].shape[1]:
+        if x.shape[1] != d:
             raise ValueError(
-                f"videos of latent prompt {i} have width {x.shape[1]}, of latent prompt 0 "
-                f"{units[0].shape[1]}; expected one video encoder's width"
+                f"videos of latent prompt {i} have width {x.shape[1]}, of latent prompt {first} "
+                f"{d}; expected one video encoder's width"
             )
     counts = tuple(len(x) for x in units)
     stacked = np.stack(units) if isinstance(videos, np.ndarray) else units
@@ -145,11 +151,11 @@ def _unit_text(text: ArrayLike, count: int) -> np.ndarray:
     return unit_rows(text, "text embedding")
 
 
-def _unit_videos(x: ArrayLike, i: int) -> np.ndarray:
+def _unit_videos(x: ArrayLike, i: int, least: int) -> np.ndarray:
     x = real_array(x, f"videos of latent prompt {i}")
-    if x.ndim != 2 or len(x) < 2 or x.shape[1] < 2:
+    if x.ndim != 2 or len(x) < least or x.shape[1] < 2:
         raise ValueError(
-            f"videos of latent prompt {i} have shape {x.shape}; expected (m, d_v) with m >= 2 and "
-            "d_v >= 2: leave out a latent prompt with fewer than 2 videos"
+            f"videos of latent prompt {i} have shape {x.shape}; expected (m, d_v) with d_v >= 2 "
+            f"and m >= {least}: leave out a latent prompt with fewer videos"
         )
     return unit_rows(x, f"video embedding of latent prompt {i}")

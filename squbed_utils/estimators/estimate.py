@@ -1,8 +1,8 @@
 """Uncertainty of a video model on one task, from the task's embeddings.
 
-A task has n latent prompts with text embeddings (n, d_t), and m videos of each with video
-embeddings (n, m, d_v). Estimators turn these into `Terms`; `ESTIMATORS` holds them by name.
-Higher always means less certain.
+A task has n latent prompts with text embeddings (n, d_t), and m videos of each, or of some of them,
+with video embeddings (n, m, d_v). Estimators turn these into `Terms`; `ESTIMATORS` holds them by
+name. Higher always means less certain.
 """
 
 from collections.abc import Iterable, Sequence
@@ -88,14 +88,15 @@ class Uncertainty:
     """The uncertainty of one task; higher = less certain.
 
     A value that does not exist is None: aleatoric and total where the latent prompts are not known,
-    a component that the estimator lacks, and the fields that belong to these. An interval that
+    a component that the estimator lacks or that needs more videos than there are, and the fields
+    that belong to these. An interval that
     would say nothing is None too. The remark of a component says why it has no interval or was not
     measured.
 
     Attributes
     ----------
     aleatoric, epistemic, total : float or None
-        In `unit`; epistemic is never None.
+        In `unit`.
     aleatoric_interval, epistemic_interval, total_interval : tuple of float, or None
         Jackknife intervals at `confidence`, in `unit`. None for identical samples, for fewer than
         three latent prompts, and where the width is 0; for aleatoric and total also for fewer than
@@ -123,7 +124,7 @@ class Uncertainty:
     """
 
     aleatoric: float | None
-    epistemic: float
+    epistemic: float | None
     total: float | None
     aleatoric_interval: Interval | None
     epistemic_interval: Interval | None
@@ -146,8 +147,8 @@ class Uncertainty:
 
     @property
     def m(self) -> int:
-        """The fewest videos of any latent prompt."""
-        return min(self.counts)
+        """The fewest videos of any latent prompt that has some."""
+        return min(count for count in self.counts if count)
 
 
 def estimate(
@@ -168,7 +169,9 @@ def estimate(
     spread holds both the variation between latent prompts and the noise of m videos each. A
     jackknife over videos is conditional on the latent prompts drawn: where these differ in kappa
     its 95 % intervals hold the mean over latent prompts 15-22 % of the time, these 92-97 %. One
-    set of replicates serves all three terms, so the total's interval holds their covariance.
+    set of replicates serves all three terms, so the total's interval holds their covariance. Where
+    only k of the n latent prompts have videos, the other replicates do not move the epistemic term:
+    its variance is that over k, and the degrees of freedom are k - 1 for it and for the total.
     Intervals based on the vMF model are not offered: real text is not vMF and they cover 52-61 %.
 
     Parameters
@@ -177,7 +180,8 @@ def estimate(
         Embeddings of the latent prompts, n >= 3. None where these are not known: then n may be 1,
         and only the epistemic term is estimated (with an interval if n >= 3).
     videos : ndarray of float, shape (n, m, d_v), or list of n ndarrays (m_i, d_v)
-        Embeddings of the videos of each latent prompt, m_i >= 2.
+        Embeddings of the videos of each latent prompt, m_i >= 2. Where the text is known, some may
+        have one video, which only the energy split's total reads, or none, (0, d_v).
     estimator : str
         A name in `ESTIMATORS`.
     confidence : float
@@ -209,7 +213,7 @@ def estimate(
     terms = evaluate(chosen, text, videos)
     values = _as_row(terms)
     identical = identical_parts(text, videos)
-    reasons = _reasons_against(text, len(videos), identical)
+    reasons = _reasons_against(text, *_with_videos(chosen, videos), identical)
     intervals = _jackknife_intervals(chosen, text, videos, confidence, values)
     intervals = [None if why else i for i, why in zip(intervals, reasons, strict=True)]
     remarks = _remarks(values, intervals, reasons, identical, capped=terms.degenerate)
@@ -267,15 +271,16 @@ def _jackknife_intervals(
     confidence: float,
     values: np.ndarray,
 ) -> list[Interval | None]:
-    n = len(videos)
-    if n < LEAST_LATENTS:
+    n, (k, pairs) = len(videos), _with_videos(chosen, videos)
+    if k < LEAST_LATENTS:
         return [None, None, None]
     left_out = ((_without(text, i), _without(videos, i)) for i in range(n))
     replicates = np.array([_as_row(evaluate(chosen, *kept)) for kept in left_out])
     variance = (n - 1) * replicates.var(axis=0)
     if text is not None:
         variance += _correction(chosen, text, videos, values, variance)
-    half = student_t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(variance)
+    variance[1] *= (pairs - 1) / pairs * n / (n - 1) if pairs >= LEAST_LATENTS else np.nan
+    half = student_t.ppf((1 + confidence) / 2, np.array([n, pairs, k]) - 1) * np.sqrt(variance)
     return [
         (float(v - w), float(v + w)) if w > ROUNDING else None  # of an absent value w is NaN
         for v, w in zip(values, half, strict=True)
@@ -313,12 +318,20 @@ def _correction(
     return np.maximum((slopes / slopes[0]) ** 2 * change, lost)
 
 
+def _with_videos(chosen: Estimator, videos: Videos) -> tuple[int, int]:
+    """Return how many latent prompts have videos that the estimator reads, and two or more."""
+    return tuple(sum(len(x) >= least for x in videos) for least in (chosen.least_videos, 2))
+
+
 def _reasons_against(
-    text: np.ndarray | None, n: int, identical: tuple[str, ...]
+    text: np.ndarray | None, k: int, pairs: int, identical: tuple[str, ...]
 ) -> tuple[str, str, str]:
     """Say why aleatoric, epistemic and total have no interval; empty where they may have one."""
-    few = f"{n} latent prompt{'s' * (n > 1)}" if n < LEAST_LATENTS else ""
-    of_videos = f"identical {VIDEOS}" if VIDEOS in identical else few
+    where = "" if text is None else " with videos"
+    few, unpaired = (
+        f"{n} latent prompt{'s' * (n != 1)}{where}" if n < LEAST_LATENTS else "" for n in (k, pairs)
+    )
+    of_videos = f"identical {VIDEOS}" if VIDEOS in identical else unpaired
     distinct = LEAST_DISTINCT if text is None else len(np.unique(first_twins(text)))
     of_text = f"{distinct} distinct {LATENT_PROMPTS}" if distinct < LEAST_DISTINCT else few
     of_text = f"identical {LATENT_PROMPTS}" if LATENT_PROMPTS in identical else of_text

@@ -22,7 +22,9 @@ def first_twins(rows: np.ndarray) -> np.ndarray:
 def identical_parts(text: np.ndarray | None, videos: Sequence[np.ndarray]) -> tuple[str, ...]:
     """Name what has no spread: "latent prompts", the "videos" of a latent prompt, both or neither.
 
-    Embeddings are float64 of unit length: text (n, d_t) or None, videos n arrays (m_i, d_v).
+    Embeddings are float64 of unit length: text (n, d_t) or None, videos n arrays (m_i, d_v); of a
+    latent prompt with a single video, or none, nothing can be said.
     """
     found = () if text is None or first_twins(text).any() else (LATENT_PROMPTS,)
-    return found if all(first_twins(x).any() for x in videos) else (*found, VIDEOS)
+    spread = all(first_twins(x).any() for x in videos if len(x) > 1)
+    return found if spread else (*found, VIDEOS)

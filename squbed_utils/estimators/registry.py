@@ -1,9 +1,11 @@
 """The registry of estimators by name, and the contract that they share.
 
 An estimator is one function (text, videos) -> `Terms`. `text` holds the embeddings of n latent
-prompts, float (n, d_t), n >= 3; None: these are not known, and n may be 1. `videos` holds
-those of m_i >= 2 videos of each, float (n, m, d_v) or, where counts differ, a list of n arrays
-(m_i, d_v). All rows are finite and of unit length; `estimate` checks and scales them.
+prompts, float (n, d_t), n >= 3; None: these are not known, and n may be 1. `videos` holds those of
+m_i >= `least_videos` videos of each, float (n, m, d_v) or, where counts differ, a list of arrays
+(m_i, d_v). A latent prompt of fewer videos is left out of it by `evaluate`, and of the text only
+for an estimator that cannot do without text, as that looks at both together. All rows are finite
+and of unit length; `estimate` checks and scales them.
 """
 
 from collections import defaultdict
@@ -19,11 +21,12 @@ Videos = np.ndarray | Sequence[np.ndarray]
 class Terms(NamedTuple):
     """An estimator's three uncertainties (higher = less certain), and whether a fit was degenerate.
 
-    Aleatoric and total are None without text; a component that the estimator lacks is None too.
+    Aleatoric and total are None without text; a component that the estimator lacks, or that needs
+    more videos than there are, is None too.
     """
 
     aleatoric: float | None
-    epistemic: float
+    epistemic: float | None
     total: float | None
     degenerate: bool = False
 
@@ -45,6 +48,8 @@ class Estimator:
         Its values depend on n and m, so that tasks with unequal counts must not be compared.
     text_optional : bool
         It gives the epistemic term without text.
+    least_videos : int
+        What it needs of a latent prompt to read its videos; 2 where it looks at pairs of them.
     label : str
         Its name in a figure or a table; `name` if none is given.
     source : str
@@ -59,6 +64,7 @@ class Estimator:
     text_optional: bool = False
     label: str = ""
     source: str = ""
+    least_videos: int = 2
 
 
 ESTIMATORS: dict[str, Estimator] = {}
@@ -73,6 +79,7 @@ def register(
     text_optional: bool = False,
     label: str = "",
     source: str = "",
+    least_videos: int = 2,
 ) -> Callable:
     """Return a decorator that adds a function (text, videos) -> Terms to `ESTIMATORS`.
 
@@ -87,7 +94,9 @@ def register(
         if name in ESTIMATORS:
             raise ValueError(f"estimator {name!r} is already registered; choose another name")
         flags = (sphere_entropy, equal_counts, text_optional)
-        ESTIMATORS[name] = Estimator(name, function, unit, *flags, label or name, source)
+        ESTIMATORS[name] = Estimator(
+            name, function, unit, *flags, label or name, source, least_videos
+        )
         return function
 
     return add
@@ -101,10 +110,23 @@ def lookup(name: str) -> Estimator:
 
 
 def evaluate(estimator: Estimator, text: np.ndarray | None, videos: Videos) -> Terms:
-    """Return an estimator's terms; refuse an infinite or NaN term and a missing epistemic term."""
+    """Return an estimator's terms of the latent prompts with enough videos, and all their texts.
+
+    It refuses an infinite or NaN term, and terms that are all missing.
+    """
+    least = estimator.least_videos
+    enough = [i for i, x in enumerate(videos) if len(x) >= least]
+    if not enough:
+        raise ValueError(
+            f"estimator {estimator.name!r} needs {least} videos of a latent prompt; there are "
+            f"{max(map(len, videos))} at most: make more, or use 'energy_split'"
+        )
+    if len(enough) < len(videos):
+        videos = [videos[i] for i in enough]
+        text = text if text is None or estimator.text_optional else text[enough]
     terms = estimator.function(text, videos)
     there = [value for value in terms[:3] if value is not None]
-    if terms.epistemic is None or not np.isfinite(there).all():
+    if not there or not np.isfinite(there).all():
         raise ValueError(
             f"estimator {estimator.name!r} returned {terms}; its terms must be finite numbers"
         )

@@ -477,3 +477,77 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
         for row in rows.itertuples()
     )
     return caption(fig, shown, f"τ {'; '.join(found)}; of the tasks {mistaken}")
+
+
+COST_COLUMNS = ("measure", "component", "label", "latents", "each", "videos", "value")
+COST_COLUMNS += ("low", "high", "verdict", "ceiling")
+
+
+@styled
+def plot_cost(
+    table: pd.DataFrame, *, colours: Mapping[str, str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw one panel of `figure_cost`: a measure of one component over the videos of a task.
+
+    Designs that no cheaper one beats are drawn, and that of all videos. A hollow point is not shown
+    to be equivalent to all videos; dashed: the ceiling. Labels that are not among the `colours`
+    are grey.
+    """
+    require_columns(table, COST_COLUMNS, "the table of costs")
+    ax = new_axes(ax)
+    names = list(dict.fromkeys(table.label))
+    falls = table.value.mean() < 0  # tau with accuracy, where more negative is better
+    for i, name in enumerate(names):
+        rows = table[table.label == name].sort_values("value", ascending=falls)
+        rows = rows.drop_duplicates("videos").sort_values("videos")
+        best = rows.value.cummin() if falls else rows.value.cummax()
+        rows = rows[(rows.value == best) | (rows.videos == rows.videos.max())]
+        colour = (colours or {}).get(name, GREY)
+        error = [rows.value - rows.low, rows.high - rows.value]
+        places = rows.videos * 1.03 ** (i - (len(names) - 1) / 2)  # so that none hides another
+        ax.errorbar(places, rows.value, yerr=error, color=colour, lw=0.8, label=name)
+        hollow = (rows.verdict != "shown") & rows.ceiling.isna()
+        faces = np.where(hollow, "white", colour)
+        ax.scatter(places, rows.value, 11, faces, edgecolors=colour, linewidths=0.8, zorder=3)
+        if rows.ceiling.notna().any():
+            ax.axhline(rows.ceiling.iloc[0], color=colour, lw=0.6, ls="--")
+    ticks = [2 ** int(x) for x in np.arange(0, np.log2(table.videos.max()) + 0.5)]
+    ax.set_xscale("log")
+    ax.set_xticks(ticks, [str(x) for x in ticks])
+    ax.minorticks_off()
+    ax.set_xlim(table.videos.min() / 1.2, table.videos.max() * 1.2)
+    ax.set(xlabel="videos of a task", ylabel=table.measure.iloc[0].replace("tau", "Kendall's τ"))
+    ax.set_title(f"{table.component.iloc[0]} uncertainty")
+    return ax
+
+
+@styled
+def figure_cost(table: pd.DataFrame) -> Figure:
+    """Draw what designs of fewer videos are worth, a panel a measure and component.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `statistics.cost.curve`: measure, component, label, latents, each, videos, value, low,
+        high, verdict, ceiling, confidence.
+    """
+    require_columns(table, COST_COLUMNS, "the table of costs")
+    panels = [rows for _, rows in table.groupby(["measure", "component"], sort=False)]
+    lines = 1 + len(panels) // 3  # the last place is the legend's
+    fig = new_figure(DOUBLE, 0.3 + 2.0 * lines)
+    axes = fig.subplots(lines, 3, squeeze=False).ravel()
+    colours = dict(zip(dict.fromkeys(table.label), itertools.cycle(ENCODER_COLOURS)))
+    for ax, rows in zip(axes, panels, strict=False):
+        plot_cost(rows, colours=colours, ax=ax)
+    for ax in axes[len(panels) :]:
+        ax.axis("off")
+    handles = [Line2D([], [], color=c, marker="o", ms=3) for c in colours.values()]
+    title = "filled: equivalent to all videos,\nwhere that is tested; dashed: what two\n"
+    title += f"fresh archives agree by; lines:\n{table.confidence.iloc[0]:.0%} intervals"
+    axes[-1].legend(handles, list(colours), title=title, alignment="left", loc="center left")
+    shown = "Designs of fewer videos beside all videos of a task, a panel a measure and component"
+    least = table[table.verdict == "shown"].sort_values("videos")
+    least = least.drop_duplicates(["measure", "component"])
+    found = [f"{r.component} ({r.measure}): {r.videos}" for r in least.itertuples()]
+    most = f"of {table.videos.max()}"
+    return caption(fig, shown, f"fewest videos {most} shown to be equivalent: {'; '.join(found)}")

@@ -5,6 +5,7 @@
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest, kendalltau
 
 from squbed_utils.archive.archive import Archive
@@ -12,7 +13,7 @@ from squbed_utils.archive.layout import OK
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.checks import KAPPA_MAX, check_task
 from squbed_utils.estimators.estimate import LEAST_LATENTS
-from squbed_utils.estimators.registry import evaluate, lookup
+from squbed_utils.estimators.registry import Videos, evaluate, lookup
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.audit import P, line, main_term, verdict_of
 from squbed_utils.statistics.calibration import REFUTED, SHOWN
@@ -212,7 +213,7 @@ def agreement(
         archives); empty for fewer than `FEWEST_TASKS` tasks or tasks that are all the same, and
         without sizes of which the halves cannot be estimated.
     """
-    units = [check_task(*pair)[:2] for pair in embeddings.values()]
+    units = [_with_videos(*check_task(*pair)[:2]) for pair in embeddings.values()]
     known = all(text is not None for text, _ in units)
     if not known:
         units = [(None, videos) for _, videos in units]
@@ -222,7 +223,8 @@ def agreement(
     def value(text: np.ndarray | None, videos: list[np.ndarray]) -> float:
         return evaluate(chosen, text, videos)[TERMS.index(term)]
 
-    if len(units) < FEWEST_TASKS or len({value(*unit) for unit in units}) < 2:
+    few = len(units) < FEWEST_TASKS or not all(len(videos) for _, videos in units)
+    if few or len({value(*unit) for unit in units}) < 2:
         return pd.DataFrame(columns=AGREEMENT_COLUMNS)
     n = min(len(videos) for _, videos in units)
     m = min(len(x) for _, videos in units for x in videos)
@@ -251,6 +253,12 @@ def agreement(
     return stepped_up(rows)
 
 
+def _with_videos(text: np.ndarray | None, videos: Videos) -> Embeddings:
+    """Return a task's latent prompts that have two videos, as those alone can be parted."""
+    kept = [i for i, x in enumerate(videos) if len(x) >= LEAST_VIDEOS]
+    return None if text is None else text[kept], [videos[i] for i in kept]
+
+
 def _disjoint(n: int, size: int, half: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Return positions of `size` of n samples, and of a half that shares none with them."""
     order = rng.permutation(n)
@@ -264,19 +272,26 @@ def _tau(orders: list[list[float]]) -> float:
 
 def stepped_up(rows: list[tuple]) -> pd.DataFrame:
     """Return the table of `agreement` from kind, size, of, term and taus, the half's size last."""
-    halves = {
-        kind: (n / size, np.sin(np.pi / 2 * np.mean(taus))) for kind, size, n, _, taus in rows
-    }
+    halves = {kind: (n / size, np.mean(taus)) for kind, size, n, _, taus in rows}
     table = []
     for kind, size, n, term, taus in rows:
-        c, r = halves[kind]
-        r = max(r, 0)
-        longer = c / (1 + (c - 1) * r)  # a whole archive's reliability over that of its half
-        tau = np.mean(taus)
-        fresh, ceiling = np.clip([np.sin(np.pi / 2 * tau) * np.sqrt(longer), r * longer], -1, 1)
-        stepped = np.arcsin([fresh, ceiling]) * 2 / np.pi
-        table.append((kind, size, n, term, tau, min(taus), max(taus), *stepped))
+        tau, (c, half) = np.mean(taus), halves[kind]
+        numbers = (tau, min(taus), max(taus), *fresh_and_ceiling(tau, half, c))
+        table.append((kind, size, n, term, *numbers))
     return pd.DataFrame(table, columns=AGREEMENT_COLUMNS)
+
+
+def fresh_and_ceiling(tau: ArrayLike, half: float, c: float) -> tuple[ArrayLike, float]:
+    """Return tau of a few samples and a fresh whole archive, and that of two (Spearman-Brown).
+
+    `tau`, or an array of them, is that of the few and a disjoint part, `half` that of two such
+    parts, of which a whole archive has c.
+    """
+    r = max(np.sin(np.pi / 2 * half), 0)
+    longer = c / (1 + (c - 1) * r)  # a whole archive's reliability over that of its part
+    found = np.sin(np.pi / 2 * tau) * np.sqrt(longer), r * longer
+    fresh, ceiling = (np.arcsin(np.clip(x, -1, 1)) * 2 / np.pi for x in found)
+    return fresh, ceiling
 
 
 def how_few(table: pd.DataFrame) -> list[dict]:

@@ -156,6 +156,27 @@ def resampled_means(values: np.ndarray, rng: np.random.Generator, n_resamples: i
     return values.mean() + np.sqrt(n / max(n - 1, 1)) * (means - values.mean())
 
 
+def resampled_areas(
+    x: np.ndarray, coverage: np.ndarray, counts: np.ndarray, levels: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the AUROC of x, never-seen against common subjects, in each resample (l,).
+
+    `counts` is as `task_counts`; with `levels` only pairs of one level count. NaN where
+    a resample has no pair.
+
+    >>> coverage = np.array(["common", "never", "rare", "never"])
+    >>> resampled_areas(np.array([1, 2, 0, 0]), coverage, np.ones((1, 4)))
+    array([0.5])
+    """
+    never, common = (np.asarray(coverage) == name for name in ("never", "common"))
+    compared = np.ones((never.sum(), common.sum()))
+    if levels is not None:
+        compared *= levels[never][:, None] == levels[common]
+    above = compared * (1 + np.sign(x[never][:, None] - x[common])) / 2
+    won, of = (((counts[:, never] @ m) * counts[:, common]).sum(1) for m in (above, compared))
+    return np.divide(won, of, out=np.full(len(counts), np.nan), where=of > 0)
+
+
 def permuted_taus(
     scores: np.ndarray, accuracy: np.ndarray, n_permutations: int, rng: np.random.Generator
 ) -> np.ndarray:

@@ -32,6 +32,8 @@ ABSENT = "-"
 NO_LATENT_PROMPTS = (
     "aleatoric and total need latent prompts, which are not known here; epistemic stands alone"
 )
+NO_PAIRS = "aleatoric and epistemic need two videos of a latent prompt; the total stands alone"
+
 CAP_MARK = " (cap)"
 
 Embeddings = tuple[np.ndarray | None, list[np.ndarray]]
@@ -107,15 +109,17 @@ def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
     """Return the embeddings of each task that can be estimated, missing data as in `summarize`.
 
     By task (text, videos): text float (n, d_t), or None where latent prompts are not known; videos
-    a list of n arrays (m_i, d_v), m_i >= 2. A `pca` in the profile is applied to all tasks
+    a list of n arrays (m_i, d_v), m_i >= 2. Where the profile gives videos to some latent prompts
+    alone, or one to each, m_i is what there is. A `pca` in the profile is applied to all tasks
     together.
     """
-    usable = {}
+    usable, single = {}, archive.profile.get("m") == 1
+    every = single or archive.profile.get("videos_of")
     for task in archive.tasks().task:
         text, videos = archive.embeddings(task)
-        enough = [i for i, x in enumerate(videos) if len(x) >= LEAST_VIDEOS]
+        enough = [i for i, x in enumerate(videos) if every or len(x) >= LEAST_VIDEOS]
         usable[task] = None if text is None else text[enough], [videos[i] for i in enough]
-    measurable = _without_thin_tasks(usable)
+    measurable = _without_thin_tasks(usable, 1 if single else LEAST_VIDEOS)
     dimensions = archive.profile.get("pca")
     return _projected(measurable, dimensions) if dimensions else measurable
 
@@ -142,6 +146,8 @@ def as_text(table: pd.DataFrame) -> str:
     lines = [shown.to_string(index=False, float_format="{:.3f}".format, na_rep=ABSENT)]
     if table.total.isna().any():
         lines.append(f"({ABSENT}) {NO_LATENT_PROMPTS}")
+    if table.epistemic.isna().any():
+        lines.append(f"({ABSENT}) {NO_PAIRS}")
     if bare.any():
         tasks = f"{bare.sum()} of {len(table)} tasks"
         lines.append(f"accuracies but clip_prompt need a reference video, which {tasks} lack")
@@ -189,12 +195,13 @@ def measured_embeddings(archive: Archive) -> dict[str, Embeddings]:
     return {task: pair for task, pair in usable.items() if task not in identical}
 
 
-def _without_thin_tasks(usable: dict[str, Embeddings]) -> dict[str, Embeddings]:
+def _without_thin_tasks(usable: dict[str, Embeddings], m: int) -> dict[str, Embeddings]:
     least = {task: 1 if text is None else LEAST_LATENTS for task, (text, _) in usable.items()}
-    thin = [task for task, (_, videos) in usable.items() if len(videos) < least[task]]
+    enough = {task: sum(len(x) >= m for x in videos) for task, (_, videos) in usable.items()}
+    thin = [task for task, count in enough.items() if count < least[task]]
     if len(thin) == len(usable):
         raise ValueError(
-            f"no task has {max(least.values())} latent prompts with {LEAST_VIDEOS} videos each; "
+            f"no task has {max(least.values())} latent prompts with {m} videos each; "
             "see the errors in videos(), then run the same command with --retry-failed"
         )
     if thin:
@@ -311,11 +318,13 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
         If tasks are left out, or counts differ.
     """
     whole = {t: check_task(*pair)[:2] for t, pair in measured_embeddings(archive).items()}
-    equal = _at_equal_counts(whole)
+    equal = at_equal_counts(whole)
     rows = []
     for name, chosen in ESTIMATORS.items():
         for task, (text, videos) in (equal if chosen.equal_counts else whole).items():
             if text is None and not chosen.text_optional:
+                continue
+            if max(map(len, videos)) < chosen.least_videos:
                 continue
             terms = zip(TERMS, evaluate(chosen, text, videos)[:3], strict=True)
             rows += [(name, term, task, value) for term, value in terms if value is not None]
@@ -339,15 +348,16 @@ def sources() -> pd.DataFrame:
     return table.set_axis(["estimator", "label", "unit", "source"], axis=1).set_index("estimator")
 
 
-def _at_equal_counts(whole: Units) -> Units:
+def at_equal_counts(whole: Units) -> Units:
     """Return the first n latent prompts of each task and their first m videos.
 
     A task whose latent prompts are not known keeps them all: it has an epistemic term alone, a
     mean over latent prompts.
     """
-    sizes = {len(x) for _, videos in whole.values() for x in videos}
+    sizes = {len(x) for _, videos in whole.values() for x in videos if len(x)}
     known = {len(text) for text, _ in whole.values() if text is not None}
-    if len(sizes) == 1 and len(known) <= 1:
+    shown = {sum(map(bool, map(len, of))) for text, of in whole.values() if text is not None}
+    if max(map(len, (sizes, known, shown))) <= 1:
         return whole
     n, m = min(known, default=None), min(sizes)
     warnings.warn(
@@ -359,7 +369,7 @@ def _at_equal_counts(whole: Units) -> Units:
     cut = {}
     for task, (text, videos) in whole.items():
         k = n if text is not None else len(videos)
-        cut[task] = (None if text is None else text[:k], np.stack([x[:m] for x in videos[:k]]))
+        cut[task] = (None if text is None else text[:k], [x[:m] for x in videos[:k]])
     return cut
 
 

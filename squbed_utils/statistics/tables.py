@@ -89,12 +89,14 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
 def _size_of(archive: Archive) -> str:
     """Say how many latent prompts a task has and videos each; a range where that differs."""
     videos = pd.Series(archive.units)
-    prompts = videos.groupby(level=0).size()
+    prompts, videos = videos.groupby(level=0).size(), videos[videos > 0]
+    shown = archive.profile.get("videos_of")
     n, m = (
         "–".join(map(str, sorted({counts.min(), counts.max()}))) for counts in (prompts, videos)
     )
     unknown = " (not known)" if archive.latents().prompt.isna().all() else ""
-    return f"{n} latent prompt{'' if n == '1' else 's'}{unknown} × {m} videos"
+    some = f", {shown} of them" if shown else ""
+    return f"{n} latent prompt{'' if n == '1' else 's'}{unknown}{some} × {m} videos"
 
 
 def measured(summary: pd.DataFrame) -> pd.DataFrame:
@@ -118,6 +120,10 @@ def with_parts(summary: pd.DataFrame) -> pd.DataFrame:
         raise NotShown(
             f"the latent prompts of all {len(tasks)} tasks are unknown, so they have no "
             "aleatoric and no total uncertainty to draw; give latent_prompt in the manifest"
+        )
+    if tasks.epistemic.isna().any():
+        raise NotShown(
+            "a single video of each latent prompt has no epistemic uncertainty to draw; make two"
         )
     return tasks
 

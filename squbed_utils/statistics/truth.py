@@ -42,6 +42,7 @@ from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
     drawn_in,
     level_pvalue,
+    resampled_areas,
     resampled_taus,
     task_counts,
     weighted_taus,
@@ -446,14 +447,9 @@ def separation_within(
             continue
         rng = np.random.default_rng(seed_of("truth", "separation", level))
         x, levels = group.epistemic.to_numpy(dtype=float), group[by].to_numpy(dtype=float)
-        compared = np.ones((never.sum(), (~never).sum()))
-        if level == "pooled":
-            compared *= levels[never][:, None] == levels[~never]
-        above = compared * (1 + np.sign(x[never][:, None] - x[~never])) / 2
         counts = task_counts(x.size, N_RESAMPLES, rng, clusters)
         counts = np.vstack([np.ones(x.size), counts])  # the estimate stands before its resamples
-        won, of = (((counts[:, never] @ m) * counts[:, ~never]).sum(1) for m in (above, compared))
-        areas = np.divide(won, of, out=np.full(won.size, np.nan), where=of > 0)
+        areas = resampled_areas(x, group.coverage, counts, levels if level == "pooled" else None)
         spread = areas[0] + widening(clusters) * (areas[1:] - areas[0])
         low, high = np.clip(bootstrap_interval(spread, confidence), 0, 1)
         dealt = {"clusters": clusters, "within": levels if level == "pooled" else None}

@@ -16,12 +16,16 @@ from kit.collecting import contents, interrupt
 from squbed_utils import profiles, video
 from squbed_utils.archive import archive as samples
 from squbed_utils.archive.archive import Archive
+from squbed_utils.archive.verify import verify
 from squbed_utils.collection import latent as unit
 from squbed_utils.collection.collect import collect
 from squbed_utils.commands import answer
+from squbed_utils.estimators.estimate import estimate
 from squbed_utils.files import seed_of
 from squbed_utils.models import accuracy
 from squbed_utils.models import load as models
+from squbed_utils.statistics import tables
+from squbed_utils.statistics.summary import as_text, score_tasks, summarize
 from squbed_utils.world import render, scenes
 
 UNITS = len(tiny.TASKS) * tiny.N
@@ -358,3 +362,92 @@ def test_a_prompt_that_the_world_cannot_say_begins_no_archive(tmp_path):
     with pytest.raises(ValueError, match="cannot say 'a cat': it says"):
         collect("world", prompts=tmp_path / "p.txt", output=tmp_path / "out")
     assert not (tmp_path / "out" / "profile.yaml").exists()
+
+
+@pytest.fixture(scope="module")
+def design(tiny_profile, tmp_path_factory):
+    """Profile and archive of five latent prompts a task, of which three get two videos."""
+    folder = tmp_path_factory.mktemp("design")
+    changes = {"n": 5, "m": 2, "videos_of": 3}
+    profile = tiny.write_profile(tiny_profile.parent, folder / "design.yaml", **changes)
+    collect(profile, output=folder / "archive")
+    return profile, folder / "archive"
+
+
+def test_latent_prompts_without_videos_are_complete(design, made):
+    profile, folder = design
+    archive = samples.open_archive(folder)
+    assert archive.units["common-0-round", 2] == 2 and archive.units["common-0-round", 4] == 0
+    assert len(archive.latents()) == 5 * len(tiny.TASKS) and archive.latents().prompt.notna().all()
+    videos = archive.videos()
+    assert set(videos.latent) == {0, 1, 2} and (videos.status == "ok").all()
+    text, found = archive.embeddings("common-0-round")
+    assert len(text) == 5 and [len(x) for x in found] == [2, 2, 2, 0, 0]
+    assert not list((folder / "videos").glob("*/[34]_*.mp4"))
+    assert verify(folder) == []
+    collect(profile, output=folder, retry_failed=True)
+    assert made == []
+
+
+def test_what_a_design_shares_with_a_whole_archive_is_the_same(design, tiny_archive):
+    whole, some = (samples.open_archive(folder) for folder in (tiny_archive, design[1]))
+    for task in tiny.TASKS:
+        (text, videos), (texts, few) = whole.embeddings(task), some.embeddings(task)
+        assert np.array_equal(text, texts[: tiny.N])
+        assert all(np.array_equal(x[:2], y) for x, y in zip(videos, few, strict=False))
+
+
+def test_a_design_is_summarized_with_all_its_latent_prompts(design):
+    archive = samples.open_archive(design[1])
+    table = summarize(archive)
+    assert set(table.n) == {5} and set(table.m) == {2} and (table.failed == 0).all()
+    text, videos = archive.embeddings(table.task[0])
+    assert table.aleatoric[0] == pytest.approx(estimate(text, videos).aleatoric)
+    assert table.epistemic[0] == pytest.approx(estimate(None, videos[:3]).epistemic)
+    scores = score_tasks(archive)
+    assert {"squbed", "conditional_vendi", "energy_split"} <= set(scores.estimator)
+    row = tables.summarize_run(archive, estimator="squbed").row[0]
+    assert "5 latent prompts, 3 of them × 2 videos" in row
+
+
+def test_a_latent_prompt_that_cannot_be_drawn_fails_without_videos_too(
+    design, tmp_path, monkeypatch
+):
+    def fail(*args, **options):
+        raise ValueError("no compatible latent prompt")
+
+    monkeypatch.setattr(unit.latent_prompts, "draw", fail)
+    archive = Archive(shutil.copytree(design[1], tmp_path / "a"))
+    shutil.rmtree(tmp_path / "a" / "shards" / "common-0-round")
+    collect(design[0], output=archive.folder)
+    found = archive.rows("common-0-round", 4)
+    assert [row["status"] for row in found] == ["failed"] and "no compatible" in found[0]["error"]
+    assert not archive.finished("common-0-round", 4, retry_failed=True)
+
+
+def test_one_video_of_each_latent_prompt_gives_the_total_alone(tiny_profile, tmp_path):
+    changes = {"n": 4, "m": 1, "estimator": "energy_split"}
+    profile = tiny.write_profile(tiny_profile.parent, tmp_path / "one.yaml", **changes)
+    archive = collect(profile, output=tmp_path / "one")
+    table = summarize(archive, estimator="energy_split")
+    assert table.total.notna().all() and table.epistemic.isna().all() and set(table.m) == {1}
+    assert "the total stands alone" in as_text(table) and "nan" not in as_text(table).lower()
+    assert set(score_tasks(archive).estimator) >= {"energy_split", "random"}
+    with pytest.raises(ValueError, match="'squbed' needs 2 videos of a latent prompt; there are 1"):
+        summarize(archive)
+    with pytest.raises(tables.NotShown, match="a single video of each latent prompt has no epist"):
+        tables.with_parts(tables.summarize_run(archive, estimator="energy_split"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"m": 1}, "m is 1, and estimator 'squbed' reads 2 videos of a latent prompt; take more"),
+        ({"videos_of": 4}, "videos_of is 4; expected at most n, which is 3"),
+        ({"videos_of": 0}, "videos_of is 0; expected at least 1"),
+    ],
+)
+def test_a_design_that_cannot_be_is_refused(tiny_profile, tmp_path, changes, message):
+    profile = tiny.write_profile(tiny_profile.parent, tmp_path / "x.yaml", **changes)
+    with pytest.raises(ValueError, match=message):
+        profiles.load(profile)

@@ -179,7 +179,7 @@ def test_the_default_folder_follows_prompt_and_sizes(tiny_profile):
     ("options", "message"),
     [
         ({"n": 2}, "n is 2; expected at least 3"),
-        ({"m": 1}, "m is 1; expected at least 2"),
+        ({"m": 1}, "m is 1, and estimator 'squbed' reads 2 videos"),
         ({"seed": -1}, "seed is -1; expected at least 0"),
         ({"prompt": " \n"}, "a prompt is a text of .*, such as 'a small red circle"),
         ({"prompt": "a \udcff"}, "a prompt is a text of at most 20,000 characters in UTF-8"),

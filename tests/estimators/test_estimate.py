@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kit.embeddings import unit
 from scipy import stats
 from scipy.optimize import brentq
 from scipy.stats import ortho_group
 
 from squbed_utils.estimators import vmf
+from squbed_utils.estimators.baselines import energy_split
 from squbed_utils.estimators.estimate import ESTIMATORS, check_comparable, estimate, pooled_pca
 from squbed_utils.estimators.registry import Terms, register
 
@@ -304,10 +306,10 @@ class TestEstimateRefusals:
             estimate(text[:, :1], videos)
         with pytest.raises(ValueError, match="text has 5 latent prompts, videos 4"):
             estimate(text, videos[:4])
-        with pytest.raises(ValueError, match=r"latent prompt 0 have shape \(1, 16\)"):
+        with pytest.raises(ValueError, match="'squbed' needs 2 videos of a latent prompt; there a"):
             estimate(text, videos[:, :1])
         with pytest.raises(ValueError, match=r"latent prompt 3 have shape \(1, 16\); expected"):
-            estimate(text, [*videos[:3], videos[3, :1], videos[4]])
+            estimate(None, [*videos[:3], videos[3, :1], videos[4]])
         with pytest.raises(ValueError, match="latent prompt 1 have width 9, of latent prompt 0 16"):
             estimate(text, [videos[0], videos[1, :, :9], *videos[2:]])
         with pytest.raises(ValueError, match=r"latent prompt 0 have shape \(4, 1\)"):
@@ -452,6 +454,73 @@ def test_without_text_the_epistemic_term_stands_alone():
     absent += [alone.aleatoric_per_dof, alone.total_per_dof, alone.d_text]
     assert absent == [None] * 7
     check_comparable([alone, whole, alone])
+
+
+class TestDesigns:
+    """Latent prompts without videos, or with a single one."""
+
+    def test_all_texts_and_the_videos_there_are(self):
+        text, videos = task(n=8)
+        some = [*videos[:4], *[np.empty((0, 16))] * 4]
+        found, whole = estimate(text, some), estimate(text, videos)
+        assert (found.aleatoric, found.n, found.m) == (whole.aleatoric, 8, 4)
+        assert found.counts == (4, 4, 4, 4, 0, 0, 0, 0)
+        assert found.epistemic == estimate(text[:4], videos[:4]).epistemic
+        assert found.total == found.aleatoric + found.epistemic
+        check_comparable([found, whole])
+        with pytest.raises(ValueError, match="counts.*not comparable"):
+            check_comparable([estimate(text, x, estimator="kappa") for x in (some, videos)])
+
+    def test_intervals_of_either_part_are_those_of_its_own_samples(self):
+        text, videos = task(n=8)
+        some = [*videos[:4], *[np.empty((0, 16))] * 4]
+        found = estimate(text, some)
+        assert found.aleatoric_interval == pytest.approx(estimate(text, videos).aleatoric_interval)
+        alone = estimate(None, videos[:4])
+        assert found.epistemic_interval == pytest.approx(alone.epistemic_interval)
+        low, high = found.total_interval
+        assert low < found.total < high
+
+    @pytest.mark.parametrize("name", sorted(ESTIMATORS))
+    def test_every_estimator_knows_them(self, name):
+        text, videos = task(n=6)
+        some = [*videos[:4], *[np.empty((0, 16))] * 2]
+        found, few = (estimate(*x, estimator=name) for x in ((text, some), (text[:4], videos[:4])))
+        assert found.epistemic == pytest.approx(few.epistemic)
+
+    def test_one_video_each_gives_the_energy_total(self):
+        text, videos = task()
+        found = estimate(text, videos[:, :1], estimator="energy_split")
+        cosines = videos[:, 0] @ videos[:, 0].T
+        assert found.total == pytest.approx(1 - cosines[np.triu_indices(5, 1)].mean())
+        assert (found.epistemic, found.aleatoric, found.epistemic_interval) == (None, None, None)
+        assert found.total_interval[0] < found.total < found.total_interval[1]
+        assert found.identical == () and found.epistemic_remark == found.total_remark == ""
+
+    def test_pairs_of_some_split_the_total_of_all(self):
+        text, videos = task(n=6)
+        mixed = [*videos[:3, :2], *videos[3:, :1]]
+        found = estimate(text, mixed, estimator="energy_split")
+        pairs = [float(a @ b) for a, b in videos[:3, :2]]
+        assert found.epistemic == pytest.approx(1 - np.mean(pairs))
+        assert found.aleatoric == pytest.approx(found.total - found.epistemic)
+        two = estimate(text, [*videos[:2, :2], *videos[2:, :1]], estimator="energy_split")
+        assert two.epistemic_remark == "no interval: 2 latent prompts with videos"
+        assert two.total_interval is not None
+
+    def test_the_split_of_one_and_two_videos_is_unbiased(self):
+        rng, terms = np.random.default_rng(0), []
+        for _ in range(3000):
+            centres = unit(1 + 0.8 * rng.normal(size=(3, 1, 6)))
+            videos = unit(centres + 0.5 * rng.normal(size=(3, 2, 6)))
+            whole = energy_split(np.eye(3), videos)
+            few = energy_split(np.eye(3), [videos[0], videos[1], videos[2, :1]])
+            terms.append(np.subtract(few[:3], whole[:3]))
+        assert np.abs(np.mean(terms, axis=0)).max() < 4 * np.std(terms, axis=0).max() / 3000**0.5
+
+    def test_a_task_without_any_video_is_refused(self):
+        with pytest.raises(ValueError, match="there are no videos; expected those of at least one"):
+            estimate(task()[0], [np.empty((0, 16))] * 5)
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -97,7 +97,7 @@ ARCHIVES = [
     ("no n", lacks("n"), r"manifest.parquet, which says what videos there are"),
     ("no m", lacks("m"), r"profile.yaml lacks m; put it back"),
     ("no estimator", lacks("estimator"), r"profile.yaml lacks estimator; put it back"),
-    ("m of 0", lambda f: small.settings(f, m=0), r"profile.yaml: m is 0; expected at least 2"),
+    ("m of 0", lambda f: small.settings(f, m=0), r"profile.yaml: m is 0; expected at least 1"),
     ("n of text", lambda f: small.settings(f, n="3"), r"profile.yaml: n is '3'; expected int"),
     ("n true", lambda f: small.settings(f, n=True), r"profile.yaml: n is True; expected int"),
     ("n nan", lambda f: small.settings(f, n=float("nan")), r"profile.yaml: n is nan; expected int"),

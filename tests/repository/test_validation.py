@@ -59,6 +59,19 @@ class TestDocument:
         withheld = table[left_open].map(lambda cell: float(cell.split("(")[1].split()[0]))
         assert withheld.max().max() <= 15
 
+    def test_intervals_of_few_with_videos(self):
+        found = numbers(read_table("design_coverage"), ["aleatoric", "epistemic", "total"])
+        assert found.min().min() >= 92
+        assert found.max().max() <= 98.5
+
+    def test_pooled_intervals(self):
+        table = read_table("pooled_coverage")
+        found = numbers(table, ["coverage", "tau plain", "tau pooled"])
+        assert found.coverage.min() >= 93 and found.coverage.max() <= 97
+        assert (found["tau pooled"] >= found["tau plain"]).all()
+        recurs = (table["words tell"] == "subjects") & (table["tasks a subject"] == "5")
+        assert (found["tau pooled"] - found["tau plain"])[recurs].min() > 0.02
+
     def test_null_band(self):
         found = numbers(read_table("null_band"), ["continuous", "ties"])
         assert found.max().max() <= 6
@@ -116,6 +129,15 @@ class TestSimulations:
         found = numbers(simulate["grammar_coverage"](100), ["1 open", "2 open", "3 open", "4 open"])
         assert found.to_numpy().mean() == pytest.approx(95, abs=2)
         assert found.min().min() >= 85
+
+    def test_intervals_of_few_with_videos(self, simulate):
+        found = numbers(simulate["design_coverage"](100), ["aleatoric", "epistemic", "total"])
+        assert found.to_numpy().mean() == pytest.approx(95.5, abs=2)
+
+    def test_pooled_intervals(self, simulate):
+        found = numbers(simulate["pooled_coverage"](3), ["coverage", "tau plain", "tau pooled"])
+        assert found.coverage.mean() == pytest.approx(94.5, abs=2)
+        assert (found["tau pooled"] > found["tau plain"] - 0.03).all()
 
     def test_null_band(self, simulate):
         found = numbers(simulate["null_band"](400, 500), ["continuous", "ties"])
