@@ -22,7 +22,10 @@ from squbed_utils.commands.options import (
     print_summary,
     warnings_as_lines,
 )
-from squbed_utils.files import ROOT
+from squbed_utils.files import ROOT, SAMPLES
+
+MOST_DESIGNS = 10
+"""Designs that a plan shows."""
 
 
 @command("check", PROFILE)
@@ -79,6 +82,55 @@ def write_profile(options: Namespace) -> None:
 
     path = profiles.new(options.name, options.video_model, options.prompts)
     print(f"{path}: look at it, then run `squbed check --profile {path}`")
+
+
+@command(
+    "plan",
+    PROFILE,
+    option(
+        "--pilot ARCHIVE",
+        "what tells the noise: an archive, the liker the better (default: data/samples/world)",
+        type=Path,
+        default=SAMPLES / "world",
+    ),
+    option("--tasks N", "of the run (default: as few as each design needs)", type=int),
+    option(
+        "--power P",
+        "how often tau is to be found other than zero (default: %(default)s)",
+        type=float,
+        default=0.8,
+    ),
+    option("--width NATS", "the most that a task's interval may span, on average", type=float),
+    option("--accuracy NAME", "such as ssim (default: CLIP to the reference, or to the prompt)"),
+)
+def plan_design(options: Namespace) -> None:
+    """Say how many latent prompts and videos a run needs, before it is paid for.
+
+    From a pilot archive, how much of each number is noise of latent prompts and of videos; from
+    that, of every design, the width of a task's intervals, tau with accuracy and its power, and
+    what it costs. The designs of fewest videos that reach what is asked come first.
+    """
+    from squbed_utils import profiles
+    from squbed_utils.models import spending
+    from squbed_utils.statistics import plan
+
+    profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.pilot)
+    with warnings_as_lines():
+        known = plan.pilot(archive, accuracy=options.accuracy or "")
+    table = plan.plan(known, tasks=options.tasks, wanted=options.power, width=options.width)
+    n, _, m = known.design
+    print(
+        f"pilot {archive.folder}: {len(known.tasks)} tasks of {n} latent prompts x {m} videos; "
+        f"{known.share:.0%} of the noise in epistemic uncertainty is of videos of one latent prompt"
+    )
+    if table.empty:
+        raise ValueError("no design reaches that; ask for less --power or more --width or --tasks")
+    table = table.drop_duplicates(["videos_of", "m"]).head(MOST_DESIGNS)
+    if seconds := profile.estimates.seconds:
+        table = table.assign(gpu_hours=table.videos * seconds / 3600)
+    if spending.cost(profile.video_model, 1):
+        table["dollars"] = [spending.cost(profile.video_model, v) for v in table.videos]
+    print(table.to_string(index=False, float_format="{:.3g}".format))
 
 
 @command(

@@ -12,7 +12,7 @@ from squbed_utils.commands.reproduce import DIFFERS
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
 GROUPS = {
-    "Before a run": ("profiles", "new", "check", "vagueness"),
+    "Before a run": ("profiles", "new", "check", "vagueness", "plan"),
     "Samples": ("collect", "status", "verify"),
     "Your own videos, or one prompt": ("score", "quantify"),
     "Numbers and figures": (
