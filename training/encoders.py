@@ -17,9 +17,8 @@ from transformers import (
     VideoMAEModel,
 )
 
-from squbed_utils.world.recognise import VALUES
 from squbed_utils.world.render import FRAMES, SIDE
-from squbed_utils.world.scenes import ATTRIBUTES
+from squbed_utils.world.scenes import ATTRIBUTES, VALUES
 from training.draw import any_scene, caption, clips, labels
 from training.language import MAX_TOKENS, SentenceTower, contrastive, new_tokenizer, tokens
 

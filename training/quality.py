@@ -17,9 +17,8 @@ from transformers import (
 )
 
 from squbed_utils.files import seed_of
-from squbed_utils.world.recognise import recognise
 from squbed_utils.world.render import FRAMES, SIDE, render
-from squbed_utils.world.scenes import ATTRIBUTES, complete, entails, parse
+from squbed_utils.world.scenes import ATTRIBUTES, complete, entails, parse, recognise
 from squbed_utils.world.tasks import task_caption
 from training.draw import any_scene, caption, clips, partial
 from training.encoders import SEEN_IN_A_FRAME

@@ -40,6 +40,7 @@ from squbed_utils.archive.layout import (
     TEXT,
     TRUTH,
     Column,
+    Recorded,
     as_shard,
     check_cells,
     check_columns,
@@ -154,7 +155,7 @@ class Archive:
                 "install the version of squbed-notebooks that wrote it, or a newer one"
             )
         check_recorded(found, f"profile {path}")
-        return _Settings(found, path)
+        return Recorded(found, path)
 
     @property
     def exported(self) -> bool:
@@ -579,17 +580,6 @@ class Archive:
                 what = f"that of sample {row['sample']} is missing, and {others}"
                 return (row.task, row.latent), f"column {name}: {what}"
         return None
-
-
-class _Settings(dict):
-    """The profile that an archive records; a missing entry raises an error that names its file."""
-
-    def __init__(self, settings: dict, path: Path) -> None:
-        super().__init__(settings)
-        self.path = path
-
-    def __missing__(self, key: str) -> None:
-        raise ValueError(f"profile {self.path} lacks {key}; put it back as it was")
 
 
 def _begun_by(archive: Archive) -> str:

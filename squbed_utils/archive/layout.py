@@ -497,6 +497,17 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, partial, compression="zstd")
 
 
+class Recorded(dict):
+    """The profile that an archive records; a missing entry raises an error that names its file."""
+
+    def __init__(self, settings: dict, path: Path) -> None:
+        super().__init__(settings)
+        self.path = path
+
+    def __missing__(self, key: str) -> None:
+        raise ValueError(f"profile {self.path} lacks {key}; put it back as it was")
+
+
 def check_recorded(settings: Mapping, where: str) -> None:
     """Refuse a recorded profile that could not have been written; the error names the entry."""
     for name, value in settings.items():

@@ -112,12 +112,12 @@ def plan_design(options: Namespace) -> None:
     """
     from squbed_utils import profiles
     from squbed_utils.models import spending
-    from squbed_utils.statistics import plan
+    from squbed_utils.statistics import cost
 
     profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.pilot)
     with warnings_as_lines():
-        known = plan.pilot(archive, accuracy=options.accuracy or "")
-    table = plan.plan(known, tasks=options.tasks, wanted=options.power, width=options.width)
+        known = cost.pilot(archive, accuracy=options.accuracy or "")
+    table = cost.plan(known, tasks=options.tasks, wanted=options.power, width=options.width)
     n, _, m = known.design
     print(
         f"pilot {archive.folder}: {len(known.tasks)} tasks of {n} latent prompts x {m} videos; "

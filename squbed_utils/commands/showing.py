@@ -36,14 +36,14 @@ def compare_encoders(options: Namespace) -> None:
     from squbed_utils import figures
     from squbed_utils.archive.archive import open_archive
     from squbed_utils.settings import named
-    from squbed_utils.statistics import encoders, tables
+    from squbed_utils.statistics import pairs, tables
 
     archives = {}
     for folder in options.archives:
         profile = (archive := open_archive(folder)).profile
         paths = [profile[role]["path"] for role in ("text_encoder", "video_encoder")]
         archives[", ".join(dict.fromkeys(map(named, paths)))] = archive
-    table = encoders.compare(archives)
+    table = pairs.compare_encoders(archives)
     tables.save_tables(options.output, "encoders", points=table)
     paths = figures.save(figures.figure_encoders(table), "encoders", options.output)
     print(table.to_string(index=False, float_format="{:.2g}".format), *paths, sep="\n")

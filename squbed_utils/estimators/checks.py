@@ -159,3 +159,28 @@ def _unit_videos(x: ArrayLike, i: int, least: int) -> np.ndarray:
             f"and m >= {least}: leave out a latent prompt with fewer videos"
         )
     return unit_rows(x, f"video embedding of latent prompt {i}")
+
+
+LATENT_PROMPTS, VIDEOS = "latent prompts", "videos"
+"""Of what samples may be identical, so that they show no spread."""
+
+
+def first_twins(rows: np.ndarray) -> np.ndarray:
+    """Return int (k,): for each of k unit vectors (k, d), the first that it is identical to.
+
+    Two are identical if they lie so close that a fit to them has its kappa at the cap: a thousandth
+    apart in 500 dimensions, far more than rounding and far less than any two videos.
+    """
+    squared = 2 - 2 * (rows @ rows.T)
+    return (squared <= 2 * (rows.shape[1] - 1) / KAPPA_MAX).argmax(axis=1)
+
+
+def identical_parts(text: np.ndarray | None, videos: Sequence[np.ndarray]) -> tuple[str, ...]:
+    """Name what has no spread: "latent prompts", the "videos" of a latent prompt, both or neither.
+
+    Embeddings are float64 of unit length: text (n, d_t) or None, videos n arrays (m_i, d_v); of a
+    latent prompt with a single video, or none, nothing can be said.
+    """
+    found = () if text is None or first_twins(text).any() else (LATENT_PROMPTS,)
+    spread = all(first_twins(x).any() for x in videos if len(x) > 1)
+    return found if spread else (*found, VIDEOS)

@@ -19,8 +19,15 @@ from squbed_utils.estimators.baselines import (
     pairwise_distance,
     semantic_entropy,
 )
-from squbed_utils.estimators.checks import check_task, real_array, unit_rows
-from squbed_utils.estimators.identical import LATENT_PROMPTS, VIDEOS, first_twins, identical_parts
+from squbed_utils.estimators.checks import (
+    LATENT_PROMPTS,
+    VIDEOS,
+    check_task,
+    first_twins,
+    identical_parts,
+    real_array,
+    unit_rows,
+)
 from squbed_utils.estimators.kernels import (
     conditional_vendi,
     eigenscore,

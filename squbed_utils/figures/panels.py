@@ -397,8 +397,8 @@ def figure_encoders(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        As `statistics.encoders.compare`: panel, label, encoders, value, low, high (95 %). The first
-        panel is as wide as the figure.
+        As `statistics.pairs.compare_encoders`: panel, label, encoders, value, low and high (95 %).
+        The first panel is as wide as the figure.
     """
     require_columns(table, ENCODER_COLUMNS, "the table of encoders")
     first, *others = (rows for _, rows in table.groupby("panel", sort=False))

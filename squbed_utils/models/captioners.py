@@ -21,7 +21,7 @@ from squbed_utils.models.encoders import in_batches, spread
 from squbed_utils.models.imagenet import LABELS, load_network
 from squbed_utils.models.weights import load_pretrained
 from squbed_utils.world import render, scenes
-from squbed_utils.world.recognise import VALUES, recognise
+from squbed_utils.world.scenes import VALUES, recognise
 
 UNASKED = ("blip", "git")
 """Model types that describe a picture without an instruction."""

@@ -7,8 +7,7 @@ import pandas as pd
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import OK
-from squbed_utils.estimators.checks import unit_rows
-from squbed_utils.estimators.identical import first_twins
+from squbed_utils.estimators.checks import first_twins, unit_rows
 
 READERS = {"latent prompts": "the text encoder", "prompts": "CLIP"}
 """The encoder that reads each kind of text."""

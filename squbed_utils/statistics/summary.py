@@ -7,7 +7,7 @@ import pandas as pd
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import FAILED, LABELS, OK, ratings_of
-from squbed_utils.estimators.checks import check_task, unit_rows
+from squbed_utils.estimators.checks import check_task, identical_parts, unit_rows
 from squbed_utils.estimators.estimate import (
     CAPPED,
     ESTIMATORS,
@@ -17,7 +17,6 @@ from squbed_utils.estimators.estimate import (
     estimate,
     pooled_pca,
 )
-from squbed_utils.estimators.identical import identical_parts
 from squbed_utils.estimators.registry import Videos, evaluate
 from squbed_utils.statistics.cautions import cautions, named, refuse_unmeasured
 from squbed_utils.statistics.controls import CONTROLS

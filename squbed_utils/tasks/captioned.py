@@ -16,9 +16,8 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import ROLES, reference_path
 from squbed_utils.files import path_of, replacing, seed_of
 from squbed_utils.roles import Dataset, Panda70M, VidGen1M
-from squbed_utils.tasks import clips, like, panda70m, prompts, shapes_world, vidgen1m
-from squbed_utils.tasks.clips import Caption, Unusable
-from squbed_utils.tasks.task import Source, Task
+from squbed_utils.tasks import like, panda70m, prompts, shapes_world, vidgen1m
+from squbed_utils.tasks.task import Caption, Source, Task, Unusable, check_clip
 
 CATEGORIES = ("animals", "food", "games", "people", "other")
 
@@ -230,7 +229,7 @@ def _usable(
     """Yield captions whose clip can be decoded, each when its turn comes; count the others."""
     for caption in captions:
         try:
-            clips.check(_read_clip(dataset, caption))
+            check_clip(_read_clip(dataset, caption))
         except Unusable as reason:
             counts[str(reason)] += 1
         else:
@@ -244,7 +243,7 @@ def _source(dataset: Panda70M | VidGen1M, chosen: list[Task], report: dict) -> S
         clip = report["clips"][task.id]
         try:
             data = _read_clip(dataset, Caption(task.id, task.prompt, clip))
-            clips.check(data)
+            check_clip(data)
         except Unusable as reason:
             raise ValueError(
                 f"task {task.id} needs its clip {clip} in {path_of(dataset.videos)} (there is: "

@@ -15,7 +15,7 @@ from squbed_utils import csv_files, video
 from squbed_utils.archive.layout import RATING, SAFE_ID, ratings_of
 from squbed_utils.csv_files import Line, Number, Whole
 from squbed_utils.estimators.estimate import LEAST_LATENTS
-from squbed_utils.tasks.clips import SMALLEST
+from squbed_utils.tasks.task import SMALLEST
 
 
 def task_id(text: str) -> str:

@@ -15,7 +15,7 @@ from squbed_utils import csv_files
 from squbed_utils.archive.layout import SAFE_ID
 from squbed_utils.files import path_of
 from squbed_utils.roles import Panda70M
-from squbed_utils.tasks.clips import LARGEST, Caption, Unusable, text_of
+from squbed_utils.tasks.task import LARGEST, Caption, Unusable, text_of
 
 ROWS_A_SHARD = 100
 REQUIRED = ("videoID", "timestamp", "caption")

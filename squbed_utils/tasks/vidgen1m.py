@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from squbed_utils.archive.layout import SAFE_ID
 from squbed_utils.files import path_of
 from squbed_utils.roles import VidGen1M
-from squbed_utils.tasks.clips import LARGEST, Caption, Unusable, text_of
+from squbed_utils.tasks.task import LARGEST, Caption, Unusable, text_of
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 """Errors from a damaged, encrypted or unknown zip."""

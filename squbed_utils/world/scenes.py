@@ -235,3 +235,25 @@ def _check(scene: Scene) -> None:
         if value not in ATTRIBUTES[attribute]:
             known = ", ".join(ATTRIBUTES[attribute])
             raise ValueError(f"unknown {attribute} {value!r}; known: {known}")
+
+
+VALUES = [f"{a}:{v}" for a, values in ATTRIBUTES.items() for v in values]
+"""The recogniser's outputs: one softmax per attribute, laid out one after the other."""
+
+
+def recognise(model: object, videos: np.ndarray) -> list[dict[str, str]]:
+    """Name the five attributes of each video, uint8 (batch, 9, 32, 32, 3).
+
+    `model` is the recogniser, in evaluation mode.
+    """
+    import torch
+
+    frames = torch.from_numpy(np.asarray(videos)).permute(0, 1, 4, 2, 3).flatten(1, 2)
+    with torch.inference_mode():
+        logits = model(frames.to(model.device).float() / 127.5 - 1).logits
+    parts = logits.split([len(values) for values in ATTRIBUTES.values()], dim=1)
+    chosen = [part.argmax(1).tolist() for part in parts]
+    return [
+        {a: ATTRIBUTES[a][i] for a, i in zip(ATTRIBUTES, row, strict=True)}
+        for row in zip(*chosen, strict=True)
+    ]

@@ -95,7 +95,7 @@ def test_every_room_imports_only_what_it_may():
     ("file", "line", "said"),
     [
         ("archive/layout.py", "from squbed_utils.tasks import clips", "archive imports"),
-        ("tasks/clips.py", "from squbed_utils.models.errors import Stop", "tasks imports"),
+        ("tasks/task.py", "from squbed_utils.models.errors import Stop", "tasks imports"),
         ("models/load.py", "from squbed_utils.statistics.summary import TERMS", "models imports"),
         ("estimators/vmf.py", "import pandas as pd", "estimators imports pandas"),
         ("estimators/vmf.py", "from squbed_utils.files import replacing", "estimators imports"),

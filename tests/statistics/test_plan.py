@@ -9,8 +9,8 @@ from scipy import stats
 from squbed_utils import cli, open_archive
 from squbed_utils.estimators.estimate import estimate
 from squbed_utils.files import seed_of
-from squbed_utils.statistics import plan
-from squbed_utils.statistics.plan import Design, Pilot, power, tasks_for
+from squbed_utils.statistics import cost as plan
+from squbed_utils.statistics.cost import Design, Pilot, power, tasks_for
 
 
 @pytest.mark.parametrize(("tau", "tasks"), [(0.0, 20), (-0.25, 30), (0.35, 25), (-0.5, 20)])

@@ -5,9 +5,9 @@ from kit import clips
 
 from squbed_utils.models import encoders
 from squbed_utils.roles import Panda70M
-from squbed_utils.tasks import clips as _clips
 from squbed_utils.tasks import panda70m
-from squbed_utils.tasks.clips import Unusable
+from squbed_utils.tasks import task as _clips
+from squbed_utils.tasks.task import Unusable
 
 
 def read(settings):
@@ -189,7 +189,7 @@ def test_a_clip_is_read_byte_for_byte(one):
     folder, caption = one
     data = panda70m.read_clip(folder, caption)
     assert data == (folder / "00000/0000000_00000.mp4").read_bytes()
-    _clips.check(data)
+    _clips.check_clip(data)
 
 
 def test_a_clip_that_goes_with_another_caption(one):
@@ -223,13 +223,13 @@ def test_a_clip_outside_the_folder(tmp_path, path):
 def test_clips_are_checked_to_the_last_frame(tmp_path):
     data = clips.make_clip(tmp_path / "a.mp4", frames=30)
     with pytest.raises(Unusable, match="^empty video$"):
-        _clips.check(b"")
+        _clips.check_clip(b"")
     for end in (1, 10, len(data) // 2, len(data) - 1000, len(data) - 100):
         with pytest.raises(Unusable, match="^video that cannot be decoded$"):
-            _clips.check(data[:end])
+            _clips.check_clip(data[:end])
     with pytest.raises(Unusable, match="^video that cannot be decoded$"):
-        _clips.check(b"<html>gone</html>")
+        _clips.check_clip(b"<html>gone</html>")
     small = clips.make_clip(tmp_path / "b.mp4", size=28)
     with pytest.raises(Unusable, match="^video smaller than 31 x 31$"):
-        _clips.check(small)
+        _clips.check_clip(small)
     assert _clips.SMALLEST == encoders.SMALLEST_SIDE

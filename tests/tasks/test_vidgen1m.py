@@ -9,7 +9,7 @@ from kit import clips
 
 from squbed_utils.roles import VidGen1M
 from squbed_utils.tasks import vidgen1m
-from squbed_utils.tasks.clips import Caption, Unusable
+from squbed_utils.tasks.task import Caption, Unusable
 
 DOG = {"vid": "Eep9uvenxAo-Scene-0030", "caption": "a dog"}
 CAT = {"vid": "-2yHu5qgTzM-Scene-0001", "caption": "a cat"}

@@ -11,9 +11,8 @@ from diffusers import DiffusionPipeline
 from transformers import AutoModelForCausalLM, AutoModelForImageClassification, AutoTokenizer
 
 from squbed_utils.files import ROOT
-from squbed_utils.world.recognise import recognise
 from squbed_utils.world.render import render
-from squbed_utils.world.scenes import ATTRIBUTES, complete, deal
+from squbed_utils.world.scenes import ATTRIBUTES, complete, deal, recognise
 from squbed_utils.world.tasks import task_caption
 from training import quality, train, video_model
 from training.card import write_card
