@@ -4,8 +4,8 @@ A design (k, v) has v videos of each of k latent prompts of a task. Latent promp
 the aleatoric part always comes from all n of them. Designs are drawn several times, nested: the
 same order of latent prompts and videos serves them all.
 
-Before a run, a plan: a nested analysis of variance of a pilot. With n latent prompts, of which k get
-m videos each, a task's terms vary as
+Before a run, a plan: a nested analysis of variance of a pilot. With n latent prompts, of which k
+get m videos each, a task's terms vary as
 
     var(aleatoric) ~ n^(-2 p),    var(epistemic) ~ (1 - s + s (m0 - 1) / (m - 1)) / k,
 
