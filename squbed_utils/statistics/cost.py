@@ -189,9 +189,9 @@ def curve(
         low, high (resampled by cluster), draws (standard deviation between them). Of the first two
         measures: difference (to all videos; a pooled estimate's to the plain one's), its _low and
         _high (the interval of the test), pvalue and verdict (of equivalence within `MARGIN`, as
-        `calibration.equivalence`). Of the last: half (tau with a disjoint half of the videos, from
-        which it follows by Spearman-Brown) and ceiling (tau of two fresh archives). n (tasks), k
-        (clusters), confidence.
+        `calibration.equivalence`; no p-value of all videos themselves). Of the last: half (tau with
+        a disjoint half of the videos, from which it follows by Spearman-Brown) and ceiling (tau of
+        two fresh archives). n (tasks), k (clusters), confidence.
 
     Raises
     ------
@@ -274,6 +274,8 @@ def _row(
         row["difference"] = gap[0]
         row["difference_low"], row["difference_high"] = bootstrap_interval(gaps, 1 - 2 * ALPHA)
         row["pvalue"], row["verdict"] = equivalence(gaps, MARGIN, alpha=ALPHA)
+        if not gaps.any():  # it is what it is compared with
+            row["pvalue"] = np.nan
     return row
 
 
