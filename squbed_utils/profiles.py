@@ -229,6 +229,7 @@ def _quoted(value: object) -> str:
 
 
 ADDED = {"clip.kind": "open_clip", "refiner.similarity": 0.4, "refiner.unwanted": []}
+ADDED |= {"refiner.opening": ""}
 """Settings that older archives do not record, with what they were."""
 
 

@@ -15,6 +15,7 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import stored_error
 from squbed_utils.collection.collect import Consent, held, is_new
 from squbed_utils.models import checkpoints, latent_prompts
+from squbed_utils.models.latent_prompts import NoneCompatible
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import OpenAI
 from squbed_utils.statistics.cautions import named
@@ -128,14 +129,16 @@ def _ask(profile: Profile, archive: Archive, tasks: list[Task]) -> Iterator[tupl
     options = {"compatible": language.compatible, "listed": language.listed, "seed": profile.seed}
 
     def draw(task: Task) -> dict:
-        draws, errors = [], {}
+        draws, errors, refused = [], {}, 0
         for latent in range(profile.n):
             try:
                 drawn = latent_prompts.draw(task, latent, language.refine, **options)
                 draws.append({"latent": latent, **vars(drawn)})
+                refused += len(drawn.rejected)
             except ValueError as error:
                 errors[latent] = stored_error(str(error))
-        return {"prompt": task.prompt, "draws": draws, "errors": errors}
+                refused += latent_prompts.MAX_DRAWS * isinstance(error, NoneCompatible)
+        return {"prompt": task.prompt, "draws": draws, "errors": errors, "refused": refused}
 
     with ThreadPoolExecutor(AT_ONCE if isinstance(profile.refiner, OpenAI) else 1) as pool:
         drawn = tqdm(pool.map(draw, tasks), desc="prompts", total=len(tasks), file=sys.stderr)
@@ -154,8 +157,7 @@ def _ranked(tasks: list[Task], told: dict[str, dict]) -> pd.DataFrame:
         aspects = found["aspects"] or [{"words": [], "removes": None}]
         row = {"task": task.id, "category": task.category, "prompt": task.prompt}
         row |= {name: found[name] for name in (*VALUE, "aleatoric_remark")}
-        refused = sum(len(draw["rejected"]) for draw in found["draws"])
-        row |= {"accepted": len(found["draws"]), "refused": refused}
+        row |= {"accepted": len(found["draws"]), "refused": found["refused"]}
         row |= {"question": question(aspects[0]["words"]), "removes": aspects[0]["removes"]}
         rows.append(row | {"differ": "; ".join(", ".join(one["words"]) for one in aspects)})
     table = pd.DataFrame(rows).astype(dict.fromkeys((*VALUE, "removes"), float))
@@ -176,4 +178,6 @@ def as_text(table: pd.DataFrame) -> str:
     for remark, rows in table[table.aleatoric_remark != ""].groupby("aleatoric_remark"):
         what = "" if rows["rank"].notna().any() else "no rank: "
         lines.append(f"({what}{remark}: {named(list(rows.task))})")
+    refused, draws = table.refused.sum(), table.refused.sum() + table.accepted.sum()
+    lines.append(f"(draws of latent prompts refused: {refused} of {draws}, {refused / draws:.0%})")
     return "\n".join(lines)
