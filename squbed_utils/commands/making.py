@@ -68,6 +68,7 @@ def list_profiles(options: Namespace) -> None:
         required=True,
     ),
     option("--prompts FILE", "what to ask it (default: no dataset)"),
+    option("--packages", "other models come with packages (`make real`), none from the hub"),
 )
 def write_profile(options: Namespace) -> None:
     """Write ./NAME.yaml, a short profile of your own video model.
@@ -77,7 +78,8 @@ def write_profile(options: Namespace) -> None:
     """
     from squbed_utils import profiles
 
-    path = profiles.new(options.name, options.video_model, options.prompts)
+    settings = {name: getattr(options, name) for name in ("prompts", "packages")}
+    path = profiles.new(options.name, options.video_model, **settings)
     print(f"{path}: look at it, then run `squbed check --profile {path}`")
 
 

@@ -142,7 +142,7 @@ def require_sayable(prompts: Sequence[str], profile: Profile) -> None:
                 f"profile {profile.name} is of the shapes world, which cannot say {prompt!r}: it "
                 f"says a thing or one of {len(scenes.ATTRIBUTES['shape'])} shapes, if wanted with "
                 f"size, colour, motion and background, such as {EXAMPLE!r} or 'a star'; for other "
-                "prompts give the --profile of another model"
+                "prompts give another --profile, such as real; `squbed profiles` lists them"
             ) from error
 
 
