@@ -80,7 +80,7 @@ def figure_rungs(table: pd.DataFrame, taus: pd.DataFrame, rungs: Sequence[str]) 
     plot_rungs(table, rungs, ax=left)
     panel = taus.rename(columns={"measure": "label", "tau": "value"})
     plot_encoders(panel.assign(panel="with the rung", encoders=""), ax=right)
-    right.set(xlim=(-1.05, 0.3), xlabel="Kendall's τ; 95 % interval")
+    right.set(xlim=(-1.05, max(0.3, *(taus.high + 0.05))), xlabel="Kendall's τ; 95 % interval")
     none = int(table["rank"].isna().sum())
     told = f"; {none} of {len(table)} prompts have no rank" if none else ""
     fig.suptitle(

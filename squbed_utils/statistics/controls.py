@@ -176,22 +176,19 @@ def word_overlap(text: str, reference: str) -> dict[str, float]:
     }
 
 
-def word_measures(
-    latents: pd.DataFrame, encoders: Mapping[str, np.ndarray]
-) -> dict[str, pd.Series]:
-    """Return how far latent prompts differ by their words alone: float by task, by measure.
+def word_spreads(latents: pd.DataFrame, encoders: Mapping[str, np.ndarray]) -> dict[str, pd.Series]:
+    """Return the spread of each task's latent prompts by measures that know no meaning, by name.
 
-    The number of distinct words; and 1 - mean pairwise cosine of bags of words, of sums of random
-    word vectors, and of other `encoders`' embeddings (len(latents), d), by name.
+    It is 1 - mean pairwise cosine of bags of words, of sums of random word vectors, and of other
+    `encoders`' embeddings (len(latents), d).
     """
     groups = latents.reset_index(drop=True).groupby("task", sort=False).groups
     words = CountVectorizer(token_pattern=r"\S+").fit_transform(latents.prompt).toarray()
     rng = np.random.default_rng(seed_of("truth", "controls"))
     vectors = rng.normal(size=(words.shape[1], 128))
-    distinct = {task: words[rows].any(axis=0).sum() for task, rows in groups.items()}
-    measures = {"distinct words": pd.Series(distinct)}
-    spreads = {"bag of words": words, "random word vectors": words @ vectors, **encoders}
-    for name, x in spreads.items():
+    embeddings = {"bag of words": words, "random word vectors": words @ vectors, **encoders}
+    spreads = {}
+    for name, x in embeddings.items():
         if len(x) != len(latents):
             raise ValueError(
                 f"encoder {name!r} has {len(x)} embeddings of {len(latents)} latent prompts; "
@@ -199,5 +196,5 @@ def word_measures(
             )
         unit = unit_rows(x, f"{name} embedding")
         cosines = {task: mean_pairwise_cosine(unit[rows]) for task, rows in groups.items()}
-        measures[name] = 1 - pd.Series(cosines, dtype=float)
-    return measures
+        spreads[name] = 1 - pd.Series(cosines, dtype=float)
+    return spreads

@@ -25,7 +25,7 @@ from squbed_utils.statistics.calibration import (
     bootstrap_pvalue,
     equivalence,
 )
-from squbed_utils.statistics.controls import word_measures
+from squbed_utils.statistics.controls import word_spreads
 from squbed_utils.statistics.leaderboard import (
     BASELINE,
     INTERVALS,
@@ -289,12 +289,14 @@ def truth_controls(
         confidence, as `within_levels`.
     """
     tasks = summary.set_index("task")
+    words = latents.prompt.str.lower().str.split().set_axis(latents.task)
     measures = {
         "S-QUBED": tasks.aleatoric,
         "prompt length": -tasks.prompt.str.split().map(len),
         "attributes left open": tasks[by],
         "distinct latent prompts": latents.groupby("task").prompt.nunique(),
-        **word_measures(latents, encoders or {}),
+        "distinct words": words.explode().groupby("task").nunique(),
+        **word_spreads(latents, encoders or {}),
     }
     rows = []
     for name, values in measures.items():

@@ -17,7 +17,7 @@ from squbed_utils.estimators.baselines import mean_pairwise_cosine
 from squbed_utils.estimators.estimate import LEAST_LATENTS, estimate
 from squbed_utils.files import seed_of
 from squbed_utils.statistics.calibration import bootstrap_interval, holm, kendall, tau_difference
-from squbed_utils.statistics.controls import word_measures
+from squbed_utils.statistics.controls import word_spreads
 from squbed_utils.statistics.resampling import resampled_taus, task_counts, weighted_taus
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
@@ -145,7 +145,7 @@ def ladder_taus(
     tasks = table[table["rank"].notna()].set_index("task")
     rung = tasks.category.map({name: i for i, name in enumerate(rungs)}).to_numpy(float)
     measures = {"S-QUBED": tasks.aleatoric, "word count": -tasks.prompt.str.split().map(len)}
-    measures |= word_measures(latents[latents.task.isin(tasks.index)], {})
+    measures |= word_spreads(latents[latents.task.isin(tasks.index)], {})
     ours, rows = tasks.aleatoric.to_numpy(), []
     for name, series in measures.items():
         x, rng = series[tasks.index].to_numpy(float), np.random.default_rng(seed_of("ladder", name))
