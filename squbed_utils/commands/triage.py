@@ -38,6 +38,7 @@ def vagueness(
     profile: str | Path | Profile = "world",
     n: int | None = None,
     output: Path | str | None = None,
+    retry_failed: bool = False,
     confirm: Callable[[str], bool] | None = None,
 ) -> pd.DataFrame:
     """Rank prompts by h(Z given l), and say which question would narrow each most.
@@ -56,6 +57,9 @@ def vagueness(
     output : path, optional
         By default ``data/samples/vagueness/<profile>-<name of the file>``. Gets the figure
         ``vagueness`` and, in ``data/``, its table and that of the latent prompts.
+    retry_failed : bool
+        Whether prompts with latent prompts that no draw was accepted for are asked again: of use
+        where the model's answers vary, as those behind an API.
     confirm : callable, optional
         Asked before a paid model is used, as in ``collect.collect``.
 
@@ -87,7 +91,7 @@ def vagueness(
     with held(archive):
         if is_new(archive, resolved):
             archive.write_profile(resolved)
-        told = {task.id: _kept(archive, task) for task in tasks}
+        told = {task.id: _kept(archive, task, retry_failed) for task in tasks}
         todo = [task for task in tasks if told[task.id] is None]
         if todo:
             counts = {"tasks": len(todo), "latents": len(todo) * profile.n, "labels": 0}
@@ -104,15 +108,16 @@ def vagueness(
     return table
 
 
-def _kept(archive: Archive, task: Task) -> dict | None:
-    """Return what an earlier call found of a prompt; None if it was not asked, or had other words.
+def _kept(archive: Archive, task: Task, retry_failed: bool) -> dict | None:
+    """Return what an earlier call found of a prompt; None if it is to be asked.
 
-    A prompt whose draws were not all accepted is asked again only once its file is deleted.
+    That is if it was not, or had other words; or with failures, if those are to be asked again.
     """
     path = archive.inside(PLACE.format(task.id))
     try:
         told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"prompt": ""}
-        return told if told["prompt"] == task.prompt else None
+        again = told["prompt"] != task.prompt or (retry_failed and told["errors"])
+        return None if again else told
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} is damaged; delete it and run the same command again") from error
 

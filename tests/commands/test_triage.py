@@ -110,6 +110,28 @@ def test_too_few_accepted_draws_have_no_rank_and_say_so(done, tmp_path, monkeypa
     assert table.accepted.tolist()[2] == 2
 
 
+def test_prompts_with_failures_are_asked_again_if_wanted(done, tmp_path, drawn, monkeypatch):
+    options = {"profile": done / "p.yaml", "n": 4, "output": tmp_path / "out"}
+    refuse = lambda *_: False  # noqa: E731
+    monkeypatch.setattr(latent_prompts, "MAX_DRAWS", 1)
+    once = latent_prompts.draw
+    fail = lambda task, latent, *args, compatible, **kept: once(  # noqa: E731
+        task,
+        latent,
+        *args,
+        compatible=refuse if (task.prompt, latent) == ("a dog", 3) else compatible,
+        **kept,
+    )
+    monkeypatch.setattr(latent_prompts, "draw", fail)
+    table = vagueness(done / "p.txt", **options).set_index("prompt")
+    assert (table.accepted["a dog"], table.refused["a dog"], table.refused.sum()) == (3, 1, 1)
+    monkeypatch.setattr(latent_prompts, "draw", once)
+    drawn.clear()
+    assert vagueness(done / "p.txt", **options).accepted.sum() == 11 and not drawn
+    assert vagueness(done / "p.txt", **options, retry_failed=True).accepted.sum() == 12
+    assert drawn == [("a dog", latent) for latent in range(4)]
+
+
 def test_nothing_is_paid_without_consent(done, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     paid = {"kind": "openai", "model": "m", "check": "none", "price": 1.0}
