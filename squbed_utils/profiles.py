@@ -202,11 +202,12 @@ def find(name: str | Path) -> Path:
     )
 
 
-def new(name: str, video_model: str, prompts: str | None = None) -> Path:
+def new(name: str, video_model: str, prompts: str | None = None, *, packages: bool = False) -> Path:
     """Write ``NAME.yaml`` into the current folder: a profile in which nothing is paid.
 
     The video model is a function, ``FILE.py:FUNCTION``, or a pipeline of diffusers, by its folder
-    or hub id. Without a file of prompts the profile has no dataset.
+    or hub id. Without a file of prompts the profile has no dataset. `packages`: all other models
+    are those of the extra ``real``, so that nothing of them is fetched from the hub.
     """
     path, folder = Path(f"{name}.yaml"), Path(video_model).expanduser()
     if not (named := SAFE_ID.fullmatch(name)) or path.exists():
@@ -228,7 +229,8 @@ def new(name: str, video_model: str, prompts: str | None = None) -> Path:
         file = prompts if prompts in PROMPT_PACKAGES else _absolute(prompts)
         dataset = f"dataset:\n  kind: prompts\n  path: {_quoted(file)}"
     template = (ROOT / "data" / "templates" / f"{kind}.yaml").read_text(encoding="utf-8")
-    text = template.format(name=name, dataset=dataset, model=_quoted(model))
+    base = "base/packages.yaml" if packages else "base/free.yaml"
+    text = template.format(name=name, base=base, dataset=dataset, model=_quoted(model))
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -247,6 +249,7 @@ def _quoted(value: object) -> str:
 
 
 ADDED = {"clip.kind": "open_clip", "refiner.similarity": 0.4, "refiner.unwanted": []}
+ADDED |= {"refiner.opening": ""}
 """Settings that older archives do not record, with what they were."""
 
 

@@ -142,13 +142,15 @@ class Refining:
 class CausalLM(Refining, Checkpoint):
     """A local causal language model that completes `template` with its ``{prompt}`` filled in.
 
-    `path` may be a GGUF file. The check ``words`` takes the draws that have all content words of
-    their prompt and none of `unwanted`, and whose cosine with it, by the text encoder
+    `path` may be a GGUF file. A draw begins with `opening`, such as ``{prompt}``, which the model
+    continues. The check ``words`` takes the draws that have all content words of their prompt and
+    at least one more, none of `unwanted`, and whose cosine with it, by the text encoder
     `similarity_model`, is at least `similarity`.
     """
 
     kind: Literal["local"] = "local"
     template: str = "{prompt} =>"
+    opening: str = ""
     check: Check = "grammar"
     nli_model: str | None = None
     similarity_model: str | None = None
@@ -164,7 +166,8 @@ class CausalLM(Refining, Checkpoint):
             raise ValueError("check is model; a refiner of kind local needs another check")
         if self.check == "words" and not self.similarity_model:
             raise ValueError("check is words; name a text encoder in similarity_model")
-        check_fields(self.template, ("prompt",), "template")
+        for name in ("template", "opening") if self.opening else ("template",):
+            check_fields(getattr(self, name), ("prompt",), name)
 
     def places(self) -> dict[str, Place]:
         """Return the model's file or folder, and those of its check."""

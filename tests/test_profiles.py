@@ -265,6 +265,17 @@ def test_a_new_profile_is_ready_and_inherits_nothing_paid(here, model, expected)
     assert 8 <= len(path.read_text().splitlines()) <= 15 and path.read_text().count("#") >= 4
 
 
+@pytest.mark.parametrize("model", ["my model.py:generate", "pipeline"])
+def test_a_new_profile_of_packages_names_no_model_of_the_hub(here, model):
+    profile = load(profiles.new("mine", model, packages=True))
+    roles_of = ("refiner", "text_encoder", "video_encoder", "clip", "lpips", "captioner")
+    places = [getattr(profile, role).places().values() for role in roles_of]
+    assert not [place.path for each in places for place in each if place.on_the_hub()]
+    assert all(getattr(profile, role).path.startswith("package:") for role in roles_of)
+    assert profile.dataset is None and (profile.n, profile.m) == (6, 4)
+    assert getattr(profile.video_model, "family", None) is None
+
+
 def test_a_new_profile_without_prompts_has_no_dataset(here):
     path = profiles.new("mine", "org/model")
     assert load(path).dataset is None

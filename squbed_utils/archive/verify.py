@@ -87,11 +87,13 @@ def _asks_for_profile(archive: Archive, why: str) -> str:
         if settings.get(key) is not None
     ]
     shows = f". It names {', '.join(named)}" if named else ""
-    name = archive.profile.get("name")
+    name, dataset = archive.profile.get("name"), archive.profile.get("dataset")
+    prompts = " --prompts FILE" * (isinstance(dataset, dict) and dataset.get("kind") == "prompts")
     return (
         f"{archive.folder} says that it is of the profile {name!r}, {why}{shows}. "
         "Nothing that an archive names is run or sent: check it, write it into a profile of your "
-        f"own, and run `squbed verify {shlex.quote(str(archive.folder))} --repair --profile FILE`"
+        f"own, and run `squbed verify {shlex.quote(str(archive.folder))} --repair --profile FILE"
+        f"{prompts}`"
     )
 
 

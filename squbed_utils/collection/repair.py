@@ -14,6 +14,7 @@ from squbed_utils.archive.verify import (
 )
 from squbed_utils.collection.collect import collect, held, settings_over
 from squbed_utils.profiles import Profile
+from squbed_utils.tasks import prompts as lists
 
 LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
 """Tables that no run makes again."""
@@ -43,13 +44,15 @@ def repair(
     problems: list[Problem],
     *,
     profile: str | Path | Profile | None = None,
+    prompts: str | Path | None = None,
     **options: object,
 ) -> Archive:
     """Remove the damaged files that `verify` named, and collect them again.
 
     The models, programs, addresses and keys are those of a local `profile` (by default the
     package's own profile of the archive's name), never those in the archive, which may come from
-    anyone. Both profiles must agree. `options` are those of ``collect.collect``.
+    anyone. Both profiles must agree; `prompts`, as given to ``collect.collect``, take the place of
+    its dataset. `options` are those of ``collect.collect``.
 
     An archive that `collect` did not make, or whose profile is another or unknown, raises
     ValueError; the message says what makes its files again, or shows the archive's commands,
@@ -58,7 +61,7 @@ def repair(
     archive = Archive(folder)
     _require_collected(archive)
     _refuse_lost(archive, problems)
-    profile = _profile(archive, profile)
+    profile = _profile(archive, profile, prompts)
     problems = [problem for problem in problems if problem.state != UNKNOWN]
     archive.unseal()
     for path, _, unit in problems:
@@ -81,12 +84,15 @@ def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
         )
 
 
-def _profile(archive: Archive, named: str | Path | Profile | None) -> Profile:
+def _profile(
+    archive: Archive, named: str | Path | Profile | None, prompts: str | Path | None
+) -> Profile:
     """Return the local profile to collect with, the user's or this package's."""
     name = archive.profile.get("name")
     if named is None and name not in profiles.names():
         raise ValueError(_asks_for_profile(archive, "which this package does not have"))
     profile = named if isinstance(named, Profile) else profiles.load(named or name)
+    profile = profile if prompts is None else lists.instead(profile, prompts)
     found = profiles.differences(archive.profile, settings_over(archive, profile))
     if found:
         raise ValueError(_asks_for_profile(archive, f"but {'; '.join(found)}"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import squbed_utils
 from squbed_utils.commands.options import (
     FOLDER,
+    LIST,
     PROFILE,
     PROMPTS,
     YES,
@@ -28,7 +29,7 @@ MOST_DESIGNS = 10
 """Designs that a plan shows."""
 
 
-@command("check", PROFILE)
+@command("check", PROFILE, LIST)
 def check_profile(options: Namespace) -> None:
     """Say what a profile needs, what is missing, and what its run would cost.
 
@@ -36,8 +37,11 @@ def check_profile(options: Namespace) -> None:
     and money. Nothing is loaded, fetched or paid.
     """
     from squbed_utils.commands.check import MISSING, check
+    from squbed_utils.profiles import load
+    from squbed_utils.tasks.prompts import instead
 
-    findings = check(options.profile)
+    profile = load(options.profile)
+    findings = check(instead(profile, options.prompts) if options.prompts else profile)
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
         print(f"{finding.state:8} {finding.what:{width}}  {finding.detail}")
@@ -71,6 +75,7 @@ def list_profiles(options: Namespace) -> None:
         required=True,
     ),
     option("--prompts FILE", "what to ask it (default: no dataset)"),
+    option("--packages", "other models come with packages (`make real`), none from the hub"),
 )
 def write_profile(options: Namespace) -> None:
     """Write ./NAME.yaml, a short profile of your own video model.
@@ -80,7 +85,8 @@ def write_profile(options: Namespace) -> None:
     """
     from squbed_utils import profiles
 
-    path = profiles.new(options.name, options.video_model, options.prompts)
+    settings = {name: getattr(options, name) for name in ("prompts", "packages")}
+    path = profiles.new(options.name, options.video_model, **settings)
     print(f"{path}: look at it, then run `squbed check --profile {path}`")
 
 
@@ -136,7 +142,7 @@ def plan_design(options: Namespace) -> None:
 @command(
     "collect",
     PROFILE,
-    option("--prompts FILE", "prompts in place of the profile's dataset: " + PROMPTS),
+    LIST,
     option(
         "--like ARCHIVE",
         "ask what an archive asked: its tasks, latent prompts and seeds, for `squbed compare`",
@@ -223,6 +229,7 @@ def print_status(options: Namespace) -> None:
         "archive's; nothing that an archive itself names is run (default: the one in "
         "data/profiles/ of the archive's name)",
     ),
+    LIST,
     YES,
 )
 def verify_archive(options: Namespace) -> None:
@@ -241,7 +248,8 @@ def verify_archive(options: Namespace) -> None:
     for problem in problems:
         print(f"{problem.state:8} {problem.path}")
     if options.repair and any(problem.state != UNKNOWN for problem in problems):
-        repair(folder, problems, profile=options.profile, confirm=consent(options))
+        given = {name: getattr(options, name) for name in ("profile", "prompts")}
+        repair(folder, problems, **given, confirm=consent(options))
         problems = verify(folder)
     unknown = [problem.path for problem in problems if problem.state == UNKNOWN]
     if len(problems) > len(unknown):
@@ -346,6 +354,7 @@ def quantify_prompt(options: Namespace) -> None:
     PROFILE,
     option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
     option("--output DIR", "default: data/samples/vagueness/NAME-FILE", type=Path),
+    option("--retry-failed", "ask the prompts again of which a latent prompt had no accepted draw"),
     YES,
 )
 def rank_by_vagueness(options: Namespace) -> None:
@@ -358,7 +367,8 @@ def rank_by_vagueness(options: Namespace) -> None:
     """
     from squbed_utils.commands.triage import as_text
 
-    settings = {name: getattr(options, name) for name in ("profile", "n", "output")}
+    names = ("profile", "n", "output", "retry_failed")
+    settings = {name: getattr(options, name) for name in names}
     table = squbed_utils.vagueness(options.file, **settings, confirm=consent(options))
     print(as_text(table))
     print(f"the figure and, in data/, the tables are in {table.attrs['folder']}")

@@ -148,11 +148,11 @@ def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
 
 
 PARAMETERS = {
-    **dict.fromkeys(("task", "ranking", "added", "ensemble"), str),
+    **dict.fromkeys(("task", "ranking", "added", "ensemble", "prompts"), str),
     "style": Literal[*FAMILIES],
     "estimator": Literal[*ESTIMATORS],
     "accuracy": Literal["", *METRICS] | Annotated[str, Field(pattern=f"^{RATING.pattern}$")],
-    **dict.fromkeys(("workers", "per_level"), PositiveInt),
+    **dict.fromkeys(("workers", "per_level", "per_rung"), PositiveInt),
     **dict.fromkeys(("level", "bound"), Annotated[FiniteFloat, Field(gt=0)]),
     "fraction": Annotated[FiniteFloat, Field(gt=0, le=1)],
     **dict.fromkeys(("target", "threshold"), FiniteFloat),
@@ -169,8 +169,8 @@ class Notebook:
 
     It writes each of `figures` as ``.pdf``, ``.png`` and ``.txt`` (its caption), `tables` as
     ``data/<table>.csv`` and `latex` also as ``.tex``; where the archive's truth has the column
-    `needs`, the `truth_` ones too, and `asked_tables` where a parameter asks for them. `published`:
-    it reads ``data/published/``. `fills`: it fills the archive, which others only read.
+    `needs`, the `truth_` ones too, and the `asked_` ones where a parameter asks for them.
+    `published`: it reads ``data/published/``. `fills`: the archive need not be there.
     """
 
     name: str
@@ -180,6 +180,7 @@ class Notebook:
     latex: tuple[str, ...] = ()
     truth_figures: tuple[str, ...] = ()
     truth_tables: tuple[str, ...] = ()
+    asked_figures: tuple[str, ...] = ()
     asked_tables: tuple[str, ...] = ()
     needs: str = "coverage"
     published: bool = False
@@ -270,9 +271,16 @@ NOTEBOOKS = (
     ),
     Notebook(
         "09_cost",
-        parameters=("accuracy",),
+        parameters=("accuracy", "style"),
         figures=("cost",),
         tables=("cost", "cost_saved", "cost_pooled"),
+    ),
+    Notebook(
+        "10_real_prompts",
+        parameters=("prompts", "per_rung", "style"),
+        asked_figures=("real_prompts",),
+        asked_tables=("real_prompts", "real_prompts_asked", "real_prompts_taus"),
+        fills=True,
     ),
 )
 
@@ -306,12 +314,14 @@ class Execution:
             *FOLDER.glob("*.yaml"),
         ]
         files += [path_of(self.values[k]) for k in ("profile", "ranking") if self.values.get(k)]
+        folders = [self.values["samples"], *str(self.values.get("ensemble", "")).split()]
+        folders += [path_of(self.values[k]) for k in ("added", "prompts") if self.values.get(k)]
         if self.notebook.published:
             files += (ROOT / "data" / "published").glob("*.csv")
         return {
             "parameters": self.values,
             "versions": {name: version(name) for name in LIBRARIES},
-            "archive": digest_archive(Path(self.values["samples"])),
+            "archives": [digest_archive(path_of(folder)) for folder in folders],
             "inputs": _hashes(files),
             "outputs": _hashes([*self.outputs(), self.file(".ipynb"), self.file(".html")]),
         }

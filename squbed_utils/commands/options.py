@@ -56,6 +56,7 @@ PROFILE = option(
 )
 FOLDER = option("FOLDER", "a samples archive", type=Path)
 PROMPTS = "a text, one a line, CSV or JSON lines, or an installed package: vbench, vbench2"
+LIST = option("--prompts FILE", "prompts in place of the profile's dataset: " + PROMPTS)
 YES = option("--yes", "pay for paid models without being asked")
 STRICT = option("--strict", "end with exit code 3 if a table is not the reference run's")
 

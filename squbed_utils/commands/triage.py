@@ -15,6 +15,7 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import stored_error
 from squbed_utils.collection.collect import Consent, held, is_new
 from squbed_utils.models import checkpoints, latent_prompts
+from squbed_utils.models.latent_prompts import NoneCompatible
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import OpenAI
 from squbed_utils.statistics.cautions import named
@@ -37,6 +38,7 @@ def vagueness(
     profile: str | Path | Profile = "world",
     n: int | None = None,
     output: Path | str | None = None,
+    retry_failed: bool = False,
     confirm: Callable[[str], bool] | None = None,
 ) -> pd.DataFrame:
     """Rank prompts by h(Z given l), and say which question would narrow each most.
@@ -55,6 +57,9 @@ def vagueness(
     output : path, optional
         By default ``data/samples/vagueness/<profile>-<name of the file>``. Gets the figure
         ``vagueness`` and, in ``data/``, its table and that of the latent prompts.
+    retry_failed : bool
+        Whether prompts with latent prompts that no draw was accepted for are asked again: of use
+        where the model's answers vary, as those behind an API.
     confirm : callable, optional
         Asked before a paid model is used, as in ``collect.collect``.
 
@@ -86,7 +91,7 @@ def vagueness(
     with held(archive):
         if is_new(archive, resolved):
             archive.write_profile(resolved)
-        told = {task.id: _kept(archive, task) for task in tasks}
+        told = {task.id: _kept(archive, task, retry_failed) for task in tasks}
         todo = [task for task in tasks if told[task.id] is None]
         if todo:
             counts = {"tasks": len(todo), "latents": len(todo) * profile.n, "labels": 0}
@@ -103,15 +108,16 @@ def vagueness(
     return table
 
 
-def _kept(archive: Archive, task: Task) -> dict | None:
-    """Return what an earlier call found of a prompt; None if it was not asked, or had other words.
+def _kept(archive: Archive, task: Task, retry_failed: bool) -> dict | None:
+    """Return what an earlier call found of a prompt; None if it is to be asked.
 
-    A prompt whose draws were not all accepted is asked again only once its file is deleted.
+    That is if it was not, or had other words; or with failures, if those are to be asked again.
     """
     path = archive.inside(PLACE.format(task.id))
     try:
         told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"prompt": ""}
-        return told if told["prompt"] == task.prompt else None
+        again = told["prompt"] != task.prompt or (retry_failed and told["errors"])
+        return None if again else told
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} is damaged; delete it and run the same command again") from error
 
@@ -128,14 +134,16 @@ def _ask(profile: Profile, archive: Archive, tasks: list[Task]) -> Iterator[tupl
     options = {"compatible": language.compatible, "listed": language.listed, "seed": profile.seed}
 
     def draw(task: Task) -> dict:
-        draws, errors = [], {}
+        draws, errors, refused = [], {}, 0
         for latent in range(profile.n):
             try:
                 drawn = latent_prompts.draw(task, latent, language.refine, **options)
                 draws.append({"latent": latent, **vars(drawn)})
+                refused += len(drawn.rejected)
             except ValueError as error:
                 errors[latent] = stored_error(str(error))
-        return {"prompt": task.prompt, "draws": draws, "errors": errors}
+                refused += latent_prompts.MAX_DRAWS * isinstance(error, NoneCompatible)
+        return {"prompt": task.prompt, "draws": draws, "errors": errors, "refused": refused}
 
     with ThreadPoolExecutor(AT_ONCE if isinstance(profile.refiner, OpenAI) else 1) as pool:
         drawn = tqdm(pool.map(draw, tasks), desc="prompts", total=len(tasks), file=sys.stderr)
@@ -154,8 +162,7 @@ def _ranked(tasks: list[Task], told: dict[str, dict]) -> pd.DataFrame:
         aspects = found["aspects"] or [{"words": [], "removes": None}]
         row = {"task": task.id, "category": task.category, "prompt": task.prompt}
         row |= {name: found[name] for name in (*VALUE, "aleatoric_remark")}
-        refused = sum(len(draw["rejected"]) for draw in found["draws"])
-        row |= {"accepted": len(found["draws"]), "refused": refused}
+        row |= {"accepted": len(found["draws"]), "refused": found["refused"]}
         row |= {"question": question(aspects[0]["words"]), "removes": aspects[0]["removes"]}
         rows.append(row | {"differ": "; ".join(", ".join(one["words"]) for one in aspects)})
     table = pd.DataFrame(rows).astype(dict.fromkeys((*VALUE, "removes"), float))
@@ -176,4 +183,6 @@ def as_text(table: pd.DataFrame) -> str:
     for remark, rows in table[table.aleatoric_remark != ""].groupby("aleatoric_remark"):
         what = "" if rows["rank"].notna().any() else "no rank: "
         lines.append(f"({what}{remark}: {named(list(rows.task))})")
+    refused, draws = table.refused.sum(), table.refused.sum() + table.accepted.sum()
+    lines.append(f"(draws of latent prompts refused: {refused} of {draws}, {refused / draws:.0%})")
     return "\n".join(lines)

@@ -30,7 +30,7 @@ from squbed_utils.figures.panels import (
     plot_taus,
 )
 from squbed_utils.figures.style import COVERAGE_COLOURS, DOUBLE, SINGLE, STYLE, save
-from squbed_utils.figures.vagueness import figure_vagueness
+from squbed_utils.figures.vagueness import figure_rungs, figure_vagueness, plot_rungs
 
 __all__ = [
     "COVERAGE_COLOURS",
@@ -50,6 +50,7 @@ __all__ = [
     "figure_pairs",
     "figure_panels",
     "figure_rejection",
+    "figure_rungs",
     "figure_signals",
     "figure_subset_size",
     "figure_truth",
@@ -61,6 +62,7 @@ __all__ = [
     "plot_points",
     "plot_positions",
     "plot_rejection",
+    "plot_rungs",
     "plot_taus",
     "plot_terms",
     "save",

@@ -375,7 +375,7 @@ ENCODER_COLUMNS = ("panel", "label", "encoders", "value", "low", "high")
 ENCODER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY)
 
 
-def _draw_encoders(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> None:
+def draw_encoders(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> None:
     """Draw one panel: a line a label, a point with interval an encoder, grey without a colour."""
     labels, names = list(dict.fromkeys(table.label)), list(dict.fromkeys(table.encoders))
     for i, name in enumerate(names):
@@ -406,10 +406,10 @@ def figure_encoders(table: pd.DataFrame) -> Figure:
     top, bottom = fig.subfigures(2, 1, height_ratios=[1.1, 1])
     colours = dict(zip(dict.fromkeys(first.encoders), itertools.cycle(ENCODER_COLOURS)))
     above = top.subplots()
-    _draw_encoders(above, first, colours)
+    draw_encoders(above, first, colours)
     above.set_xlabel("Kendall's τ, or AUROC; 95% interval")
     for rows, ax in zip(others, bottom.subplots(1, len(others), squeeze=False)[0], strict=True):
-        _draw_encoders(ax, rows, colours)
+        draw_encoders(ax, rows, colours)
     handles, names = above.get_legend_handles_labels()
     bottom.legend(handles, names, loc="outside lower center", ncols=len(names))
     last = table[table.panel == table.panel.iloc[-1]]

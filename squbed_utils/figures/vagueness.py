@@ -1,9 +1,23 @@
 """Vague prompts: h(Z given l) of each with its interval, and the question that would narrow it."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from squbed_utils.figures.style import BLUE, DOUBLE, caption, new_figure, styled, wrapped
+from squbed_utils.figures.panels import draw_encoders
+from squbed_utils.figures.style import (
+    BLUE,
+    DOUBLE,
+    GREY,
+    caption,
+    new_axes,
+    new_figure,
+    styled,
+    wrapped,
+)
 
 MOST = 30
 """Most prompts of a figure: the vaguest."""
@@ -42,4 +56,42 @@ def figure_vagueness(table: pd.DataFrame) -> Figure:
         said += "; from the vaguest, “{}”, to the least vague, “{}”".format(
             *ranked.prompt.iloc[[0, -1]]
         )
+    return caption(fig, shown, said)
+
+
+@styled
+def plot_rungs(table: pd.DataFrame, rungs: Sequence[str], *, ax: Axes | None = None) -> Axes:
+    """Draw h(Z | l) of each ranked prompt, a row a rung, and a line at each rung's median."""
+    ax = new_axes(ax)
+    labels = []
+    for line, rung in enumerate(rungs):
+        values = table.aleatoric[(table.category == rung) & table["rank"].notna()]
+        heights = line + 0.6 * (np.arange(len(values)) + 0.5) / max(len(values), 1) - 0.3
+        ax.plot(values, heights, "o", ms=2.5, color=BLUE, mew=0)
+        if len(values):
+            ax.plot([values.median()] * 2, [line - 0.4, line + 0.4], color=GREY)
+        first = table.prompt[table.category == rung].iloc[0]
+        labels.append(f"{rung} ({len(values)}), such as\n" + wrapped(first, 30, lines=3))
+    ax.set_yticks(range(len(rungs)), labels)
+    ax.set(ylim=(len(rungs) - 0.5, -0.5), xlabel="h(Z | l), nats")
+    return ax
+
+
+@styled
+def figure_rungs(table: pd.DataFrame, taus: pd.DataFrame, rungs: Sequence[str]) -> Figure:
+    """Draw a ladder of prompts: h(Z | l) by rung, and which measures follow it.
+
+    `table` is as of `vagueness`, with the rung in `category`; `taus` as of `ladder_taus`.
+    """
+    fig = new_figure(DOUBLE, 2.6)
+    left, right = fig.subplots(1, 2, width_ratios=[1.2, 1])
+    plot_rungs(table, rungs, ax=left)
+    panel = taus.rename(columns={"measure": "label", "tau": "value"})
+    draw_encoders(right, panel.assign(panel="with the rung", encoders=""), {})
+    right.set(xlim=(-1.05, max(0.3, *(taus.high + 0.05))), xlabel="Kendall's τ; 95 % interval")
+    none = int(table["rank"].isna().sum())
+    told = f"; {none} of {len(table)} prompts have no rank" if none else ""
+    said = f"prompts that say more are less vague where τ is negative{told}"
+    fig.suptitle(said[0].upper() + said[1:], x=0.008, ha="left")
+    shown = "h(Z | l) of prompts by rung, with the median, and τ of each measure with the rung"
     return caption(fig, shown, said)

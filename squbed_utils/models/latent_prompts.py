@@ -14,6 +14,10 @@ Refine = Callable[[str, int], str | list[str]]
 """(prompt, seed) -> a more specific prompt, or the list of all n of a task."""
 
 
+class NoneCompatible(ValueError):
+    """All `MAX_DRAWS` draws of a latent prompt were refused."""
+
+
 @dataclass(frozen=True)
 class LatentPrompt:
     """An accepted draw, and the draws that were refused before it."""
@@ -39,8 +43,8 @@ def draw(
 
     If `listed`, `refine` returns one list with the draws of all of the task's latent prompts, from
     which this one takes its own; after a refusal it takes its item of another list. Where none of
-    `MAX_DRAWS` draws is compatible, this raises ValueError. Where the task's latent prompts are
-    given, nothing is drawn.
+    `MAX_DRAWS` draws is compatible, this raises `NoneCompatible`, a ValueError. Where the task's
+    latent prompts are given, nothing is drawn.
     """
     if task.latent_prompts is not None:
         return _given(task, latent)
@@ -54,7 +58,7 @@ def draw(
         if refined and compatible(refined, task.prompt):
             return LatentPrompt(refined, tuple(rejected))
         rejected.append(refined)
-    raise ValueError(
+    raise NoneCompatible(
         f"task {task.id}, latent prompt {latent}: none of {MAX_DRAWS} draws is compatible with "
         f"{task.prompt!r} (the last: {rejected[-1]!r}); use another refiner, instruction or check"
     )

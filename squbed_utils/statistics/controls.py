@@ -7,14 +7,17 @@ what the videos show, stands with them: it sees no embedding.
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.feature_extraction.text import CountVectorizer
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import OK
+from squbed_utils.estimators.baselines import mean_pairwise_cosine
+from squbed_utils.estimators.checks import unit_rows
 from squbed_utils.files import seed_of
 
 WORD = re.compile(r"\w+")
@@ -171,3 +174,27 @@ def word_overlap(text: str, reference: str) -> dict[str, float]:
         "precision": shared / max(ours.total(), 1),
         "recall": shared / max(theirs.total(), 1),
     }
+
+
+def word_spreads(latents: pd.DataFrame, encoders: Mapping[str, np.ndarray]) -> dict[str, pd.Series]:
+    """Return the spread of each task's latent prompts by measures that know no meaning, by name.
+
+    It is 1 - mean pairwise cosine of bags of words, of sums of random word vectors, and of other
+    `encoders`' embeddings (len(latents), d).
+    """
+    groups = latents.reset_index(drop=True).groupby("task", sort=False).groups
+    words = CountVectorizer(token_pattern=r"\S+").fit_transform(latents.prompt).toarray()
+    rng = np.random.default_rng(seed_of("truth", "controls"))
+    vectors = rng.normal(size=(words.shape[1], 128))
+    embeddings = {"bag of words": words, "random word vectors": words @ vectors, **encoders}
+    spreads = {}
+    for name, x in embeddings.items():
+        if len(x) != len(latents):
+            raise ValueError(
+                f"encoder {name!r} has {len(x)} embeddings of {len(latents)} latent prompts; "
+                "expected one each, in their order"
+            )
+        unit = unit_rows(x, f"{name} embedding")
+        cosines = {task: mean_pairwise_cosine(unit[rows]) for task, rows in groups.items()}
+        spreads[name] = 1 - pd.Series(cosines, dtype=float)
+    return spreads

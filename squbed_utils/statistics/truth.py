@@ -14,12 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 from scipy.stats import t as student_t
-from sklearn.feature_extraction.text import CountVectorizer
 
 from squbed_utils import plain_yaml
 from squbed_utils.archive.layout import COVERAGES
-from squbed_utils.estimators.baselines import mean_pairwise_cosine
-from squbed_utils.estimators.checks import unit_rows
 from squbed_utils.files import ROOT, seed_of
 from squbed_utils.statistics.calibration import (
     Auroc,
@@ -28,6 +25,7 @@ from squbed_utils.statistics.calibration import (
     bootstrap_pvalue,
     equivalence,
 )
+from squbed_utils.statistics.controls import word_spreads
 from squbed_utils.statistics.leaderboard import (
     BASELINE,
     INTERVALS,
@@ -292,28 +290,15 @@ def truth_controls(
         confidence, as `within_levels`.
     """
     tasks = summary.set_index("task")
-    words = CountVectorizer(token_pattern=r"\S+").fit_transform(latents.prompt).toarray()
-    rng = np.random.default_rng(seed_of("truth", "controls"))
-    vectors = rng.normal(size=(words.shape[1], 128))
-    groups = latents.reset_index(drop=True).groupby("task").groups
-    places = {task: rows for task, rows in groups.items() if task in tasks.index}
+    words = latents.prompt.str.lower().str.split().set_axis(latents.task)
     measures = {
         "S-QUBED": tasks.aleatoric,
         "prompt length": -tasks.prompt.str.split().map(len),
         "attributes left open": tasks[by],
         "distinct latent prompts": latents.groupby("task").prompt.nunique(),
-        "distinct words": pd.Series({t: words[p].any(axis=0).sum() for t, p in places.items()}),
+        "distinct words": words.explode().groupby("task").nunique(),
+        **word_spreads(latents, encoders or {}),
     }
-    spreads = {"bag of words": words, "random word vectors": words @ vectors, **(encoders or {})}
-    for name, x in spreads.items():
-        if len(x) != len(latents):
-            raise ValueError(
-                f"encoder {name!r} has {len(x)} embeddings of {len(latents)} latent prompts; "
-                "expected one each, in their order"
-            )
-        unit = unit_rows(x, f"{name} embedding")
-        cosines = {t: float(mean_pairwise_cosine(unit[p])) for t, p in places.items()}
-        measures[name] = 1 - pd.Series(cosines)
     rows = []
     for name, values in measures.items():
         table = tasks.assign(**{name: values.astype(float)})

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import pandas as pd
 from pydantic import BeforeValidator, ConfigDict
 
 from squbed_utils import csv_files, profiles
 from squbed_utils.archive.layout import LONGEST_TEXT, reference_path
 from squbed_utils.csv_files import Line, Number
-from squbed_utils.files import path_of, readable_name, replacing
+from squbed_utils.files import path_of, readable_name, replacing, seed_of
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Prompts
 from squbed_utils.settings import PROMPT_PACKAGES
@@ -26,6 +28,13 @@ FORMS = "expected a text file with a prompt a line, .csv, .jsonl, or .json with 
 
 BROKEN = re.compile("[\ud800-\udfff\ufffd]")
 """What is no character of UTF-8, or was none before it was replaced."""
+
+RUNGS = {
+    "an object": (("object_class",), 1),
+    "an action": (("human_action",), 1),
+    "a sentence": (("overall_consistency", "temporal_flickering"), 15),
+}
+"""Rung of VBench's prompts -> its dimensions, of which no scene is said twice, and least words."""
 
 OTHER_FORM = re.compile(r"""\s*([{\[]\s*["{\[]|["']?prompt(_en)?["']?\s*([,;\t|]|$))""")
 """How JSON, and the header of a table, begin."""
@@ -102,6 +111,25 @@ def instead(profile: Profile, path: Path | str) -> Profile:
     return profiles.changed(profile, dataset={"kind": "prompts", "path": here})
 
 
+def ladder(tasks: Sequence[Task], per_rung: int) -> pd.DataFrame:
+    """Return prompts of VBench by how much they say: `per_rung` of each of `RUNGS`, in turn.
+
+    Columns: task, category (the rung) and prompt. Which are taken, a seed made of the rung decides;
+    more are taken in addition to fewer.
+    """
+    rows = []
+    for rung, (dimensions, least_words) in RUNGS.items():
+        fit = [
+            {"task": task.id, "category": rung, "prompt": task.prompt}
+            for task in tasks
+            if task.category.startswith(dimensions) and len(task.prompt.split()) >= least_words
+        ]
+        order = np.random.default_rng(seed_of("ladder", rung)).permutation(len(fit))[:per_rung]
+        rows += [fit[i] | {"turn": turn} for turn, i in enumerate(order)]
+    table = pd.DataFrame(rows, columns=["turn", "task", "category", "prompt"])
+    return table.sort_values("turn", kind="stable", ignore_index=True).drop(columns="turn")
+
+
 def require_sayable(prompts: Sequence[str], profile: Profile) -> None:
     """Refuse prompts that the shapes world cannot say, where the profile is of that world."""
     if profile.refiner.check != "grammar":
@@ -114,7 +142,7 @@ def require_sayable(prompts: Sequence[str], profile: Profile) -> None:
                 f"profile {profile.name} is of the shapes world, which cannot say {prompt!r}: it "
                 f"says a thing or one of {len(scenes.ATTRIBUTES['shape'])} shapes, if wanted with "
                 f"size, colour, motion and background, such as {EXAMPLE!r} or 'a star'; for other "
-                "prompts give the --profile of another model"
+                "prompts give another --profile, such as real; `squbed profiles` lists them"
             ) from error
 
 

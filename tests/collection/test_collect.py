@@ -13,7 +13,7 @@ import yaml
 from kit import tiny
 from kit.collecting import contents, interrupt
 
-from squbed_utils import profiles, video
+from squbed_utils import cli, profiles, video
 from squbed_utils.archive import archive as samples
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.verify import verify
@@ -345,6 +345,17 @@ def test_it_is_finished_until_the_file_is_another(of_prompts, tmp_path, made):
     with pytest.raises(ValueError, match="checkpoints.dataset is .* choose another --output"):
         collect(folder / "p.yaml", **options)
     options["prompts"].write_text("a cat, napping\na dog\n")
+
+
+def test_what_is_damaged_is_made_again_of_the_same_prompts(of_prompts, tmp_path, capsys):
+    folder = shutil.copytree(of_prompts / "out", tmp_path / "out")
+    whole = contents(folder)
+    next(folder.rglob("*.mp4")).write_bytes(b"")
+    command = ["verify", str(folder), "--repair", "--profile", str(of_prompts / "p.yaml")]
+    assert cli.main(command) == 2
+    assert "--repair --profile FILE --prompts FILE`" in capsys.readouterr().err
+    assert cli.main([*command, "--prompts", str(of_prompts / "two.txt")]) == 0
+    assert contents(folder) == whole
 
 
 def test_one_prompt_alone_has_the_same_latent_prompts_and_videos(of_prompts, tmp_path):

@@ -273,3 +273,11 @@ def test_the_command_lists_all_and_fails_on_what_is_missing(capsys, tiny_profile
     shown = capsys.readouterr()
     assert "missing  clip.path" in shown.out
     assert "cannot run here yet: 1 missing, marked above" in shown.err
+
+
+def test_prompts_take_the_place_of_the_dataset(tmp_path, capsys):
+    (tmp_path / "p.txt").write_text("a star\na red circle\n")
+    assert cli.main(["check", "--prompts", str(tmp_path / "p.txt")]) == 0
+    assert "2 tasks x 6 latent prompts x 6 videos = 72 videos" in capsys.readouterr().out
+    assert cli.main(["check", "--prompts", str(tmp_path / "gone.txt")]) == 2
+    assert "dataset.path" in capsys.readouterr().out

@@ -104,9 +104,32 @@ def test_too_few_accepted_draws_have_no_rank_and_say_so(done, tmp_path, monkeypa
     out = capsys.readouterr().out
     assert "(no rank: accepted draws: 2; at least 3 are needed (task a-dog-" in out
     assert "none of 1 draws is compatible with 'a dog'" in out and "nan" not in out.lower()
+    assert out.splitlines()[-2] == "(draws of latent prompts refused: 1 of 9, 11%)"
     table = pd.read_csv(tmp_path / "out" / "data" / "vagueness.csv")
     assert table["rank"].isna().tolist() == [False, False, True] and table.prompt[2] == "a dog"
     assert table.accepted.tolist()[2] == 2
+
+
+def test_prompts_with_failures_are_asked_again_if_wanted(done, tmp_path, drawn, monkeypatch):
+    options = {"profile": done / "p.yaml", "n": 4, "output": tmp_path / "out"}
+    refuse = lambda *_: False  # noqa: E731
+    monkeypatch.setattr(latent_prompts, "MAX_DRAWS", 1)
+    once = latent_prompts.draw
+    fail = lambda task, latent, *args, compatible, **kept: once(  # noqa: E731
+        task,
+        latent,
+        *args,
+        compatible=refuse if (task.prompt, latent) == ("a dog", 3) else compatible,
+        **kept,
+    )
+    monkeypatch.setattr(latent_prompts, "draw", fail)
+    table = vagueness(done / "p.txt", **options).set_index("prompt")
+    assert (table.accepted["a dog"], table.refused["a dog"], table.refused.sum()) == (3, 1, 1)
+    monkeypatch.setattr(latent_prompts, "draw", once)
+    drawn.clear()
+    assert vagueness(done / "p.txt", **options).accepted.sum() == 11 and not drawn
+    assert vagueness(done / "p.txt", **options, retry_failed=True).accepted.sum() == 12
+    assert drawn == [("a dog", latent) for latent in range(4)]
 
 
 def test_nothing_is_paid_without_consent(done, tmp_path, monkeypatch):
@@ -143,6 +166,31 @@ def test_a_figure_shows_the_vaguest_and_counts_the_rest():
     assert said.startswith("The 30 vaguest of 32 prompts, 1 more without a rank")
     assert [t.get_text() for t in fig.axes[0].texts] == ["red or blue? (50%)"]
     assert len(fig.axes[0].get_yticklabels()) == 30
+
+
+def test_a_figure_of_rungs_shows_each_prompt_and_measure():
+    rungs = ["an object", "an action"]
+    table = pd.DataFrame(
+        {
+            "category": ["an object"] * 3 + ["an action"] * 3,
+            "prompt": [f"prompt {i}" for i in range(6)],
+            "aleatoric": [-1.0, -3, -2, -5, -4, np.nan],
+            "rank": pd.array([5, 3, 4, 1, 2, None], dtype="Int64"),
+        }
+    )
+    ends = {"tau": [-0.5, 0.2], "low": [-0.7, -0.2], "high": [-0.1, 0.6]}
+    taus = pd.DataFrame({"measure": ["S-QUBED", "word count"]} | ends)
+    fig = figures.figure_rungs(table, taus, rungs)
+    left, right = fig.axes
+    shown = [line.get_xdata().tolist() for line in left.lines if line.get_marker() == "o"]
+    assert shown == [[-1, -3, -2], [-5, -4]]
+    medians = [line.get_xdata()[0] for line in left.lines if line.get_marker() != "o"]
+    assert medians == [-2, -4.5]
+    labels = [text.get_text() for text in left.get_yticklabels()]
+    assert labels[1] == "an action (2), such as\nprompt 3"
+    assert [text.get_text() for text in right.get_yticklabels()] == ["S-QUBED", "word count"]
+    assert right.get_xlim()[1] == pytest.approx(0.65)
+    assert fig.get_suptitle().endswith("; 1 of 6 prompts have no rank")
 
 
 def asked(prompt, words):

@@ -22,11 +22,17 @@ HEAD = (
 
 BESIDE = {
     "encoders": "Do encoders that never saw this world say the same?",
+    "compare": "Does a video model of fewer steps look more certain than it is?",
+    "real_prompts": "Are real prompts that say more less vague?",
     "explorer": "Which prompt is this point, and what do its videos show?",
+    "rate": "What do people say?",
 }
-"""Figures of commands, which no notebook draws -> their question."""
+"""Figures and pages of commands, which no notebook draws on its own -> their question."""
 
-EXPLORER = "The [explorer](explorer.md): `squbed explore`, a page without server or network.\n"
+PAGES = {
+    "explorer": "The [explorer](explorer.md): `squbed explore`, a page without server or network.\n",
+    "rate": "A rater's page ([rating](rating.md)): `squbed rate`, without server or network.\n",
+}
 
 
 def page() -> str:
@@ -45,9 +51,7 @@ def page() -> str:
 def shown(name: str) -> str:
     """Return a figure's part: a small picture that leads to the large one, and the caption."""
     text = REFERENCE / f"{name}.txt"
-    said = (
-        html.escape(text.read_text(encoding="utf-8"), quote=False) if text.is_file() else EXPLORER
-    )
+    said = PAGES.get(name) or html.escape(text.read_text(encoding="utf-8"), quote=False)
     picture = f"../figures/reference/{name}.png"
     image = f'<img src="{picture}" alt="{name.replace("_", " ")}" width="400">'
     return f'<a href="{picture}">{image}</a>\n\n{said}'

@@ -144,9 +144,11 @@ def test_a_raw_template_cannot_judge_or_label(tiny_profile):
     ("template", "message"),
     [("go", "template lacks {prompt}"), ("{prompt} {x}", "has {x}, which is unknown")],
 )
-def test_a_template_has_its_field(template, message):
+def test_a_template_and_an_opening_have_their_field(template, message):
     with pytest.raises(ValueError, match=message):
         roles.CausalLM("x", template=template)
+    with pytest.raises(ValueError, match=message.replace("template", "opening")):
+        roles.CausalLM("x", opening=template)
 
 
 def test_braces_in_a_template_and_in_a_prompt_stay():
@@ -202,6 +204,7 @@ def test_a_check_by_words():
     assert check("a small red circle moving left", "a red circle")
     assert not check("a small circle moving left", "a red circle")
     assert not check("a small naked red circle", "a red circle")
+    assert not check("There is a red circle.", "a red circle")  # which adds nothing
 
 
 def test_a_check_by_words_needs_an_encoder_and_has_a_floor(monkeypatch):
@@ -214,3 +217,28 @@ def test_a_check_by_words_needs_an_encoder_and_has_a_floor(monkeypatch):
         roles.CausalLM("-", check="words", similarity_model="-", similarity=0.4), "cpu"
     )
     assert check("a cat asleep", "a cat") and not check("a cat of fog", "a cat")
+
+
+def test_a_draw_begins_with_its_opening_and_is_a_line(folder, monkeypatch):
+    settings = roles.CausalLM(
+        str(folder), check="none", template="a {prompt} :", opening="{prompt}"
+    )
+    model, asked = language.load(settings, "cpu", n=3), []
+    drawn = [model.refine("red circle.", seed) for seed in range(6)]
+    assert len(set(drawn)) > 1 and all(text.startswith("red circle") for text in drawn)
+    sample = lambda ids, seed: asked.append(model._tokenizer.decode(ids)) or " at dusk\nred"  # noqa: E731
+    monkeypatch.setattr(model, "sample", sample)
+    assert model.refine("red circle.", 1) == "red circle at dusk"
+    assert asked == ["a <unk> : red circle"]  # the prompt's full stop stays in the template
+
+
+def test_a_completion_ends_with_its_line(folder, monkeypatch):
+    model = language.load(roles.CausalLM(str(folder), check="none", max_new_tokens=9), "cpu", n=3)
+    whole = [len(model.refine("a circle", seed).split()) for seed in range(6)]
+    texts = {1: "red", 2: "blue\n"}
+    decode = lambda rows: [texts[int(row[0])] for row in rows]  # noqa: E731
+    monkeypatch.setattr(type(model._tokenizer), "batch_decode", lambda _, rows: decode(rows))
+    assert model._line_ends(torch.tensor([[2, 1], [1, 2]]), None).tolist() == [False, True]
+    texts.update(dict.fromkeys(range(99), "\n"))
+    first = [len(model.refine("a circle", seed).split()) for seed in range(6)]
+    assert max(first) <= 1 < max(whole)

@@ -73,6 +73,7 @@ def test_draws_of_a_small_language_model(profile):
     drawn = [model.refine("a person is riding a bike", seed) for seed in range(4)]
     assert drawn == [model.refine("a person is riding a bike", seed) for seed in range(4)]
     assert len(set(drawn)) > 1 and not any("\n" in text for text in drawn)
+    assert all(text.startswith("a person is riding a bike") for text in drawn)
     assert model.compatible("a person is riding a red bike downhill", "a person is riding a bike")
     assert not model.compatible("a naked person is riding a bike", "a person is riding a bike")
     assert not model.compatible("somebody rides", "a person is riding a bike")

@@ -98,7 +98,7 @@ def test_the_form_of_a_notebook(notebook):
 def test_the_first_cell_names_every_file_written(notebook):
     text = cells_of(notebook.path, "markdown")[0].source
     named = set(re.findall(r"[a-z_0-9]+(?=\.csv|`)", text))
-    for name in notebook.figures + notebook.truth_figures:
+    for name in notebook.figures + notebook.truth_figures + notebook.asked_figures:
         assert name in named, name
     for name in notebook.tables + notebook.truth_tables + notebook.asked_tables:
         assert f"{name}.csv" in text, name
@@ -115,7 +115,8 @@ def test_saved_names_are_those_of_the_list(notebook):
             drawn += [name.value] * len(figure)
             keys = [keyword.arg for keyword in node.keywords]
             tables += [name.value if key == "points" else f"{name.value}_{key}" for key in keys]
-    assert sorted(drawn) == sorted(notebook.figures + notebook.truth_figures)
+    expected = notebook.figures + notebook.truth_figures + notebook.asked_figures
+    assert sorted(drawn) == sorted(expected)
     expected = notebook.tables + notebook.truth_tables + notebook.asked_tables
     assert sorted(tables) == sorted(expected)
 
@@ -280,8 +281,14 @@ def test_the_record_follows_every_input(small, tmp_path):
     for name in ("tasks.parquet", "v.mp4"):
         (tmp_path / "archive" / name).write_text("x")
         records.append(record_of(notebook, tmp_path))
+    other = {"added": str(tmp_path / "b"), "ensemble": f"{tmp_path / 'b'} {tmp_path / 'c'}"}
+    for name in ("b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tasks.parquet").write_text("x")
+        records.append(record_of(notebook, tmp_path, **other))
+    assert record_of(notebook, tmp_path, **other) == records[-1]
     (tmp_path / "archive" / ".lock").write_text("x")
-    assert record_of(notebook, tmp_path) == records[-1]
+    assert record_of(notebook, tmp_path, **other) == records[-1]
     write_notebook(tmp_path, "a", PARAMETERS, "2 + 2")
     records.append(record_of(notebook, tmp_path))
     (tmp_path / "figures").mkdir()
@@ -421,10 +428,19 @@ def test_an_archive_without_truth_needs_a_ranking(drawn, tmp_path, capsys):
     shown = [text for c in cells_of(copy) for o in c.outputs for text in o.get("traceback", ())]
     assert len(shown) == 1 and shown[0].startswith("Not shown: ") and sentence in shown[0]
     html = copy.with_suffix(".html").read_text()
-    assert "An Exception" not in html and html.index(sentence) < html.index("profile = ")
+    assert "An Exception" not in html and html.index(sentence) < html.index("cell-id=imports")
     written = run_all("world-quick", **where, only=["03_disentanglement"])
     assert "figure_5.png" in {path.name for path in written}
     assert "truth.png" not in {path.name for path in written}
+
+
+@quietly
+def test_real_prompts_are_asked_only_where_a_folder_is_named(tmp_path, capsys):
+    """`make figures` needs neither the package of the prompts nor an archive of them."""
+    where = {"samples": tmp_path / "none", "figures": tmp_path / "f", "build": tmp_path / "build"}
+    assert run_all("world", **where, only=["10_real_prompts"]) == []
+    assert "] 10_real_prompts: not shown: it asks VBench's prompts, " in capsys.readouterr().out
+    assert not (tmp_path / "f").exists() and not (tmp_path / "none").exists()
 
 
 @quietly

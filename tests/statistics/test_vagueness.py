@@ -1,13 +1,21 @@
 """Vagueness from latent prompts: aspects, what fixing one removes, and what has no value."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kendalltau
 
 from squbed_utils.estimators import vmf
 from squbed_utils.files import seed_of
-from squbed_utils.statistics.vagueness import aspects, describe, question, words_of
+from squbed_utils.statistics.vagueness import (
+    aspects,
+    describe,
+    ladder_taus,
+    question,
+    words_of,
+)
 
 COLOURS, PLACES = ("red", "blue", "green", "black"), ("kitchen", "garden")
 LATENTS = [
@@ -95,3 +103,52 @@ def test_one_word_that_is_there_or_not_is_a_question_too():
 
 def test_a_question_is_short():
     assert question(list("abcdefgh")) == "a, b, c, d, e, f or another?"
+
+
+RUNGS = ["an object", "an action", "a sentence"]
+
+
+def ladder_of(rng, n=10):
+    """Return a ladder whose words grow by rung, and latent prompts that add one word each."""
+    rows, latents = [], []
+    for i in range(3 * n):
+        rung, task = i // n, f"t{i:02}"
+        prompt = " ".join(["word"] * (1 + 4 * rung + i % 2))
+        rows.append({"task": task, "category": RUNGS[rung], "prompt": prompt})
+        latents += [
+            {"task": task, "prompt": f"{prompt} {w}"} for w in rng.choice(99, 4).astype(str)
+        ]
+    table = pd.DataFrame(rows).assign(aleatoric=rng.normal(size=3 * n), rank=1)
+    return table, pd.DataFrame(latents)
+
+
+def test_a_ladder_of_length_is_followed_by_words_and_not_by_noise():
+    rng = np.random.default_rng(0)
+    table, latents = ladder_of(rng)
+    found = ladder_taus(table, latents, rungs=RUNGS).set_index("measure")
+    rung = table.category.map(RUNGS.index)
+    assert found.tau["S-QUBED"] == pytest.approx(kendalltau(table.aleatoric, rung).statistic)
+    words = -table.prompt.str.split().str.len()
+    assert found.tau["word count"] == pytest.approx(kendalltau(words, rung).statistic)
+    assert (found.tau.drop("S-QUBED") < -0.7).all()
+    assert found.pvalue["bag of words"] < 1e-4 < 0.05 < found.pvalue["S-QUBED"]
+    apart = found.drop("S-QUBED")
+    np.testing.assert_allclose(apart.difference, found.tau["S-QUBED"] - apart.tau, atol=1e-12)
+    assert (apart.within.abs() < 0.5).all()
+    assert ((apart.within_low <= apart.within) & (apart.within <= apart.within_high)).all()
+    assert found.loc["S-QUBED", "difference":].isna().all()
+
+
+def test_within_a_rung_a_measure_agrees_with_itself():
+    table, latents = ladder_of(np.random.default_rng(1))
+    words = -table.prompt.str.split().str.len()
+    found = ladder_taus(table.assign(aleatoric=words.astype(float)), latents, rungs=RUNGS)
+    row = found.set_index("measure").loc["word count"]
+    assert row.difference == 0 and row.within == pytest.approx(1) and row.difference_pvalue == 1
+
+
+def test_prompts_without_a_rank_are_left_out_of_a_ladder():
+    table, latents = ladder_of(np.random.default_rng(2))
+    less = table.assign(**{"rank": [None, *[1] * 29]}, aleatoric=[np.nan, *table.aleatoric[1:]])
+    found, rest = (ladder_taus(t, latents, rungs=RUNGS) for t in (less, table[1:]))
+    pd.testing.assert_frame_equal(found, rest)

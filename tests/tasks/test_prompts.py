@@ -189,3 +189,20 @@ def test_what_the_world_cannot_say_is_named(tiny_profile):
     with pytest.raises(ValueError, match="cannot say 'a cat': it says a thing"):
         prompts.require_sayable(["a cat", "a star", "a dog"], world)
     prompts.require_sayable(["a cat"], profiles.load(tiny_profile))  # whose draws are not checked
+
+
+def test_a_ladder_takes_each_rung_in_turn_and_of_more_the_same_first(tmp_path):
+    said = {"object_class": "thing {}", "human_action": "A person is {}", "color": "a red {}"}
+    said |= {"temporal_flickering, scene": "word " * 14 + "{}", "overall_consistency": "short {}"}
+    rows = [
+        {"prompt_en": text.format(i), "dimension": dimension.split(", ")}
+        for dimension, text in said.items()
+        for i in range(6)
+    ]
+    tasks = tasks_of(tmp_path / "p.json", json.dumps(rows))
+    five, three = prompts.ladder(tasks, 5), prompts.ladder(tasks, 3)
+    assert five.category.tolist() == [*prompts.RUNGS] * 5
+    assert three.equals(five.head(9)) and five.prompt.is_unique
+    assert len(prompts.ladder(tasks, 1000)) == 18
+    assert five.prompt[five.category == "an object"].str.startswith("thing").all()
+    assert {len(text.split()) for text in five.prompt[five.category == "a sentence"]} == {15}
