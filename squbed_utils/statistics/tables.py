@@ -184,8 +184,7 @@ def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str
     """
     table = summary.assign(panel=panel, x=summary[x], y=better_is_higher(summary, y))
     names = {"panel": panel, "y_label": y_label(y)}
-    if summary.get("clip_form", pd.Series([""])).iloc[0] == "imagenet":
-        names = {key: name.replace("CLIP", "ImageNet labels") for key, name in names.items()}
+    names = {key: _as_measured(name, summary) for key, name in names.items()}
     if y == "lpips" and summary.lpips_form.iloc[0] == "st-alex":
         names["y_label"] = "negative ST-LPIPS"
     return _ordered(table[table.y.notna()].assign(x_label=x_label, **names))
@@ -512,3 +511,14 @@ def y_label(accuracy: str) -> str:
     if accuracy not in Y_LABELS:
         raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(Y_LABELS)}")
     return Y_LABELS[accuracy]
+
+
+def short_label(accuracy: str, summary: pd.DataFrame) -> str:
+    """Return what an accuracy of these tasks is called beside a video, such as CLIP."""
+    return _as_measured(y_label(accuracy), summary).partition(" to ")[0]
+
+
+def _as_measured(name: str, summary: pd.DataFrame) -> str:
+    """Return a label; ImageNet's labels that stand for CLIP are called so."""
+    form = summary.get("clip_form", pd.Series([""])).iloc[0]
+    return name.replace("CLIP", "ImageNet labels") if form == "imagenet" else name

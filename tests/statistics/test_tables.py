@@ -326,3 +326,19 @@ def test_separation_of_the_never_seen():
     table = summary().assign(epistemic=summary().aleatoric)
     found = findings.truth_findings(table, findings.truth_taus(table)).iloc[-1]
     assert (found.value, found.verdict) == (1.0, "holds")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "form", "expected"),
+    [
+        ("clip_reference", "open_clip", "CLIP"),
+        ("clip_prompt", "imagenet", "ImageNet labels"),
+        ("rating_motion", "imagenet", "people: motion"),
+        ("lpips", "", "negative LPIPS"),
+    ],
+)
+def test_an_accuracy_is_called_what_it_is(accuracy, form, expected):
+    assert tables.short_label(accuracy, pd.DataFrame({"clip_form": [form]})) == expected
+    assert tables.short_label(accuracy, pd.DataFrame({"task": ["a"]})) == (
+        "CLIP" if accuracy.startswith("clip") else expected
+    )
