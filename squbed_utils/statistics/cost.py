@@ -48,7 +48,7 @@ from squbed_utils.statistics.tables import NotShown
 from squbed_utils.statistics.truth import clusters_of
 
 SIZES = (2, 3, 4, 6, 10, 20)
-"""Latent prompts of a design, besides all; videos of each are 1 or one of these."""
+"""Latent prompts of a design, besides all; videos of each are one of these, 1, half or all."""
 
 MARGIN, ALPHA = 0.03, 0.05
 """Tau, or area, that an equivalent design may lose or gain, and the level of the test."""
@@ -110,11 +110,14 @@ def samples_of(archive: Archive) -> Samples:
 def designs(n: int, m: int) -> list[tuple[int, int]]:
     """Return the designs (k, v) drawn from n latent prompts with m videos each; the last is whole.
 
+    Halves of the videos are among them, which `curve` holds against each other.
+
     >>> designs(3, 2)
     [(2, 1), (2, 2), (3, 1), (3, 2)]
     """
     latents = sorted({k for k in (*SIZES, n) if 2 <= k <= n})
-    return [(k, v) for k in latents for v in sorted({v for v in (1, *SIZES, m) if v <= m})]
+    each = sorted({v for v in (1, *SIZES, m // 2, m) if 1 <= v <= m})
+    return [(k, v) for k in latents for v in each]
 
 
 def scores(

@@ -274,9 +274,8 @@ def disagreement(archives: Sequence[Archive]) -> pd.Series:
     values = {}
     for task in archives[0].tasks().task:
         models = [archive.embeddings(task)[1] for archive in archives]
-        values[task] = np.mean(
-            [_energy(x, y) for a, b in combinations(models, 2) for x, y in zip(a, b, strict=True)]
-        )
+        latents = [x for a, b in combinations(models, 2) for x in zip(a, b, strict=True)]
+        values[task] = np.mean([_energy(x, y) for x, y in latents if min(len(x), len(y)) > 1])
     return pd.Series(values, name="disagreement").rename_axis("task")
 
 

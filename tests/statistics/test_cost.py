@@ -78,6 +78,13 @@ def test_a_draw_shuffles_videos_within_their_latent_prompt():
             assert sorted(map(tuple, videos)) == sorted(map(tuple, expected))
 
 
+@pytest.mark.parametrize("m", range(2, 25))
+def test_a_half_of_the_videos_is_a_design(m):
+    found = cost.designs(5, m)
+    assert {(5, m // 2), (5, 1), (2, m)} <= set(found) and found[-1] == (5, m)
+    assert len(set(found)) == len(found) and all(2 <= k <= 5 and 1 <= v <= m for k, v in found)
+
+
 def test_the_whole_archive_is_no_worse_than_itself(curve):
     whole = curve[(curve.videos == 16) & curve.difference.notna()]
     plain = whole[whole.estimator != cost.POOLED]
