@@ -140,10 +140,10 @@ def report(archive: Archive) -> str:
         if row.reliability == 0:
             lines.append("  they agree no more than by chance: their mean tells nothing")
             continue
-        enough = [f"{tasks_needed(t, reliability=row.reliability):.0f} at {t}" for t in TAUS]
+        enough = [f"{tasks_needed(t, reliability=row.reliability):.0f} for {t}" for t in TAUS]
         lines.append(
-            f"  reliability of their mean {row.reliability:.2f}, {RELIABLE} with {row.needed:.0f}; "
-            f"tasks that show a tau, of 80 % power: {', '.join(enough)}"
+            f"  reliability of the mean of {row.raters}: {row.reliability:.2f}, of {row.needed:.0f}"
+            f": {RELIABLE}; tasks that show a tau with 80 % power: {', '.join(enough)}"
         )
     for question, pairs in ratings[ratings.other != ""].groupby("question"):
         table = bradley_terry(pairs, rng).to_string(index=False, float_format="{:.2f}".format)
