@@ -455,12 +455,8 @@ class Archive:
 
     def changed(self, names: Iterable[str]) -> list[str]:
         """Return those of the given files that are missing or differ from the seal."""
-        there = {name: self.inside(name) for name in names if name in self.sealed}
-        return [
-            name
-            for name, file in there.items()
-            if not file.is_file() or sha256_of(file) != self.sealed[name]
-        ]
+        named = [(name, self.inside(name)) for name in names if name in self.sealed]
+        return [n for n, f in named if not f.is_file() or sha256_of(f) != self.sealed[n]]
 
     def seal(self) -> None:
         """Write the seal, unless a latent prompt is not finished."""

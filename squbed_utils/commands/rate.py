@@ -20,8 +20,10 @@ from squbed_utils.csv_files import for_spreadsheets
 from squbed_utils.files import replacing, seed_of
 from squbed_utils.statistics.agreement import RELIABLE, agreement, bradley_terry
 from squbed_utils.statistics.audit import tasks_needed
+from squbed_utils.statistics.cautions import named
 from squbed_utils.statistics.tables import ranked_tasks
-from squbed_utils.text import number, visible
+from squbed_utils.text import number as plain
+from squbed_utils.text import visible
 from squbed_utils.video import scan
 
 SCRIPTS = ("page.js", "rate.js")
@@ -49,8 +51,9 @@ def page(archive: Archive, question: str, *, tasks: int | None = None, videos: i
     pair is of two tasks, since it is tasks whose accuracies are compared; each video is in two
     pairs. All raters are asked the same, each in an order of their own.
     """
-    if (tasks or FEWEST) < FEWEST or videos < 1:
-        raise ValueError(f"{tasks} tasks, {videos} videos; expected at least {FEWEST} and 1")
+    for name, number, least in (("tasks", tasks, FEWEST), ("videos", videos, 1)):
+        if number is not None and number < least:
+            raise ValueError(f"{name} is {number}; expected at least {least}")
     count, rng = ASKED[question][0], np.random.default_rng(seed_of("rate", question))
     by_prompt = count == 0 or question.endswith("_prompt")
     made, table, truth = archive.videos(), archive.tasks(), archive.truth()
@@ -58,10 +61,11 @@ def page(archive: Archive, question: str, *, tasks: int | None = None, videos: i
     table["reference"] = table.reference.replace("", None)
     if count:
         table = table[table.task.isin(made.task) & (by_prompt | table.reference.notna())]
-    if count or tasks or truth is None or not set(truth) >= TRUTH:
-        table = _evenly(table, ["category"], rng).head(tasks or (TASKS if count else RANKED))
-    else:
+    known = truth is not None and set(truth) >= TRUTH and "common" in set(truth.coverage)
+    if known and not count and not tasks:
         table = ranked_tasks(table.merge(truth, on="task"))
+    else:
+        table = _evenly(table, ["category"], rng).head(tasks or (TASKS if count else RANKED))
     if len(table) < FEWEST:
         hint = "" if by_prompt else f", of those with a reference; {question}_prompt needs none"
         raise ValueError(f"{archive.folder}: {len(table)} tasks to ask about, not {FEWEST}{hint}")
@@ -73,12 +77,9 @@ def page(archive: Archive, question: str, *, tasks: int | None = None, videos: i
     items = [[side] for side in sides.to_dict("records")]
     if count > 1:
         place = sides.groupby("task", sort=False).cumcount()
-        rings = [ring.to_dict("records") for _, ring in sides.groupby(place) if len(ring) > 1]
-        items = [
-            [side, ring[(i + 1 + k % (len(ring) - 1)) % len(ring)]]
-            for k, ring in enumerate(rings)
-            for i, side in enumerate(ring)
-        ]
+        rings = (ring.iloc[rng.permutation(len(ring))] for _, ring in sides.groupby(place))
+        rings = [ring.to_dict("records") for ring in rings if len(ring) >= FEWEST]
+        items = [[side, ring[i - 1]] for ring in rings for i, side in enumerate(ring)]
     found = {"question": question, "prompts": by_prompt, "items": items}
     digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
     clips = _clips(archive, sides.get("path", []), sides.get("reference", []))
@@ -126,23 +127,23 @@ def report(archive: Archive) -> str:
     ratings, rng = archive.ratings(), np.random.default_rng(seed_of("agreement"))
     if ratings.empty:
         raise ValueError(f"{archive.inside(RATINGS)} has no answers; give --question or --add")
-    lines = [f"{len(ratings)} answers of {ratings.rater.nunique()} people"]
+    lines = [f"answers: {len(ratings)}, by {visible(named(sorted(set(ratings.rater))))}"]
     for row in agreement(ratings, rng).itertuples():
         what = ("prompts", "videos", "pairs")[ASKED[row.question][0]]
-        said = f"{row.question}: {row.units} {what}, {row.raters} people"
+        said = f"{row.question} ({what}: {row.units}, people: {row.raters})"
         if np.isnan(row.value):
-            lines.append(f"{said}; too little in common for a number")
+            lines.append(f"{said}: too little in common for a number")
             continue
-        numbers = [number(x, ".2f") for x in (row.value, row.low, row.high) if not np.isnan(x)]
+        numbers = [plain(x, ".2f") for x in (row.value, row.low, row.high) if not np.isnan(x)]
         ends = f" [{', '.join(numbers[1:])}]" if len(numbers) > 1 else ""
-        lines.append(f"{said}; {row.statistic} {numbers[0]}{ends}")
+        lines.append(f"{said}: {row.statistic} {numbers[0]}{ends}")
         if row.reliability == 0:
             lines.append("  they agree no more than by chance: their mean tells nothing")
             continue
-        enough = [f"{tasks_needed(t, reliability=row.reliability):.0f} at {t}" for t in TAUS]
+        enough = [f"{tasks_needed(t, reliability=row.reliability):.0f} for {t}" for t in TAUS]
         lines.append(
-            f"  reliability of their mean {row.reliability:.2f}, {RELIABLE} with {row.needed:.0f}; "
-            f"tasks that show a tau, of 80 % power: {', '.join(enough)}"
+            f"  reliability of the mean of {row.raters}: {row.reliability:.2f}, of {row.needed:.0f}"
+            f": {RELIABLE}; tasks that show a tau with 80 % power: {', '.join(enough)}"
         )
     for question, pairs in ratings[ratings.other != ""].groupby("question"):
         table = bradley_terry(pairs, rng).to_string(index=False, float_format="{:.2f}".format)

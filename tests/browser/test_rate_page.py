@@ -83,7 +83,7 @@ def test_prompts_are_ranked_by_drag_buttons_and_keys_and_the_ranks_go_to_figure_
         }
         added += ["--add", str(path)]
     assert cli.main(["rate", str(archive.folder), *added]) == 0
-    assert "vagueness: 5 prompts, 2 people; Kendall's W " in capsys.readouterr().out
+    assert "vagueness (prompts: 5, people: 2): Kendall's W " in capsys.readouterr().out
     assert set(archive.ratings().rater) == {"Ann", '=Bo, "the" second'}
     summary = summarize_run(archive, estimator="squbed")
     ranked = ranked_tasks(summary, ranking=archive.folder / "ratings.csv")
@@ -163,7 +163,7 @@ def test_pairs_are_answered_by_side_and_stored_by_video(asked, archive, tmp_path
         rate.add(archive, [path])
     assert all(0 < left < 15 for left in lefts)
     text = rate.report(archive)
-    assert "preference: 15 pairs, 2 people; Krippendorff's alpha 1.00" in text
+    assert "preference (pairs: 15, people: 2): Krippendorff's alpha 1.00" in text
     assert "preference, Bradley-Terry" in text
 
 
