@@ -14,10 +14,11 @@ from scipy import integrate, stats
 from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
+from squbed_utils.archive.archive import open_archive
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.estimate import estimate
-from squbed_utils.files import ROOT, seed_of
-from squbed_utils.statistics import pooled
+from squbed_utils.files import ROOT, SAMPLES, seed_of
+from squbed_utils.statistics import cost, pooled
 from squbed_utils.statistics.calibration import bootstrap_interval, kendall
 from squbed_utils.statistics.decision import control_risk, shortfall
 from squbed_utils.statistics.resampling import (
@@ -26,6 +27,7 @@ from squbed_utils.statistics.resampling import (
     task_counts,
     weighted_taus,
 )
+from squbed_utils.statistics.summary import TERMS, measured_embeddings
 from squbed_utils.world.scenes import ATTRIBUTES, TRAINING_PHRASINGS, complete, completions, say
 
 DOCUMENT = ROOT / "docs" / "validation.md"
@@ -214,6 +216,36 @@ def directions(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
+def plan_widths(draws: int = 3) -> pd.DataFrame:
+    """Return by how much planned median widths of tasks' intervals miss those of `world-10x10`.
+
+    Found ones are of subsets of its latent prompts and videos. Pilots are the archive itself, and
+    `world`, other latent prompts and videos of the same tasks, of which it has six times six.
+    """
+    archives = {name: open_archive(SAMPLES / name) for name in ("world-10x10", "world")}
+    samples, rows = measured_embeddings(archives["world-10x10"]), []
+    pilots = {name: cost.pilot(archive) for name, archive in archives.items()}
+    for n, m in ((5, 5), (5, 10), (6, 2), (6, 6), (8, 8), (10, 2), (10, 3), (10, 5), (10, 10)):
+        found = {}
+        for task, (text, videos) in tqdm(samples.items(), desc=f"{n} x {m}"):
+            rng, widths = np.random.default_rng(seed_of("plan", task, n, m)), []
+            for _ in range(draws):
+                kept = rng.permutation(len(videos))[:n]
+                few = [videos[i][rng.permutation(len(videos[i]))[:m]] for i in kept]
+                of = estimate(text[kept], few)
+                ends = [getattr(of, f"{term}_interval") or (np.nan, np.nan) for term in TERMS]
+                widths.append(np.ptp(ends, axis=1))
+            found[task] = np.mean(widths, axis=0)
+        found = pd.DataFrame(found, index=TERMS).T.dropna()
+        for pilot, known in pilots.items():
+            planned = cost.widths(known, cost.Design(n, n, m)).set_axis(known.tasks.task)
+            both = found.index.intersection(planned.index)
+            missed = planned.loc[both].median() / found.loc[both].median() - 1
+            row = {"pilot": pilot, "latent prompts": n, "videos": m, "tasks": len(both)}
+            rows.append(row | {term: f"{missed[term]:+.0%}" for term in TERMS})
+    return pd.DataFrame(rows).sort_values("pilot", kind="stable")
+
+
 def null_band(reps: int = 5000, permutations: int = 1000) -> pd.DataFrame:
     """Return how often tau leaves the middle 95 % of taus under permuted accuracies, by chance.
 
@@ -362,7 +394,7 @@ SIMULATIONS = {
     f.__name__: f
     for f in (
         *(tau_coverage, difference_coverage, jackknife_coverage, design_coverage),
-        *(grammar_coverage, pooled_coverage),
+        *(grammar_coverage, pooled_coverage, plan_widths),
         *(null_band, reference_band, risk_control, entropy_bias),
     )
 }

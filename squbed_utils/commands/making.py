@@ -106,7 +106,7 @@ def write_profile(options: Namespace) -> None:
         type=float,
         default=0.8,
     ),
-    option("--width NATS", "the most that a task's interval may span, on average", type=float),
+    option("--width NATS", "the most that the median interval of a total may span", type=float),
     option("--accuracy NAME", "such as ssim (default: CLIP to the reference, or to the prompt)"),
 )
 def plan_design(options: Namespace) -> None:

@@ -301,7 +301,7 @@ def saved(curve: pd.DataFrame) -> pd.DataFrame:
     return first[columns].reset_index(drop=True)
 
 
-PLANNED = (4, 5, 6, 8, 10, 15, 20)
+PLANNED = (5, 6, 8, 10, 15, 20)
 """Latent prompts, and from 2 on videos of each, among which a design is sought."""
 
 LEAST_TASKS, MOST_TASKS = 10, 100_000
@@ -519,14 +519,14 @@ def plan(
     wanted : float
         Power of tau of the total with accuracy, at 5 %.
     width : float, optional
-        The most that the interval of a task's total may span on average, in nats.
+        The most that the median interval of a task's total may span, in nats.
     confidence : float
         Of the intervals.
 
     Returns
     -------
     DataFrame
-        n, videos_of, m, tasks, videos (of all tasks), aleatoric, epistemic, total (mean widths of
+        n, videos_of, m, tasks, videos (of all tasks), aleatoric, epistemic, total (median widths of
         a task's intervals, nats), tau (expected) and power; without rows if no design does.
     """
     rows = []
@@ -537,7 +537,7 @@ def plan(
             if number is None:
                 continue
             row = design._asdict() | {"tasks": number, "videos": number * design.videos}
-            row |= widths(known, design, confidence=confidence).mean().to_dict()
+            row |= widths(known, design, confidence=confidence).median().to_dict()
             rows.append(row | {"tau": tau, "power": power(tau, number)})
     table = pd.DataFrame(rows, columns=PLAN_COLUMNS)
     enough = table.power >= wanted

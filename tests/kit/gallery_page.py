@@ -30,8 +30,8 @@ BESIDE = {
 """Figures and pages of commands, which no notebook draws on its own -> their question."""
 
 PAGES = {
-    "explorer": "The [explorer](explorer.md): `squbed explore`, a page without server or network.\n",
-    "rate": "A rater's page ([rating](rating.md)): `squbed rate`, without server or network.\n",
+    "explorer": "The [explorer](explorer.md): `squbed explore`, a page without server.\n",
+    "rate": "A rater's page ([rating](rating.md)): `squbed rate`, without server.\n",
 }
 
 

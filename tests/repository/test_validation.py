@@ -50,6 +50,11 @@ class TestDocument:
         assert found.min().min() >= 93
         assert found.max().max() <= 97.5
 
+    def test_widths_of_a_plan(self):
+        missed = read_table("plan_widths")[["aleatoric", "epistemic", "total"]]
+        percents = missed.map(lambda cell: float(cell.removesuffix("%")))
+        assert percents.abs().max().max() <= 10
+
     def test_intervals_in_the_exact_grammar(self):
         table = read_table("grammar_coverage")
         left_open = [f"{count} open" for count in (1, 2, 3, 4)]
