@@ -166,6 +166,8 @@ def test_a_figure_shows_the_vaguest_and_counts_the_rest():
     assert said.startswith("The 30 vaguest of 32 prompts, 1 more without a rank")
     assert [t.get_text() for t in fig.axes[0].texts] == ["red or blue? (50%)"]
     assert len(fig.axes[0].get_yticklabels()) == 30
+    ends = "from the vaguest, “prompt $x_0”, to the least vague, “prompt $x_31”."
+    assert fig.get_label().endswith(ends)
 
 
 def test_a_figure_of_rungs_shows_each_prompt_and_measure():
