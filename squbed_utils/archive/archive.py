@@ -266,8 +266,7 @@ class Archive:
         Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
         ssim, psnr, lpips, clip_reference, clip_prompt, caption, status ("ok" or "failed"), error,
         and people's ratings if the manifest has any. A failed video has None as embedding and no
-        accuracies; without a captioner there are no captions. A latent prompt that gets no videos
-        has no row.
+        accuracies; without a captioner there are no captions. Text alone has no row.
         """
         rows = self._rows[self._rows.status != TEXT]
         return rows[[*VIDEO_COLUMNS, *ratings_of(rows)]].reset_index(drop=True)
