@@ -23,7 +23,7 @@ help:  ## Say what the targets do
 	@echo "make reproduce  compare the tables in $(FIGURES)/ with those of the reference run"
 	@echo "make reference  draw the reference run's figures again, into figures/reference/"
 	@echo "make confirm    what data/bars.yaml says, held to an archive that shaped nothing"
-	@echo "make others     the dose figure with a model of more clips and with an ensemble"
+	@echo "make others     other models on the tasks: more clips, an ensemble, fewer steps"
 	@echo "make encoders   the findings under encoders that never saw the world"
 	@echo "make test       the fast tests (about seven minutes on two cores)"
 	@echo "make test-slow  the slow tests"
@@ -89,6 +89,12 @@ others: $(READY)
 	$(BIN)/squbed figures --profile world --only 08_dose_and_response --output figures/others \
 		-p added data/samples/world-added \
 		-p ensemble "data/samples/world-seed2 data/samples/world-seed3"
+	for k in 4 2 1; do \
+		$(BIN)/squbed collect --profile world-steps$$k --like data/samples/world \
+			--output data/samples/world-steps$$k --workers $(WORKERS) && \
+		$(BIN)/squbed compare data/samples/world data/samples/world-steps$$k \
+			--output figures/others/steps$$k || exit; \
+	done
 
 # The confirmation archive measured again by encoders that this project did not train.
 CONFIRM := data/samples/world-confirm
