@@ -131,12 +131,12 @@ def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> 
     Returns
     -------
     DataFrame
-        panel, quantity, first, second (each model's), value, low, high, pvalue. By panel: the mean
-        of a quantity, value the mean change (second less first; Wilcoxon's signed-rank test); tau
-        of a term with accuracy, value the difference of taus on the same resamples (negative: the
-        second is the better calibrated); tau between the two models' values of a term; of the tasks
-        on which the second is the less accurate, the share on which it is also the more certain,
-        beside that share of all tasks (`first`).
+        panel, quantity, first, second (each model's), value, low, high, pvalue (of no effect, by
+        the same resamples). By panel: the mean of a quantity, value the mean change (second less
+        first); tau of a term with accuracy, value the difference of taus on the same resamples
+        (negative: the second is the better calibrated); tau between the two models' values of a
+        term; of the tasks on which the second is the less accurate, the share on which it is also
+        the more certain, beside that share of all tasks (`first`).
     """
     clusters = clusters_of(tasks)
     rows = [_mean(tasks, quantity, clusters, confidence) for quantity in _quantities(tasks)]
@@ -178,7 +178,7 @@ def _mean(
     row = {"panel": MEAN, "quantity": quantity} | pair.mean().to_dict() | {"value": changes.mean()}
     enough = changes.any() and changes.size >= FEWEST_TASKS
     row |= _spread(resampled_means(changes, rng, N_RESAMPLES), confidence, enough)
-    return row | {"pvalue": wilcoxon(changes).pvalue if changes.any() else 1.0}
+    return row if changes.any() else row | {"pvalue": 1.0}
 
 
 def _calibration(

@@ -148,7 +148,7 @@ def test_every_number_of_a_comparison():
     change = tasks.epistemic_second - tasks.epistemic_first
     assert mean.value["epistemic"] == pytest.approx(change.mean())
     assert mean.low["epistemic"] < change.mean() < mean.high["epistemic"] < -1.5
-    assert mean.pvalue["epistemic"] == stats.wilcoxon(change).pvalue
+    assert mean.pvalue["epistemic"] == pytest.approx(2 / 4001)  # the least of 4,000 resamples
     assert mean.value["aleatoric"] == 0 and mean.pvalue["aleatoric"] == 1
     assert np.isnan(mean.low["aleatoric"])  # nothing differs, so nothing varies
     taus = {
