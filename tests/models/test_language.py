@@ -229,7 +229,7 @@ def test_a_draw_begins_with_its_opening_and_is_a_line(folder, monkeypatch):
     sample = lambda ids, seed: asked.append(model._tokenizer.decode(ids)) or " at dusk\nred"  # noqa: E731
     monkeypatch.setattr(model, "sample", sample)
     assert model.refine("red circle.", 1) == "red circle at dusk"
-    assert asked == ["a <unk> : red circle"]  # the prompt's full stop stays in the template
+    assert asked == ["a red <unk> : red circle"]  # the full stop, an unknown word, stays there
 
 
 def test_a_completion_ends_with_its_line(folder, monkeypatch):

@@ -48,7 +48,17 @@ def test_the_page_of_commands_is_their_help():
 
 def test_make_calls_commands_as_they_are():
     recipes = subprocess.run(
-        ["make", "--dry-run", "figures", "reproduce", "reference", "confirm", "others", "encoders"],
+        [
+            "make",
+            "--dry-run",
+            "figures",
+            "reproduce",
+            "reference",
+            "confirm",
+            "others",
+            "encoders",
+            "prompts",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
