@@ -1,4 +1,4 @@
-"""A browser that is started once a file, and pages without network whose console must stay silent."""
+"""A browser for each file of tests, and pages without network whose console must stay silent."""
 
 import pytest
 from kit import browsers
