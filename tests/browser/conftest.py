@@ -1,10 +1,10 @@
-"""A browser that is started once, and pages without network whose console must stay silent."""
+"""A browser for each file of tests, and pages without network whose console must stay silent."""
 
 import pytest
 from kit import browsers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
     with browsers.chromium() as browser:
         yield browser
