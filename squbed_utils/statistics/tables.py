@@ -79,7 +79,7 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
     datasets += f", references of {tasks - bare} of {tasks} tasks" if bare else ""
     return table.assign(
         left_out=table.left_out.astype("Int64"),
-        row=f"this run ({datasets}, {_size_of(archive)}, {estimator})",
+        row=f"this run ({datasets}, {_size_of(archive)}, {ESTIMATORS[estimator].label})",
         unit=ESTIMATORS[estimator].unit,
         lpips_form=profile.get("lpips", {}).get("kind", ""),  # none without references
         clip_form=profile.get("clip", {}).get("kind", "open_clip"),
