@@ -90,9 +90,9 @@ others: $(READY)
 		-p added data/samples/world-added \
 		-p ensemble "data/samples/world-seed2 data/samples/world-seed3"
 	for k in 4 2 1; do \
-		$(BIN)/squbed collect --profile world-steps$$k --like data/samples/world \
-			--output data/samples/world-steps$$k --workers $(WORKERS) && \
-		$(BIN)/squbed compare data/samples/world data/samples/world-steps$$k \
+		$(BIN)/squbed collect --profile world-steps$$k --like data/samples/world --workers $(WORKERS) \
+			|| exit; \
+		$(BIN)/squbed compare data/samples/world data/samples/world-steps$$k-world \
 			--output figures/others/steps$$k || exit; \
 	done
 

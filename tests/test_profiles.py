@@ -43,9 +43,9 @@ def test_sizes_of_the_embedded_profiles():
     assert sizes["world-10x10"] == (10, 10, None)
 
 
-def test_profiles_of_real_models_have_the_papers_sample_sizes_but_for_the_paid_one():
+def test_profiles_of_real_models_have_the_papers_sample_sizes_but_for_the_paid_and_the_packaged():
     real = [load(name) for name in NAMES if not name.startswith("world")]
-    assert {(p.n, p.m) for p in real if p.name != "veo-3"} == {(10, 10)}
+    assert {(p.n, p.m) for p in real if p.name not in ("veo-3", "real")} == {(10, 10)}
     assert len(real) == 16 and (load("veo-3").n, load("veo-3").m) == (3, 2)
 
 

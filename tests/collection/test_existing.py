@@ -379,7 +379,7 @@ def test_references_of_some_tasks(clips, tiny_profile, tmp_path):
     assert list(points.task) == ["a"]
     shown = [examples.load(archive, t, label="", show={}) for _, t in summary.iterrows()]
     assert [e.reference is None for e in shown] == [False, True, True]
-    frames.contact_sheet(shown)
+    frames.contact_sheet(shown, of=3)
     rows = publish.metadata(archive).groupby("task").reference_file_name.first()
     assert rows["a"] == "references/a.mp4" and rows[["b", "c"]].isna().all()
     assert "rating" in publish.describe(archive, publish.metadata(archive), "hf")["accuracies"]

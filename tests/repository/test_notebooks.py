@@ -315,6 +315,8 @@ def test_every_notebook_runs_on_a_tiny_profile(tiny_profile, tmp_path):
     for notebook in NOTEBOOKS:
         html = (folder / f"{notebook.name}.html").read_text(encoding="utf-8")
         assert not LOADED.findall(html), notebook.name
+        if notebook.asked_figures:  # which were not asked for
+            continue
         shown = [base64.b64decode(png) for png in shown_as(folder, notebook.name, "image/png")]
         for name in notebook.figures + notebook.truth_figures:
             assert (figures / f"{name}.png").read_bytes() in shown, name
