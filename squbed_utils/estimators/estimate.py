@@ -177,8 +177,9 @@ def estimate(
     jackknife over videos is conditional on the latent prompts drawn: where these differ in kappa
     its 95 % intervals hold the mean over latent prompts 15-22 % of the time, these 92-97 %. One
     set of replicates serves all three terms, so the total's interval holds their covariance. Where
-    only k of the n latent prompts have videos, the other replicates do not move the epistemic term:
-    its variance is that over k, and the degrees of freedom are k - 1 for it and for the total.
+    only k of the n latent prompts have videos, the other replicates do not move a term that reads
+    videos alone, as the epistemic one: its variance is that over k, and its degrees of freedom, as
+    the total's, are k - 1.
     Intervals based on the vMF model are not offered: real text is not vMF and they cover 52-61 %.
 
     Parameters
@@ -286,8 +287,13 @@ def _jackknife_intervals(
     variance = (n - 1) * replicates.var(axis=0)
     if text is not None:
         variance += _correction(chosen, text, videos, values, variance)
-    variance[1] *= (pairs - 1) / pairs * n / (n - 1) if pairs >= LEAST_LATENTS else np.nan
-    half = student_t.ppf((1 + confidence) / 2, np.array([n, pairs, k]) - 1) * np.sqrt(variance)
+    # A latent prompt without videos tells nothing of a term that its absence leaves as it is.
+    bare = [len(x) < chosen.least_videos for x in videos]
+    sizes = np.where((replicates[bare] == values).all(axis=0), k, float(n))
+    sizes[1] = pairs if pairs >= LEAST_LATENTS else np.nan
+    variance *= (sizes - 1) / sizes * n / (n - 1)
+    freedom = np.minimum(sizes, [n, n, k]) - 1
+    half = student_t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance)
     return [
         (float(v - w), float(v + w)) if w > ROUNDING else None  # of an absent value w is NaN
         for v, w in zip(values, half, strict=True)

@@ -189,10 +189,11 @@ def curve(
         calibrated; "AUROC for coverage", of never-seen against common subjects; "tau with a fresh
         archive", of all videos and the same latent prompts), component, estimator, label, latents,
         each (videos of a latent prompt), videos (of a task), value (mean over draws of the design),
-        low, high (resampled by cluster), draws (standard deviation between them). Of the first two
-        measures: difference (to all videos; a pooled estimate's to the plain one's), its _low and
-        _high (the interval of the test), pvalue and verdict (of equivalence within `MARGIN`, as
-        `calibration.equivalence`; no p-value of all videos themselves). Of the last: half (tau with
+        low, high (resampled by cluster, which holds the noise of draws too, as each task has its
+        own), draws (standard deviation between them). Of the first two measures: difference (to all
+        videos; a pooled estimate's to the plain one's), its _low and _high (the interval of the
+        test), pvalue and verdict (of equivalence within `MARGIN`, as `calibration.equivalence`; no
+        p-value of all videos themselves). Of the last: half (tau with
         a disjoint half of the videos, from which it follows by Spearman-Brown) and ceiling (tau of
         two fresh archives). n (tasks), k (clusters), confidence.
 
@@ -259,6 +260,7 @@ def _row(
     """Return a design's row of `curve`, from its replicates and those of all videos."""
     measure, component, estimator, k, v = key
     base = BASES.get(estimator, estimator)
+    whole = (measure, component, base, *sizes)
     label = ESTIMATORS[base].label + ", pooled" * (estimator == POOLED)
     row = {"measure": measure, "component": component, "estimator": estimator, "label": label}
     row |= {"latents": k, "each": v, "videos": k * v}
@@ -272,12 +274,12 @@ def _row(
     row["value"], (row["low"], row["high"]) = mean[0], bootstrap_interval(spread, confidence)
     row["draws"], row["verdict"] = np.std([draw[0] for draw in values[key]]), ""
     if measure != AGREEMENT:
-        gap = mean - np.mean(values[measure, component, base, *sizes], axis=0)
+        gap = mean - np.mean(values[whole], axis=0)
         gaps = gap[0] + wider * (gap[1:] - gap[0])
         row["difference"] = gap[0]
         row["difference_low"], row["difference_high"] = bootstrap_interval(gaps, 1 - 2 * ALPHA)
         row["pvalue"], row["verdict"] = equivalence(gaps, MARGIN, alpha=ALPHA)
-        if not gaps.any():  # it is what it is compared with
+        if key == whole:  # it is what it is compared with
             row["pvalue"] = np.nan
     return row
 
@@ -362,10 +364,12 @@ def pilot(archive: Archive, *, accuracy: str = "") -> Pilot:
     Raises
     ------
     ValueError
-        If fewer than `LEAST_TASKS` tasks are left.
+        If the accuracy is unknown, fewer than `LEAST_TASKS` tasks are left, or none has an interval
+        from fewer samples.
     """
     summary = tables.summarize_run(archive, estimator="squbed")
     accuracy = accuracy or tables.default_accuracy(summary)
+    tables.better_is_higher(summary, accuracy)  # refuses an unknown one
     sign = 1 if HIGHER_IS_BETTER.get(accuracy, True) else -1
     scores = archive.videos().dropna(subset=accuracy).groupby(["task", "latent"])[accuracy]
     scores, within = sign * scores.mean().unstack(), scores.var().unstack()
@@ -397,12 +401,17 @@ def _growth(
     tasks: pd.DataFrame, subsets: np.ndarray, design: Design, fewer: int, thinner: int
 ) -> tuple[float, float]:
     """Return p and s, from subsets' errors (2, T): the aleatoric one, and the epistemic one."""
-    of_text, of_videos = subsets
-    whole = np.isfinite(of_text)
-    growth = of_text[whole].mean() / tasks.aleatoric[whole].mean()
-    order = np.log(growth) / np.log(design.n / fewer)
-    growth = (of_videos.mean() / tasks.epistemic.mean()) ** 2
-    share = (growth - 1) / ((design.m - 1) / (thinner - 1) - 1)
+    growth = []
+    for of, there in zip(subsets, (tasks.aleatoric, tasks.epistemic), strict=True):
+        whole = np.isfinite(of)
+        if not whole.any():
+            raise ValueError(
+                f"no task of the pilot has an interval from {fewer} of its latent prompts, or from "
+                f"{thinner} videos of each; make a larger one"
+            )
+        growth.append(of[whole].mean() / there[whole].mean())
+    order = np.log(growth[0]) / np.log(design.n / fewer)
+    share = (growth[1] ** 2 - 1) / ((design.m - 1) / (thinner - 1) - 1)
     return float(np.clip(order, *ORDERS)), float(np.clip(share, 0, 1))
 
 
@@ -529,6 +538,11 @@ def plan(
         n, videos_of, m, tasks, videos (of all tasks), aleatoric, epistemic, total (median widths of
         a task's intervals, nats), tau (expected) and power; without rows if no design does.
     """
+    if not 0 < wanted < 1 or (tasks is not None and tasks < 3):
+        raise ValueError(
+            f"power is {wanted} and tasks {tasks}; expected a power between 0 and 1, such as 0.8, "
+            "and 3 tasks or more"
+        )
     rows = []
     for n in PLANNED:
         for design in (Design(n, k, m) for k in PLANNED if k <= n for m in (2, *PLANNED)):

@@ -143,7 +143,8 @@ def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> 
     known = tasks.dropna(subset=[f"{accuracy}_first", f"{accuracy}_second"])
     clusters = clusters_of(known)
     counts = task_counts(len(known), N_RESAMPLES, np.random.default_rng(seed_of("pairs")), clusters)
-    enough = len(known) >= FEWEST_TASKS
+    members = np.arange(len(known)) if clusters is None else clusters
+    enough = np.unique(members).size >= FEWEST_TASKS
     for term in TERMS:
         numbers, replicates = _calibration(known, term, accuracy, counts, clusters)
         rows.append({"panel": CALIBRATION} | numbers | _spread(replicates, confidence, enough))
@@ -159,7 +160,9 @@ def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> 
             shares = (counts @ (less & certain)) / (counts @ less)
         row = {"panel": MISTAKEN, "quantity": "epistemic", "first": certain.mean()}
         row["value"] = certain[less].mean()
-        rows.append(row | _spread(shares, confidence, less.sum() >= FEWEST_TASKS, zero=None))
+        shares = row["value"] + widening(clusters) * (shares - row["value"])
+        enough = np.unique(members[less]).size >= FEWEST_TASKS
+        rows.append(row | _spread(np.clip(shares, 0, 1), confidence, enough, zero=None))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -172,7 +175,8 @@ def _mean(
 ) -> dict[str, object]:
     """Return the means of a quantity and their change, over clusters, or else over tasks."""
     pair = tasks[[f"{quantity}_first", f"{quantity}_second"]].set_axis(["first", "second"], axis=1)
-    pair = pair.groupby(np.arange(len(tasks)) if clusters is None else clusters).mean().dropna()
+    members = np.arange(len(tasks)) if clusters is None else clusters
+    pair = pair.assign(member=members).dropna().groupby("member").mean()
     changes = (pair.second - pair["first"]).to_numpy()
     rng = np.random.default_rng(seed_of("pairs", quantity))
     row = {"panel": MEAN, "quantity": quantity} | pair.mean().to_dict() | {"value": changes.mean()}

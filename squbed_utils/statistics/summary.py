@@ -365,10 +365,14 @@ def at_equal_counts(whole: Units) -> Units:
         UserWarning,
         stacklevel=3,
     )
-    cut = {}
+    cut, most = {}, min(shown, default=0)
     for task, (text, videos) in whole.items():
-        k = n if text is not None else len(videos)
-        cut[task] = (None if text is None else text[:k], [x[:m] for x in videos[:k]])
+        if text is None:
+            cut[task] = None, [x[:m] for x in videos]
+        else:  # those beyond the most that all tasks have get no videos
+            place = np.cumsum([len(x) > 0 for x in videos])
+            kept = [x[: m * (i <= most)] for i, x in zip(place, videos, strict=True)]
+            cut[task] = text[:n], kept[:n]
     return cut
 
 

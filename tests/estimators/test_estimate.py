@@ -481,6 +481,16 @@ class TestDesigns:
         low, high = found.total_interval
         assert low < found.total < high
 
+    @pytest.mark.parametrize("term", ["aleatoric", "epistemic", "total"])
+    def test_a_term_that_reads_videos_alone_has_the_interval_of_those(self, term):
+        text, videos = task(n=20)
+        some = [*videos[:4], *[np.empty((0, 16))] * 16]
+        found = estimate(text, some, estimator="energy_split")
+        alone = estimate(text[:4], videos[:4], estimator="energy_split")
+        assert getattr(found, term) == pytest.approx(getattr(alone, term))
+        name = f"{term}_interval"
+        assert getattr(found, name) == pytest.approx(getattr(alone, name))
+
     @pytest.mark.parametrize("name", sorted(ESTIMATORS))
     def test_every_estimator_knows_them(self, name):
         text, videos = task(n=6)

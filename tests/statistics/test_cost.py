@@ -92,6 +92,14 @@ def test_the_whole_archive_is_no_worse_than_itself(curve):
     assert (plain.draws < 1e-9).all()
 
 
+def test_all_videos_have_no_p_value_where_a_resample_lacks_a_pair():
+    drawn, accuracy, truth = samples()
+    truth["coverage"] = ["never", "never", *["common"] * 22]  # of one subject, often not drawn
+    table = cost.curve(drawn, accuracy, truth)
+    whole = table[(table.measure == cost.AUROC) & (table.videos == 16)].set_index("estimator")
+    assert np.isnan(whole.pvalue["squbed"]) and whole.low.notna().all()
+
+
 def test_fewer_videos_are_worth_less(curve):
     rows = curve[(curve.measure == cost.AGREEMENT) & (curve.estimator == "squbed")]
     value = rows[rows.component == "epistemic"].set_index(["latents", "each"]).value

@@ -182,6 +182,24 @@ def test_below_eight_tasks_no_interval_is_stated():
     assert table[["low", "high"]].isna().all(axis=None) and table.value.notna().all()
 
 
+def test_below_eight_subjects_no_interval_is_stated():
+    """However many tasks they have; of those that became worse as well."""
+    table = compare(two_models(60, clusters=7), accuracy="ssim")
+    assert table[["low", "high"]].isna().all(axis=None) and table.value.notna().all()
+    tasks = two_models(60, clusters=12)
+    tasks["ssim_second"] = tasks.ssim_first + np.where(tasks.subject < 5, -0.1, 0.1)
+    found = compare(tasks, accuracy="ssim").set_index("panel")
+    assert np.isnan(found.low[pairs.MISTAKEN]) and found.low[pairs.CALIBRATION].notna().all()
+
+
+def test_a_change_is_of_tasks_that_both_have():
+    tasks = two_models(60, clusters=20)
+    tasks["ssim_first"] = tasks.task.str[1:].astype(float)
+    tasks["ssim_second"] = tasks.ssim_first.where(tasks.index % 3 > 0)  # nothing changed
+    row = compare(tasks, accuracy="ssim").set_index(["panel", "quantity"]).loc[(pairs.MEAN, "ssim")]
+    assert row.value == 0 and row.pvalue == 1
+
+
 def test_archives_that_other_models_measured_are_refused(tmp_path):
     first, second = (small_archive.make(tmp_path / n, {"t0": "a cat"}) for n in ("a", "b"))
     text = {"path": "here", "kind": "open_clip"}

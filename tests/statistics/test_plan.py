@@ -88,3 +88,23 @@ def test_a_pilot_too_small_is_refused(tmp_path):
     archive = small_archive.make(tmp_path / "small", {"t0": "a cat"}, n=5, m=4)
     with pytest.raises(ValueError, match="1 tasks of .* a plan needs a pilot of 10"):
         plan.pilot(open_archive(archive.folder))
+
+
+def test_subsets_without_an_interval_leave_no_gap_in_a_pilot():
+    table = pd.DataFrame({"aleatoric": [1.0, 1.0], "epistemic": [2.0, 2.0]})
+    errors, design = np.array([[1.2, 1.2], [2.4, np.nan]]), Design(6, 6, 6)
+    assert plan._growth(table, errors, design, 4, 3) == plan._growth(
+        table, np.array([[1.2, 1.2], [2.4, 2.4]]), design, 4, 3
+    )
+    with pytest.raises(ValueError, match="no task of the pilot has an interval from 4 of its"):
+        plan._growth(table, errors * np.nan, design, 4, 3)
+
+
+def test_what_no_plan_can_be_made_of_is_refused(tmp_path):
+    archive = small_archive.make(tmp_path, {f"t{i:02}": "a cat" for i in range(16)}, n=5, m=4)
+    with pytest.raises(ValueError, match="accuracy 'beauty'"):
+        plan.pilot(open_archive(archive.folder), accuracy="beauty")
+    known = plan.pilot(open_archive(archive.folder))
+    for options in ({"tasks": 1}, {"tasks": 0}, {"wanted": 1.5}, {"wanted": 0.0}):
+        with pytest.raises(ValueError, match="expected a power between 0 and 1.* and 3 tasks"):
+            plan.plan(known, **options)
