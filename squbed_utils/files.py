@@ -125,6 +125,8 @@ def replacing(path: Path | str, *, keep_first: bool = False) -> Iterator[Path]:
     The folder is made if need be. With `keep_first`, an existing file at `path` stays as it is.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:

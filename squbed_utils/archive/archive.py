@@ -139,7 +139,7 @@ class Archive:
             what = "no profile.yaml in it" if self.folder.is_dir() else "no such folder"
             raise FileNotFoundError(
                 f"no samples archive in {self.folder} ({what}); run "
-                f"`squbed collect --profile {shlex.quote(self.folder.name)}` or correct the path"
+                f"`squbed collect --profile {shlex.quote(self.folder.absolute().name)}` or correct the path"
             )
 
     @cached_property

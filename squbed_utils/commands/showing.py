@@ -4,6 +4,7 @@ A function's docstring is what ``--help`` says of its command. What a command ne
 it runs, so that help and mistakes cost no time.
 """
 
+import shlex
 from argparse import Namespace
 from pathlib import Path
 
@@ -77,7 +78,8 @@ def compare_models(options: Namespace) -> None:
     paths = figures.save(figures.figure_pairs(tasks, table, names), "compare", options.output)
     print("{} tasks; first: {}, second: {}".format(len(tasks), *names))
     print(table.to_string(index=False, float_format="{:.3g}".format, na_rep="-"), *paths, sep="\n")
-    print(f"`squbed explore {first.folder} {second.folder}` shows the tasks side by side")
+    both = shlex.join([str(options.archive), str(options.archive_b)])
+    print(f"`squbed explore {both}` shows the tasks side by side")
 
 
 @command(

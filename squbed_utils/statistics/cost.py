@@ -537,12 +537,19 @@ def plan(
     DataFrame
         n, videos_of, m, tasks, videos (of all tasks), aleatoric, epistemic, total (median widths of
         a task's intervals, nats), tau (expected) and power; without rows if no design does.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
     """
-    if not 0 < wanted < 1 or (tasks is not None and tasks < 3):
-        raise ValueError(
-            f"power is {wanted} and tasks {tasks}; expected a power between 0 and 1, such as 0.8, "
-            "and 3 tasks or more"
-        )
+    for what, value, fits, range_ in (
+        ("tasks", tasks, tasks is None or tasks >= 3, "at least 3"),
+        ("power", wanted, 0 < wanted < 1, "more than 0 and less than 1"),
+        ("width", width, width is None or width > 0, "more than 0 nats"),
+    ):
+        if not fits:
+            raise ValueError(f"{what} is {value}; expected {range_}")
     rows = []
     for n in PLANNED:
         for design in (Design(n, k, m) for k in PLANNED if k <= n for m in (2, *PLANNED)):

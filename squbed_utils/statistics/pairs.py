@@ -4,6 +4,7 @@ Tasks of one subject stand or fall together, so every interval resamples subject
 known.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -77,7 +78,7 @@ def paired_tasks(
         If the archives hold other latent prompts or numbers of videos, or other models measured
         them: what differs is named.
     """
-    like = f"squbed collect --profile PROFILE --like {first.folder}"
+    like = f"squbed collect --profile PROFILE --like {shlex.quote(str(first.folder))}"
     require_same_samples((first, second), like)
     if differing := [
         role for role in MEASURING if _measured(first, role) != _measured(second, role)

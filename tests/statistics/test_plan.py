@@ -80,8 +80,15 @@ def test_a_plan_of_an_archive(tmp_path, capsys):
     assert cli.main([*line, "--profile", "veo-3"]) == 0
     told = capsys.readouterr().out
     assert f"{len(known.tasks)} tasks of 5 latent prompts x 4 videos" in told and "dollars" in told
-    assert cli.main([*line, "--width", "0.001"]) == 2
-    assert "no design reaches that" in capsys.readouterr().err
+    for wrong, said in (
+        (["--width", "0.001"], "no design reaches that"),
+        (["--width", "nan"], "width is nan; expected more than 0 nats"),
+        (["--power", "1"], "power is 1.0; expected more than 0 and less than 1"),
+        (["--tasks", "1"], "tasks is 1; expected at least 3"),
+        (["--accuracy", "beauty"], "unknown accuracy 'beauty'; known: ssim"),
+    ):
+        assert cli.main([*line, *wrong]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_a_pilot_too_small_is_refused(tmp_path):
