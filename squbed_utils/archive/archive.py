@@ -137,9 +137,10 @@ class Archive:
         """Raise FileNotFoundError if the folder does not hold an archive."""
         if not self.inside("profile.yaml").is_file():
             what = "no profile.yaml in it" if self.folder.is_dir() else "no such folder"
+            name = shlex.quote(self.folder.absolute().name)
             raise FileNotFoundError(
-                f"no samples archive in {self.folder} ({what}); run "
-                f"`squbed collect --profile {shlex.quote(self.folder.absolute().name)}` or correct the path"
+                f"no samples archive in {self.folder} ({what}); run `squbed collect --profile "
+                f"{name}` or correct the path"
             )
 
     @cached_property

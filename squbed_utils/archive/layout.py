@@ -166,7 +166,7 @@ ROLES = ("video_model", "refiner", *MEASURING)
 BOUNDS = {
     "n": (3, 1000),
     "m": (1, 1000),
-    "videos_of": (1, 1000),
+    "videos_of": (3, 1000),
     "batch_size": (1, 10_000),
     "seed": (0, 2**63 - 1),
     "pca": (2, 100_000),

@@ -455,7 +455,7 @@ def test_one_video_of_each_latent_prompt_gives_the_total_alone(tiny_profile, tmp
     [
         ({"m": 1}, "m is 1, and estimator 'squbed' reads 2 videos of a latent prompt; take more"),
         ({"videos_of": 4}, "videos_of is 4; expected at most n, which is 3"),
-        ({"videos_of": 0}, "videos_of is 0; expected at least 1"),
+        ({"videos_of": 2}, "videos_of is 2; expected at least 3"),
     ],
 )
 def test_a_design_that_cannot_be_is_refused(tiny_profile, tmp_path, changes, message):

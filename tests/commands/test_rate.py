@@ -117,7 +117,7 @@ class TestPage:
         other = told(rate.page(archive, "vagueness", tasks=7))["items"]
         assert len(other) == 7
 
-    def test_what_cannot_be_asked_is_said(self, archive, tmp_path):
+    def test_what_cannot_be_asked_is_said(self, archive, tmp_path, capsys):
         bare = small_archive.make(tmp_path / "bare", PROMPTS)
         with pytest.raises(ValueError, match="0 tasks to ask about.*accuracy_prompt needs none"):
             rate.page(bare, "accuracy")
@@ -125,6 +125,9 @@ class TestPage:
             rate.page(archive, "vagueness", tasks=2)
         with pytest.raises(ValueError, match="videos is 0; expected at least 1"):
             rate.page(archive, "accuracy", videos=0)
+        line = ["rate", str(archive.folder), "--question", "vagueness", "--output", str(tmp_path)]
+        assert cli.main(line) == 2
+        assert f"{tmp_path} is a folder; give the name of a file" in capsys.readouterr().err
         assert len(told(rate.page(bare, "vagueness"))["items"]) == 4
 
     def test_failed_videos_are_not_shown(self, tmp_path):

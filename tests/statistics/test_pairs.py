@@ -208,3 +208,11 @@ def test_archives_that_other_models_measured_are_refused(tmp_path):
     first, second = open_archive(first.folder), open_archive(second.folder)
     with pytest.raises(ValueError, match=r"measured by other models \(clip\).*squbed score"):
         pairs.paired_tasks(first, second)
+
+
+def test_the_command_that_makes_the_second_can_be_copied(tmp_path):
+    first = small_archive.make(tmp_path / "a b", {"t0": "a cat"})
+    second = small_archive.make(tmp_path / "c", {"t1": "a dog"})
+    first, second = open_archive(first.folder), open_archive(second.folder)
+    with pytest.raises(ValueError, match="--like '.*/a b'`"):
+        pairs.paired_tasks(first, second)
