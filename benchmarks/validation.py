@@ -60,7 +60,7 @@ def tau_coverage(reps: int = 2000) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def jackknife_coverage(reps: int = 1000) -> pd.DataFrame:
+def jackknife_coverage(reps: int = 4000) -> pd.DataFrame:
     """Return how often a task's jackknife intervals hold the uncertainties of the population.
 
     Videos of a latent prompt are von Mises-Fisher with a concentration of its own, log-normal
