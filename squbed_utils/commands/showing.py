@@ -117,6 +117,7 @@ def draw_figures(options: Namespace) -> int:
     are compared with those of the reference run.
     """
     from squbed_utils.archive import remote
+    from squbed_utils.archive.archive import Archive
     from squbed_utils.commands.notebooks import run_all
     from squbed_utils.commands.reproduce import PROFILE, REFERENCE, report
 
@@ -129,6 +130,8 @@ def draw_figures(options: Namespace) -> int:
             "--ranking and --parameter, or --strict"
         )
     samples = remote.fetch(options.samples) if remote.is_url(options.samples) else options.samples
+    if samples:
+        Archive(samples).require()
     parameters = dict(options.parameter)
     if options.ranking:
         ranking = options.ranking.expanduser().absolute()

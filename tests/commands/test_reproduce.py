@@ -93,3 +93,11 @@ def test_strict_needs_a_whole_run_of_the_reference_profile(capsys):
     for more in (["--profile", "world-quick"], ["--only", "05_audit"], ["--samples", "s"]):
         assert cli.main(["figures", "--strict", *more]) == cli.USER_ERROR
         assert "--strict compares whole runs of the profile world" in capsys.readouterr().err
+
+
+def test_figures_of_an_archive_that_is_not_there_are_refused_before_anything_is_made(
+    tmp_path, capsys
+):
+    line = ["figures", "--samples", str(tmp_path / "none"), "--output", str(tmp_path / "f")]
+    assert cli.main(line) == cli.USER_ERROR
+    assert "no samples archive in" in capsys.readouterr().err and not list(tmp_path.iterdir())
