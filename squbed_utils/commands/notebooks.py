@@ -147,6 +147,11 @@ def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
     return PLACE / Path(samples).expanduser() if str(samples) else SAMPLES / load(profile).name
 
 
+def is_sealed(folder: Path) -> bool:
+    """Say whether an archive is finished, whatever profile, prompts or other archive it is of."""
+    return bool(Archive(folder).sealed)
+
+
 PARAMETERS = {
     **dict.fromkeys(("task", "ranking", "added", "ensemble", "prompts"), str),
     "style": Literal[*FAMILIES],

@@ -20,6 +20,7 @@ from squbed_utils.archive.verify import verify
 from squbed_utils.collection import latent as unit
 from squbed_utils.collection.collect import collect
 from squbed_utils.commands import answer
+from squbed_utils.commands.notebooks import run_all
 from squbed_utils.estimators.estimate import estimate
 from squbed_utils.files import seed_of
 from squbed_utils.models import accuracy
@@ -462,3 +463,9 @@ def test_a_design_that_cannot_be_is_refused(tiny_profile, tmp_path, changes, mes
     profile = tiny.write_profile(tiny_profile.parent, tmp_path / "x.yaml", **changes)
     with pytest.raises(ValueError, match=message):
         profiles.load(profile)
+
+
+def test_the_notebooks_take_an_archive_of_a_file_of_prompts(of_prompts, tmp_path):
+    where = {"samples": of_prompts / "out", "figures": tmp_path / "f", "build": tmp_path / "b"}
+    written = run_all(of_prompts / "p.yaml", **where, only=["00_collect_samples"])
+    assert "contact_sheet.png" in {path.name for path in written}
