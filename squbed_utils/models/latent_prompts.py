@@ -65,11 +65,11 @@ def draw(
 
 
 def _given(task: Task, latent: int) -> LatentPrompt:
-    if not (known := dict(enumerate(task.latent_prompts)).get(latent)):
+    if latent >= len(task.latent_prompts) or not task.latent_prompts[latent]:
         raise ValueError(
             f"task {task.id}: latent prompt {latent} is not known in the archive that gives them"
         )
-    return LatentPrompt(known, ())
+    return LatentPrompt(task.latent_prompts[latent], ())
 
 
 def in_the_grammar(refined: str, original: str) -> bool:

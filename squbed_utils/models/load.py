@@ -82,12 +82,15 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     measuring = _load_measuring(profile, device, profile.batch_size, frame_batch)
     with _named("video_model", profile):
         generate = diffusion.load(profile, device, folder)
-    if language:
-        drawing = ("refine", "compatible", "listed")
-        measuring = dataclasses.replace(
-            measuring, **{name: getattr(language, name) for name in drawing}
-        )
-    return dataclasses.replace(measuring, generate=generate)
+    models = dataclasses.replace(measuring, generate=generate)
+    if language is None:
+        return models
+    return dataclasses.replace(
+        models,
+        refine=language.refine,
+        compatible=language.compatible,
+        listed=language.listed,
+    )
 
 
 def load_language(

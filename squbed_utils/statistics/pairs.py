@@ -19,6 +19,7 @@ from squbed_utils.statistics import tables, truth
 from squbed_utils.statistics.calibration import bootstrap_interval, bootstrap_pvalue, kendall
 from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
+    plain_tau,
     resampled_means,
     resampled_taus,
     task_counts,
@@ -152,7 +153,7 @@ def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> 
     for term in TERMS:
         x, y = (known[f"{term}_{which}"].to_numpy() for which in ("first", "second"))
         (taus,) = resampled_taus(x[None], y, counts, clusters)
-        row = {"panel": ORDER, "quantity": term, "value": _tau(x, y)}
+        row = {"panel": ORDER, "quantity": term, "value": plain_tau(x, y)}
         rows.append(row | _spread(taus, confidence, enough))
     less = (known[f"{accuracy}_second"] < known[f"{accuracy}_first"]).to_numpy()
     if less.any():
@@ -197,16 +198,12 @@ def _calibration(
     taus, replicates = {}, []
     for which in ("first", "second"):
         x, y = (tasks[f"{name}_{which}"].to_numpy() for name in (term, accuracy))
-        taus[which] = _tau(x, y)
+        taus[which] = plain_tau(x, y)
         replicates.append(weighted_taus(x[None], y, counts)[0])
     difference = taus["second"] - taus["first"]
     apart = replicates[1] - replicates[0]
     spread = difference + widening(clusters) * (apart - difference)
     return {"quantity": term, **taus, "value": difference}, spread
-
-
-def _tau(x: np.ndarray, y: np.ndarray) -> float:
-    return float(weighted_taus(x[None], y, np.ones((1, x.size), np.float32))[0, 0])
 
 
 def _spread(

@@ -177,6 +177,11 @@ def resampled_areas(
     return np.divide(won, of, out=np.full(len(counts), np.nan), where=of > 0)
 
 
+def plain_tau(x: np.ndarray, y: np.ndarray, levels: np.ndarray | None = None) -> float:
+    """Return tau-b of x with y (n,), as `weighted_taus` with every task once."""
+    return float(weighted_taus(x[None], y, np.ones((1, x.size), np.float32), levels)[0, 0])
+
+
 def permuted_taus(
     scores: np.ndarray, accuracy: np.ndarray, n_permutations: int, rng: np.random.Generator
 ) -> np.ndarray:

@@ -40,6 +40,7 @@ from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
     drawn_in,
     level_pvalue,
+    plain_tau,
     resampled_areas,
     resampled_taus,
     task_counts,
@@ -161,7 +162,7 @@ def _association(
     levels = None if levels is None else levels.to_numpy(dtype=float)
     counts = task_counts(x.size, N_RESAMPLES, rng, clusters)
     (replicates,) = resampled_taus(x[None], y, counts, clusters, levels)
-    tau = weighted_taus(x[None], y, np.ones((1, x.size), np.float32), levels)[0, 0]
+    tau = plain_tau(x, y, levels)
     low, high = bootstrap_interval(replicates, confidence)
     pvalue = bootstrap_pvalue(replicates)
     if dealt:

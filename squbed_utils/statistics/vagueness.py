@@ -18,7 +18,7 @@ from squbed_utils.estimators.estimate import LEAST_LATENTS, estimate
 from squbed_utils.files import seed_of
 from squbed_utils.statistics.calibration import bootstrap_interval, holm, kendall, tau_difference
 from squbed_utils.statistics.controls import word_spreads
-from squbed_utils.statistics.resampling import resampled_taus, task_counts, weighted_taus
+from squbed_utils.statistics.resampling import plain_tau, resampled_taus, task_counts
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
@@ -156,8 +156,7 @@ def ladder_taus(
             less = tau_difference(ours, x, rung, rng=rng, confidence=confidence)
             row |= dict(zip(DIFFERENCE, less, strict=True))
             (taus,) = resampled_taus(x[None], ours, task_counts(len(x), 2000, rng), levels=rung)
-            one = np.ones((1, len(x)), np.float32)
-            row |= {"within": weighted_taus(x[None], ours, one, rung)[0, 0]}
+            row |= {"within": plain_tau(x, ours, rung)}
             ends = bootstrap_interval(taus, confidence)
             row |= {f"within_{end}": value for end, value in zip(ENDS, ends, strict=True)}
         rows.append(row)
