@@ -88,12 +88,13 @@ def _asks_for_profile(archive: Archive, why: str) -> str:
     ]
     shows = f". It names {', '.join(named)}" if named else ""
     name, dataset = archive.profile.get("name"), archive.profile.get("dataset")
-    prompts = " --prompts FILE" * (isinstance(dataset, dict) and dataset.get("kind") == "prompts")
+    kind = dataset.get("kind") if isinstance(dataset, dict) else None
+    asked = {"prompts": " --prompts FILE", "like": " --like ARCHIVE"}.get(kind, "")
     return (
         f"{archive.folder} says that it is of the profile {name!r}, {why}{shows}. "
         "Nothing that an archive names is run or sent: check it, write it into a profile of your "
         f"own, and run `squbed verify {shlex.quote(str(archive.folder))} --repair --profile FILE"
-        f"{prompts}`"
+        f"{asked}`"
     )
 
 

@@ -100,10 +100,7 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     consent = Consent(confirm)
-    if prompts is not None and like is not None:
-        raise ValueError("prompts and like are both given; expected at most one of them")
-    profile = profile if prompts is None else lists.instead(profile, prompts)
-    profile = profile if like is None else likes.instead(profile, like)
+    profile = asking(profile, prompts, like)
     if profile.dataset is None:
         raise ValueError(f"profile {profile.name} has no dataset; add one, or give --prompts FILE")
     asked = next((f"-{Path(source).stem}" for source in (prompts, like) if source is not None), "")
@@ -118,6 +115,14 @@ def collect(
                 options = {"workers": workers, "executor": executor, "retry_failed": retry_failed}
                 fill(archive, profile, source.tasks, consent=consent, **options)
         return open_archive(archive.folder)
+
+
+def asking(profile: Profile, prompts: Path | str | None, like: Path | str | None) -> Profile:
+    """Return a profile with a file's prompts, or an archive's, in place of its dataset."""
+    if prompts is not None and like is not None:
+        raise ValueError("prompts and like are both given; expected at most one of them")
+    profile = profile if prompts is None else lists.instead(profile, prompts)
+    return profile if like is None else likes.instead(profile, like)
 
 
 @dataclass

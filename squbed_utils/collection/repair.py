@@ -12,9 +12,8 @@ from squbed_utils.archive.verify import (
     _require_collected,
     verify,
 )
-from squbed_utils.collection.collect import collect, held, settings_over
+from squbed_utils.collection.collect import asking, collect, held, settings_over
 from squbed_utils.profiles import Profile
-from squbed_utils.tasks import prompts as lists
 
 LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
 """Tables that no run makes again."""
@@ -45,14 +44,15 @@ def repair(
     *,
     profile: str | Path | Profile | None = None,
     prompts: str | Path | None = None,
+    like: str | Path | None = None,
     **options: object,
 ) -> Archive:
     """Remove the damaged files that `verify` named, and collect them again.
 
     The models, programs, addresses and keys are those of a local `profile` (by default the
     package's own profile of the archive's name), never those in the archive, which may come from
-    anyone. Both profiles must agree; `prompts`, as given to ``collect.collect``, take the place of
-    its dataset. `options` are those of ``collect.collect``.
+    anyone. Both profiles must agree; `prompts` or `like`, as given to ``collect.collect``, take the
+    place of its dataset. `options` are those of ``collect.collect``.
 
     An archive that `collect` did not make, or whose profile is another or unknown, raises
     ValueError; the message says what makes its files again, or shows the archive's commands,
@@ -61,7 +61,7 @@ def repair(
     archive = Archive(folder)
     _require_collected(archive)
     _refuse_lost(archive, problems)
-    profile = _profile(archive, profile, prompts)
+    profile = _profile(archive, profile, prompts, like)
     problems = [problem for problem in problems if problem.state != UNKNOWN]
     archive.unseal()
     for path, _, unit in problems:
@@ -85,14 +85,17 @@ def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
 
 
 def _profile(
-    archive: Archive, named: str | Path | Profile | None, prompts: str | Path | None
+    archive: Archive,
+    named: str | Path | Profile | None,
+    prompts: str | Path | None,
+    like: str | Path | None,
 ) -> Profile:
     """Return the local profile to collect with, the user's or this package's."""
     name = archive.profile.get("name")
     if named is None and name not in profiles.names():
         raise ValueError(_asks_for_profile(archive, "which this package does not have"))
     profile = named if isinstance(named, Profile) else profiles.load(named or name)
-    profile = profile if prompts is None else lists.instead(profile, prompts)
+    profile = asking(profile, prompts, like)
     found = profiles.differences(archive.profile, settings_over(archive, profile))
     if found:
         raise ValueError(_asks_for_profile(archive, f"but {'; '.join(found)}"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import squbed_utils
 from squbed_utils.commands.options import (
     FOLDER,
+    LIKE,
     LIST,
     PROFILE,
     PROMPTS,
@@ -143,10 +144,7 @@ def plan_design(options: Namespace) -> None:
     "collect",
     PROFILE,
     LIST,
-    option(
-        "--like ARCHIVE",
-        "ask what an archive asked: its tasks, latent prompts and seeds, for `squbed compare`",
-    ),
+    LIKE,
     option(
         "--output DIR",
         "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE), or a URL to keep it "
@@ -230,6 +228,7 @@ def print_status(options: Namespace) -> None:
         "data/profiles/ of the archive's name)",
     ),
     LIST,
+    LIKE,
     YES,
 )
 def verify_archive(options: Namespace) -> None:
@@ -248,7 +247,7 @@ def verify_archive(options: Namespace) -> None:
     for problem in problems:
         print(f"{problem.state:8} {problem.path}")
     if options.repair and any(problem.state != UNKNOWN for problem in problems):
-        given = {name: getattr(options, name) for name in ("profile", "prompts")}
+        given = {name: getattr(options, name) for name in ("profile", "prompts", "like")}
         repair(folder, problems, **given, confirm=consent(options))
         problems = verify(folder)
     unknown = [problem.path for problem in problems if problem.state == UNKNOWN]

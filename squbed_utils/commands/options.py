@@ -57,6 +57,10 @@ PROFILE = option(
 FOLDER = option("FOLDER", "a samples archive", type=Path)
 PROMPTS = "a text, one a line, CSV or JSON lines, or an installed package: vbench, vbench2"
 LIST = option("--prompts FILE", "prompts in place of the profile's dataset: " + PROMPTS)
+LIKE = option(
+    "--like ARCHIVE",
+    "ask what an archive asked: its tasks, latent prompts and seeds, for `squbed compare`",
+)
 YES = option("--yes", "pay for paid models without being asked")
 STRICT = option("--strict", "end with exit code 3 if a table is not the reference run's")
 

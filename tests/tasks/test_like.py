@@ -1,5 +1,8 @@
 """An archive's own tasks, latent prompts and seeds, asked of another video model."""
 
+import shutil
+from dataclasses import asdict
+
 import pandas as pd
 import pytest
 from kit import small_archive, tiny
@@ -92,3 +95,19 @@ def test_the_two_archives_are_compared(fewer, tiny_archive, tmp_path, capsys):
     assert table.value["mean", "epistemic"] == pytest.approx(change.mean(), abs=1e-3)
     assert (tmp_path / "compare.png").stat().st_size
     assert cli.main(["compare", str(tiny_archive), str(tmp_path / "none")]) == 2
+
+
+def test_a_damaged_one_is_repaired_like_the_same_archive(
+    fewer, profile, tiny_profile, tiny_archive, tmp_path, capsys
+):
+    model = {**asdict(profile.video_model), "options": dict(profile.video_model.options)}
+    path = tiny.write_profile(tiny_profile.parent, tmp_path / "fewer.yaml", video_model=model)
+    path.write_text(path.read_text().replace("world-tiny", "fewer", 1))
+    folder = shutil.copytree(fewer.folder, tmp_path / "copy")
+    shard = open_archive(folder).shard(tiny.TASKS[0], 0)
+    before = shard.read_bytes()
+    shard.unlink()
+    line = ["verify", str(folder), "--repair", "--profile", str(path)]
+    assert cli.main(line) == 2 and "--like ARCHIVE`" in capsys.readouterr().err
+    assert cli.main([*line, "--like", str(tiny_archive)]) == 0
+    assert shard.read_bytes() == before
