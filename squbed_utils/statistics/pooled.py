@@ -37,6 +37,9 @@ MOST = 3000
 MOST_FITTED = 700
 """Latent prompts that the three numbers are fitted to: as many of each task, at least two."""
 
+EXACT = {"ftol": 1e-13, "gtol": 1e-7}
+"""Tolerances of the fit: its last digits would else be those of rounding, and hang on threads."""
+
 
 class Prior(NamedTuple):
     """What `fit` finds: l, b and c of the module's equation, and s in the unit of h."""
@@ -66,7 +69,9 @@ def fit(text: np.ndarray, h: np.ndarray, m: np.ndarray, task: np.ndarray) -> Pri
     least = float(np.clip(least, *BOUNDS["length"]))
     ends = np.log([(least, BOUNDS["length"][1]), BOUNDS["task"], BOUNDS["noise"]])
     start = np.log([max(1.0, least), 0.1, 1.0])
-    found = minimize(partial(_loss, *sample), start, method="L-BFGS-B", bounds=ends)
+    found = minimize(
+        partial(_loss, *sample), start, method="L-BFGS-B", jac="3-point", bounds=ends, options=EXACT
+    )
     return Prior(*np.exp(found.x).tolist())
 
 
