@@ -245,8 +245,11 @@ class Archive:
             k = self.profile.get("videos_of") or n
             each = [samples if latent < k else [] for latent in range(n)]
             return {(task, z): each[z] for task in self.tasks().task for z in range(n)}
-        groups = manifest.groupby(["task", "latent"], sort=False)["sample"]
-        return {(task, int(z)): of.astype(int).tolist() for (task, z), of in groups}
+        groups = manifest.groupby(["task", "latent"], sort=False)
+        return {
+            (task, int(z)): of["sample"][of.video.notna()].astype(int).tolist()
+            for (task, z), of in groups
+        }
 
     def latents(self) -> pd.DataFrame:
         """Return a row a latent prompt: task, latent, prompt, embedding, rejected.

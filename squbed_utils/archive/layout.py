@@ -203,8 +203,8 @@ TRUTH += (Column("subject", "text", needed=False), Column("clips", "whole number
 TRUTH += (Column("left_out", "whole numbers", needed=False),)
 TRUTH += (Column("true_entropy", "numbers", needed=False),)
 
-MANIFEST = tuple(Column(name, "text") for name in ("task", "prompt", "video"))
-MANIFEST += (Column("reference", "text", full=False),)
+MANIFEST = tuple(Column(name, "text") for name in ("task", "prompt"))
+MANIFEST += tuple(Column(name, "text", full=False) for name in ("video", "reference"))
 MANIFEST += (Column("category", "text"), Column("latent_prompt", "text", full=False))
 MANIFEST += (Column("latent", "whole numbers"), Column("sample", "whole numbers"))
 MANIFEST += (Column("vagueness_rank", "numbers", full=False),)

@@ -17,6 +17,7 @@ from squbed_utils.archive.layout import (
     FAILED,
     MEASURING,
     OK,
+    TEXT,
     ratings_of,
     reference_path,
     video_path,
@@ -155,7 +156,7 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
         return table, None, lambda path: manifests.locate(path, source)
     archive = open_archive(source)
     table = of_archive(archive)
-    for path in (*table.video, *table.reference.dropna().unique()):
+    for path in (*table.video.dropna(), *table.reference.dropna().unique()):
         archive.inside(path)  # refused before any is copied
     return table, archive.truth(), archive.inside
 
@@ -248,11 +249,13 @@ def _score_all(
 
 
 def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[str]]) -> dict:
-    """Copy and measure one video, or return why that failed."""
+    """Copy and measure one video, or return why that failed; there is none of some prompts."""
     from squbed_utils.collection import latent as _unit
 
     video_row = {"task": row.task, "latent": row.latent, "sample": row.sample}
     video_row |= {"prompt": row.latent_prompt, "rejected": []}
+    if row.video is None:
+        return video_row | {"status": TEXT}
     path = video_path(row.task, row.latent, row.sample)
     try:
         source = find(row.video)
@@ -269,7 +272,8 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
 def of_archive(archive: Archive) -> pd.DataFrame:
     """Return the manifest of a finished archive's own videos, with paths within its folder.
 
-    Failed videos are left out. An archive whose every video failed raises ValueError.
+    A latent prompt that has no videos by design is a row without one; failed videos are left out.
+    An archive whose every video failed raises ValueError.
     """
     tasks, videos = archive.tasks(), archive.videos()
     rated = ratings_of(videos)
@@ -277,11 +281,13 @@ def of_archive(archive: Archive) -> pd.DataFrame:
     videos = videos[videos.status == OK].rename(columns={"path": "video"})
     if videos.empty:
         raise ValueError(f"all videos of {archive.folder} failed; there is nothing to score")
-    table = videos[["task", "latent", "sample", "video", *rated]].merge(
-        latents[["task", "latent", "latent_prompt"]], on=["task", "latent"]
-    )
+    known = set(videos.task)
+    alone = [unit for unit, count in archive.units.items() if not count and unit[0] in known]
+    alone = pd.DataFrame(alone, columns=["task", "latent"]).assign(sample=0)
+    made = pd.concat([videos[["task", "latent", "sample", "video", *rated]], alone])
+    table = latents[["task", "latent", "latent_prompt"]].merge(made, on=["task", "latent"])
     table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
-    texts = table[["reference", "latent_prompt"]].astype(object)
+    texts = table[["video", "reference", "latent_prompt"]].astype(object)
     table = table.assign(**texts.where(texts.notna(), None))
     table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
     return table[[*manifests.COLUMNS, *rated]]

@@ -124,11 +124,13 @@ def add(archive: Archive, files: Sequence[Path]) -> None:
 
 def report(archive: Archive) -> str:
     """Return how far raters agree, and how many raters and tasks it takes, as text."""
-    ratings, rng = archive.ratings(), np.random.default_rng(seed_of("agreement"))
+    ratings = archive.ratings()
     if ratings.empty:
         raise ValueError(f"{archive.inside(RATINGS)} has no answers; give --question or --add")
     lines = [f"answers: {len(ratings)}, by {visible(named(sorted(set(ratings.rater))))}"]
-    for row in agreement(ratings, rng).itertuples():
+    drawn = {q: np.random.default_rng(seed_of("agreement", q)) for q in ratings.question.unique()}
+    each = [agreement(asked, drawn[q]) for q, asked in ratings.groupby("question", sort=False)]
+    for row in pd.concat(each).itertuples():
         what = ("prompts", "videos", "pairs")[ASKED[row.question][0]]
         said = f"{row.question} ({what}: {row.units}, people: {row.raters})"
         if np.isnan(row.value):
@@ -146,6 +148,7 @@ def report(archive: Archive) -> str:
             f": {RELIABLE}; tasks that show a tau with 80 % power: {', '.join(enough)}"
         )
     for question, pairs in ratings[ratings.other != ""].groupby("question"):
-        table = bradley_terry(pairs, rng).to_string(index=False, float_format="{:.2f}".format)
+        strengths = bradley_terry(pairs, drawn[question])
+        table = strengths.to_string(index=False, float_format="{:.2f}".format)
         lines.append(f"{question}, Bradley-Terry (logits):\n{table}")
     return "\n".join(lines)

@@ -259,6 +259,10 @@ def ask_people(options: Namespace) -> None:
         with replacing(path) as partial:
             partial.write_text(text, encoding="utf-8")
         print(f"{path}: {len(text) / 1e6:.1f} MB; open it in a browser, or send it to people")
+    elif options.tasks or options.output:
+        raise ValueError(
+            "--tasks, --videos and --output are of a page; say what it asks: --question"
+        )
     if options.add:
         rate.add(archive, options.add)
     if options.add or not options.question:

@@ -108,12 +108,13 @@ def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
     """Return the embeddings of each task that can be estimated, missing data as in `summarize`.
 
     By task (text, videos): text float (n, d_t), or None where latent prompts are not known; videos
-    a list of n arrays (m_i, d_v), m_i >= 2. Where the profile gives videos to some latent prompts
-    alone, or one to each, m_i is what there is. A `pca` in the profile is applied to all tasks
+    a list of n arrays (m_i, d_v), m_i >= 2. Where some latent prompts are to have no videos, or all
+    at most one, m_i is what there is. A `pca` in the profile is applied to all tasks
     together.
     """
-    usable, single = {}, archive.profile.get("m") == 1
-    every = single or archive.profile.get("videos_of")
+    counts = set(archive.units.values())
+    usable, single = {}, counts <= {0, 1}
+    every = single or 0 in counts
     for task in archive.tasks().task:
         text, videos = archive.embeddings(task)
         enough = [i for i, x in enumerate(videos) if every or len(x) >= LEAST_VIDEOS]
@@ -200,8 +201,8 @@ def _without_thin_tasks(usable: dict[str, Embeddings], m: int) -> dict[str, Embe
     thin = [task for task, count in enough.items() if count < least[task]]
     if len(thin) == len(usable):
         raise ValueError(
-            f"no task has {max(least.values())} latent prompts with {m} videos each; "
-            "see the errors in videos(), then run the same command with --retry-failed"
+            f"no task has {max(least.values())} or more latent prompts with {m} or more videos "
+            "each; see the errors in videos(), then run the same command with --retry-failed"
         )
     if thin:
         warnings.warn(

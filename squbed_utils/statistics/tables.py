@@ -90,12 +90,12 @@ def _size_of(archive: Archive) -> str:
     """Say how many latent prompts a task has and videos each; a range where that differs."""
     videos = pd.Series(archive.units)
     prompts, videos = videos.groupby(level=0).size(), videos[videos > 0]
-    shown = archive.profile.get("videos_of")
-    n, m = (
-        "–".join(map(str, sorted({counts.min(), counts.max()}))) for counts in (prompts, videos)
+    n, shown, m = (
+        "–".join(map(str, sorted({counts.min(), counts.max()})))
+        for counts in (prompts, videos.groupby(level=0).size(), videos)
     )
     unknown = " (not known)" if archive.latents().prompt.isna().all() else ""
-    some = f", {shown} of them" if shown else ""
+    some = f", {shown} of them" if shown != n else ""
     return f"{n} latent prompt{'' if n == '1' else 's'}{unknown}{some} × {m} videos"
 
 

@@ -40,12 +40,14 @@ def instead(profile: Profile, folder: Path | str) -> Profile:
         )
     if archive.latents().prompt.isna().all():
         raise ValueError(f"{folder} does not know the latent prompts of its videos")
+    shown = archive.profile.get("videos_of")
     return profiles.replaced(
         profile,
         dataset={"kind": "like", "path": str(archive.folder)},
         refiner=None,
         n=_only(archive, [len(z) for z in archive.latents().groupby("task").groups.values()]),
-        m=_only(archive, archive.units.values()),
+        m=_only(archive, [m for m in archive.units.values() if m or not shown]),
+        videos_of=shown,
         seed=archive.profile.get("seed", profile.seed),
     )
 

@@ -19,6 +19,7 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.verify import verify
 from squbed_utils.collection import latent as unit
 from squbed_utils.collection.collect import collect
+from squbed_utils.collection.existing import score
 from squbed_utils.commands import answer
 from squbed_utils.commands.notebooks import run_all
 from squbed_utils.estimators.estimate import estimate
@@ -26,7 +27,7 @@ from squbed_utils.files import seed_of
 from squbed_utils.models import accuracy
 from squbed_utils.models import load as models
 from squbed_utils.statistics import tables
-from squbed_utils.statistics.summary import as_text, score_tasks, summarize
+from squbed_utils.statistics.summary import TERMS, as_text, score_tasks, summarize
 from squbed_utils.world import render, scenes
 
 UNITS = len(tiny.TASKS) * tiny.N
@@ -420,6 +421,27 @@ def test_a_design_is_summarized_with_all_its_latent_prompts(design):
     assert {"squbed", "conditional_vendi", "energy_split"} <= set(scores.estimator)
     row = tables.summarize_run(archive, estimator="squbed").row[0]
     assert "5 latent prompts, 3 of them × 2 videos" in row
+
+
+def test_a_design_that_is_measured_again_keeps_latent_prompts_without_videos(design, tmp_path):
+    profile, folder = design
+    first, again = (
+        samples.open_archive(folder),
+        score(folder, profile=profile, output=tmp_path / "a"),
+    )
+    assert again.units == first.units and verify(again.folder) == []
+    assert summarize(again)[["n", "m", *TERMS]].equals(summarize(first)[["n", "m", *TERMS]])
+    assert score(again.folder, profile=profile, output=tmp_path / "b").units == first.units
+
+
+def test_another_model_is_asked_the_same_design(design, tmp_path):
+    profile, folder = design
+    first, again = (
+        samples.open_archive(folder),
+        collect(profile, like=folder, output=tmp_path / "a"),
+    )
+    assert again.units == first.units and again.profile["videos_of"] == 3
+    assert summarize(again)[[*TERMS]].equals(summarize(first)[[*TERMS]])
 
 
 def test_a_latent_prompt_that_cannot_be_drawn_fails_without_videos_too(

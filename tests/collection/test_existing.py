@@ -521,7 +521,9 @@ def test_nothing_but_failures(clips, tiny_profile, tmp_path, capsys):
     path = write(clips, "a,a star,0,0,gone.mp4,0.mp4", name="none.csv")
     line = ["score", str(path), "--profile", str(tiny_profile), "--output", str(tmp_path / "x")]
     assert cli.main(line) == 2
-    assert "no task has 1 latent prompts with 2 videos each" in capsys.readouterr().err
+    assert (
+        "no task has 1 or more latent prompts with 1 or more videos each" in capsys.readouterr().err
+    )
 
 
 ROW = "a,a star,0,0,0.mp4,0.mp4"

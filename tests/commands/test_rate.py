@@ -12,7 +12,7 @@ import pytest
 from kit import small_archive, synthetic
 
 from squbed_utils import cli, explore, open_archive, summarize
-from squbed_utils.archive.layout import ASKED
+from squbed_utils.archive.layout import ASKED, RATINGS
 from squbed_utils.archive.verify import verify
 from squbed_utils.collection import existing
 from squbed_utils.collection.collect import held
@@ -255,6 +255,8 @@ class TestReport:
         assert output.is_file() and "open it in a browser" in capsys.readouterr().out
         assert cli.main(line) == cli.USER_ERROR
         assert "has no answers; give --question or --add" in capsys.readouterr().err
+        assert cli.main([*line, "--tasks", "5"]) == cli.USER_ERROR
+        assert "are of a page; say what it asks: --question" in capsys.readouterr().err
         files = [graded(archive, tmp_path, f"r{i}", i) for i in range(3)]
         assert cli.main([*line, *(w for f in files for w in ("--add", str(f)))]) == 0
         said = capsys.readouterr().out
@@ -262,6 +264,17 @@ class TestReport:
         assert "accuracy (videos: 135, people: 3): Krippendorff's alpha 0." in said
         assert re.search(r"alpha 0\.\d\d \[0\.\d\d, 0\.\d\d\]", said)
         assert re.search(r"reliability of the mean of 3: 0\.\d\d, of \d+: 0\.9; tasks that", said)
+
+    def test_an_interval_is_the_same_whatever_else_was_asked(self, archive, tmp_path):
+        graded_files = [graded(archive, tmp_path, f"r{i}", i) for i in range(3)]
+        others = [path.with_suffix(".other.csv") for path in graded_files]
+        for path, other in zip(graded_files, others, strict=True):
+            other.write_text(path.read_text().replace(",accuracy,", ",accuracy_prompt,"))
+        rate.add(archive, others)
+        alone = rate.report(archive).split("\n")[1]
+        archive.inside(RATINGS).unlink()
+        rate.add(archive, [*graded_files, *others])
+        assert "accuracy_prompt" in alone and alone in rate.report(archive).split("\n")
 
     def test_what_has_no_number_is_said_without_nan(self, archive, tmp_path):
         a, b, *_ = archive.videos().drop_duplicates("task").itertuples()
