@@ -15,16 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import uniform_direction, vonmises_fisher
 
-from squbed_utils.estimators import bessel
-from squbed_utils.estimators.checks import (
-    KAPPA_MAX,
-    concentration,
-    dimension,
-    real_array,
-    require,
-    require_generator,
-    unit_rows,
-)
+from squbed_utils.estimators import bessel, checks
 
 BLOCK = 1 << 18  # sample components per block of a batched fit
 
@@ -33,15 +24,9 @@ BLOCK = 1 << 18  # sample components per block of a batched fit
 class Fit:
     """A batch of fitted von Mises-Fisher distributions.
 
-    Attributes
-    ----------
-    kappa : ndarray, shape (...)
-        Concentration, 0 to 1e9.
-    mu : ndarray, shape (..., n)
-        Mean direction, unit length. Where the samples cancel exactly (kappa 0), every direction
-        is a mean direction, and `mu` is the first sample.
-    degenerate : ndarray of bool, shape (...)
-        True where the samples are identical to rounding, so that `kappa` is the cap 1e9.
+    `kappa` (...), 0 to 1e9; `mu` (..., n), mean directions of unit length: where the samples cancel
+    exactly (kappa 0), every direction is one, and it is the first sample; `degenerate` (...), True
+    where the samples are identical to rounding, so that `kappa` is the cap 1e9.
     """
 
     kappa: np.ndarray
@@ -55,15 +40,10 @@ def log_normalizer(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     C_n(kappa) = kappa^nu / ((2 pi)^(n/2) I_nu(kappa)), nu = n/2 - 1 (Mardia and Jupp 2000,
     sec. 9.3.2); I_nu by its Debye series (DLMF 10.41) or its power series.
 
-    Returns
-    -------
-    ndarray or float
-        Nats; minus the log area of the sphere at kappa 0, then falling with kappa. Within 2e-13
-        of the truth, relative to max(1, |log C|); where log C crosses 0 in thousands of
-        dimensions, within the effect of rounding kappa itself (2e-12 at n = 8192).
+    Nats; minus the log area of the sphere at kappa 0, then falling with kappa. Within 2e-13 of the
+    truth, relative to max(1, |log C|); where log C crosses 0 in thousands of dimensions, within the
+    effect of rounding kappa itself (2e-12 at n = 8192).
 
-    Examples
-    --------
     >>> round(float(log_normalizer(3, 1.0)), 12)  # log(1 / (4 pi sinh 1))
     -2.69246360854
     """
@@ -75,13 +55,8 @@ def mean_resultant_length(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
 
     Source: Mardia and Jupp 2000, sec. 9.3.2; evaluated without cancellation at both ends.
 
-    Returns
-    -------
-    ndarray or float
-        From 0 (uniform) to 1 (a point); no unit.
+    From 0 (uniform) to 1 (a point); no unit.
 
-    Examples
-    --------
     >>> round(float(mean_resultant_length(3, 1.0)), 12)  # coth 1 - 1
     0.313035285499
     """
@@ -94,13 +69,8 @@ def entropy(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     With respect to the sphere's surface measure, as in `scipy.stats.vonmises_fisher`. The terms
     of size kappa are cancelled on paper, not in floating point.
 
-    Returns
-    -------
-    ndarray or float
-        Nats; the log area of the sphere at kappa 0, then falling with kappa.
+    Nats; the log area of the sphere at kappa 0, then falling with kappa.
 
-    Examples
-    --------
     >>> round(float(entropy(3, 0.0)), 12)  # log(4 pi)
     2.531024246969
     """
@@ -113,18 +83,13 @@ def entropy_per_dof(n: ArrayLike, h: ArrayLike) -> np.ndarray:
     Entropies of embeddings of different widths are not commensurable in nats; this form is 0
     for the uniform distribution in every dimension and about log sqrt(1 - A^2) elsewhere.
 
-    Returns
-    -------
-    ndarray or float
-        Nats per degree of freedom, at most 0. An h that is not finite is refused.
+    Nats per degree of freedom, at most 0. An h that is not finite is refused.
 
-    Examples
-    --------
     >>> float(entropy_per_dof(3, entropy(3, 0.0)))
     0.0
     """
-    n, h = dimension(n), np.asarray(h, dtype=float)
-    require(np.isfinite(h), h, "entropy h", "a finite number of nats")
+    n, h = checks.dimension(n), np.asarray(h, dtype=float)
+    checks.require(np.isfinite(h), h, "entropy h", "a finite number of nats")
     return (h - bessel.log_area(n)) / (n - 1)
 
 
@@ -134,22 +99,18 @@ def kappa_from_spherical_variance(n: ArrayLike, variance: ArrayLike) -> np.ndarr
     Newton on logit A against log kappa from the start of Banerjee et al. 2005 (eq. 4.4). The
     argument is 1 - R and not R because R keeps few digits when samples lie close together.
 
-    The variance (Mardia and Jupp 2000, sec. 9.2) is from 0 to 1, else it is refused.
+    The variance (Mardia and Jupp 2000, sec. 9.2) is from 0 to 1, else it is refused; kappa is from
+    0 (variance 1) to the cap 1e9 (variance 0).
 
-    Returns
-    -------
-    ndarray or float
-        Concentration, 0 (variance 1) to the cap 1e9 (variance 0).
-
-    Examples
-    --------
     >>> round(float(kappa_from_spherical_variance(3, 1 - 0.313035285499)), 9)
     1.0
     """
-    n, variance = dimension(n), np.asarray(variance, dtype=float)
-    require((variance >= 0) & (variance <= 1), variance, "spherical variance 1 - R", "0 to 1")
+    n, variance = checks.dimension(n), np.asarray(variance, dtype=float)
+    checks.require(
+        (variance >= 0) & (variance <= 1), variance, "spherical variance 1 - R", "0 to 1"
+    )
     n, variance = np.broadcast_arrays(n, variance)
-    out = np.where(variance == 0, KAPPA_MAX, 0.0)
+    out = np.where(variance == 0, checks.KAPPA_MAX, 0.0)
     inside = (variance > 0) & (variance < 1)
     out[inside] = bessel.solve_kappa(n[inside], variance[inside])
     return out[()]
@@ -193,12 +154,12 @@ def fit(samples: ArrayLike, *, corrected: bool = True) -> Fit:
     step = max(1, BLOCK // (m * n))
     for start in range(0, len(flat), step):
         block = slice(start, start + step)
-        unit = unit_rows(flat[block], "sample", partial(_index_in, leading, start))
+        unit = checks.unit_rows(flat[block], "sample", partial(_index_in, leading, start))
         mu[block], scatter[block] = _direction_and_scatter(unit)
     deficit = np.minimum(scatter / (m - 1 if corrected else m), 1.0)  # 1 - R^2
     kappa = kappa_from_spherical_variance(n, deficit / (1 + np.sqrt(1 - deficit)))
     kappa = np.reshape(kappa, leading)
-    return Fit(kappa[()], mu.reshape(*leading, n), (kappa >= KAPPA_MAX)[()])
+    return Fit(kappa[()], mu.reshape(*leading, n), (kappa >= checks.KAPPA_MAX)[()])
 
 
 def sample(
@@ -207,52 +168,30 @@ def sample(
     size: int | tuple[int, ...],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Draw directions: `scipy.stats.vonmises_fisher`, and the uniform ones at kappa 0.
+    """Draw directions (*size, n): `scipy.stats.vonmises_fisher`, and the uniform ones at kappa 0.
 
-    Parameters
-    ----------
-    n_or_mu : int or array_like of float, shape (n,)
-        Mean direction of any positive length, or the dimension for the first basis vector.
-    kappa : float
-        Concentration, 0 to 1e9.
-    size : int or tuple of int
-        How many to draw.
-    rng : numpy.random.Generator
-        Source of randomness.
+    `n_or_mu` is a mean direction (n,) of any positive length, or the dimension for the first basis
+    vector; `kappa` is from 0 to 1e9.
 
-    Returns
-    -------
-    ndarray of float, shape (*size, n)
-        Unit vectors.
-
-    Raises
-    ------
-    ValueError
-        If the mean direction is zero, not finite or shorter than 2, or kappa is outside 0 to 1e9.
-    TypeError
-        If `rng` is not a Generator.
-
-    Examples
-    --------
     >>> sample(3, 10.0, (4, 2), np.random.default_rng(0)).shape
     (4, 2, 3)
     """
-    require_generator(rng)
+    checks.require_generator(rng)
     if np.ndim(n_or_mu) == 0:
-        mu = np.eye(1, int(dimension(n_or_mu)))[0]
+        mu = np.eye(1, int(checks.dimension(n_or_mu)))[0]
     else:
-        mu = real_array(n_or_mu, "mean direction")
+        mu = checks.real_array(n_or_mu, "mean direction")
         if mu.ndim != 1 or mu.size < 2:
             raise ValueError(f"mean direction has shape {mu.shape}; expected (n,) with n >= 2")
-        mu = unit_rows(mu[None], "mean direction")[0]
-    kappa = float(concentration(kappa))
+        mu = checks.unit_rows(mu[None], "mean direction")[0]
+    kappa = float(checks.concentration(kappa))
     shape = (size,) if isinstance(size, int | np.integer) else tuple(size)
     family = vonmises_fisher(mu, kappa) if kappa else uniform_direction(mu.size)
     return family.rvs(int(np.prod(shape)), random_state=rng).reshape(*shape, mu.size)
 
 
 def _evaluate(function: Callable, row: int, n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
-    n, kappa = np.broadcast_arrays(dimension(n), concentration(kappa))
+    n, kappa = np.broadcast_arrays(checks.dimension(n), checks.concentration(kappa))
     return function(n.ravel(), kappa.ravel())[row].reshape(n.shape)[()]
 
 
@@ -275,7 +214,7 @@ def _direction_and_scatter(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sample_array(samples: ArrayLike) -> np.ndarray:
-    samples = real_array(samples, "samples")
+    samples = checks.real_array(samples, "samples")
     if samples.ndim < 2:
         raise ValueError(f"samples have shape {samples.shape}; expected (..., m, n)")
     if samples.shape[-2] < 2:
@@ -283,5 +222,5 @@ def _sample_array(samples: ArrayLike) -> np.ndarray:
             f"samples have shape {samples.shape}, so m = {samples.shape[-2]}; "
             "a fit needs at least 2 samples along the last axis but one"
         )
-    dimension(samples.shape[-1])
+    checks.dimension(samples.shape[-1])
     return samples

@@ -5,7 +5,7 @@ import functools
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -21,71 +21,22 @@ from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from squbed_utils.files import replacing
+from squbed_utils.files import ROOT, replacing
 from squbed_utils.text import number, visible
 
 SINGLE, DOUBLE = 3.25, 6.75
 """Widths of one and of two columns of a paper, in inches."""
 
-SMALLEST = 6.5
-"""Points; no text is smaller at a paper's column width."""
-
 LINE_SPACING = 1.15
 """Times the font's size."""
 
-FONT = "DejaVu Sans"
-FALLBACKS = (
-    FONT,
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "Source Han Sans"),
-    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC"),
-    *("Hiragino Sans", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Thai"),
-    *("Noto Sans Devanagari", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Symbola"),
-    *("Arial Unicode MS", "FreeSans", "Unifont"),
-)
-"""Fonts for characters that the first one lacks; those that are installed are used."""
-
-INSTALLED = set(fontManager.get_font_names())
-FAMILIES = {
-    style: list(dict.fromkeys([font, *(f for f in FALLBACKS if f in INSTALLED)]))
-    for style, font in {"paper": "STIXGeneral", "talk": FONT}.items()
-}
+STYLE = mpl.rc_params_from_file(ROOT / "data" / "figures.mplstyle", use_default_template=False)
+STYLE["font.family"] = [f for f in STYLE["font.family"] if f in fontManager.get_font_names()]
+FAMILIES = {"paper": STYLE["font.family"], "talk": STYLE["font.family"][1:]}
 """Fonts by style: with serifs, as papers have them, and without, which carry further in a room."""
 
-STYLE = {
-    "font.family": FAMILIES["paper"],
-    "text.parse_math": False,
-    "font.size": 7,
-    "axes.labelsize": 7,
-    "axes.titlesize": SMALLEST,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 3,
-    "axes.labelpad": 2,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.titlesize": 7.5,
-    "figure.dpi": 150,
-    "figure.constrained_layout.h_pad": 0.03,
-    "figure.constrained_layout.w_pad": 0.03,
-    "xtick.labelsize": SMALLEST,
-    "ytick.labelsize": SMALLEST,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2,
-    "ytick.major.size": 2,
-    "xtick.major.pad": 2,
-    "ytick.major.pad": 2,
-    "legend.fontsize": SMALLEST,
-    "legend.frameon": False,
-    "legend.handletextpad": 0.2,
-    "legend.columnspacing": 1.0,
-    "legend.borderpad": 0.2,
-    "lines.linewidth": 1.0,
-    "lines.markersize": 4,
-    "savefig.dpi": 300,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "squbed",
-}
+SMALLEST = STYLE["xtick.labelsize"]
+"""Points; no text is smaller at a paper's column width."""
 
 BLUE, ORANGE, BLACK, GREEN = "#0072B2", "#E69F00", "#000000", "#009E73"
 VERMILLION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F"
@@ -93,6 +44,13 @@ VERMILLION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F"
 
 COVERAGE_COLOURS = {"common": SKY, "rare": ORANGE, "never": BLACK}
 COVERAGE_MARKERS = {"common": "o", "rare": "s", "never": "^"}
+
+
+def dots(coverage: str) -> dict[str, object]:
+    """Return how tasks on subjects of a coverage are drawn; grey where it is unknown."""
+    colour, marker = COVERAGE_COLOURS.get(coverage, GREY), COVERAGE_MARKERS.get(coverage, "o")
+    return {"color": colour, "marker": marker, "edgecolor": "white", "lw": 0.3}
+
 
 PANEL = "panel"
 """Label of axes that are a panel although they show no axis, such as those of videos."""
@@ -147,16 +105,6 @@ def caption(fig: Figure, shown: str, found: str) -> Figure:
     sentences = (f"{s[0].upper() if s[0].isascii() else s[0]}{s[1:]}." for s in (shown, found))
     fig.set_label(" ".join(sentences))
     return fig
-
-
-def interval(value: float, low: float, high: float) -> str:
-    """Write a value with its interval, if it has one.
-
-    >>> interval(-0.5, -0.75, -0.25), interval(0.5, float("nan"), float("nan"))
-    ('−0.50 [−0.75, −0.25]', '0.50')
-    """
-    ends = "" if pd.isna(low) else f" [{number(low, '.2f')}, {number(high, '.2f')}]"
-    return number(value, ".2f") + ends
 
 
 def chance(p: float) -> str:
@@ -264,14 +212,14 @@ def wrapped(text: str, letters: int, *, lines: int = 12) -> str:
     return textwrap.fill("".join(wide), letters, **how).replace(pad, "")
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(height: float, *, width: float = DOUBLE) -> Figure:
     """Return an empty figure of a size in inches, which no window or notebook shows unasked."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def new_axes(ax: Axes | None, *, width: float = SINGLE, height: float = 2.2) -> Axes:
-    """Return the axes given, or those of a new one-panel figure."""
-    return new_figure(width, height).subplots() if ax is None else ax
+def new_axes(ax: Axes | None, *, height: float = 2.2) -> Axes:
+    """Return the axes given, or those of a new one-panel figure, a column wide."""
+    return new_figure(height, width=SINGLE).subplots() if ax is None else ax
 
 
 def remark(
@@ -282,15 +230,27 @@ def remark(
     ax.annotate(text, at, xytext=offset, **style)
 
 
-def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) -> None:
-    """Refuse a table that lacks a column or has no rows; the error says what it lacks and has."""
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise ValueError(
-            f"{what} lacks the columns {', '.join(missing)}; it has: {', '.join(table.columns)}"
-        )
-    if table.empty:
-        raise ValueError(f"{what} has no rows; expected at least one")
+def name_lines(ax: Axes, names: Sequence[str], *, zero: bool = True) -> None:
+    """Name the lines 0 to n - 1, the first on top, and mark zero."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    if zero:
+        ax.axvline(0, color=GREY, lw=0.6)
+
+
+def draw_intervals(
+    ax: Axes,
+    rows: pd.DataFrame,
+    lines: Iterable[float],
+    *,
+    value: str,
+    color: str,
+    label: str | None = None,
+) -> None:
+    """Draw a column of values, each on its line, with intervals from low to high where they are."""
+    x = rows[value]
+    error = [x - rows.low, rows.high - x]
+    ax.errorbar(x, list(lines), xerr=error, fmt="o", color=color, lw=1, label=label)
 
 
 def save(
@@ -306,22 +266,9 @@ def save(
     The files hold no dates or versions, and embed their fonts. Each is written under a temporary
     name and renamed.
 
-    Parameters
-    ----------
-    fig : Figure
-    name : str
-        File name without ending, such as ``figure_3``; a folder or an ending is a ValueError.
-    folder : path
-        Made if need be.
-    kinds : collection of str
-        ``pdf``, ``png`` or both.
-    style : str
-        ``paper`` writes with serifs, ``talk`` without.
-
-    Returns
-    -------
-    list of Path
-        A file of each kind, and then that of the caption, if the figure has one.
+    `name` is without ending, such as ``figure_3``, `kinds` are ``pdf``, ``png`` or both, and the
+    style ``paper`` writes with serifs, ``talk`` without. Returned is a path of each kind, and then
+    that of the caption, if the figure has one.
     """
     if style not in FAMILIES:
         raise ValueError(f"unknown style {style!r}; known: {', '.join(FAMILIES)}")

@@ -18,7 +18,7 @@ from squbed_utils.estimators.estimate import LEAST_LATENTS, estimate
 from squbed_utils.files import seed_of
 from squbed_utils.statistics.calibration import bootstrap_interval, holm, kendall, tau_difference
 from squbed_utils.statistics.controls import word_spreads
-from squbed_utils.statistics.resampling import plain_tau, resampled_taus, task_counts
+from squbed_utils.statistics.resampling import N_RESAMPLES, plain_tau, resampled_taus, task_counts
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
@@ -31,8 +31,9 @@ LIKENESS = 0.4
 
 VALUE = ("aleatoric", "aleatoric_low", "aleatoric_high")
 
-ENDS = ("low", "high")
-DIFFERENCE = ("difference", "difference_low", "difference_high", "difference_pvalue")
+LADDER = ["measure", "tau", "low", "high", "pvalue"]
+LADDER += ["difference", "difference_low", "difference_high", "difference_pvalue"]
+LADDER += ["within", "within_low", "within_high"]
 
 MOST_WORDS = 6
 """Most words of a question."""
@@ -117,51 +118,40 @@ def words_of(text: str) -> list[str]:
 
 
 def ladder_taus(
-    table: pd.DataFrame, latents: pd.DataFrame, *, rungs: Sequence[str], confidence: float = 0.95
+    table: pd.DataFrame, latents: pd.DataFrame, *, rungs: Sequence[str]
 ) -> pd.DataFrame:
     """Hold h(Z given l) to a ladder of prompts that say more and more, beside measures of words.
 
     A ladder on which a count of words ranks as well tells nothing of meaning; what the measures
     share within a rung does.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `vagueness`, with the rung in `category`; prompts without a rank are left out.
-    latents : DataFrame
-        task and prompt, a row a latent prompt.
-    rungs : sequence of str
-        From those that say the least.
+    `table` is as `vagueness`, with the rung in `category`; prompts without a rank are left out.
+    `latents` has task and prompt, a row a latent prompt; `rungs` begin with those that say least.
 
-    Returns
-    -------
-    DataFrame
-        measure; tau, low, high, pvalue: Kendall's tau with the rung (negative: prompts that say
-        more are less vague); difference, difference_low and so on: S-QUBED's tau less the
-        measure's, on the same resamples; within, within_low, within_high: the measure's tau with
-        S-QUBED, of pairs of one rung. p-values are corrected by Holm's method, each of the two
-        columns as one family.
+    Columns: measure; tau, low, high, pvalue: Kendall's tau with the rung (negative: prompts that
+    say more are less vague); difference, difference_low and so on: S-QUBED's tau less the
+    measure's, on the same resamples; within, within_low, within_high: the measure's tau with
+    S-QUBED, of pairs of one rung. p-values are corrected by Holm's method, each of the two columns
+    as one family.
     """
     tasks = table[table["rank"].notna()].set_index("task")
     rung = tasks.category.map({name: i for i, name in enumerate(rungs)}).to_numpy(float)
     measures = {"S-QUBED": tasks.aleatoric, "word count": -tasks.prompt.str.split().map(len)}
-    measures |= word_spreads(latents[latents.task.isin(tasks.index)], {})
+    measures |= word_spreads(latents[latents.task.isin(tasks.index)])
     ours, rows = tasks.aleatoric.to_numpy(), []
     for name, series in measures.items():
         x, rng = series[tasks.index].to_numpy(float), np.random.default_rng(seed_of("ladder", name))
-        tau = kendall(x, rung, rng=rng, confidence=confidence)
-        row = {"measure": name, "tau": tau.tau} | dict(zip(ENDS, tau.interval, strict=True))
-        row |= {"pvalue": tau.pvalue}
+        tau = kendall(x, rung, rng=rng)
+        row = [name, tau.tau, *tau.interval, tau.pvalue]
         if name != "S-QUBED":
-            less = tau_difference(ours, x, rung, rng=rng, confidence=confidence)
-            row |= dict(zip(DIFFERENCE, less, strict=True))
-            (taus,) = resampled_taus(x[None], ours, task_counts(len(x), 2000, rng), levels=rung)
-            row |= {"within": plain_tau(x, ours, rung)}
-            ends = bootstrap_interval(taus, confidence)
-            row |= {f"within_{end}": value for end, value in zip(ENDS, ends, strict=True)}
-        rows.append(row)
-    found = pd.DataFrame(rows)
-    for column in ("pvalue", DIFFERENCE[-1]):
+            less = tau_difference(ours, x, rung, rng=rng)
+            (taus,) = resampled_taus(
+                x[None], ours, task_counts(len(x), N_RESAMPLES, rng), levels=rung
+            )
+            row += [*less, plain_tau(x, ours, rung), *bootstrap_interval(taus)]
+        rows.append(dict(zip(LADDER, row, strict=False)))
+    found = pd.DataFrame(rows, columns=LADDER)
+    for column in ("pvalue", "difference_pvalue"):
         told = found[column].notna()
         found.loc[told, column] = holm(found.loc[told, column])
     return found

@@ -63,8 +63,8 @@ def test_widths_matter_where_the_other_form_orders_otherwise(rng):
 
 def test_sweep_ends_at_each_component_alone(rng):
     table = make_table(rng)
-    sweep = audit.weight_sweep(table, rng, steps=3)
-    for row, term in ((0, "epistemic"), (2, "aleatoric")):
+    sweep = audit.weight_sweep(table, rng)
+    for row, term in ((0, "epistemic"), (20, "aleatoric")):
         tau = kendalltau(table[term], table.accuracy).statistic
         assert sweep.tau[row] == pytest.approx(tau)
     assert (sweep.low <= sweep.tau).all() and (sweep.tau <= sweep.high).all()
@@ -361,7 +361,7 @@ def test_a_category_for_each_task_leaves_nothing_to_judge(rng):
 
 
 def test_partial_tau_rejects_as_often_as_its_level_allows(rng, monkeypatch):
-    monkeypatch.setattr(audit, "PERMUTATIONS", 99)
+    monkeypatch.setattr(audit, "N_PERMUTATIONS", 99)
     found = []
     for _ in range(300):
         groups = pd.get_dummies(rng.integers(0, 5, 20)).astype(float)
