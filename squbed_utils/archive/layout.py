@@ -325,8 +325,10 @@ def stored_error(error: str | None) -> str | None:
     return None if error is None else FOLDERS.sub("", error)[:LONGEST_ERROR]
 
 
-def read_table(path: Path, *, digest: str | None = None) -> pa.Table:
-    """Read a table; refuse a damaged or too large one, or one without the SHA-256 it must have."""
+def read_table(
+    path: Path, columns: Iterable[Column] = (), *, digest: str | None = None
+) -> pa.Table:
+    """Read a table; refuse a damaged or too large one, or one without its SHA-256 or `columns`."""
     data = read_bytes(path, MOST_BYTES)
     try:
         if digest is not None and hashlib.sha256(data).hexdigest() != digest:
@@ -343,6 +345,8 @@ def read_table(path: Path, *, digest: str | None = None) -> pa.Table:
             f"table {path} cannot be read ({reason}); delete it and run `squbed collect` again, or "
             "`squbed verify --repair`"
         ) from error
+    check_types(table, columns, path)
+    check_cells(table, columns, path)
     return table
 
 
@@ -359,12 +363,6 @@ def _refuse_large(footer: pq.FileMetaData) -> None:
     ):
         if number > most:
             raise ValueError(f"it says that it has {number:,} {what}; expected at most {most:,}")
-
-
-def check_columns(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
-    """Refuse a table whose columns are not as described; the error names file, column and row."""
-    check_types(table, columns, path)
-    check_cells(table, columns, path)
 
 
 def check_types(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
@@ -491,8 +489,10 @@ def check_shard(table: pa.Table, path: Path) -> None:
         _refuse_rows(wrong, f"table {path}: column {name}", "is not a number")
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: pa.Table | pd.DataFrame) -> None:
     """Write a table to a file that is whole or absent."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
     with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 

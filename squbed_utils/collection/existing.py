@@ -1,7 +1,6 @@
 """An archive of videos that already exist: embed and score them, generate nothing."""
 
 import math
-import shutil
 import sys
 import warnings
 from collections import defaultdict
@@ -22,7 +21,7 @@ from squbed_utils.archive.layout import (
     video_path,
 )
 from squbed_utils.collection.collect import held, is_new, warn_of_versions
-from squbed_utils.files import ROOT, SAMPLES, path_of, replacing
+from squbed_utils.files import ROOT, SAMPLES, copy, path_of
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
 from squbed_utils.tasks import folder as folders
@@ -194,7 +193,7 @@ def _begin(
 ) -> None:
     firsts = table.drop_duplicates("task")
     for row in firsts.dropna(subset="reference").itertuples():
-        _copy(find(row.reference), archive.inside(reference_path(row.task)))
+        copy(find(row.reference), archive.inside(reference_path(row.task)))
     archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
     archive.write_manifest(table)
     archive.write_profile(resolved)
@@ -204,11 +203,6 @@ def _task(row: tuple) -> Task:
     rank = None if pd.isna(row.vagueness_rank) else float(row.vagueness_rank)
     reference = None if pd.isna(row.reference) else reference_path(row.task)
     return Task(row.task, "manifest", row.category, row.prompt, reference, rank)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as partial:
-        shutil.copyfile(source, partial)
 
 
 def _score_all(
@@ -262,7 +256,7 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
         (measured,) = _unit.measure(bench, _task(row), [clip])
     except (ValueError, OSError) as error:
         return video_row | {"status": FAILED, "error": str(error)}
-    _copy(source, bench.archive.inside(path))
+    copy(source, bench.archive.inside(path))
     return video_row | vars(measured) | {"path": path, "status": OK}
 
 

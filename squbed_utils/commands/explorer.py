@@ -22,7 +22,7 @@ from squbed_utils.archive.layout import FOLDERS, LABELS, OK, stored_error
 from squbed_utils.commands.pages import as_address, preview, render
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.figures import style
-from squbed_utils.files import replacing
+from squbed_utils.files import write_text
 from squbed_utils.statistics.cautions import repeated
 from squbed_utils.statistics.summary import (
     TERMS,
@@ -114,8 +114,7 @@ class Explorer:
             text = _page(
                 self._data, _beside(self.archives, path), "Previews of all videos", "'self'"
             )
-        with replacing(file) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(file, text)
         return path
 
     def _repr_html_(self) -> str:

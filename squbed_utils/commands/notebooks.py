@@ -23,7 +23,7 @@ from squbed_utils.archive.layout import RATING
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.figures import save as save_figure
 from squbed_utils.figures.style import FAMILIES
-from squbed_utils.files import PLACE, ROOT, SAMPLES, inside, path_of, replacing, sha256_of
+from squbed_utils.files import PLACE, ROOT, SAMPLES, inside, path_of, sha256_of, write_text
 from squbed_utils.profiles import FOLDER, find, load
 from squbed_utils.statistics.tables import METRICS, NotShown, save_tables
 from squbed_utils.text import visible
@@ -357,10 +357,8 @@ class Execution:
                 f"{self.notebook.name} ran but did not write {', '.join(p.name for p in stale)}; "
                 "correct the notebook or squbed_utils.commands.notebooks.NOTEBOOKS"
             )
-        with replacing(self.file(".html")) as partial:
-            partial.write_text(as_html(self.file(".ipynb")), encoding="utf-8")
-        with replacing(self.file(".json")) as partial:
-            partial.write_text(json.dumps(self.record(), indent=1), encoding="utf-8")
+        write_text(self.file(".html"), as_html(self.file(".ipynb")))
+        write_text(self.file(".json"), json.dumps(self.record(), indent=1))
 
     def run_cells(self, title: str) -> bool:
         """Run the cells, and return whether to the last; an error names the cell that failed."""

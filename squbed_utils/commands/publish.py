@@ -28,8 +28,6 @@ from pathlib import Path, PurePath, PureWindowsPath
 import jinja2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from markupsafe import Markup
 from tqdm import tqdm
@@ -45,6 +43,7 @@ from squbed_utils.archive.layout import (
     ratings_of,
     reference_path,
     stored_error,
+    write_table,
 )
 from squbed_utils.commands.explorer import explore
 from squbed_utils.files import PARTIAL, ROOT, sha256_of, write_sums
@@ -94,8 +93,8 @@ def export(
             _copy(archive, partial)
         else:
             _write_tars(archive, rows, partial, int(shard_mb * 1e6))
-        _write_parquet(partial / "metadata.parquet", rows)
-        _write_parquet(partial / "summary.parquet", summary)
+        write_table(partial / "metadata.parquet", rows)
+        write_table(partial / "summary.parquet", summary)
         about = describe(archive, rows, format)
         (partial / README).write_text(readme(about), encoding="utf-8")
         machine = croissant(about, rows, sha256_of(partial / "metadata.parquet"))
@@ -209,11 +208,6 @@ def without_folders(value: object) -> object:
     if path.root or value.startswith("~") or ".." in path.parts:
         return path.name
     return FOLDERS.sub("", value)
-
-
-def _write_parquet(path: Path, table: pd.DataFrame) -> None:
-    plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
-    pq.write_table(plain, path, compression="zstd")
 
 
 def _write_tars(archive: Archive, rows: pd.DataFrame, folder: Path, limit: int) -> None:

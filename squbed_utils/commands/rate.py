@@ -17,7 +17,7 @@ from squbed_utils.archive.layout import ASKED, OK, RATINGS, Rating, latest, read
 from squbed_utils.collection.collect import held
 from squbed_utils.commands.pages import as_address, preview, render
 from squbed_utils.csv_files import for_spreadsheets
-from squbed_utils.files import replacing, seed_of
+from squbed_utils.files import seed_of, write_text
 from squbed_utils.statistics.agreement import RELIABLE, agreement, bradley_terry
 from squbed_utils.statistics.audit import tasks_needed
 from squbed_utils.statistics.cautions import named
@@ -117,9 +117,8 @@ def add(archive: Archive, files: Sequence[Path]) -> None:
     with held(archive):
         before = [archive.ratings()] if archive.inside(RATINGS).is_file() else []
         answers = latest(pd.concat([*before, *given], ignore_index=True))[columns]
-        with replacing(archive.inside(RATINGS)) as partial:
-            text = for_spreadsheets(answers).to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
-            partial.write_text(text, encoding="utf-8")
+        text = for_spreadsheets(answers).to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+        write_text(archive.inside(RATINGS), text)
 
 
 def report(archive: Archive) -> str:

@@ -250,14 +250,13 @@ def ask_people(options: Namespace) -> None:
     agreement: Kendall's W of ranks, Krippendorff's alpha of grades, Bradley-Terry of pairs.
     """
     from squbed_utils.commands import rate
-    from squbed_utils.files import replacing
+    from squbed_utils.files import write_text
 
     archive = squbed_utils.open_archive(options.folder)
     if options.question:
         path = options.output or Path(f"rate-{options.question}.html")
         text = rate.page(archive, options.question, tasks=options.tasks, videos=options.videos)
-        with replacing(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(path, text)
         print(f"{path}: {len(text) / 1e6:.1f} MB; open it in a browser, or send it to people")
     if options.add:
         rate.add(archive, options.add)

@@ -98,8 +98,8 @@ def vagueness(
             Consent(confirm).require(profile, archive.folder, videos=0, **counts)
         for task, found in _ask(profile, archive, todo) if todo else ():
             told[task.id] = found
-            with files.replacing(archive.inside(PLACE.format(task.id))) as partial:
-                partial.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+            text = json.dumps(found, ensure_ascii=False)
+            files.write_text(archive.inside(PLACE.format(task.id)), text)
         table = _ranked(tasks, told)
         latents = [{"task": task, **draw} for task in table.task for draw in told[task]["draws"]]
         save_tables(archive.folder, NAME, points=table, latents=pd.DataFrame(latents))

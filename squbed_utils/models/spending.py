@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from squbed_utils.files import inside, locked, replacing
+from squbed_utils.files import inside, locked, write_text
 from squbed_utils.models.errors import Stop
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import OpenAI, VideoModel
@@ -132,8 +132,7 @@ def give_back(folder: Path, costs: Mapping[str, float]) -> None:
 
 def _add(folder: Path, account: dict[str, float], costs: Mapping[str, float]) -> None:
     account = {entry: round(before + costs.get(entry, 0), 9) for entry, before in account.items()}
-    with replacing(inside(folder, ACCOUNT)) as partial:
-        partial.write_text(json.dumps(account) + "\n", encoding="utf-8")
+    write_text(inside(folder, ACCOUNT), json.dumps(account) + "\n")
 
 
 def _amount(entry: str, amount: float) -> str:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import ROLES, reference_path
-from squbed_utils.files import path_of, replacing, seed_of
+from squbed_utils.files import path_of, replacing, seed_of, write_text
 from squbed_utils.roles import Dataset, Panda70M, VidGen1M
 from squbed_utils.tasks import like, panda70m, prompts, shapes_world, vidgen1m
 from squbed_utils.tasks.task import Caption, Source, Task, Unusable, check_clip
@@ -102,9 +102,8 @@ def _read_cache(path: Path, asked: str) -> dict[str, str]:
 
 
 def _write_cache(path: Path, asked: str, labels: Mapping[str, str]) -> None:
-    with replacing(path) as partial:
-        text = json.dumps({"asked": asked, "labels": labels}, ensure_ascii=False, indent=1)
-        partial.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({"asked": asked, "labels": labels}, ensure_ascii=False, indent=1)
+    write_text(path, text + "\n")
 
 
 READERS = {"panda70m": panda70m, "vidgen1m": vidgen1m}

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from pydantic import BeforeValidator, ConfigDict
 from squbed_utils import csv_files, profiles
 from squbed_utils.archive.layout import LONGEST_TEXT, reference_path
 from squbed_utils.csv_files import Line, Number
-from squbed_utils.files import path_of, readable_name, replacing, seed_of
+from squbed_utils.files import copy, path_of, readable_name, seed_of
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Prompts
 from squbed_utils.settings import PROMPT_PACKAGES
@@ -99,8 +98,7 @@ def read(dataset: Prompts) -> Source:
     csv_files.refuse(where, mistakes, unit)
 
     def write_reference(task: Task, target: Path) -> None:
-        with replacing(target) as partial:
-            shutil.copyfile(manifest.locate(first[task.id].reference, path.parent), partial)
+        copy(manifest.locate(first[task.id].reference, path.parent), target)
 
     return Source([_task(row) for row in first.values()], None, None, write_reference)
 
