@@ -41,8 +41,7 @@ def read(
 
     Comma, semicolon, tab or bar separate cells; text is UTF-8, or UTF-16 with a byte-order mark.
     Spaces around cells, empty rows, an index column, and the apostrophe of `for_spreadsheets` are
-    dropped. `what` and the path start every error. Columns that are neither `required` nor
-    `optional` are refused, unless `optional` is None.
+    dropped. Further columns are refused, unless `optional` is None.
     """
     rows, mistakes = [], []
     for line, row in stream(path, what, required, optional):
@@ -75,8 +74,7 @@ RowOf = TypeVar("RowOf", bound=Line)
 def read_as(row_type: type[RowOf], path: Path | str, what: str) -> list[RowOf]:
     """Read a table whole as rows of one type, in which an empty cell has the column's default.
 
-    Mistakes are named with their lines; columns that the type does not know are refused if it
-    forbids extras.
+    Columns that the type does not know are refused if it forbids extras.
     """
     columns = {name: f for name, f in row_type.model_fields.items() if name != "line"}
     required = [name for name in columns if columns[name].is_required()]
@@ -131,8 +129,7 @@ def stream(
 ) -> Iterator[tuple[int, dict]]:
     """Yield each row of a table with its line number while reading; a missing cell is None.
 
-    With `lenient`, a file of any size is read, undecodable bytes are replaced, and a quote may
-    stand anywhere.
+    With `lenient`, a file may have any size, undecodable bytes, and a quote anywhere.
     """
     path = Path(os.path.abspath(Path(path).expanduser()))
     expected = f"expected a CSV file with the columns {', '.join(required)}"
@@ -194,8 +191,7 @@ Number = Annotated[float, BeforeValidator(_finite)]
 def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table for CSV in which no spreadsheet takes a text for a formula.
 
-    A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end and is not a number gets
-    an apostrophe before it, which `read` removes.
+    Such a text gets an apostrophe before it, which `read` removes.
     """
     return table.map(
         lambda cell: f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell

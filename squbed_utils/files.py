@@ -69,8 +69,8 @@ def read_bytes(path: Path, most: int) -> bytes:
 def inside(folder: Path, path: str) -> Path:
     """Return the absolute path of an archive's file or folder, existing or not.
 
-    Raises ValueError if the path leads out of the archive or meets a link, pipe, socket or device;
-    only the archive's own folder may be a link.
+    A path that leads out of the archive or meets a link, pipe, socket or device is refused; only
+    the archive's own folder may be a link.
     """
     named = PureWindowsPath(path)  # knows the separators, drives and roots of every system
     if named.anchor or ".." in named.parts or "\0" in path:
@@ -154,8 +154,7 @@ def copy(source: Path, target: Path) -> None:
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
     """Hold a lock on a file, made if need be, alone or `shared` with others that share it.
 
-    The system releases it however the process ends. Without `wait`, a lock that another process
-    holds raises BlockingIOError.
+    Without `wait`, a lock that another process holds raises BlockingIOError.
     """
     import fcntl  # not on Windows, where an archive can be read but not filled
 

@@ -118,24 +118,8 @@ def play(
       stamps are not evenly spaced, pictures are repeated at the rate that the stamps lie on. What
       an edit list hides is left out.
 
-    Parameters
-    ----------
-    source : path or binary file
-        A file must be able to seek.
-    name : str
-        What an error calls it.
-    hold : int
-        Bytes of frames up to which they are returned as an array.
-
-    Returns
-    -------
-    tuple
-        The frames, uint8 (T, H, W, 3) RGB, one each 1 / fps seconds; fps; what is unusual.
-
-    Raises
-    ------
-    ValueError
-        If it is not a video, cut short, damaged, too large, or changes its size.
+    Returned are frames, uint8 (T, H, W, 3) RGB, as an array up to `hold` bytes; their rate; and
+    what is unusual. `name` is what an error calls the file, which must be able to seek.
     """
     frames, stamps, damaged, size, notes = [], [], [], None, set()
     with _opened(source, name) as film:

@@ -47,38 +47,14 @@ def within(name: str) -> Field:
 
 @dataclass(frozen=True)
 class Profile(Settings):
-    """Everything that a run depends on.
+    """Everything that a run depends on; paths are relative to the repository.
 
-    Attributes
-    ----------
-    name : str
-    dataset : Dataset or None
-        The tasks; None: only prompts that a command is given.
-    n, m : int
-        Latent prompts a task (at least 3) and videos a latent prompt (at least as many as the
-        estimator reads: one for the energy split, two for the others).
-    video_model, refiner, text_encoder, video_encoder, clip, lpips
-        The models; paths are relative to the repository.
-    refiner : Refiner or None
-        None where the dataset is an archive that gives the latent prompts, and only there.
-    captioner : CaptionModel or None
-        Says what each video shows, for the estimator PUNC, which is left out without it.
-    batch_size : int
-        Videos made and embedded at once. It changes the last bits of the result, so it is fixed,
-        and the last batch is padded.
-    videos_of : int or None
-        The latent prompts of a task that get videos, the first ones; None: all. The others cost no
-        video, and make the aleatoric part more exact.
-    estimates : Estimates
-        Time and memory that `squbed check` says the run will take.
-    seed : int
-    estimator : str
-    pca : int or None
-        Dimensions that pooled PCA keeps before estimation; None: all.
-    device : str
-        ``auto`` takes CUDA where there is one, else the CPU.
-    dtype : str
-        Of the video model's weights; all other models run in float32.
+    A task gets `n` latent prompts, of which the first `videos_of` (None: all) get `m` videos each.
+    `dataset` is None where a command is given prompts, `refiner` where the dataset is an archive
+    that gives the latent prompts. Without a `captioner` the estimator PUNC is left out. At once,
+    `batch_size` videos are made; it changes the last bits of the result, so it is fixed, and the
+    last batch is padded. `pca` dimensions are kept before estimation (None: all). `device` auto is
+    CUDA where there is one; `dtype` is that of the video model's weights.
     """
 
     name: str
@@ -206,8 +182,7 @@ def new(name: str, video_model: str, prompts: str | None = None, *, packages: bo
     """Write ``NAME.yaml`` into the current folder: a profile in which nothing is paid.
 
     The video model is a function, ``FILE.py:FUNCTION``, or a pipeline of diffusers, by its folder
-    or hub id. Without a file of prompts the profile has no dataset. `packages`: all other models
-    are those of the extra ``real``, so that nothing of them is fetched from the hub.
+    or hub id. `packages`: all other models are those of the extra ``real``.
     """
     path, folder = Path(f"{name}.yaml"), Path(video_model).expanduser()
     if not (named := SAFE_ID.fullmatch(name)) or path.exists():
@@ -254,13 +229,7 @@ ADDED |= {"refiner.opening": ""}
 
 
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
-    """List in words the differences of two resolved profiles that change samples.
-
-    Examples
-    --------
-    >>> differences({"n": 6, "pca": None}, {"n": 10, "pca": 8})
-    ['n is 6 there and 10 here']
-    """
+    """List in words the differences of two resolved profiles that change samples."""
     found = []
     for key in sorted(old.keys() | new.keys(), key=str):
         name = f"{where}{key}"

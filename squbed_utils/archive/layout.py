@@ -232,10 +232,9 @@ Samples = Mapping[tuple[str, int], list[int]]
 
 
 class Rating(Line):
-    """A row of ``ratings.csv``: what one person answered.
+    """A row of ``ratings.csv``: one person's rank (1 = the least vague), grade or choice.
 
-    Of vagueness, value is the prompt's rank, 1 = the least vague; of accuracy a grade, 1 to 5 = the
-    best; of a preference 1 where `video` is better, 0 where `other` is, 0.5 where neither.
+    A preference is 1 where `video` is better, 0 where `other` is, 0.5 where neither.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -255,8 +254,7 @@ NO_RATINGS = pd.DataFrame(columns=list(Rating.model_fields))
 def read_ratings(path: Path, samples: Samples | None = None) -> pd.DataFrame:
     """Return people's answers, a row each as `Rating`; of equal questions the last answer.
 
-    With an archive's `samples`, the samples of each (task, latent), answers about others are
-    refused.
+    With an archive's `samples`, the samples of each (task, latent), others are refused.
     """
     owner = {video_path(*unit, k): unit[0] for unit, of in (samples or {}).items() for k in of}
     tasks, paths = set(owner.values()), {"", *owner}
@@ -286,10 +284,7 @@ def latest(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def rated(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean grade of each video and the share of its pairs that it won, by its path.
-
-    The columns are ``rating_<question>``; a pair that neither won counts half.
-    """
+    """Return the mean grade of each video and the share of its pairs that it won, by its path."""
     graded = ratings[ratings.video != ""]
     pairs = graded[graded.other != ""]
     graded = pd.concat([graded, pairs.assign(video=pairs.other, value=1 - pairs.value)])
@@ -413,10 +408,9 @@ def check_ids(ids: list[str], path: Path) -> None:
 
 
 def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[int]) -> pa.Table:
-    """Return a table with the columns and types of `SHARD`; `check_shard` looks at its values.
+    """Return a table with the columns and types of `SHARD`, of the rows that its path says.
 
-    Raises ValueError if a row is not of the task, latent prompt and samples that the path says. A
-    latent prompt without samples has one row, which holds its text.
+    A latent prompt without samples has one row, which holds its text.
     """
     known = (OK, FAILED) if samples else (TEXT, FAILED)
     samples = samples or [0]
@@ -459,10 +453,7 @@ def _few(numbers: list[int]) -> str:
 
 
 def check_shard(table: pa.Table, path: Path) -> None:
-    """Refuse a shard with an unusable cell, embedding or score.
-
-    A missing, zero or non-finite embedding is unusable, and so is a non-finite score.
-    """
+    """Refuse a shard with an unusable cell: an embedding that is missing, zero or not finite."""
     check_cells(table, ROWS, path)
     good = pc.equal(table["status"], OK)
     for name in VECTORS:

@@ -48,11 +48,7 @@ def working_folder(url: str) -> Path:
 
 
 def fetch(url: str) -> Path:
-    """Fetch the files of a URL that are not here yet, and return their folder.
-
-    Raises FileNotFoundError if the URL is empty, OSError if it cannot be reached, ValueError if the
-    package of its protocol is missing or a file is damaged.
-    """
+    """Fetch the files of a URL that are not here yet, and return their folder."""
     home = Home(url)
     if not home.names():
         raise FileNotFoundError(f"there is nothing at {url}; correct the URL")
@@ -66,11 +62,7 @@ def fetch(url: str) -> Path:
 
 @contextmanager
 def mirrored(url: str) -> Iterator[Path]:
-    """Yield the working folder of a URL to a run, and copy to the URL what the run finishes.
-
-    Raises OSError if the URL cannot be reached (finished samples stay in the folder), ValueError if
-    the package of its protocol is missing.
-    """
+    """Yield the working folder of a URL to a run, and copy to the URL what the run finishes."""
     home, end = Home(url), threading.Event()
     if damaged := home.pull():
         text = f"{len(damaged)} files at {url} are missing or not what was stored, {damaged[0]} "
@@ -221,17 +213,12 @@ def load(source: Path | str, *, verify: bool = False) -> Archive:
     verify : bool
         Whether to compare every file of an exported dataset with its SHA256SUMS.
 
-    Returns
-    -------
-    Archive
-
     Raises
     ------
     FileNotFoundError
         If there is no such folder, and no dataset of that name can be reached.
     ValueError
-        If the archive is not finished or a newer version wrote it, if it is an export to stream, or
-        if a file is not what was published.
+        If it is not finished, of a newer version, to be streamed, or not what was published.
     """
     folder = fetch(source) if is_url(source) else Path(source).expanduser()
     if not folder.is_dir():

@@ -19,10 +19,9 @@ LONGEST_SHOWN = 300
 
 
 class Problem(NamedTuple):
-    """A missing, damaged (for a table also: changed) or unknown file, by its path in the archive.
+    """A missing, damaged or unknown file, by its path, and its task and latent prompt.
 
-    An unknown file is a shard of no latent prompt. `unit` is the task and latent prompt of the
-    file, None for a table or a reference video.
+    A table or a reference has no `unit`; an unknown file is a shard of no latent prompt.
     """
 
     path: str
@@ -33,9 +32,8 @@ class Problem(NamedTuple):
 def verify(folder: Path | str) -> list[Problem]:
     """Return the files of an archive that differ from its checksums or that it lacks.
 
-    Checked are each latent prompt's shard and videos, the references and, in a sealed archive, the
-    tables. In an unfinished archive the rest counts as missing. Raises ValueError if the profile or
-    the seal cannot be read.
+    In an unfinished archive the rest counts as missing. ValueError: the profile or the seal cannot
+    be read.
     """
     archive = Archive(folder)
     archive.require()

@@ -42,16 +42,10 @@ GRACE = 60.0
 
 @dataclass(frozen=True)
 class Executor:
-    """Where workers run.
+    """Where workers run: ``local``, on ``ray`` or in ``slurm``.
 
-    Attributes
-    ----------
-    kind : str
-        ``local``, ``ray`` or ``slurm``.
-    address : str or None
-        Of a cluster of Ray that already runs; None starts one here for the run.
-    options : dict
-        Of SLURM's jobs, by submitit's names: ``slurm_partition``, ``gpus_per_node``.
+    `address` is that of a running cluster of Ray; None starts one here for the run. `options` are
+    those of SLURM's jobs, by submitit's names, such as ``slurm_partition``.
     """
 
     kind: str = LOCALLY
@@ -104,9 +98,8 @@ Start = Callable[[Job, int], list[Started]]
 def watch(start: Start, workers: int, job: Job) -> Iterator[Unit]:
     """Start workers and yield each unit once it is finished, by them or by others.
 
-    A worker that dies is replaced; its claim counts how often that befell its unit. If worker after
-    worker dies, this raises `Stop`. A worker's own error ends the others after their units, and is
-    raised.
+    A worker that dies is replaced; if worker after worker dies, this raises `Stop`. A worker's own
+    error ends the others after their units, and is raised.
     """
     archive, todo, deaths, started = Archive(job.folder), job.todo, 0, []
     try:
@@ -220,11 +213,9 @@ LONGEST_WAIT = 60.0
 
 
 def run_on_ray(job: Job, workers: int | None, address: str | None) -> Iterator[Unit]:
-    """Have tasks of Ray make a job's units.
+    """Have tasks of Ray make a job's units, whose folder is on a disk that all nodes share.
 
-    The job's folder is on a disk that all nodes share. `workers` is by default as many as the
-    cluster has GPUs for, or 1. Without an `address` a cluster is started here and ended with the
-    run.
+    `workers` is by default as many as the cluster has GPUs for, or 1.
     """
     ray = _connect(address, workers or 1)
     try:
@@ -304,11 +295,9 @@ CLUSTER = "cluster"
 
 
 def run_on_slurm(job: Job, workers: int, options: dict) -> Iterator[Unit]:
-    """Have an array of SLURM jobs make a job's units.
+    """Have an array of so many SLURM jobs make a job's units, on a disk that all nodes share.
 
-    `workers` is the number of jobs in the array, and `options` are those of
-    ``submitit.AutoExecutor.update_parameters``. The job's folder is on a disk that all nodes share;
-    the jobs' logs are in ``<archive>.slurm`` beside it.
+    The jobs' logs are in ``<archive>.slurm`` beside the archive.
     """
     try:
         import submitit

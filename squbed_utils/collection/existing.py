@@ -62,7 +62,7 @@ def score(
         over.
     profile : str, path or Profile
         Its encoders, CLIP and LPIPS are used; its other models need not be there. Those of the
-        shapes world run on any video, but know shapes alone: of others their numbers mean little.
+        shapes world run on any video, but know shapes alone: this warns where it is of others.
     output : path, optional
         The archive's folder; by default ``data/samples/score/<manifest>-<profile>``.
     retry_failed : bool
@@ -71,9 +71,8 @@ def score(
     Returns
     -------
     Archive
-        The finished archive. Where the manifest has no latent prompts, aleatoric and total
-        uncertainty are absent; where a task has no reference, all accuracies but CLIP to the prompt
-        and people's ratings.
+        Where the manifest has no latent prompts, aleatoric and total uncertainty are absent; where
+        a task has no reference, all accuracies but CLIP to the prompt and people's ratings.
 
     Raises
     ------
@@ -81,13 +80,7 @@ def score(
         If the manifest, the profile or a model is missing.
     ValueError
         If the manifest has mistakes, all of which are named; the archive in its place is not
-        finished; the output lies among the clips, or holds an archive of another manifest or
-        profile or something else; or another run is filling it.
-
-    Warns
-    -----
-    UserWarning
-        If the encoders are the shapes world's, and prompts or frames are not of it.
+        finished; the output lies among the clips, or holds something else; or another run fills it.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     source = Path(manifest).expanduser().absolute()
@@ -160,10 +153,7 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
 
 
 def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
-    """Refuse an archive of generated videos, or of other videos than these.
-
-    Return whether its tables are complete; if not, they are written again.
-    """
+    """Refuse an archive of other videos than these; return whether its tables are complete."""
     if not archive.inside("profile.yaml").is_file():
         return False
     remedy = "choose another --output, or delete that folder"
@@ -261,10 +251,7 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
 
 
 def of_archive(archive: Archive) -> pd.DataFrame:
-    """Return the manifest of a finished archive's own videos, with paths within its folder.
-
-    Failed videos are left out. An archive whose every video failed raises ValueError.
-    """
+    """Return the manifest of a finished archive's own videos that did not fail, paths within it."""
     tasks, videos = archive.tasks(), archive.videos()
     rated = ratings_of(videos)
     latents = archive.latents().rename(columns={"prompt": "latent_prompt"})

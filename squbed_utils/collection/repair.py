@@ -20,10 +20,7 @@ LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
 
 
 def seal(folder: Path | str) -> bool:
-    """Write the seal that an archive of 0.1.0 lacks; say whether it lacked it.
-
-    A missing, damaged or unknown file, and a run that fills the archive, raise ValueError.
-    """
+    """Write the seal that an archive of 0.1.0 lacks, if it is whole; say whether it lacked it."""
     archive = Archive(folder)
     archive.require()
     if archive.sealed:
@@ -47,16 +44,10 @@ def repair(
     like: str | Path | None = None,
     **options: object,
 ) -> Archive:
-    """Remove the damaged files that `verify` named, and collect them again.
+    """Remove what `verify` found and collect it again, by the archive's profile or a named one.
 
-    The models, programs, addresses and keys are those of a local `profile` (by default the
-    package's own profile of the archive's name), never those in the archive, which may come from
-    anyone. Both profiles must agree; `prompts` or `like`, as given to ``collect.collect``, take the
-    place of its dataset. `options` are those of ``collect.collect``.
-
-    An archive that `collect` did not make, or whose profile is another or unknown, raises
-    ValueError; the message says what makes its files again, or shows the archive's commands,
-    addresses and keys.
+    Nothing that the archive names is run. An archive that `collect` did not make, or whose profile
+    is another or unknown, is refused; the error says what it would run or send.
     """
     archive = Archive(folder)
     _require_collected(archive)

@@ -27,10 +27,9 @@ POLL = 0.5
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know: the profile, the archive's absolute folder, the units to make.
+    """What a worker needs to know: the profile, the archive's folder, the units without a shard.
 
-    The units of `todo` had no shard when the run started. A worker in another process than its run
-    ends with the run whose sign of life `run` names.
+    A worker in another process than its run ends with the run whose sign of life `run` names.
     """
 
     profile: Profile
@@ -52,8 +51,7 @@ class Job:
 def work(job: Job, maker: Callable | None = None) -> Iterator[Unit]:
     """Make units until all are finished, by this worker or others; yield each that is finished.
 
-    `maker` builds, from the job and the worker's name, what makes units; by default the models make
-    them. `Stop` says why going on makes no sense.
+    `maker` builds, from the job and the worker's name, what makes units: by default the models.
     """
     archive, todo = Archive(job.folder), job.todo
     with Worker(job.folder) as worker:

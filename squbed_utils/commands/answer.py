@@ -47,8 +47,7 @@ class Answer:
     summary : Series
         A row of ``summary.summarize``.
     peers : DataFrame or None
-        ``tables.summarize_run`` of the profile's own archive, whose tasks the prompt is held
-        against; None where there is none that is finished and made alike.
+        The tasks of the profile's own archive, if it is finished and made alike.
     """
 
     archive: Archive
@@ -103,8 +102,7 @@ class Answer:
     def latents(self) -> pd.DataFrame:
         """Return a row a latent prompt: latent, prompt, paths (of the videos that did not fail).
 
-        And entropy, that of its videos, missing where they are too few, and said: the entropy in
-        words, and which earlier latent prompt it repeats.
+        And entropy, that of its videos, if they are enough, and said: that in words, and repeats.
         """
         videos, unit = self.archive.videos(), ESTIMATORS[self.archive.profile["estimator"]].unit
         paths = videos[videos.status == OK].groupby("latent").path.agg(list)
@@ -150,9 +148,9 @@ class Answer:
         return figures.figure_answer(self.prompt, self.terms(), latents, note=self.note())
 
     def save(self) -> list[Path]:
-        """Write ``contact_sheet.png`` and ``.html`` (self-contained) into the archive's folder.
+        """Write ``contact_sheet.png`` and ``.html`` into the archive's folder; return their paths.
 
-        Returns the paths that were written; a file that cannot be written is a line on stderr.
+        A file that cannot be written is a line on stderr.
         """
         paths = []
         for kind, write in (("png", self._write_png), ("html", self._write_html)):
@@ -206,25 +204,20 @@ def quantify(
         Latent prompts (at least 3), videos of each (at least 2), and the run's seed; by default the
         profile's.
     output : path, optional
-        The archive's folder; by default ``data/samples/quantify/<prompt>-<hash>``. An interrupted
-        call is continued there; a finished one generates nothing again.
+        The archive's folder, by default ``data/samples/quantify/<prompt>-<hash>``; an interrupted
+        call goes on there.
     retry_failed : bool
         Whether latent prompts with failed videos are made again.
     confirm : callable, optional
         Asked before a paid model is used, as in ``collect.collect``.
-
-    Returns
-    -------
-    Answer
 
     Raises
     ------
     FileNotFoundError
         If the profile or a model is missing.
     ValueError
-        If the prompt is empty, or the shapes world cannot say it and the profile is of that world;
-        if n, m or seed is too small; if the folder holds something else; or if too many videos
-        fail.
+        If the prompt is empty, or cannot be said in the profile's world; if n, m or seed is too
+        small; if the folder holds something else; or if too many videos fail.
     """
     profile = profile if isinstance(profile, Profile) else profiles.load(profile)
     prompt = prompts.checked(prompt)

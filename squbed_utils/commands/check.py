@@ -303,11 +303,7 @@ def parameters(folder: Path) -> int:
 
 
 def as_bytes(count: float) -> str:
-    """Return a number of bytes as text.
-
-    >>> as_bytes(1234567)
-    '1.23 MB'
-    """
+    """Return a number of bytes as text, such as 1.23 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -83,12 +83,7 @@ Labels = dict[str, tuple[str, str]]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explorer:
-    """One archive, or two on the same tasks, as a page; it shows itself in a notebook.
-
-    Attributes
-    ----------
-    archives : tuple of Archive
-    """
+    """One archive, or two on the same tasks, as a page; it shows itself in a notebook."""
 
     archives: tuple[Archive, ...]
 
@@ -166,22 +161,9 @@ class Explorer:
 def explore(archive: Archive, other: Archive | None = None) -> Explorer:
     """Show an archive, or two on the same tasks, as a page to explore, in a notebook or as a file.
 
-    Parameters
-    ----------
-    archive, other : Archive
-        Finished ones. Of two, the tasks of the same id and prompt are shown side by side, with
-        differences as columns.
-
-    Returns
-    -------
-    Explorer
-        It shows itself in a notebook; ``.save("page.html")`` writes it as one file without need of
-        a server or network, and ``.save("folder")`` with the previews of all videos beside it.
-
-    Raises
-    ------
-    ValueError
-        When it is shown or saved: as `summarize`; or if two archives share no task.
+    Of two archives, the tasks of the same id and prompt are shown side by side, with differences as
+    columns. ``.save("page.html")`` of what this returns writes it as one file without need of a
+    server or network, and ``.save("folder")`` with the previews of all videos beside it.
     """
     return Explorer((archive,) if other is None else (archive, other))
 

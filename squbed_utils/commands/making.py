@@ -10,12 +10,15 @@ from pathlib import Path
 
 import squbed_utils
 from squbed_utils.commands.options import (
+    ACCURACY,
     FOLDER,
     LIKE,
     LIST,
     PROFILE,
     PROMPTS,
+    RETRY,
     YES,
+    chosen,
     command,
     consent,
     option,
@@ -24,6 +27,7 @@ from squbed_utils.commands.options import (
     print_summary,
     warnings_as_lines,
 )
+from squbed_utils.commands.options import N as LATENTS
 from squbed_utils.files import ROOT, SAMPLES
 
 MOST_DESIGNS = 10
@@ -86,7 +90,7 @@ def write_profile(options: Namespace) -> None:
     """
     from squbed_utils import profiles
 
-    settings = {name: getattr(options, name) for name in ("prompts", "packages")}
+    settings = chosen(options, "prompts", "packages")
     path = profiles.new(options.name, options.video_model, **settings)
     print(f"{path}: look at it, then run `squbed check --profile {path}`")
 
@@ -108,7 +112,7 @@ def write_profile(options: Namespace) -> None:
         default=0.8,
     ),
     option("--width NATS", "the most that the median interval of a total may span", type=float),
-    option("--accuracy NAME", "such as ssim (default: CLIP to the reference, or to the prompt)"),
+    ACCURACY,
 )
 def plan_design(options: Namespace) -> None:
     """Say how many latent prompts and videos a run needs, before it is paid for.
@@ -169,7 +173,7 @@ def plan_design(options: Namespace) -> None:
         "an option of SLURM's jobs, by submitit's name, as in --slurm slurm_partition gpu; "
         "may be repeated",
     ),
-    option("--retry-failed", "make latent prompts with failed videos again"),
+    RETRY,
     YES,
 )
 def collect_samples(options: Namespace) -> None:
@@ -182,12 +186,7 @@ def collect_samples(options: Namespace) -> None:
     from squbed_utils.collection.executors import Executor
 
     archive = squbed_utils.collect(
-        options.profile,
-        prompts=options.prompts,
-        like=options.like,
-        output=options.output,
-        workers=options.workers,
-        retry_failed=options.retry_failed,
+        **chosen(options, "profile", "prompts", "like", "output", "workers", "retry_failed"),
         confirm=consent(options),
         executor=Executor(options.executor, options.address, parse_values(options.slurm)),
     )
@@ -247,7 +246,7 @@ def verify_archive(options: Namespace) -> None:
     for problem in problems:
         print(f"{problem.state:8} {problem.path}")
     if options.repair and any(problem.state != UNKNOWN for problem in problems):
-        given = {name: getattr(options, name) for name in ("profile", "prompts", "like")}
+        given = chosen(options, "profile", "prompts", "like")
         repair(folder, problems, **given, confirm=consent(options))
         problems = verify(folder)
     unknown = [problem.path for problem in problems if problem.state == UNKNOWN]
@@ -298,12 +297,8 @@ def score_videos(options: Namespace) -> None:
         print(folder.understood(manifest.read(written)), written, sep="\n")
         return
     with warnings_as_lines():
-        archive = squbed_utils.score(
-            options.manifest,
-            profile=options.profile,
-            output=options.output,
-            retry_failed=options.retry_failed,
-        )
+        settings = chosen(options, "profile", "output", "retry_failed")
+        archive = squbed_utils.score(options.manifest, **settings)
     videos = archive.videos()
     failed = videos[videos.status == FAILED]
     print(
@@ -320,9 +315,9 @@ def score_videos(options: Namespace) -> None:
     "quantify",
     option("PROMPT", 'such as "a cat doing something"'),
     PROFILE,
-    option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
+    LATENTS,
     option("--m M", "videos of each, at least 2 (default: the profile's)", type=int),
-    option("--retry-failed", "make latent prompts with failed videos again"),
+    RETRY,
     option("--seed SEED", "default: the profile's", type=int),
     YES,
     option("--output DIR", "default: data/samples/quantify/PROMPT-HASH", type=Path),
@@ -333,16 +328,8 @@ def quantify_prompt(options: Namespace) -> None:
     Draw latent prompts for one prompt, generate videos of each, and print the uncertainty. A
     contact sheet is written as PNG and HTML. An interrupted run goes on where it stopped.
     """
-    answer = squbed_utils.quantify(
-        options.prompt,
-        profile=options.profile,
-        n=options.n,
-        m=options.m,
-        seed=options.seed,
-        output=options.output,
-        retry_failed=options.retry_failed,
-        confirm=consent(options),
-    )
+    settings = chosen(options, "prompt", "profile", "n", "m", "seed", "output", "retry_failed")
+    answer = squbed_utils.quantify(**settings, confirm=consent(options))
     print(answer)
     print(*answer.save(), sep="\n")
 
@@ -351,7 +338,7 @@ def quantify_prompt(options: Namespace) -> None:
     "vagueness",
     option("FILE", PROMPTS),
     PROFILE,
-    option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
+    LATENTS,
     option("--output DIR", "default: data/samples/vagueness/NAME-FILE", type=Path),
     option("--retry-failed", "ask the prompts again of which a latent prompt had no accepted draw"),
     YES,
@@ -366,8 +353,7 @@ def rank_by_vagueness(options: Namespace) -> None:
     """
     from squbed_utils.commands.triage import as_text
 
-    names = ("profile", "n", "output", "retry_failed")
-    settings = {name: getattr(options, name) for name in names}
+    settings = chosen(options, "profile", "n", "output", "retry_failed")
     table = squbed_utils.vagueness(options.file, **settings, confirm=consent(options))
     print(as_text(table))
     print(f"the figure and, in data/, the tables are in {table.attrs['folder']}")

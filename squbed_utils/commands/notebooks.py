@@ -66,16 +66,7 @@ class Shown(Image):
 
 @dataclass(frozen=True)
 class Run:
-    """An archive, and the folder of figures made from it; `open_run` makes one.
-
-    Attributes
-    ----------
-    archive : Archive
-    folder : Path
-        Absolute.
-    style : str
-        How figures are written, as in `figures.save`.
-    """
+    """An archive, and the absolute folder of figures made from it; `open_run` makes one."""
 
     archive: Archive
     folder: Path
@@ -89,14 +80,9 @@ class Run:
         name : str
             Name of the files, such as ``figure_4``.
         figure : Figure, optional
-            Any that a function of `squbed_utils.figures` returns.
+            Any that a function of `squbed_utils.figures` returns; what it shows is returned.
         **tables : DataFrame
             `points` goes to ``data/<name>.csv``, any other to ``data/<name>_<key>.csv``.
-
-        Returns
-        -------
-        Image or None
-            The PNG that was written and the caption, for a notebook to show; None without a figure.
         """
         save_tables(self.folder, name, **tables)
         if figure is None:
@@ -128,15 +114,6 @@ def open_run(
         The folder that figures go to; made when the first is saved.
     style : str
         How figures are written, as in `figures.save`.
-
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `profiles.load` and `open_archive`.
     """
     folder = PLACE / Path(output).expanduser()
     return Run(open_archive(archive_folder(profile, samples)), folder, style)
@@ -292,10 +269,7 @@ NOTEBOOKS = (
 
 @dataclass(frozen=True)
 class Execution:
-    """A notebook, its parameters' values, and the folder of executed copies.
-
-    It writes ``<notebook>.ipynb``, ``.html`` and the record ``.json`` into `build`.
-    """
+    """A notebook, its parameters' values, and the folder of its executed copy, HTML and record."""
 
     notebook: Notebook
     values: dict[str, object]
@@ -406,8 +380,7 @@ class Execution:
 def as_html(executed: Path) -> str:
     """Return an executed notebook as one page that loads nothing, with its answer at the top.
 
-    The answer is what the last cell printed, or why the notebook ended before. Links to notebooks
-    become links to their pages.
+    The answer is what the last cell printed, or why the notebook ended before.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -429,10 +402,7 @@ def _hashes(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def digest_archive(folder: Path) -> str:
-    """Return a hash of an archive: tables by content, videos by name and size.
-
-    The tables hold the videos' scores. A missing folder has the hash of nothing.
-    """
+    """Return a hash of an archive: tables by content, videos by name and size."""
     digest = hashlib.sha256()
     paths = [Path(top, name) for top, _, names in os.walk(folder) for name in names]
     for path in sorted(path for path in paths if not path.name.startswith(".")):
@@ -454,11 +424,9 @@ def run_all(
 ) -> list[Path]:
     """Run the notebooks in order, skipping unchanged ones; return all figures and tables.
 
-    A notebook is unchanged if its inputs and outputs are as recorded. `only` names those to run
-    (default: all); each gets the `parameters` that it takes, whose numbers may be text. `samples`
-    is the archive (default: the profile's). Outputs go to `figures`, executed copies, their HTML
-    and records to ``<build>/<profile>/``. Unknown names and values of a wrong type or range are a
-    ValueError before anything runs; a NotebookError stops the run.
+    `only` names those to run (default: all); each gets the `parameters` that it takes. Executed
+    copies, their HTML and records go to ``<build>/<profile>/``. Unknown names and values of a wrong
+    type or range are a ValueError before anything runs; a NotebookError stops the run.
     """
     chosen = _choose(only)
     given = _read(parameters or {}, chosen)

@@ -29,10 +29,7 @@ TEMPLATES = jinja2.Environment(
 
 
 def render(template: str, scripts: tuple[str, ...], data: dict, *, images: str) -> str:
-    """Return a page that holds its data as JSON, and its scripts, which its policy admits by hash.
-
-    `images` is where the policy lets previews come from. The template sees the data by name, too.
-    """
+    """Return a page that holds its data as JSON, and scripts, which its policy admits by hash."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for char in "<>&\u2028\u2029":  # what could end the element, or a line of a script
         text = text.replace(char, f"\\u{ord(char):04x}")

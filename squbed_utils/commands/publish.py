@@ -110,12 +110,7 @@ def export(
 
 
 def metadata(archive: Archive) -> pd.DataFrame:
-    """Return a row for each video that did not fail, with everything that is known of it.
-
-    Columns file_name and reference_file_name (within the dataset), dataset, category, task,
-    task_prompt, latent, latent_prompt, sample, seed, the accuracies, text_embedding,
-    video_embedding.
-    """
+    """Return a row for each video that did not fail, with everything that is known of it."""
     videos = archive.videos()
     videos = videos[videos.status == OK].rename(columns={"embedding": "video_embedding"})
     if videos.empty:
@@ -150,8 +145,7 @@ def _refuse_output(archive: Archive, output: Path) -> None:
 def _copy(archive: Archive, folder: Path) -> None:
     """Copy the published files of the archive, except those that a crash or a tool left behind.
 
-    Folders of models and videos are removed from its settings, manifest, report and errors; names
-    of raters and times of answers from their ratings.
+    Left out are folders of models and videos, names of raters and times of answers.
     """
     for source in map(archive.inside, PUBLISHED):
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
@@ -261,10 +255,7 @@ SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1
 
 
 def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
-    """Return what the templates of the card and of the Croissant metadata say.
-
-    `rows` is the table of `metadata`, `layout` one of `FORMATS`.
-    """
+    """Return what the templates of the card and of the Croissant metadata say."""
     recorded, tasks = archive.profile, archive.tasks()
     profile = without_folders(recorded)
     counts = rows.groupby("category").agg(tasks=("task", "nunique"), videos=("task", "size"))
@@ -324,10 +315,7 @@ def as_code(name: object) -> Markup:
 
 
 def croissant(about: dict, rows: pd.DataFrame, sha256: str) -> dict:
-    """Return MLCommons Croissant 1.0 metadata (JSON-LD) of the table of videos.
-
-    `about` is from `describe`, `rows` from `metadata`, `sha256` of ``metadata.parquet``.
-    """
+    """Return MLCommons Croissant 1.0 metadata (JSON-LD) of the table of videos."""
     whole = json.loads((TEMPLATES / "croissant.json").read_text(encoding="utf-8"))
     whole["name"] = about["name"]
     whole["description"] = (

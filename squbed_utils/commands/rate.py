@@ -48,8 +48,7 @@ def page(archive: Archive, question: str, *, tasks: int | None = None, videos: i
 
     Tasks are drawn evenly over categories, or are those of Figure 3 if they are to be ranked, the
     truth is known and no number is given; of each, `videos` are drawn evenly over latent prompts. A
-    pair is of two tasks, since it is tasks whose accuracies are compared; each video is in two
-    pairs. All raters are asked the same, each in an order of their own.
+    pair is of two tasks; each video is in two pairs. All raters are asked the same.
     """
     for name, number, least in (("tasks", tasks, FEWEST), ("videos", videos, 1)):
         if number is not None and number < least:
@@ -106,10 +105,7 @@ def _clips(archive: Archive, *paths: Sequence[str]) -> dict[str, str]:
 
 
 def add(archive: Archive, files: Sequence[Path]) -> None:
-    """Add answers that pages saved to the archive's ``ratings.csv``.
-
-    Of an answer given again the last counts. A ValueError names all mistakes of a file.
-    """
+    """Add answers that pages saved to the archive's ``ratings.csv``; the last counts."""
     if archive.exported:
         raise ValueError(f"{archive.folder} is a published copy; add answers to the archive itself")
     given = [read_ratings(path, archive.samples) for path in files]

@@ -46,11 +46,7 @@ def report(figures: Path, reference: Path, *, strict: bool) -> int:
 
 
 def compare(figures: Path | str, reference: Path | str = REFERENCE) -> list[Compared]:
-    """Compare every table of the reference run with the same table of another run.
-
-    Tables are in ``data/`` of both folders. A number may differ by a ten-thousandth of its size;
-    any other cell must be equal.
-    """
+    """Compare every table of the reference run with the same table of another run."""
     tables = sorted((Path(reference) / "data").glob("*.csv"))
     if not tables:
         raise FileNotFoundError(f"no tables in {reference}; expected those of a reference run")

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import squbed_utils
 from squbed_utils.commands.options import (
+    ACCURACY,
+    FIGURES,
     FOLDER,
     PROFILE,
     STRICT,
+    chosen,
     command,
     option,
     place,
@@ -25,7 +28,7 @@ from squbed_utils.files import ROOT
 @command(
     "encoders",
     option("ARCHIVES", "archives of the same samples, by other encoders", type=Path, nargs="+"),
-    option("--output DIR", "default: %(default)s", type=Path, default=Path("figures")),
+    FIGURES,
 )
 def compare_encoders(options: Namespace) -> None:
     """Hold what was found to other encoders.
@@ -55,8 +58,8 @@ def compare_encoders(options: Namespace) -> None:
     option("ARCHIVE", "of the first video model", type=Path),
     option("ARCHIVE_B", "of the second, made by `squbed collect --like ARCHIVE`", type=Path),
     option("--estimator NAME", "by name (default: %(default)s)", default="squbed"),
-    option("--accuracy NAME", "such as ssim (default: CLIP to the reference, or to the prompt)"),
-    option("--output DIR", "default: %(default)s", type=Path, default=Path("figures")),
+    ACCURACY,
+    FIGURES,
 )
 def compare_models(options: Namespace) -> None:
     """Compare two video models on the same tasks and latent prompts.
@@ -138,14 +141,8 @@ def draw_figures(options: Namespace) -> int:
         if not ranking.is_file():
             raise FileNotFoundError(f"no ranking {ranking}; expected a CSV of task, rank")
         parameters["ranking"] = str(ranking)
-    run_all(
-        options.profile,
-        samples=samples,
-        figures=options.output,
-        build=options.build,
-        only=options.only,
-        parameters=parameters,
-    )
+    own = chosen(options, "profile", "build", "only")
+    run_all(**own, samples=samples, figures=options.output, parameters=parameters)
     return report(options.output, REFERENCE, strict=options.strict) if compared else 0
 
 
@@ -255,7 +252,7 @@ def ask_people(options: Namespace) -> None:
     archive = squbed_utils.open_archive(options.folder)
     if options.question:
         path = options.output or Path(f"rate-{options.question}.html")
-        text = rate.page(archive, options.question, tasks=options.tasks, videos=options.videos)
+        text = rate.page(archive, options.question, **chosen(options, "tasks", "videos"))
         write_text(path, text)
         print(f"{path}: {len(text) / 1e6:.1f} MB; open it in a browser, or send it to people")
     if options.add:
@@ -289,9 +286,7 @@ def export_dataset(options: Namespace) -> None:
     """
     from squbed_utils.commands.publish import export
 
-    folder = export(
-        options.folder, options.output, format=options.format, shard_mb=options.shard_mb
-    )
+    folder = export(**chosen(options, "folder", "output", "format", "shard_mb"))
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     size = sum(sizes) / 1e6
     print(f"{folder}: {len(sizes):,} files, {size:,.1f} MB; set the licence in README.md")

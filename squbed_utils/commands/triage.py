@@ -58,8 +58,7 @@ def vagueness(
         By default ``data/samples/vagueness/<profile>-<name of the file>``. Gets the figure
         ``vagueness`` and, in ``data/``, its table and that of the latent prompts.
     retry_failed : bool
-        Whether prompts with latent prompts that no draw was accepted for are asked again: of use
-        where the model's answers vary, as those behind an API.
+        Whether prompts with latent prompts that no draw was accepted for are asked again.
     confirm : callable, optional
         Asked before a paid model is used, as in ``collect.collect``.
 
@@ -74,11 +73,9 @@ def vagueness(
 
     Raises
     ------
-    FileNotFoundError
-        If the file, the profile or a model is missing.
-    ValueError
-        If the file has mistakes, the shapes world cannot say a prompt and the profile is of that
-        world, or the folder is of another profile.
+    FileNotFoundError, ValueError
+        If the file, the profile or a model is missing; if the file has mistakes, the profile's
+        world cannot say a prompt, or the folder is of another profile.
     RuntimeError
         If a budget is used up, or the cost is not confirmed.
     """
@@ -109,10 +106,7 @@ def vagueness(
 
 
 def _kept(archive: Archive, task: Task, retry_failed: bool) -> dict | None:
-    """Return what an earlier call found of a prompt; None if it is to be asked.
-
-    That is if it was not, or had other words; or with failures, if those are to be asked again.
-    """
+    """Return what an earlier call found of a prompt; None if it is to be asked (again)."""
     path = archive.inside(PLACE.format(task.id))
     try:
         told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"prompt": ""}
@@ -123,10 +117,7 @@ def _kept(archive: Archive, task: Task, retry_failed: bool) -> dict | None:
 
 
 def _ask(profile: Profile, archive: Archive, tasks: list[Task]) -> Iterator[tuple[Task, dict]]:
-    """Draw the latent prompts of each task, and say what they leave open.
-
-    A latent prompt of which no draw was accepted is an error, by its number.
-    """
+    """Draw the latent prompts of each task, and say what they leave open."""
     from squbed_utils.models import load
 
     language = load.load_language(profile, archive.folder)

@@ -74,10 +74,9 @@ class WindowedText:
     A text within the window is embedded as it is; for a longer one the unit embeddings of its
     windows are averaged, so that texts which differ late differ in their embeddings too.
 
-    `embed` maps a text within the window to (d,), of any length above 0. `tokens` maps a text to
-    its number of tokens, special ones included, and how many of them are unknown; it is None if the
-    encoder has no tokenizer that counts. `window` is the most tokens that the encoder reads at
-    once, special ones included; None is any number.
+    `embed` maps a text to (d,). `tokens` counts a text's tokens, special ones included, and the
+    unknown ones; it is None if the encoder's tokenizer does not count. `window` is the most tokens
+    that the encoder reads at once; None is any number.
     """
 
     def __init__(
@@ -165,8 +164,7 @@ def load_alignment(
 ) -> tuple[Embed, WindowedText]:
     """Load CLIP, or ImageNet's labels in a text encoder in its place, as `load_clip` does.
 
-    A frame's embedding is then the mean of the labels' unit embeddings, each as often as the image
-    model finds its label probable, and a text's is the text encoder's.
+    A frame's embedding is then the mean of the labels' unit embeddings, weighted by probability.
     """
     if isinstance(settings, roles.Clip):
         return load_clip(settings, device, batch_size)
@@ -435,10 +433,7 @@ class Gating(nn.Module):
 
 
 def space_to_depth(x: torch.Tensor) -> torch.Tensor:
-    """Move each 2 x 2 x 2 cube into channels: (B, C, T, H, W) to (B, 8 C, T/2, H/2, W/2).
-
-    Channels are ordered by place in the cube (time, row, column) and then by colour.
-    """
+    """Move each 2 x 2 x 2 cube into channels: (B, C, T, H, W) to (B, 8 C, T/2, H/2, W/2)."""
     b, c, t, h, w = x.shape
     cubes = x.reshape(b, c, t // 2, 2, h // 2, 2, w // 2, 2)
     return cubes.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(b, 8 * c, t // 2, h // 2, w // 2)
@@ -559,11 +554,9 @@ class Lpips(nn.Module):
     """LPIPS, learned or not (Zhang et al. 2018).
 
     d(x, y) = sum over layers of the mean over pixels of sum_c w_c (a_c(x) - a_c(y))^2, where a are
-    activations of unit length over channels. The weights w are learned from people's judgements; in
-    the unlearned form, the baseline of the paper's table 5, they are one.
-
-    `features` is the convolutional part of the backbone, `cuts` are the layers after which
-    activations are compared, and `weights` are one (channels,) for each cut, or None.
+    activations of unit length over channels, after the `cuts` of the backbone's `features`. The
+    weights w are learned from people's judgements; in the unlearned form, the baseline of the
+    paper's table 5, they are one.
     """
 
     def __init__(

@@ -64,8 +64,7 @@ def read(folder: Path) -> pd.DataFrame:
     """Return the manifest of a folder of clips, as ``manifest.read`` does; paths are within it.
 
     Clips are named as `NAMES` says. A task's folder is its prompt, unless ``prompts.csv`` has a row
-    for that `task`; a folder of a latent prompt that is no number is its text. If ``prompts.csv``
-    has the column `video`, it says all, and names say nothing. A ValueError names all mistakes.
+    for that `task`; if that has the column `video`, it says all, and names say nothing.
     """
     table, mistakes = folder / PROMPTS, []
     said = csv_files.read_as(Said, table, "prompts") if table.is_file() else []

@@ -28,8 +28,7 @@ def read(dataset: Like) -> Source:
 def instead(profile: Profile, folder: Path | str) -> Profile:
     """Return a profile that asks its video model what an archive asked, with the same seeds.
 
-    The archive must be sealed, know its latent prompts, and have as many of them and of videos of
-    each for every task; else this raises ValueError.
+    The archive must be sealed, know its latent prompts, and have equally many for every task.
     """
     archive = open_archive(Path(folder).expanduser().absolute())
     if not archive.sealed:

@@ -29,10 +29,8 @@ LONGEST_FIELD = 2**27
 def captions(dataset: Panda70M, left_out: Counter) -> Iterator[Caption]:
     """Yield the captions that have a clip, in the order of the table.
 
-    `left_out` counts the skipped rows and captions by reason. A caption's id is
-    ``panda70m-{videoID}.{clip}``: a video id may begin with a dash or an underscore, which no file
-    name here does, and the prefix, the same for all, keeps ids distinct. A missing column, or a
-    quote that is never closed, raises ValueError.
+    `left_out` counts the skipped rows and captions by reason. A video id may begin with a dash or
+    an underscore, which no file name here does; hence the prefix of ids.
     """
     folder = path_of(dataset.videos)
     if not folder.is_dir():

@@ -71,8 +71,7 @@ def read(dataset: Prompts) -> Source:
     The file is by its name ``.csv`` or ``.tsv`` (columns prompt, and if wanted task, category,
     reference, vagueness_rank), ``.jsonl`` (a text, or an object with these keys, a line),
     ``.json`` (a list of them, or of VBench's objects with prompt_en and dimension), or else text, a
-    prompt a line. A prompt that is repeated without a task of its own is one task, of all its
-    categories. A missing file raises FileNotFoundError, any other mistake ValueError.
+    prompt a line. A prompt that is repeated without a task of its own is one task.
     """
     path = path_of(dataset.places()["path"].path)
     if dataset.path in PROMPT_PACKAGES and not path.is_file():
@@ -112,8 +111,7 @@ def instead(profile: Profile, path: Path | str) -> Profile:
 def ladder(tasks: Sequence[Task], per_rung: int) -> pd.DataFrame:
     """Return prompts of VBench by how much they say: `per_rung` of each of `RUNGS`, in turn.
 
-    Columns: task, category (the rung) and prompt. Which are taken, a seed made of the rung decides;
-    more are taken in addition to fewer.
+    Columns: task, category (the rung) and prompt. More are taken in addition to fewer.
     """
     rows = []
     for rung, (dimensions, least_words) in RUNGS.items():

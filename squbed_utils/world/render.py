@@ -216,9 +216,8 @@ SHAPES: dict[str, Mask] = {
 def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Draw one video of a full scene: uint8 (9, 32, 32, 3), RGB.
 
-    The scene fixes size, colour, shape, motion and background. Words do not name the middle of the
-    path, which `rng` draws uniformly within ``DRIFT`` of the middle of the frame. A shape never
-    leaves the view.
+    Words do not name the middle of the path, which `rng` draws uniformly within ``DRIFT`` of the
+    middle of the frame. A shape never leaves the view.
     """
     if missing(scene):
         raise ValueError(

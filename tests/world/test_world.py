@@ -16,24 +16,19 @@ from squbed_utils.world import render as drawing
 from squbed_utils.world.scenes import (
     ATTRIBUTES,
     CATEGORIES,
-    LEVELS,
     PHRASINGS,
     TASK_PHRASINGS,
     TRAINING_PHRASINGS,
-    category_of,
     complete,
     completions,
-    coverage_of,
-    deal,
     entails,
     entropy,
     missing,
     parse,
     say,
     vocabulary,
-    with_added,
 )
-from squbed_utils.world.tasks import COLUMNS, task_table
+from training.tasks import COLUMNS, LEVELS, category_of, coverage_of, deal, task_table, with_added
 
 WORLD = Path(__file__).parents[2] / "data/world"
 FULL = {

@@ -1,4 +1,4 @@
-"""The task table of the shapes world: three prompts a subject, more and less open."""
+"""The tasks of the shapes world: the deal of clips, and three prompts a subject."""
 
 import csv
 from collections.abc import Iterator
@@ -9,17 +9,23 @@ import numpy as np
 from squbed_utils.files import seed_of
 from squbed_utils.world.scenes import (
     CATEGORIES,
-    LEVELS,
     TASK_PHRASINGS,
     TRAINING_PHRASINGS,
     Scene,
-    category_of,
     complete,
-    coverage_of,
-    deal,
     entropy,
     say,
 )
+
+LEVELS = (0, 1, 4, 16, 64, 256, 1024, 4096)
+"""Distinct clips of a subject that the video model is shown: one subject of every family has each
+level, and a second one has none."""
+
+RARE = 64
+"""Most clips of a subject that is called rare; one with none is called never, others common."""
+
+ADDED = 8, 1024
+"""How many of the subjects that were never shown are shown later on, and in how many clips."""
 
 _S, _C, _M, _B = "size", "colour", "motion", "background"
 LEFT_OUT = (
@@ -38,6 +44,42 @@ COLUMNS = (
     *("task", "dataset", "category", "prompt", "reference_scene", "reference_seed"),
     *("coverage", "subject", "clips", "left_out", "true_entropy", "vagueness_rank"),
 )
+
+
+def deal(name: str = "first") -> dict[str, int]:
+    """Deal to each subject the number of clips that the video model is shown, seeded by a name."""
+    rng = np.random.default_rng(seed_of("deal", name))
+    return {
+        subject: int(level)
+        for subjects in CATEGORIES.values()
+        for subject, level in zip(subjects, rng.permutation((0, *LEVELS)), strict=True)
+    }
+
+
+def with_added(coverage: dict[str, int]) -> dict[str, int]:
+    """Return a coverage in which some of the subjects that were never shown are shown."""
+    never = sorted(subject for subject, count in coverage.items() if count == 0)
+    count, clips = ADDED
+    rng = np.random.default_rng(seed_of("added", *never))
+    return coverage | {str(s): clips for s in rng.permutation(never)[:count]}
+
+
+def coverage_of(clips: int) -> str:
+    """Say in a word how well a number of training clips covers a subject.
+
+    >>> coverage_of(64)
+    'rare'
+    """
+    return "never" if clips == 0 else "rare" if clips <= RARE else "common"
+
+
+def category_of(shape: str) -> str:
+    """Return the family of a subject.
+
+    >>> category_of("fish")
+    'thing'
+    """
+    return next(name for name, shapes in CATEGORIES.items() if shape in shapes)
 
 
 def task_table(
