@@ -101,8 +101,8 @@ class Profile(Settings):
         return self.m if latent < (self.videos_of or self.n) else 0
 
 
-def load(name: str | Path) -> Profile:
-    """Return the profile of that name in ``data/profiles/``, or of a ``.yaml`` file.
+def load(name: str | Path | Profile) -> Profile:
+    """Return the profile of that name in ``data/profiles/``, of a ``.yaml`` file, or as it is.
 
     An unknown name is a FileNotFoundError that lists the known ones; a wrong entry is a ValueError.
 
@@ -111,6 +111,8 @@ def load(name: str | Path) -> Profile:
     >>> load("world").n
     6
     """
+    if isinstance(name, Profile):
+        return name
     settings = _read(find(name), ())
     for entry, value in settings.items():
         if A_KEY.search(str(value)):

@@ -1,6 +1,5 @@
 """Find the files of an archive that are not as they were written."""
 
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,9 +12,6 @@ from squbed_utils.archive.layout import CHECKSUMS, OK, SUMS, reference_path
 from squbed_utils.files import inside, read_sums, sha256_of
 
 MISSING, DAMAGED, UNKNOWN = "missing", "damaged", "unknown"
-
-LONGEST_SHOWN = 300
-"""Most characters of a command or an address that an error shows."""
 
 
 class Problem(NamedTuple):
@@ -64,36 +60,6 @@ def _of_table(archive: Archive, name: str, read: Callable[[], object]) -> Iterat
         read()
     except (FileNotFoundError, ValueError):
         yield Problem(name, _state(archive, name), None)
-
-
-def _require_collected(archive: Archive) -> None:
-    if "dataset" not in archive.profile:
-        made = "score" if archive.manifest() is not None else "quantify"
-        raise ValueError(
-            f"{archive.folder} was made by `squbed {made}`; delete the files that are named and "
-            "run that command again"
-        )
-
-
-def _asks_for_profile(archive: Archive, why: str) -> str:
-    """Say which entries of an archive's profile run code or use a key, and how to approve them."""
-    named = [
-        f"{role}.{key} {str(settings[key])[:LONGEST_SHOWN]!r}"
-        for role, settings in archive.profile.items()
-        if isinstance(settings, dict)
-        for key in ("command", "call", "base_url", "key")
-        if settings.get(key) is not None
-    ]
-    shows = f". It names {', '.join(named)}" if named else ""
-    name, dataset = archive.profile.get("name"), archive.profile.get("dataset")
-    kind = dataset.get("kind") if isinstance(dataset, dict) else None
-    asked = {"prompts": " --prompts FILE", "like": " --like ARCHIVE"}.get(kind, "")
-    return (
-        f"{archive.folder} says that it is of the profile {name!r}, {why}{shows}. "
-        "Nothing that an archive names is run or sent: check it, write it into a profile of your "
-        f"own, and run `squbed verify {shlex.quote(str(archive.folder))} --repair --profile FILE"
-        f"{asked}`"
-    )
 
 
 def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:

@@ -91,7 +91,7 @@ def collect(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; expected at least 1")
-    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    profile = profiles.load(profile)
     consent = Consent(confirm)
     profile = asking(profile, prompts, like)
     if profile.dataset is None:

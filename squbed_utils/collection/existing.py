@@ -82,7 +82,7 @@ def score(
         If the manifest has mistakes, all of which are named; the archive in its place is not
         finished; the output lies among the clips, or holds something else; or another run fills it.
     """
-    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    profile = profiles.load(profile)
     source = Path(manifest).expanduser().absolute()
     output = Path(output or SAMPLES / "score" / f"{source.stem}-{profile.name}")
     table, truth, find = _read(source)

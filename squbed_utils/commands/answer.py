@@ -219,7 +219,7 @@ def quantify(
         If the prompt is empty, or cannot be said in the profile's world; if n, m or seed is too
         small; if the folder holds something else; or if too many videos fail.
     """
-    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    profile = profiles.load(profile)
     prompt = prompts.checked(prompt)
     prompts.require_sayable([prompt], profile)
     profile = profiles.changed(profile, n=n, m=m, seed=seed)

@@ -79,7 +79,7 @@ def vagueness(
     RuntimeError
         If a budget is used up, or the cost is not confirmed.
     """
-    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    profile = profiles.load(profile)
     profile = lists.instead(profiles.changed(profile, n=n), prompts)
     tasks = lists.read(profile.dataset).tasks
     lists.require_sayable([task.prompt for task in tasks], profile)

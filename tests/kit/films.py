@@ -26,6 +26,7 @@ def moving(count: int = 12, height: int = 48, width: int = 64, *, seed: int = 0)
 
 def write_lossy(path: Path, frames: np.ndarray, fps: float) -> None:
     """Write uint8 (T, H, W, 3) frames of even sides as a lossy mp4, as people have them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         rate = Fraction(fps).limit_denominator(1000)
         stream = out.add_stream("libx264", rate, options={"crf": "18", "threads": "1"})
