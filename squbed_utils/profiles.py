@@ -241,13 +241,9 @@ def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += differences(a, b, where=f"{name}.")
         else:
-            found.append(f"{name} is {_short(a)} there and {_short(b)} here")
+            there, here = (text if len(text := str(v)) <= 40 else f"{text[:12]}..." for v in (a, b))
+            found.append(f"{name} is {there} there and {here} here")
     return found
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:12]}..."
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict:

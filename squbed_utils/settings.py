@@ -151,9 +151,14 @@ class Settings:
             raise ValueError(f"missing {', '.join(missing)}; add it or extend a profile")
         return values
 
+    PLAIN: ClassVar[tuple[str, ...]] = ()
+
     def places(self) -> dict[str, Place]:
-        """Return each setting that names a file, a folder or a hub model, if it is used."""
-        return {}
+        """Return each setting that names a file, a folder or a hub model, if it is used.
+
+        Those in `PLAIN` name a file or folder of any kind.
+        """
+        return {name: Place(getattr(self, name)) for name in self.PLAIN}
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,8 @@ class Command(Settings):
     guidance: Amount | None = None
     timeout: Seconds = 3600
 
+    PLAIN: ClassVar = ("path",)
+
     def __post_init__(self) -> None:
         fields = {name for word in self.command for name in FIELD.findall(word)}
         for name in sorted(fields - set(PLACEHOLDERS)):
@@ -198,10 +200,6 @@ class Command(Settings):
                 raise ValueError(f"command lacks {{{name}}}; add it where the script takes it")
         if "guidance" in fields and self.guidance is None:
             raise ValueError("command has {guidance}, but guidance is not set; set it")
-
-    def places(self) -> dict[str, Place]:
-        """Return the folder of the scripts."""
-        return {"path": Place(self.path)}
 
 
 CALL = re.compile(r"(?P<file>.+?)(\.py)?:(?P<name>[^\W\d]\w*)")

@@ -346,15 +346,12 @@ class Archive:
         with replacing(shard) as partial:
             table = pa.Table.from_pylist(rows, schema=layout.SHARD)
             pq.write_table(table, partial, compression="zstd")
-            self._write_checksums(task, latent, rows, sha256_of(partial))
-
-    def _write_checksums(self, task: str, latent: int, rows: list[dict], digest: str) -> None:
-        paths = [row["path"] for row in rows if row["status"] == OK]
-        if self.inside(reference_path(task)).is_file():
-            paths.append(reference_path(task))
-        sums = {path: sha256_of(self.inside(path)) for path in paths}
-        sums[f"shards/{task}/{latent}.parquet"] = digest
-        write_sums(self.shard(task, latent).with_suffix(CHECKSUMS), sums)
+            paths = [row["path"] for row in rows if row["status"] == OK]
+            if self.inside(reference_path(task)).is_file():
+                paths.append(reference_path(task))
+            sums = {path: sha256_of(self.inside(path)) for path in paths}
+            sums[f"shards/{task}/{latent}.parquet"] = sha256_of(partial)
+            write_sums(shard.with_suffix(CHECKSUMS), sums)
 
     def checksums(self, task: str, latent: int) -> dict[str, str]:
         """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths."""

@@ -194,20 +194,23 @@ KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "texts": lambda t: types.is_list(t) and types.is_string(t.value_type),
 }
 
-TASKS = tuple(Column(name, "text") for name in ("task", "dataset", "category", "prompt"))
-TASKS += (Column("reference", "text", full=False),)
-TASKS += (Column("vagueness_rank", "numbers", needed=False, full=False),)
 
-TRUTH = (Column("task", "text"), Column("coverage", "text", needed=False))
-TRUTH += (Column("subject", "text", needed=False), Column("clips", "whole numbers", needed=False))
-TRUTH += (Column("left_out", "whole numbers", needed=False),)
-TRUTH += (Column("true_entropy", "numbers", needed=False),)
+def columns(kind: str, names: str, **settings: bool) -> tuple[Column, ...]:
+    """Return columns of one kind."""
+    return tuple(Column(name, kind, **settings) for name in names.split())
 
-MANIFEST = tuple(Column(name, "text") for name in ("task", "prompt", "video"))
-MANIFEST += (Column("reference", "text", full=False),)
-MANIFEST += (Column("category", "text"), Column("latent_prompt", "text", full=False))
-MANIFEST += (Column("latent", "whole numbers"), Column("sample", "whole numbers"))
-MANIFEST += (Column("vagueness_rank", "numbers", full=False),)
+
+TASKS = columns("text", "task dataset category prompt") + columns("text", "reference", full=False)
+TASKS += columns("numbers", "vagueness_rank", needed=False, full=False)
+
+TRUTH = columns("text", "task") + columns("text", "coverage subject", needed=False)
+TRUTH += columns("whole numbers", "clips left_out", needed=False)
+TRUTH += columns("numbers", "true_entropy", needed=False)
+
+MANIFEST = columns("text", "task prompt video category")
+MANIFEST += columns("text", "reference latent_prompt", full=False)
+MANIFEST += columns("whole numbers", "latent sample")
+MANIFEST += columns("numbers", "vagueness_rank", full=False)
 
 COUNTED = {f"{text}_{count}" for text in ("text", "prompt") for count in READ}
 
@@ -506,7 +509,12 @@ def check_recorded(settings: Mapping, where: str) -> None:
         if name in TEXTS and not isinstance(value, str):
             raise ValueError(f"{entry} is {shortened(value)}; expected text")
         if name in BOUNDS and not (name in ("pca", "videos_of") and value is None):
-            _check_whole(value, *BOUNDS[name], entry)
+            least, most = BOUNDS[name]
+            if type(value) is not int:
+                raise ValueError(f"{entry} is {shortened(value)}; expected int")
+            if not least <= value <= most:
+                bound = f"at least {least}, and at most {most}"
+                raise ValueError(f"{entry} is {shortened(value)}; expected {bound}")
         if name in ("dataset", "checkpoints", "versions", *ROLES):
             value = {} if value is None and name in ("captioner", "refiner") else value
             if not isinstance(value, dict):
@@ -517,11 +525,3 @@ def check_recorded(settings: Mapping, where: str) -> None:
                     raise ValueError(f"{entry}: {key} is {shortened(value[key])}; expected text")
     if settings.get("lpips", {}).get("kind", "alex") not in LPIPS_KINDS:
         raise ValueError(f"{where}: lpips: kind is unknown; known: {', '.join(LPIPS_KINDS)}")
-
-
-def _check_whole(value: object, least: int, most: int, entry: str) -> None:
-    if type(value) is not int:
-        raise ValueError(f"{entry} is {shortened(value)}; expected int")
-    if not least <= value <= most:
-        bound = f"at least {least}, and at most {most}"
-        raise ValueError(f"{entry} is {shortened(value)}; expected {bound}")

@@ -1,6 +1,6 @@
 """Find the files of an archive that are not as they were written."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,13 +37,14 @@ def verify(folder: Path | str) -> list[Problem]:
     of_units = ("shards/", "videos/", "references/")
     single = [name for name in archive.sealed if not name.startswith(of_units)]
     problems = [Problem(name, _state(archive, name), None) for name in archive.changed(single)]
-    problems += _of_table(archive, "tasks.parquet", archive.tasks)
-    if problems and problems[-1].path == "tasks.parquet":
-        return list(dict.fromkeys(problems))  # without which nothing says what else there should be
-    problems += _of_table(archive, "truth.parquet", archive.truth)
-    problems += _of_table(archive, "manifest.parquet", archive.manifest)
-    if problems and problems[-1].path == "manifest.parquet":
-        return list(dict.fromkeys(problems))
+    for name in ("tasks", "truth", "manifest"):
+        try:
+            getattr(archive, name)()
+        except (FileNotFoundError, ValueError):
+            path = f"{name}.parquet"
+            problems.append(Problem(path, _state(archive, path), None))
+            if name != "truth":  # without the others nothing says what else there should be
+                return list(dict.fromkeys(problems))
     problems += [problem for unit in archive.units for problem in _of_unit(archive, unit)]
     if not any(problem.unit for problem in problems) and (misfit := archive.misfit()):
         (task, latent), _ = misfit
@@ -53,13 +54,6 @@ def verify(folder: Path | str) -> list[Problem]:
             problems.append(Problem(path, _state(archive, path), None))
     problems += [Problem(path, UNKNOWN, None) for path in archive.unknown()]
     return list(dict.fromkeys(problems))
-
-
-def _of_table(archive: Archive, name: str, read: Callable[[], object]) -> Iterator[Problem]:
-    try:
-        read()
-    except (FileNotFoundError, ValueError):
-        yield Problem(name, _state(archive, name), None)
 
 
 def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:

@@ -20,7 +20,7 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import RATINGS, SEAL, video_path
 from squbed_utils.collection import claims, status
 from squbed_utils.collection.executors import LOCAL, Executor
-from squbed_utils.collection.workers import Job, Unit
+from squbed_utils.collection.workers import Job
 from squbed_utils.files import PARTIAL, inside, left_by_a_tool, path_of, seed_of, sha256_of
 from squbed_utils.models import checkpoints, spending
 from squbed_utils.profiles import NOT_SAMPLED, Profile
@@ -215,7 +215,11 @@ def fill(
         counts = {"tasks": len({task.id for task, _ in todo}), "latents": len(todo), "labels": 0}
         consent.require(profile, archive.folder, videos=videos, **counts)
         warn_of_versions(archive)
-        _remove_shards(archive, todo, retry_failed)
+        with claims.locked(archive.folder):
+            archive.unseal()
+            for task, latent in todo:  # which another run may have finished by now
+                if not archive.finished(task.id, latent, retry_failed=retry_failed):
+                    archive.shard(task.id, latent).unlink(missing_ok=True)
         running = executor.run(Job(profile, archive.folder.resolve(), todo), workers)
         before = len(units) - len(todo)
         bar = tqdm(total=len(units), initial=before, desc="loading models", file=sys.stderr)
@@ -226,15 +230,6 @@ def fill(
     if archive.open:
         with claims.locked(archive.folder):
             archive.seal()
-
-
-def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> None:
-    """Remove shards that are damaged or, with `retry_failed`, have failures; keep finished ones."""
-    with claims.locked(archive.folder):
-        archive.unseal()
-        for task, latent in todo:
-            if not archive.finished(task.id, latent, retry_failed=retry_failed):
-                archive.shard(task.id, latent).unlink(missing_ok=True)
 
 
 def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
@@ -308,7 +303,13 @@ def shared(archive: Archive) -> Iterator[None]:
 
 @contextmanager
 def _lock(folder: Path, *, shared: bool) -> Iterator[None]:
-    _refuse_foreign(folder)
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = [name for name in sorted(names - CONTENTS) if not left_by_a_tool(name)]
+    if foreign:
+        raise ValueError(
+            f"{folder} holds {foreign[0]!r}, which is no part of an archive; "
+            "choose an empty or new folder"
+        )
     with ExitStack() as stack:
         try:
             lock = files.locked(inside(folder, LOCK), shared=shared, wait=False)
@@ -391,14 +392,4 @@ def warn_of_versions(archive: Archive) -> None:
             f"warning: {archive.folder} was begun with other versions ({'; '.join(differences)}); "
             "its last digits may differ between parts",
             file=sys.stderr,
-        )
-
-
-def _refuse_foreign(folder: Path) -> None:
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    foreign = [name for name in sorted(names - CONTENTS) if not left_by_a_tool(name)]
-    if foreign:
-        raise ValueError(
-            f"{folder} holds {foreign[0]!r}, which is no part of an archive; "
-            "choose an empty or new folder"
         )

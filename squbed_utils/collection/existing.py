@@ -11,16 +11,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from squbed_utils import profiles, video
+from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import (
-    FAILED,
-    MEASURING,
-    OK,
-    ratings_of,
-    reference_path,
-    video_path,
-)
+from squbed_utils.archive.layout import OK
 from squbed_utils.collection.collect import held, is_new, warn_of_versions
+from squbed_utils.collection.workers import one_thread
 from squbed_utils.files import ROOT, SAMPLES, copy, path_of
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
@@ -29,7 +24,7 @@ from squbed_utils.tasks import manifest as manifests
 from squbed_utils.tasks.task import Task
 from squbed_utils.world.render import SIDE
 
-RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
+RECORDED = ("name", "estimator", "pca", "device", *layout.MEASURING, "checkpoints", "versions")
 """The settings of a profile that matter for videos that it did not generate; LPIPS only where there
 are references."""
 
@@ -88,8 +83,10 @@ def score(
     table, truth, find = _read(source)
     if truth is None and source in output.absolute().parents:
         raise ValueError(f"output {output} lies among the clips; choose a folder beside them")
-    bare = table.reference.isna().all()
-    resolved = checkpoints.resolve(profile, [r for r in MEASURING if not bare or r != "lpips"])
+    roles = [*layout.MEASURING]
+    if table.reference.isna().all():
+        roles.remove("lpips")
+    resolved = checkpoints.resolve(profile, roles)
     resolved = {key: resolved[key] for key in RECORDED if key in resolved}
     archive = Archive(output)
     with held(archive):
@@ -183,7 +180,7 @@ def _begin(
 ) -> None:
     firsts = table.drop_duplicates("task")
     for row in firsts.dropna(subset="reference").itertuples():
-        copy(find(row.reference), archive.inside(reference_path(row.task)))
+        copy(find(row.reference), archive.inside(layout.reference_path(row.task)))
     archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
     archive.write_manifest(table)
     archive.write_profile(resolved)
@@ -191,7 +188,7 @@ def _begin(
 
 def _task(row: tuple) -> Task:
     rank = None if pd.isna(row.vagueness_rank) else float(row.vagueness_rank)
-    reference = None if pd.isna(row.reference) else reference_path(row.task)
+    reference = None if pd.isna(row.reference) else layout.reference_path(row.task)
     return Task(row.task, "manifest", row.category, row.prompt, reference, rank)
 
 
@@ -203,30 +200,23 @@ def _score_all(
     todo: list[tuple[str, int]],
 ) -> None:
     """Score the remaining units on one thread, as ``collect`` does."""
-    import torch
-
     from squbed_utils.collection import latent as _unit
     from squbed_utils.models import load as models
 
     noticed: dict[str, list[str]] = defaultdict(list)
     groups = dict(list(table.groupby(["task", "latent"], sort=False)))
     count = sum(len(groups[unit]) for unit in todo)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     bar = tqdm(total=len(table), initial=len(table) - count, desc="loading models", file=sys.stderr)
-    try:
-        with bar:
-            bench = _unit.Bench(profile, models.load_measuring(profile), archive)
-            bar.set_description("videos")
-            for unit in todo:
-                rows = []
-                for row in groups[unit].itertuples():
-                    rows.append(_score_one(bench, row, find, noticed))
-                    bar.update()
-                texts = _unit.embed_texts(bench.models, row.prompt, row.latent_prompt)
-                archive.write_shard(*unit, [one | texts for one in rows])
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), bar:
+        bench = _unit.Bench(profile, models.load_measuring(profile), archive)
+        bar.set_description("videos")
+        for unit in todo:
+            rows = []
+            for row in groups[unit].itertuples():
+                rows.append(_score_one(bench, row, find, noticed))
+                bar.update()
+            texts = _unit.embed_texts(bench.models, row.prompt, row.latent_prompt)
+            archive.write_shard(*unit, [one | texts for one in rows])
     for note, names in noticed.items():
         print(f"{note}: {len(names)} of {count} videos, such as {names[0]}", file=sys.stderr)
 
@@ -237,7 +227,7 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
 
     video_row = {"task": row.task, "latent": row.latent, "sample": row.sample}
     video_row |= {"prompt": row.latent_prompt, "rejected": []}
-    path = video_path(row.task, row.latent, row.sample)
+    path = layout.video_path(row.task, row.latent, row.sample)
     try:
         source = find(row.video)
         clip = video.scan(source)
@@ -245,7 +235,7 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
             noticed[note].append(row.video)
         (measured,) = _unit.measure(bench, _task(row), [clip])
     except (ValueError, OSError) as error:
-        return video_row | {"status": FAILED, "error": str(error)}
+        return video_row | {"status": layout.FAILED, "error": str(error)}
     copy(source, bench.archive.inside(path))
     return video_row | vars(measured) | {"path": path, "status": OK}
 
@@ -253,7 +243,7 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
 def of_archive(archive: Archive) -> pd.DataFrame:
     """Return the manifest of a finished archive's own videos that did not fail, paths within it."""
     tasks, videos = archive.tasks(), archive.videos()
-    rated = ratings_of(videos)
+    rated = layout.ratings_of(videos)
     latents = archive.latents().rename(columns={"prompt": "latent_prompt"})
     videos = videos[videos.status == OK].rename(columns={"path": "video"})
     if videos.empty:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -95,6 +96,19 @@ def last_word(job: Job) -> Exception | None:
                 return kind(str(error))
         return RuntimeError(f"{type(error).__name__}: {error}")
     return None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: more would add sums in another order."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def new_bench(profile: Profile, folder: Path) -> object:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 
 import jinja2
 import numpy as np
@@ -54,6 +55,15 @@ def preview(video: Video, *, side: int = LONGEST_SIDE, frames: int = MOST_FRAMES
     animated = {"save_all": True, "append_images": others, "duration": duration, "loop": 0}
     first.save(buffer, "WEBP", quality=90, method=6, **animated)
     return buffer.getvalue()
+
+
+def fitting(videos: list[Video], forms: Sequence[tuple[int, int]], room: float) -> tuple[int, int]:
+    """Return the first form, (side, frames), in which previews take `room` bytes, or the last."""
+    for side, frames in forms:
+        sizes = [len(as_address(preview(v, side=side, frames=frames))) for v in videos]
+        if not sizes or np.mean(sizes) < room:
+            return side, frames
+    return forms[-1]
 
 
 def as_address(webp: bytes) -> str:

@@ -32,25 +32,16 @@ import yaml
 from markupsafe import Markup
 from tqdm import tqdm
 
+from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import (
-    FAILED,
-    FOLDERS,
-    OK,
-    RATINGS,
-    ROLES,
-    SUMS,
-    ratings_of,
-    reference_path,
-    stored_error,
-    write_table,
-)
+from squbed_utils.archive.layout import OK
 from squbed_utils.commands.explorer import explore
 from squbed_utils.files import PARTIAL, ROOT, sha256_of, write_sums
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.text import as_markdown, visible
 
-FORMATS = HF, WEBDATASET = "hf", "webdataset"
+HF = "hf"
+FORMATS = (HF, "webdataset")
 README = "README.md"
 
 TEMPLATES = ROOT / "data" / "templates"
@@ -61,16 +52,13 @@ PUBLISHED = (
 )
 """Files of an archive that are published; spending, cached answers and labels are not."""
 
-SHARD_MB = 1000
-"""Size in 10^6 bytes at which the next tar file begins."""
-
 
 def export(
     folder: Path | str,
     output: Path | str,
     *,
     format: str = HF,  # noqa: A002 - the option's name
-    shard_mb: float = SHARD_MB,
+    shard_mb: float = 1000,
 ) -> Path:
     """Write a finished archive as a dataset into an empty or new folder, and return the folder.
 
@@ -82,7 +70,10 @@ def export(
     if not 0 < shard_mb < math.inf:
         raise ValueError(f"shard_mb is {shard_mb}; expected a size above 0, and finite")
     archive, output = open_archive(folder), Path(output)
-    _refuse_output(archive, output)
+    if output.resolve().is_relative_to(archive.folder.resolve()):
+        raise ValueError(f"output {output} lies within the archive; choose a folder beside it")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"output {output} is there already; choose a new or empty folder")
     partial = output.with_name(f".{output.name}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -93,15 +84,17 @@ def export(
             _copy(archive, partial)
         else:
             _write_tars(archive, rows, partial, int(shard_mb * 1e6))
-        write_table(partial / "metadata.parquet", rows)
-        write_table(partial / "summary.parquet", summary)
+        layout.write_table(partial / "metadata.parquet", rows)
+        layout.write_table(partial / "summary.parquet", summary)
         about = describe(archive, rows, format)
         (partial / README).write_text(readme(about), encoding="utf-8")
         machine = croissant(about, rows, sha256_of(partial / "metadata.parquet"))
         explore(archive).save(partial / "explorer.html")
         text = json.dumps(machine, indent=1, ensure_ascii=False)
         (partial / "croissant.json").write_text(text + "\n", encoding="utf-8")
-        _write_sums(partial)
+        files = sorted(p for p in partial.rglob("*") if p.is_file() and p.name != README)
+        sums = {p.relative_to(partial).as_posix(): sha256_of(p) for p in files}
+        write_sums(partial / layout.SUMS, sums)
         output.mkdir(parents=True, exist_ok=True)
         os.replace(partial, output)
     finally:
@@ -123,7 +116,7 @@ def metadata(archive: Archive) -> pd.DataFrame:
     table = table.assign(
         file_name=table.path,
         reference_file_name=[
-            None if pd.isna(reference) else reference_path(task)
+            None if pd.isna(reference) else layout.reference_path(task)
             for task, reference in zip(table.task, table.reference, strict=True)
         ],
     )
@@ -133,13 +126,6 @@ def metadata(archive: Archive) -> pd.DataFrame:
     table = table.drop(columns=["caption"] if table.caption.isna().all() else [])
     left_out = {"path", "status", "error", "reference", *first, *last}
     return table[first + [c for c in table if c not in left_out] + last]
-
-
-def _refuse_output(archive: Archive, output: Path) -> None:
-    if output.resolve().is_relative_to(archive.folder.resolve()):
-        raise ValueError(f"output {output} lies within the archive; choose a folder beside it")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"output {output} is there already; choose a new or empty folder")
 
 
 def _copy(archive: Archive, folder: Path) -> None:
@@ -166,9 +152,9 @@ def _copy(archive: Archive, folder: Path) -> None:
     if len(ratings := archive.ratings()):
         numbers = pd.factorize(ratings.rater)[0] + 1
         ratings = ratings.assign(rater=[f"rater {k}" for k in numbers], time=None)
-        ratings.drop(columns="line").to_csv(folder / RATINGS, index=False)
+        ratings.drop(columns="line").to_csv(folder / layout.RATINGS, index=False)
     failed = archive.videos().dropna(subset="error")
-    failed = failed[failed.error != failed.error.map(stored_error)]
+    failed = failed[failed.error != failed.error.map(layout.stored_error)]
     for task, latent in dict.fromkeys(zip(failed.task, failed.latent, strict=True)):
         copy.write_shard(task, latent, archive.rows(task, latent))
 
@@ -201,7 +187,7 @@ def without_folders(value: object) -> object:
     path = PureWindowsPath(value)  # which knows the separators of every system
     if path.root or value.startswith("~") or ".." in path.parts:
         return path.name
-    return FOLDERS.sub("", value)
+    return layout.FOLDERS.sub("", value)
 
 
 def _write_tars(archive: Archive, rows: pd.DataFrame, folder: Path, limit: int) -> None:
@@ -237,11 +223,6 @@ def _members(archive: Archive, row: tuple) -> Iterator[tuple[str, bytes]]:
     yield f"{key}.npy", embedding.getvalue()
 
 
-def _write_sums(folder: Path) -> None:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != README)
-    write_sums(folder / SUMS, {p.relative_to(folder).as_posix(): sha256_of(p) for p in files})
-
-
 UNITS = {
     "ssim": "structural similarity to the reference, mean over frames, -1 to 1",
     "psnr": "peak signal-to-noise ratio to the reference (dB)",
@@ -260,7 +241,7 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
     profile = without_folders(recorded)
     counts = rows.groupby("category").agg(tasks=("task", "nunique"), videos=("task", "size"))
     versions = profile.get("versions", {})
-    units = UNITS | dict.fromkeys(ratings_of(rows), "people's rating; higher is better")
+    units = UNITS | dict.fromkeys(layout.ratings_of(rows), "people's rating; higher is better")
     return {
         "name": f"{visible(without_folders(str(recorded['name'])))}-uncertainty",
         "layout": layout,
@@ -268,10 +249,10 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
         "videos": len(rows),
         "tasks": len(tasks),
         "categories": counts.reset_index(names="name").to_dict("records"),
-        "failed": (archive.videos().status == FAILED).sum(),
+        "failed": (archive.videos().status == layout.FAILED).sum(),
         "references": tasks.reference.notna().sum(),
         "truth": archive.truth() is not None,
-        "models": [_model(role, profile) for role in ROLES if profile.get(role)],
+        "models": [_model(role, profile) for role in layout.ROLES if profile.get(role)],
         "seed": profile.get("seed", "unknown"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "estimator": recorded["estimator"],

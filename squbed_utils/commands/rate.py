@@ -15,7 +15,7 @@ import pandas as pd
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import ASKED, OK, RATINGS, Rating, latest, read_ratings
 from squbed_utils.collection.collect import held
-from squbed_utils.commands.pages import as_address, preview, render
+from squbed_utils.commands.pages import as_address, fitting, preview, render
 from squbed_utils.csv_files import for_spreadsheets
 from squbed_utils.files import seed_of, write_text
 from squbed_utils.statistics.agreement import RELIABLE, agreement, bradley_terry
@@ -96,12 +96,9 @@ def _clips(archive: Archive, *paths: Sequence[str]) -> dict[str, str]:
     """Return the addresses of previews by path, as large as there is room for."""
     names = list(dict.fromkeys(name for some in paths for name in some))
     some = [scan(archive.inside(name)) for name in names[:: max(1, len(names) // 8)]]
-    for side, frames in FORMS:  # noqa: B007 - the first that fits, or the smallest
-        sizes = [len(as_address(preview(video, side=side, frames=frames))) for video in some]
-        if not sizes or np.mean(sizes) * len(names) < MOST_BYTES:
-            break
-    options = {"side": side, "frames": frames}
-    return {n: as_address(preview(scan(archive.inside(n)), **options)) for n in names}
+    side, frames = fitting(some, FORMS, MOST_BYTES / max(1, len(names)))
+    found = ((name, scan(archive.inside(name))) for name in names)
+    return {n: as_address(preview(video, side=side, frames=frames)) for n, video in found}
 
 
 def add(archive: Archive, files: Sequence[Path]) -> None:

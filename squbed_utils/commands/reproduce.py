@@ -1,8 +1,8 @@
 """Compare a run's tables with those of the reference run in git."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -21,8 +21,7 @@ NOISE = 1e-12
 """Smaller numbers count as zero; rounding makes them, as in the difference of equal sums."""
 
 
-@dataclass(frozen=True)
-class Compared:
+class Compared(NamedTuple):
     """A table's difference from its reference, which is empty if the table is reproduced."""
 
     table: str
@@ -68,16 +67,12 @@ def _difference(path: Path, reference: Path) -> str:
         (row + 2, name, value, wanted)
         for name in table.columns
         for row, (value, wanted) in enumerate(zip(table[name], expected[name], strict=True))
-        if not _agree(value, wanted)
+        if value != wanted and _distance(value, wanted) > TOLERANCE
     ]
     if not cells:
         return ""
     line, name, value, wanted = max(cells, key=lambda cell: _distance(*cell[2:]))
     return f"{len(cells)} cells differ, most line {line}, {name}: {value!r}, not {wanted!r}"
-
-
-def _agree(value: str, wanted: str) -> bool:
-    return value == wanted or _distance(value, wanted) <= TOLERANCE
 
 
 def _distance(value: str, wanted: str) -> float:

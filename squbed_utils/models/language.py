@@ -65,11 +65,11 @@ class LanguageModel:
         """Return the one of `CATEGORIES` of each caption, or `UNCLEAR`."""
         unique = list(dict.fromkeys(captions))
         with ThreadPoolExecutor(PARALLEL if self._server else 1) as pool:
-            labels = dict(zip(unique, pool.map(self._category, unique), strict=True))
+            decided = pool.map(
+                lambda caption: self._decide("category", {"caption": caption}, CATEGORIES), unique
+            )
+            labels = dict(zip(unique, decided, strict=True))
         return [labels[caption] for caption in captions]
-
-    def _category(self, caption: str) -> str:
-        return self._decide("category", {"caption": caption}, CATEGORIES)
 
     def _refine(self, prompt: str, seed: int) -> str:
         return " ".join(replies.lines_of(self._ask("refine", {"prompt": prompt}, seed)))

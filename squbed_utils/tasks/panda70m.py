@@ -66,8 +66,10 @@ def read_clip(folder: Path, caption: Caption) -> bytes:
     try:
         if path.stat().st_size > LARGEST:
             raise Unusable("video too large")
-        if beside.is_file() and _one_line(beside) != caption.text:
-            raise Unusable("video of another caption")
+        if beside.is_file():
+            text = beside.read_text(encoding="utf-8", errors="replace")
+            if " ".join(text.split()) != caption.text:
+                raise Unusable("video of another caption")
         return path.read_bytes()
     except OSError as error:
         raise Unusable("video that cannot be read") from error
@@ -102,7 +104,3 @@ def _literal(text: str) -> list:
 
 def _id(row: dict, clip: int) -> str:
     return f"panda70m-{row['videoID']}.{clip}"
-
-
-def _one_line(path: Path) -> str:
-    return " ".join(path.read_text(encoding="utf-8", errors="replace").split())

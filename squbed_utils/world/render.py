@@ -41,14 +41,14 @@ def box(x: Array, y: Array, left: float, top: float, right: float, bottom: float
     return (x > left) & (x < right) & (y > top) & (y < bottom)
 
 
-def stroke(x: Array, y: Array, *points: tuple[float, float], width: float = 0.19) -> Array:
-    """Say which points lie within ``width`` of a line through the given points."""
+def stroke(x: Array, y: Array, *points: tuple[float, float]) -> Array:
+    """Say which points lie within 0.19 of a line through the given points."""
     near = np.full(np.broadcast(x, y).shape, np.inf)
     for (ax, ay), (bx, by) in zip(points[:-1], points[1:], strict=True):
         dx, dy = bx - ax, by - ay
         along = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0, 1)
         near = np.minimum(near, np.hypot(x - ax - along * dx, y - ay - along * dy))
-    return near < width
+    return near < 0.19
 
 
 def polygon(x: Array, y: Array, *points: tuple[float, float]) -> Array:
