@@ -1,6 +1,8 @@
-"""The tasks of the shapes world: the deal of clips, and three prompts a subject."""
+"""The tasks of the shapes world: the deal of clips, three prompts a subject, and their truth."""
 
 import csv
+import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +10,13 @@ import numpy as np
 
 from squbed_utils.files import seed_of
 from squbed_utils.world.scenes import (
+    ATTRIBUTES,
     CATEGORIES,
     TASK_PHRASINGS,
     TRAINING_PHRASINGS,
     Scene,
     complete,
-    entropy,
+    missing,
     say,
 )
 
@@ -80,6 +83,25 @@ def category_of(shape: str) -> str:
     'thing'
     """
     return next(name for name, shapes in CATEGORIES.items() if shape in shapes)
+
+
+def completions(scene: Scene) -> Iterator[dict[str, str]]:
+    """Yield every full scene compatible with a partial one."""
+    choices = [(scene[a],) if a in scene else ATTRIBUTES[a] for a in ATTRIBUTES]
+    for values in itertools.product(*choices):
+        yield dict(zip(ATTRIBUTES, values, strict=True))
+
+
+def entropy(scene: Scene) -> float:
+    """Return the entropy of the scene that a prompt leaves open, in nats, range [0, log 17280].
+
+    Attributes are independent and uniform, so it is the sum of log(number of values) over the
+    attributes left out.
+
+    >>> round(entropy({"shape": "circle", "size": "small", "motion": "up"}), 4)
+    3.4657
+    """
+    return sum(math.log(len(ATTRIBUTES[a])) for a in missing(scene))
 
 
 def task_table(

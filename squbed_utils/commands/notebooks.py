@@ -36,17 +36,6 @@ LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
 PIXELS = 144
 """An inch of a figure, as a notebook shows it."""
 
-TEMPLATE = """{% extends 'lab/index.html.j2' %}
-{% block html_head_js %}{% endblock %}
-{% block html_head_js_mathjax %}{% endblock %}
-{% block html_head_js_mermaidjs %}{% endblock %}
-{% block html_head_css %}<style>
-.jp-OutputArea-output { overflow-x: auto }
-.jp-OutputArea-output pre { word-break: normal }
-</style>{% endblock %}
-"""
-"""Of the HTML copies: without scripts, which are fetched; wide tables scroll, words stay whole."""
-
 
 class NotebookError(RuntimeError):
     """A notebook failed, or did not write all its outputs."""
@@ -394,7 +383,8 @@ def as_html(executed: Path) -> str:
     if answer:
         source = f"**In short**\n<pre>{answer}</pre>"
         book.cells.insert(1, nbformat.v4.new_markdown_cell(source, id="answer"))
-    return HTMLExporter(raw_template=TEMPLATE).from_notebook_node(book)[0]
+    template = (ROOT / "data" / "templates" / "notebook.html.j2").read_text(encoding="utf-8")
+    return HTMLExporter(raw_template=template).from_notebook_node(book)[0]
 
 
 def _hashes(paths: Iterable[Path]) -> dict[str, str]:

@@ -1,13 +1,13 @@
-"""The grammar of the shapes world: scenes, the English that names them, and its entropy.
+"""The grammar of the shapes world: scenes, and the English that names them.
 
 A scene gives one value to each of five attributes. English may leave any of them out, and a reader
-has to guess those; so the aleatoric truth of a prompt has a closed form.
+has to guess those; so the aleatoric truth of a prompt has a closed form
+(`training.tasks.entropy`).
 """
 
 import itertools
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -134,30 +134,10 @@ def missing(scene: Scene) -> list[str]:
     return [name for name in ATTRIBUTES if name not in scene]
 
 
-def completions(scene: Scene) -> Iterator[dict[str, str]]:
-    """Yield every full scene compatible with a partial one."""
-    _check(scene)
-    choices = [(scene[a],) if a in scene else ATTRIBUTES[a] for a in ATTRIBUTES]
-    for values in itertools.product(*choices):
-        yield dict(zip(ATTRIBUTES, values, strict=True))
-
-
 def complete(scene: Scene, rng: np.random.Generator) -> dict[str, str]:
     """Draw one completion of a scene, with every open attribute uniform over its values."""
     _check(scene)
     return {a: scene.get(a) or str(rng.choice(values)) for a, values in ATTRIBUTES.items()}
-
-
-def entropy(scene: Scene) -> float:
-    """Return the entropy of the scene that a prompt leaves open, in nats, range [0, log 17280].
-
-    Attributes are independent and uniform, so it is the sum of log(number of values) over the
-    attributes left out.
-
-    >>> round(entropy({"shape": "circle", "size": "small", "motion": "up"}), 4)
-    3.4657
-    """
-    return sum(math.log(len(ATTRIBUTES[a])) for a in missing(scene))
 
 
 def _check(scene: Scene) -> None:

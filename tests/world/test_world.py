@@ -20,15 +20,23 @@ from squbed_utils.world.scenes import (
     TASK_PHRASINGS,
     TRAINING_PHRASINGS,
     complete,
-    completions,
     entails,
-    entropy,
     missing,
     parse,
     say,
     vocabulary,
 )
-from training.tasks import COLUMNS, LEVELS, category_of, coverage_of, deal, task_table, with_added
+from training.tasks import (
+    COLUMNS,
+    LEVELS,
+    category_of,
+    completions,
+    coverage_of,
+    deal,
+    entropy,
+    task_table,
+    with_added,
+)
 
 WORLD = Path(__file__).parents[2] / "data/world"
 FULL = {
