@@ -9,32 +9,15 @@ from argparse import Namespace
 from pathlib import Path
 
 import squbed_utils
-from squbed_utils.commands.options import (
-    ACCURACY,
-    FOLDER,
-    LIKE,
-    LIST,
-    PROFILE,
-    PROMPTS,
-    RETRY,
-    YES,
-    chosen,
-    command,
-    consent,
-    option,
-    parse_values,
-    place,
-    print_summary,
-    warnings_as_lines,
-)
-from squbed_utils.commands.options import N as LATENTS
+from squbed_utils.commands import options as common
+from squbed_utils.commands.options import chosen, command, consent, option
 from squbed_utils.files import ROOT, SAMPLES
 
 MOST_DESIGNS = 10
 """Designs that a plan shows."""
 
 
-@command("check", PROFILE, LIST)
+@command("check", common.PROFILE, common.LIST)
 def check_profile(options: Namespace) -> None:
     """Say what a profile needs, what is missing, and what its run would cost.
 
@@ -97,7 +80,7 @@ def write_profile(options: Namespace) -> None:
 
 @command(
     "plan",
-    PROFILE,
+    common.PROFILE,
     option(
         "--pilot ARCHIVE",
         "what tells the noise: an archive, the liker the better (default: data/samples/world)",
@@ -112,7 +95,7 @@ def write_profile(options: Namespace) -> None:
         default=0.8,
     ),
     option("--width NATS", "the most that the median interval of a total may span", type=float),
-    ACCURACY,
+    common.ACCURACY,
 )
 def plan_design(options: Namespace) -> None:
     """Say how many latent prompts and videos a run needs, before it is paid for.
@@ -126,7 +109,7 @@ def plan_design(options: Namespace) -> None:
     from squbed_utils.statistics import cost
 
     profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.pilot)
-    with warnings_as_lines():
+    with common.warnings_as_lines():
         known = cost.pilot(archive, accuracy=options.accuracy or "")
     table = cost.plan(known, tasks=options.tasks, wanted=options.power, width=options.width)
     n, _, m = known.design
@@ -146,14 +129,14 @@ def plan_design(options: Namespace) -> None:
 
 @command(
     "collect",
-    PROFILE,
-    LIST,
-    LIKE,
+    common.PROFILE,
+    common.LIST,
+    common.LIKE,
     option(
         "--output DIR",
         "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE), or a URL to keep it "
         "at, such as s3://BUCKET/NAME",
-        type=place,
+        type=common.place,
     ),
     option(
         "--workers N",
@@ -173,8 +156,8 @@ def plan_design(options: Namespace) -> None:
         "an option of SLURM's jobs, by submitit's name, as in --slurm slurm_partition gpu; "
         "may be repeated",
     ),
-    RETRY,
-    YES,
+    common.RETRY,
+    common.YES,
 )
 def collect_samples(options: Namespace) -> None:
     """Draw latent prompts, generate videos, embed and score them.
@@ -188,7 +171,7 @@ def collect_samples(options: Namespace) -> None:
     archive = squbed_utils.collect(
         **chosen(options, "profile", "prompts", "like", "output", "workers", "retry_failed"),
         confirm=consent(options),
-        executor=Executor(options.executor, options.address, parse_values(options.slurm)),
+        executor=Executor(options.executor, options.address, common.parse_values(options.slurm)),
     )
     errors, refused = [], 0
     for unit in archive.units:  # one at a time: there may be more than memory holds
@@ -203,7 +186,7 @@ def collect_samples(options: Namespace) -> None:
         print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
 
 
-@command("status", FOLDER)
+@command("status", common.FOLDER)
 def print_status(options: Namespace) -> None:
     """Say how far a collection is.
 
@@ -217,7 +200,7 @@ def print_status(options: Namespace) -> None:
 
 @command(
     "verify",
-    FOLDER,
+    common.FOLDER,
     option("--repair", "remove what is damaged, and collect it again"),
     option("--seal", "write the checksums of the tables, which an archive of 0.1.0 lacks"),
     option(
@@ -226,9 +209,9 @@ def print_status(options: Namespace) -> None:
         "archive's; nothing that an archive itself names is run (default: the one in "
         "data/profiles/ of the archive's name)",
     ),
-    LIST,
-    LIKE,
-    YES,
+    common.LIST,
+    common.LIKE,
+    common.YES,
 )
 def verify_archive(options: Namespace) -> None:
     """Compare every file of an archive with its checksum.
@@ -273,7 +256,7 @@ def verify_archive(options: Namespace) -> None:
 @command(
     "score",
     option("MANIFEST", "a CSV, a row a video; or a folder of clips; or an archive", type=Path),
-    PROFILE,
+    common.PROFILE,
     option("--output DIR", "the archive (default: data/samples/score/MANIFEST-NAME)", type=Path),
     option("--manifest-only", "write a folder's manifest.csv, to be edited, and score nothing"),
     option("--retry-failed", "score latent prompts with failed videos again"),
@@ -296,7 +279,7 @@ def score_videos(options: Namespace) -> None:
         written = folder.write_manifest(options.manifest)
         print(folder.understood(manifest.read(written)), written, sep="\n")
         return
-    with warnings_as_lines():
+    with common.warnings_as_lines():
         settings = chosen(options, "profile", "output", "retry_failed")
         archive = squbed_utils.score(options.manifest, **settings)
     videos = archive.videos()
@@ -308,18 +291,18 @@ def score_videos(options: Namespace) -> None:
     for row in failed.itertuples():
         where = f"task {row.task}, latent {row.latent}, sample {row.sample}"
         print(f"squbed: {where}: {row.error}", file=sys.stderr)
-    print_summary(archive, None)
+    common.print_summary(archive, None)
 
 
 @command(
     "quantify",
     option("PROMPT", 'such as "a cat doing something"'),
-    PROFILE,
-    LATENTS,
+    common.PROFILE,
+    common.N,
     option("--m M", "videos of each, at least 2 (default: the profile's)", type=int),
-    RETRY,
+    common.RETRY,
     option("--seed SEED", "default: the profile's", type=int),
-    YES,
+    common.YES,
     option("--output DIR", "default: data/samples/quantify/PROMPT-HASH", type=Path),
 )
 def quantify_prompt(options: Namespace) -> None:
@@ -336,12 +319,12 @@ def quantify_prompt(options: Namespace) -> None:
 
 @command(
     "vagueness",
-    option("FILE", PROMPTS),
-    PROFILE,
-    LATENTS,
+    option("FILE", common.PROMPTS),
+    common.PROFILE,
+    common.N,
     option("--output DIR", "default: data/samples/vagueness/NAME-FILE", type=Path),
     option("--retry-failed", "ask the prompts again of which a latent prompt had no accepted draw"),
-    YES,
+    common.YES,
 )
 def rank_by_vagueness(options: Namespace) -> None:
     """Rank prompts by what they leave open, and say what to ask of each.

@@ -9,26 +9,15 @@ from argparse import Namespace
 from pathlib import Path
 
 import squbed_utils
-from squbed_utils.commands.options import (
-    ACCURACY,
-    FIGURES,
-    FOLDER,
-    PROFILE,
-    STRICT,
-    chosen,
-    command,
-    option,
-    place,
-    print_summary,
-    warnings_as_lines,
-)
+from squbed_utils.commands import options as common
+from squbed_utils.commands.options import chosen, command, option
 from squbed_utils.files import ROOT
 
 
 @command(
     "encoders",
     option("ARCHIVES", "archives of the same samples, by other encoders", type=Path, nargs="+"),
-    FIGURES,
+    common.FIGURES,
 )
 def compare_encoders(options: Namespace) -> None:
     """Hold what was found to other encoders.
@@ -58,8 +47,8 @@ def compare_encoders(options: Namespace) -> None:
     option("ARCHIVE", "of the first video model", type=Path),
     option("ARCHIVE_B", "of the second, made by `squbed collect --like ARCHIVE`", type=Path),
     option("--estimator NAME", "by name (default: %(default)s)", default="squbed"),
-    ACCURACY,
-    FIGURES,
+    common.ACCURACY,
+    common.FIGURES,
 )
 def compare_models(options: Namespace) -> None:
     """Compare two video models on the same tasks and latent prompts.
@@ -73,7 +62,7 @@ def compare_models(options: Namespace) -> None:
 
     first, second = map(squbed_utils.open_archive, (options.archive, options.archive_b))
     chosen = {"estimator": options.estimator, "accuracy": options.accuracy or ""}
-    with warnings_as_lines():
+    with common.warnings_as_lines():
         tasks = pairs.paired_tasks(first, second, **chosen)
     table = pairs.compare(tasks, accuracy=tasks.attrs["accuracy"])
     tables.save_tables(options.output, "compare", points=table, tasks=tasks)
@@ -87,11 +76,11 @@ def compare_models(options: Namespace) -> None:
 
 @command(
     "figures",
-    PROFILE,
+    common.PROFILE,
     option(
         "--samples DIR",
         "the archive (default: data/samples/NAME), or the URL that it is kept at",
-        type=place,
+        type=common.place,
     ),
     option(
         "--output DIR",
@@ -111,7 +100,7 @@ def compare_models(options: Namespace) -> None:
         "-p --parameter NAME VALUE",
         "a parameter of a notebook, its value as in YAML; may be repeated",
     ),
-    STRICT,
+    common.STRICT,
 )
 def draw_figures(options: Namespace) -> int:
     """Run the notebooks that draw the figures.
@@ -160,7 +149,7 @@ def draw_figures(options: Namespace) -> int:
         type=Path,
         default=ROOT / "figures" / "reference",
     ),
-    STRICT,
+    common.STRICT,
 )
 def compare_tables(options: Namespace) -> int:
     """Compare the tables of a run with those of the reference run.
@@ -175,7 +164,7 @@ def compare_tables(options: Namespace) -> int:
 
 @command(
     "estimate",
-    FOLDER,
+    common.FOLDER,
     option("--estimator NAME", "by name (default: the one of the archive's profile)"),
     option("--csv", "all columns, as CSV"),
 )
@@ -185,12 +174,13 @@ def print_estimates(options: Namespace) -> None:
     Print a table of the tasks in an archive: aleatoric, epistemic and total uncertainty with
     intervals; higher is less certain.
     """
-    print_summary(squbed_utils.open_archive(options.folder), options.estimator, csv=options.csv)
+    archive = squbed_utils.open_archive(options.folder)
+    common.print_summary(archive, options.estimator, csv=options.csv)
 
 
 @command(
     "explore",
-    FOLDER,
+    common.FOLDER,
     option("ARCHIVE_B", "another archive on the same tasks, shown beside it", type=Path, nargs="?"),
     option(
         "--output PATH",
@@ -214,7 +204,7 @@ def explore_archive(options: Namespace) -> None:
 
 @command(
     "rate",
-    FOLDER,
+    common.FOLDER,
     option(
         "--question",
         "what to ask: ranks of prompts by vagueness; of videos grades of accuracy, 1 to 5, or the "
@@ -263,7 +253,7 @@ def ask_people(options: Namespace) -> None:
 
 @command(
     "export",
-    FOLDER,
+    common.FOLDER,
     option("--output DIR", "a new or empty folder", type=Path, required=True),
     option(
         "--format",
