@@ -22,8 +22,6 @@ LARGEST, LONGEST_CELL, MOST_SHOWN = 2**28, 2**17, 20
 
 SEPARATORS = ",;\t|"
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-"""Byte-order marks and their encodings."""
-
 INDEX = ("", "Unnamed: 0")
 """Names of a first column that only counts the rows."""
 

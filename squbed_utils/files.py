@@ -20,8 +20,6 @@ PLACE = Path.cwd() if CARRIED.is_dir() else ROOT
 """Where paths in profiles start, and what is made lies: the repository, or where a command runs."""
 
 SAMPLES = PLACE / "data" / "samples"
-"""Default folder of archives: ``data/samples/<profile>/``."""
-
 SUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
 PARTIAL = ".partial"
@@ -32,7 +30,6 @@ LEFT_WHOLE = {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "__pycache__"
 LEFT_WHOLE |= {"@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 
 MOST_SUMS = 2**27
-"""Most bytes of a list of checksums."""
 
 
 def path_of(path: Path | str) -> Path:

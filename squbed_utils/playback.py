@@ -20,8 +20,6 @@ MOST_FRAMES = 100_000
 """Most frames of a video: almost an hour at 30 a second."""
 
 MOST_BYTES = 2**32
-"""Most bytes of pictures held in memory at once."""
-
 SMALL = 2**26
 """Bytes up to which a whole video is held in memory; a larger one is decoded at each use."""
 
@@ -37,7 +35,6 @@ DECLARING = {"mov", "matroska", "avi", "flv", "asf"}
 """Containers whose header says how long they are; for others FFmpeg guesses."""
 
 TS_PACKETS = (188, 192, 204)
-"""Sizes in bytes of a transport stream's packet."""
 
 
 class StoredFrames:

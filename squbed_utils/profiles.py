@@ -32,11 +32,8 @@ NOT_SAMPLED += ("refiner.max_calls", "refiner.max_tokens")
 A_KEY = re.compile(
     r"\b(sk-(?=[\w-]*\d)[\w-]{20,}|AIza[\w-]{30,}|(hf|gh[oprsu]|gsk)_\w{30,}|AKIA[A-Z0-9]{16})"
 )
-"""The form of services' keys."""
-
 
 MOST_SHOWN = 5
-"""Most mistakes that an error names."""
 
 
 def within(name: str) -> Field:

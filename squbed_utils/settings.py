@@ -105,7 +105,6 @@ def named(path: str) -> str:
 
 
 PROMPT_PACKAGES = {"vbench": "VBench_full_info.json", "vbench2": "VBench2_full_info.json"}
-"""Package -> its file of prompts."""
 
 
 class Place(NamedTuple):

@@ -69,8 +69,6 @@ SUMS = "SHA256SUMS"
 """The list of checksums of an exported archive's files."""
 
 LONGEST_ERROR = 500
-"""Most characters that are stored of a failed video's error."""
-
 FOLDERS = re.compile(
     r"""(?<![\w:/\\.~-])(?:file:(?://)?|~[\w.-]*|\.\.|[A-Za-z]:)?[/\\]+"""
     r"""(?:[^\s/\\:'"]+(?:(?<![,;])[ ][^\s/\\:'"]+){0,3}[/\\]+)+"""
@@ -149,14 +147,10 @@ are `READ` of the latent prompt by the text encoder, prompt_* of the task's prom
 of 0.1.0 lack them. CLIP embeddings are means of unit frame embeddings over the aligned frames."""
 
 MOST_BYTES = 2**30
-"""Most bytes of a table, on disk and in memory."""
-
 MOST_ROWS, MOST_COLUMNS, MOST_GROUPS, MOST_VALUES = 1_000_000, 100, 1000, 2**27
 """Largest numbers in a table's footer; values are those of one column."""
 
 LONGEST_TEXT = 20_000
-"""Most characters of a cell."""
-
 MEASURING = ("text_encoder", "video_encoder", "clip", "lpips", "captioner")
 """The roles that embed, score and caption videos."""
 
@@ -174,7 +168,6 @@ BOUNDS = {
 """The least and the greatest value of each whole number in a profile."""
 
 TEXTS = ("name", "estimator", "device", "dtype")
-"""The entries of a profile that are texts."""
 
 
 class Column(NamedTuple):

@@ -31,7 +31,6 @@ LEASE = 60.0
 """Seconds without a sign of life after which a worker counts as dead."""
 
 BEATS = 12
-"""Signs of life in that time."""
 
 
 class Sign:

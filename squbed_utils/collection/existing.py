@@ -32,7 +32,6 @@ Find = Callable[[str], Path]
 """A path in a manifest -> where the file lies: beside a CSV file, or within an archive."""
 
 WORLD = ROOT / "data" / "world"
-"""The folder of the shapes world's encoders."""
 
 
 def score(

@@ -11,10 +11,7 @@ from squbed_utils.collection.collect import asking, collect, held, settings_over
 from squbed_utils.profiles import Profile
 
 LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
-"""Tables that no run makes again."""
-
 LONGEST_SHOWN = 300
-"""Most characters of a command or an address that an error shows."""
 
 
 def seal(folder: Path | str) -> bool:

@@ -23,7 +23,6 @@ FAILED_IN_A_ROW = 5
 """Units in a row without a video, of one worker and two tasks or more, that stop the run."""
 
 POLL = 0.5
-"""Seconds between two looks at units that other workers make."""
 
 
 @dataclass(frozen=True)

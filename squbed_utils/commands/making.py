@@ -14,7 +14,6 @@ from squbed_utils.commands.options import chosen, command, consent, option
 from squbed_utils.files import ROOT, SAMPLES
 
 MOST_DESIGNS = 10
-"""Designs that a plan shows."""
 
 
 @command("check", common.PROFILE, common.LIST)

@@ -128,10 +128,7 @@ PARAMETERS = {
     "fraction": Annotated[FiniteFloat, Field(gt=0, le=1)],
     **dict.fromkeys(("target", "threshold"), FiniteFloat),
 }
-"""What a parameter of a notebook may be."""
-
 COMMON = ("profile", "samples", "output")
-"""Parameters that every notebook has first."""
 
 
 @dataclass(frozen=True)

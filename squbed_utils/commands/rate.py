@@ -38,8 +38,6 @@ TASKS, RANKED, FEWEST = 24, 10, 3
 """Tasks of a page where no number is given: whose videos are shown, and that are ranked."""
 
 TRUTH = {"coverage", "left_out", "true_entropy"}
-"""What the tasks of Figure 3 are chosen by."""
-
 TAUS = (0.3, 0.5, 0.7)
 
 

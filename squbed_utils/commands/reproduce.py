@@ -9,8 +9,6 @@ import pandas as pd
 from squbed_utils.files import ROOT
 
 REFERENCE = ROOT / "figures" / "reference"
-"""Figures and tables of the reference run, renewed on purpose by ``make reference``."""
-
 PROFILE = "world"
 """The profile of the reference run."""
 
@@ -32,7 +30,6 @@ class Compared(NamedTuple):
 
 
 DIFFERS = 3
-"""The exit code of ``--strict`` where a table differs."""
 
 
 def report(figures: Path, reference: Path, *, strict: bool) -> int:

@@ -448,13 +448,9 @@ def pool(x: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
 
 
 SQUEEZENET_CUTS = (2, 5, 8, 10, 11, 12, 13)
-"""Layers of SqueezeNet 1.1 after which LPIPS compares activations."""
-
 ALEXNET_CUTS = (2, 5, 8, 10, 12)
-"""The same of AlexNet."""
-
 SHIFT_TOLERANT_CUTS = (3, 7, 11, 13, 15)
-"""The same of ST-LPIPS."""
+"""Layers of each network after which LPIPS compares activations."""
 
 LEARNED = "functional/image/lpips_models/alex.pth"
 """The learned weights of AlexNet's channels, which torchmetrics brings."""

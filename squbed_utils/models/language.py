@@ -32,7 +32,6 @@ Answer = Callable[[str, str, int], str]
 """(instruction, text, seed) -> the model's answer; a list has one item a line."""
 
 Check = Callable[[str, str], bool]
-"""(refined, original) -> whether the refined prompt entails the original."""
 
 
 class LanguageModel:

@@ -8,8 +8,6 @@ from squbed_utils.tasks.task import Task
 from squbed_utils.world.scenes import entails
 
 MAX_DRAWS = 11
-"""Draws of one latent prompt: the first and ten more."""
-
 Refine = Callable[[str, int], str | list[str]]
 """(prompt, seed) -> a more specific prompt, or the list of all n of a task."""
 

@@ -25,8 +25,6 @@ UNCLEAR = "unclear"
 """The label of a caption that fits no single category; it becomes no task."""
 
 BATCH = 20
-"""Captions labelled between two writes of the cache."""
-
 Label = Callable[[list[str]], list[str]]
 """Captions -> one of `CATEGORIES` each, or `UNCLEAR`."""
 

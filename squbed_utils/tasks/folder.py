@@ -27,8 +27,6 @@ NAME = re.compile(
     r"(?P<prompt>[^/]+)-(?P<number>[0-9]+)"
     r"|(?P<task>[^/]+)/((?P<latent>[^/]+)/)?(?P<sample>[^/]+)"
 )
-"""A clip's path without its ending."""
-
 MANIFEST, PROMPTS, PREFERENCES = "manifest.csv", "prompts.csv", "preferences.csv"
 
 SHARES = {"a": 1.0, "b": 0.0, "tie": 0.5}

@@ -53,7 +53,6 @@ COLUMNS = ("task", "prompt", "latent", "sample", "video", "reference", "latent_p
 COLUMNS += ("category", "vagueness_rank")
 
 OF_A_TASK = ("prompt", "reference", "category", "vagueness_rank")
-"""Columns that are the same in all rows of a task."""
 
 
 def read(path: Path | str) -> pd.DataFrame:

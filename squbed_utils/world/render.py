@@ -30,8 +30,6 @@ COLOUR = {
 }
 GREY = {"black": (0.0, 0.0), "grey": (0.5, 0.5), "white": (1.0, 1.0), "striped": (0.25, 0.75)}
 STRIPE = 4
-"""Height of a background stripe in pixels."""
-
 Array = np.ndarray
 Mask = Callable[[Array, Array], Array]
 
