@@ -31,7 +31,7 @@ class Family(NamedTuple):
     number of frames is one more than a multiple of `stride`. `rate` names the call's frame-rate
     argument, `guidance` says whether it takes ``guidance_scale``, `guardrail` whether a safety
     checker sees prompts and videos. With `slicing` the autoencoder decodes a batch's videos one by
-    one. The parts in `float32` stay so whatever the profile's dtype. `revision` is the hub branch of
+    one. Parts in `float32` stay so whatever the profile's dtype. `revision` is the hub branch of
     its diffusers files, if not main.
     """
 

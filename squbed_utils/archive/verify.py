@@ -38,13 +38,13 @@ def verify(folder: Path | str) -> list[Problem]:
     single = [name for name in archive.sealed if not name.startswith(of_units)]
     problems = [Problem(name, _state(archive, name), None) for name in archive.changed(single)]
     for name in ("tasks", "truth", "manifest"):
+        path = f"{name}.parquet"
         try:
             getattr(archive, name)()
         except (FileNotFoundError, ValueError):
-            path = f"{name}.parquet"
             problems.append(Problem(path, _state(archive, path), None))
-            if name != "truth":  # without the others nothing says what else there should be
-                return list(dict.fromkeys(problems))
+        if name != "truth" and problems and problems[-1].path == path:
+            return list(dict.fromkeys(problems))  # nothing says what else there should be
     problems += [problem for unit in archive.units for problem in _of_unit(archive, unit)]
     if not any(problem.unit for problem in problems) and (misfit := archive.misfit()):
         (task, latent), _ = misfit
