@@ -20,10 +20,7 @@ Row = dict[str, str]
 LARGEST, LONGEST_CELL, MOST_SHOWN = 2**28, 2**17, 20
 """Most bytes of a table, most characters of a cell, and most mistakes that an error names."""
 
-SEPARATORS = ",;\t|"
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-INDEX = ("", "Unnamed: 0")
-"""Names of a first column that only counts the rows."""
 
 FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
@@ -141,7 +138,7 @@ def stream(
                 file, delimiter=separator, skipinitialspace=strict, strict=strict
             )
             header = [name.strip() for name in reader.fieldnames or ()]
-            if header and header[0] in INDEX:
+            if header and header[0] in ("", "Unnamed: 0"):  # which only counts the rows
                 header[0] = ""
             _check_header(header, f"{what} {path}", required, optional)
             reader.fieldnames = header
@@ -238,7 +235,7 @@ def _separator(file: TextIO, required: Collection[str]) -> str:
     def known(separator: str) -> int:
         return len(set(required) & {c.strip().strip('"').strip() for c in first.split(separator)})
 
-    return max(SEPARATORS, key=known)
+    return max(",;\t|", key=known)
 
 
 def _check_header(

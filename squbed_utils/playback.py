@@ -34,8 +34,6 @@ OPTIONS = {"max_pixels": str(MOST_PIXELS), "protocol_whitelist": ""}
 DECLARING = {"mov", "matroska", "avi", "flv", "asf"}
 """Containers whose header says how long they are; for others FFmpeg guesses."""
 
-TS_PACKETS = (188, 192, 204)
-
 
 class StoredFrames:
     """The frames of a file, read like a uint8 (T, H, W, 3) array and decoded at each use."""
@@ -252,7 +250,7 @@ class _Film:
         """Refuse a file that ends within a packet, or has a picture but not those before it."""
         pts, dts, places = zip(*self._places, strict=True)
         places = [place for place in places if place is not None]
-        steps = [size for size in TS_PACKETS if not (np.diff(places) % size).any()]
+        steps = [size for size in (188, 192, 204) if not (np.diff(places) % size).any()]
         cut = bool(steps and places) and (self._size - places[0]) % steps[0] != 0
         if None not in dts and len(pts) > 1:
             gaps = np.diff(dts)  # even, while what is shown has a gap: what belongs there is gone

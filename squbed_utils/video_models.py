@@ -47,13 +47,6 @@ class Family(NamedTuple):
     revision: str | None = None
 
 
-ANY = Family("")
-"""Stands for no family, of whose pipelines nothing is known."""
-
-NOT_CHECKED = "not checked are sizes and numbers of frames, parts that need float32, and that a "
-NOT_CHECKED += "video depends on its prompt and seed alone"
-"""Of a pipeline without a family."""
-
 FAMILIES = {
     "cosmos2": Family(
         "Cosmos2VideoToWorldPipeline",
@@ -152,7 +145,7 @@ class Diffusers(Checkpoint):
         if self.family is not None and self.family not in FAMILIES:
             hint = suggestion(self.family, list(FAMILIES))
             raise ValueError(f"family is {self.family!r}{hint}; known: {', '.join(FAMILIES)}")
-        return FAMILIES.get(self.family, ANY)
+        return FAMILIES.get(self.family, Family(""))
 
     def places(self) -> dict[str, Place]:
         """Return the folders of the pipeline, of its first image's and of another transformer."""

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from squbed_utils.tasks.task import Task
 
 SHARD_NAME = re.compile(r"[0-9]+\.parquet")
-LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
-EMBEDDED = ["latent", "text_embedding", "embedding", "status"]
 VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
 VIDEO_COLUMNS += ["caption", "status", "error"]
 
@@ -177,7 +175,7 @@ class Archive:
         """Return people's answers, as `layout.read_ratings`; no rows if nobody was asked."""
         path = self.inside(layout.RATINGS)
         if not path.is_file():
-            return layout.NO_RATINGS.copy()
+            return pd.DataFrame(columns=list(layout.Rating.model_fields))
         return layout.read_ratings(path, self.samples)
 
     @cached_property
@@ -205,7 +203,8 @@ class Archive:
         """
         rows = self._rows.drop_duplicates(["task", "latent"])
         rows = rows.drop(columns="embedding").rename(columns={"text_embedding": "embedding"})
-        return rows[LATENT_COLUMNS].reset_index(drop=True)
+        columns = ["task", "latent", "prompt", "embedding", "rejected"]
+        return rows[columns].reset_index(drop=True)
 
     def texts(self) -> pd.DataFrame:
         """Return a row for each text that was embedded: task, text, tokens, window, unknown.
@@ -443,7 +442,8 @@ class Archive:
     @cached_property
     def _embedded(self) -> list[np.ndarray]:
         """Return the columns that `embeddings` reads as arrays; taking rows of a table is slow."""
-        return [self._rows[name].to_numpy() for name in EMBEDDED]
+        names = ("latent", "text_embedding", "embedding", "status")
+        return [self._rows[name].to_numpy() for name in names]
 
     @cached_property
     def _rows(self) -> pd.DataFrame:

@@ -244,9 +244,6 @@ class Rating(Line):
     time: AwareDatetime | None = None
 
 
-NO_RATINGS = pd.DataFrame(columns=list(Rating.model_fields))
-
-
 def read_ratings(path: Path, samples: Samples | None = None) -> pd.DataFrame:
     """Return people's answers, a row each as `Rating`; of equal questions the last answer.
 

@@ -201,9 +201,6 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-STARTED_HERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-"""Settings of a Ray cluster for one run on this machine, which nothing else reaches."""
-
 LONGEST_WAIT = 60.0
 """Seconds for a cluster to answer; by itself Ray waits for minutes, and ends the process."""
 
@@ -237,8 +234,8 @@ def run_on_ray(job: Job, workers: int | None, address: str | None) -> Iterator[U
 def _connect(address: str | None, workers: int) -> object:
     """Import Ray and connect; a new cluster gets one CPU more than there are workers."""
     if address is None:
-        for name, value in STARTED_HERE.items():
-            os.environ.setdefault(name, value)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # nothing else reaches this cluster
     ray = _package("ray")
     here = {"num_cpus": workers + 1, "include_dashboard": False}
     quiet = {"log_to_driver": False, "logging_level": "error"}
@@ -280,10 +277,6 @@ class RayWorker(Started):
         self.ray.cancel(self.task, force=True)
 
 
-CLUSTER = "cluster"
-"""The option that chooses submitit's executor: slurm, or local and debug for trials."""
-
-
 def run_on_slurm(job: Job, workers: int, options: dict) -> Iterator[Unit]:
     """Have an array of so many SLURM jobs make a job's units, on a disk that all nodes share.
 
@@ -292,7 +285,7 @@ def run_on_slurm(job: Job, workers: int, options: dict) -> Iterator[Unit]:
     submitit = _package("submitit")
     logs = Path(f"{job.folder}.slurm", secrets.token_hex(4))  # new: what lies there is unpickled
     try:
-        executor = submitit.AutoExecutor(folder=logs, cluster=options.pop(CLUSTER, "slurm"))
+        executor = submitit.AutoExecutor(folder=logs, cluster=options.pop("cluster", "slurm"))
         gpus = 0 if job.device == "cpu" else 1
         executor.update_parameters(name="squbed", gpus_per_node=gpus, **options)
     except (NameError, TypeError, ValueError) as error:

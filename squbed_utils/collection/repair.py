@@ -11,7 +11,6 @@ from squbed_utils.collection.collect import asking, collect, held, settings_over
 from squbed_utils.profiles import Profile
 
 LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
-LONGEST_SHOWN = 300
 
 
 def seal(folder: Path | str) -> bool:
@@ -95,7 +94,7 @@ def _profile(
 def _asks_for_profile(archive: Archive, why: str) -> str:
     """Say which entries of an archive's profile run code or use a key, and how to approve them."""
     named = [
-        f"{role}.{key} {str(settings[key])[:LONGEST_SHOWN]!r}"
+        f"{role}.{key} {str(settings[key])[:300]!r}"
         for role, settings in archive.profile.items()
         if isinstance(settings, dict)
         for key in ("command", "call", "base_url", "key")

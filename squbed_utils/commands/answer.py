@@ -28,7 +28,6 @@ from squbed_utils.tasks.task import Task
 from squbed_utils.text import number, visible
 from squbed_utils.video import scan
 
-SHEET = "contact_sheet"
 MEANINGS = {
     "aleatoric": "what the prompt leaves open",
     "epistemic": "what the model does not know",
@@ -154,7 +153,7 @@ class Answer:
         """
         paths = []
         for kind in ("png", "html"):
-            path = self.archive.folder / f"{SHEET}.{kind}"
+            path = self.archive.folder / f"contact_sheet.{kind}"
             try:
                 if kind == "png":
                     figures.save(self.figure(), path.stem, path.parent, kinds=("png",))

@@ -230,7 +230,9 @@ def _family(profile: Profile) -> Iterator[Finding]:
         except (ValueError, OSError):  # not here, which `model_files` says
             own = []
         known = f"; {' or '.join(own)} is known to fit it" if own else ""
-        yield Finding("video_model.family", UNKNOWN, f"none: {video_models.NOT_CHECKED}{known}")
+        detail = "none: not checked are sizes and numbers of frames, parts that need float32, and "
+        detail += f"that a video depends on its prompt and seed alone{known}"
+        yield Finding("video_model.family", UNKNOWN, detail)
 
 
 def model_files(profile: Profile) -> Iterator[Finding]:

@@ -13,8 +13,6 @@ from squbed_utils.commands import options as common
 from squbed_utils.commands.options import chosen, command, consent, option
 from squbed_utils.files import ROOT, SAMPLES
 
-MOST_DESIGNS = 10
-
 
 @command("check", common.PROFILE, common.LIST)
 def check_profile(options: Namespace) -> None:
@@ -118,7 +116,7 @@ def plan_design(options: Namespace) -> None:
     )
     if table.empty:
         raise ValueError("no design reaches that; ask for less --power or more --width or --tasks")
-    table = table.drop_duplicates(["videos_of", "m"]).head(MOST_DESIGNS)
+    table = table.drop_duplicates(["videos_of", "m"]).head(10)
     if seconds := profile.estimates.seconds:
         table = table.assign(gpu_hours=table.videos * seconds / 3600)
     if spending.cost(profile.video_model, 1):

@@ -33,9 +33,6 @@ SOURCES = ROOT / "notebooks"
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Libraries whose versions change a figure's bytes."""
 
-PIXELS = 144
-"""An inch of a figure, as a notebook shows it."""
-
 
 class NotebookError(RuntimeError):
     """A notebook failed, or did not write all its outputs."""
@@ -77,7 +74,7 @@ class Run:
         if figure is None:
             return None
         _, png, *_ = save_figure(figure, name, self.folder, style=self.style)
-        shown = Shown(png, width=round(PIXELS * figure.get_figwidth()))
+        shown = Shown(png, width=round(144 * figure.get_figwidth()))
         shown.caption = figure.get_label()
         return shown
 

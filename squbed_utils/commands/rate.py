@@ -38,7 +38,6 @@ TASKS, RANKED, FEWEST = 24, 10, 3
 """Tasks of a page where no number is given: whose videos are shown, and that are ranked."""
 
 TRUTH = {"coverage", "left_out", "true_entropy"}
-TAUS = (0.3, 0.5, 0.7)
 
 
 def page(archive: Archive, question: str, *, tasks: int | None = None, videos: int = 1) -> str:
@@ -130,7 +129,8 @@ def report(archive: Archive) -> str:
         if row.reliability == 0:
             lines.append("  they agree no more than by chance: their mean tells nothing")
             continue
-        enough = [f"{tasks_needed(t, reliability=row.reliability):.0f} for {t}" for t in TAUS]
+        needed = {t: tasks_needed(t, reliability=row.reliability) for t in (0.3, 0.5, 0.7)}
+        enough = [f"{tasks:.0f} for {tau}" for tau, tasks in needed.items()]
         lines.append(
             f"  reliability of the mean of {row.raters}: {row.reliability:.2f}, of {row.needed:.0f}"
             f": {RELIABLE}; tasks that show a tau with 80 % power: {', '.join(enough)}"

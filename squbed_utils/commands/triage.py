@@ -28,9 +28,6 @@ from squbed_utils.text import visible
 
 NAME, PLACE = "vagueness", "prompts/{}.json"
 
-AT_ONCE = 8
-"""Prompts about which a model behind an API is asked at once."""
-
 
 def vagueness(
     prompts: Path | str,
@@ -136,7 +133,7 @@ def _ask(profile: Profile, archive: Archive, tasks: list[Task]) -> Iterator[tupl
                 refused += latent_prompts.MAX_DRAWS * isinstance(error, NoneCompatible)
         return {"prompt": task.prompt, "draws": draws, "errors": errors, "refused": refused}
 
-    with ThreadPoolExecutor(AT_ONCE if isinstance(profile.refiner, OpenAI) else 1) as pool:
+    with ThreadPoolExecutor(8 if isinstance(profile.refiner, OpenAI) else 1) as pool:
         drawn = tqdm(pool.map(draw, tasks), desc="prompts", total=len(tasks), file=sys.stderr)
         for task, told in zip(tasks, drawn, strict=True):
             latents = [each["prompt"] for each in told["draws"]]

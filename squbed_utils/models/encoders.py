@@ -64,10 +64,6 @@ def spread(frames: np.ndarray, count: int) -> np.ndarray:
     return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
-UNBOUNDED = 2**31
-"""Token limits from here on are a tokenizer's way to say that it has none."""
-
-
 class WindowedText:
     """A text encoder that reads texts of any length.
 
@@ -86,7 +82,8 @@ class WindowedText:
         window: int | None,
     ) -> None:
         self._embed, self._tokens = embed, tokens
-        self.window = window if tokens and window and window < UNBOUNDED else None
+        # a larger number is a tokenizer's way to say that it has no limit
+        self.window = window if tokens and window and window < 2**31 else None
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         """Embed n texts: float32 (n, d), of unit length."""
@@ -282,9 +279,6 @@ ARCHITECTURES = {
 }
 """`model_type` -> how a video is prepared, and how a batch of prepared videos is embedded."""
 
-TEXT_PART = "text_module."
-"""Beginning of the checkpoint's names that belong to its text encoder."""
-
 
 def _load_timm(settings: roles.Timm, device: str) -> tuple[Embed, int]:
     """Load an image model whose features are averaged over a video's frames."""
@@ -302,7 +296,7 @@ def _load_s3d(settings: roles.S3D, device: str) -> tuple[Embed, int]:
     if settings.kind == "milnce-s3d":
         network = model = S3DG()
         prepare = partial(_square, size=settings.size)
-        weights = {k: v for k, v in weights.items() if not k.startswith(TEXT_PART)}
+        weights = {k: v for k, v in weights.items() if not k.startswith("text_module.")}
     else:
         network, prepare = s3d(), _kinetics(settings.size)
         model = network.features
@@ -452,9 +446,6 @@ ALEXNET_CUTS = (2, 5, 8, 10, 12)
 SHIFT_TOLERANT_CUTS = (3, 7, 11, 13, 15)
 """Layers of each network after which LPIPS compares activations."""
 
-LEARNED = "functional/image/lpips_models/alex.pth"
-"""The learned weights of AlexNet's channels, which torchmetrics brings."""
-
 BACKBONE = "features."
 """Beginning of the names of a backbone's weights; its classifier may have any size."""
 
@@ -482,7 +473,8 @@ def load_lpips(
         learned = None
         if settings.kind == "alex":
             features, cuts = alexnet().features, ALEXNET_CUTS
-            learned = read_weights(Path(files("torchmetrics") / LEARNED))
+            brought = "functional/image/lpips_models/alex.pth"
+            learned = read_weights(Path(files("torchmetrics") / brought))
         else:
             features, cuts = squeezenet1_1().features, SQUEEZENET_CUTS
         weights = {

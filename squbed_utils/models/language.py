@@ -25,9 +25,6 @@ from squbed_utils.tasks.captioned import CATEGORIES, UNCLEAR
 ATTEMPTS = 3
 """Times that a question is asked until it gets a clear list, yes or no, or category."""
 
-PARALLEL = 8
-"""Captions that a model behind an API labels at once."""
-
 Answer = Callable[[str, str, int], str]
 """(instruction, text, seed) -> the model's answer; a list has one item a line."""
 
@@ -63,7 +60,7 @@ class LanguageModel:
     def label(self, captions: list[str]) -> list[str]:
         """Return the one of `CATEGORIES` of each caption, or `UNCLEAR`."""
         unique = list(dict.fromkeys(captions))
-        with ThreadPoolExecutor(PARALLEL if self._server else 1) as pool:
+        with ThreadPoolExecutor(8 if self._server else 1) as pool:
             decided = pool.map(
                 lambda caption: self._decide("category", {"caption": caption}, CATEGORIES), unique
             )

@@ -25,9 +25,6 @@ from squbed_utils.profiles import Profile
 FRAME_BATCH = 64
 """The most frames that CLIP and LPIPS see at once; fewer if a batch of videos has fewer."""
 
-MEASURED_FRAMES = 16
-"""The same, where videos come one at a time."""
-
 
 @dataclass(frozen=True)
 class Models:
@@ -60,15 +57,9 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     measuring = _load_measuring(profile, device, profile.batch_size, frame_batch)
     with _named("video_model", profile):
         generate = diffusion.load(profile, device, folder)
-    models = dataclasses.replace(measuring, generate=generate)
-    if language is None:
-        return models
-    return dataclasses.replace(
-        models,
-        refine=language.refine,
-        compatible=language.compatible,
-        listed=language.listed,
-    )
+    names = ("refine", "compatible", "listed") if language else ()
+    drawing = {name: getattr(language, name) for name in names}
+    return dataclasses.replace(measuring, generate=generate, **drawing)
 
 
 def load_language(
@@ -87,8 +78,8 @@ def load_text_encoder(profile: Profile) -> WindowedText:
 
 
 def load_measuring(profile: Profile) -> Models:
-    """Load the models that embed and score videos, one at a time."""
-    return _load_measuring(profile, device_of(profile.device), 1, MEASURED_FRAMES)
+    """Load the models that embed and score videos, one at a time, of which 16 frames at once."""
+    return _load_measuring(profile, device_of(profile.device), 1, 16)
 
 
 def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch: int) -> Models:

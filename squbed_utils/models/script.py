@@ -23,9 +23,6 @@ from squbed_utils.text import shortened, suggestion
 from squbed_utils.video import Video
 from squbed_utils.video_models import Command, Python
 
-TAIL, LONGEST_TAIL = 5, 400
-"""Last lines of stderr that an error quotes, and how many characters of them."""
-
 GUARD = 'exec 3<&0; { read -r _ <&3; kill -9 0; } & exec "$@" </dev/null 3<&-'
 """Runs a command for a shell; when the pipe that is its stdin closes, kills the process group."""
 
@@ -106,8 +103,8 @@ def _run(words: list[str], folder: Path, timeout: float, log: Path) -> None:
 
 def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    last = " | ".join([line.strip() for line in lines if line.strip()][-TAIL:])
-    return f"; its last words: {last[-LONGEST_TAIL:]}" if last else ""
+    last = " | ".join([line.strip() for line in lines if line.strip()][-5:])
+    return f"; its last words: {last[-400:]}" if last else ""
 
 
 def load_function(model: Python) -> Callable:

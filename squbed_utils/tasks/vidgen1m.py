@@ -16,8 +16,6 @@ from squbed_utils.tasks.task import LARGEST, Caption, Unusable, text_of
 DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 """Errors from a damaged, encrypted or unknown zip."""
 
-ENCRYPTED = 1
-
 
 def captions(dataset: VidGen1M, left_out: Counter) -> Iterator[Caption]:
     """Yield the captions that have a clip in a zip, in the order of the JSON.
@@ -118,5 +116,5 @@ def _refuse_unsafe(info: zipfile.ZipInfo) -> None:
     outside = path.is_absolute() or ".." in path.parts or set("\\:\0") & set(info.orig_filename)
     if outside or stat.S_ISLNK(info.external_attr >> 16):
         raise Unusable("zip entry that points outside")
-    if info.flag_bits & ENCRYPTED:
+    if info.flag_bits & 1:
         raise Unusable("encrypted zip entry")

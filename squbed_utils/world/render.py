@@ -29,7 +29,6 @@ COLOUR = {
     "pink": (1.00, 0.55, 0.80),
 }
 GREY = {"black": (0.0, 0.0), "grey": (0.5, 0.5), "white": (1.0, 1.0), "striped": (0.25, 0.75)}
-STRIPE = 4
 Array = np.ndarray
 Mask = Callable[[Array, Array], Array]
 
@@ -234,7 +233,7 @@ def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 def background(name: str) -> np.ndarray:
     """Return one background image, float, shape (32, 32, 1), range [0, 1]."""
     dark, light = GREY[name]
-    rows = np.where(np.arange(SIDE) // STRIPE % 2 == 0, dark, light)
+    rows = np.where(np.arange(SIDE) // 4 % 2 == 0, dark, light)  # 4 pixels a stripe
     return np.broadcast_to(rows[:, None, None], (SIDE, SIDE, 1))
 
 
