@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from squbed_utils.archive import archive as samples
+from squbed_utils import video
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import LABELS
@@ -41,7 +41,7 @@ def make(folder: Path, tasks: int, n: int, m: int) -> Archive:
     archive.write_tasks(chosen, None)
     archive.write_profile({"name": folder.name, "estimator": "squbed", "pca": None, "n": n, "m": m})
     clip = np.zeros((9, 32, 32, 3), np.uint8)
-    archive.write_video("videos/clip.mp4", samples.Video(clip, 8))
+    video.write(archive.inside("videos/clip.mp4"), clip, 8)
     content = archive.inside("videos/clip.mp4").read_bytes()
     archive.inside("videos/clip.mp4").unlink()
     for task in chosen:

@@ -28,7 +28,8 @@ from squbed_utils.statistics.resampling import (
     weighted_taus,
 )
 from squbed_utils.statistics.summary import TERMS, measured_embeddings
-from squbed_utils.world.scenes import ATTRIBUTES, TRAINING_PHRASINGS, complete, completions, say
+from squbed_utils.world.scenes import ATTRIBUTES, TRAINING_PHRASINGS, complete, say
+from training.tasks import completions
 
 DOCUMENT = ROOT / "docs" / "validation.md"
 TARGET, BOUND = 0.5, 1.5

@@ -15,11 +15,7 @@ USER_ERROR, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; a user's mistake is one line on stderr and exit code 2.
-
-    Other exit codes: 0; 3 if ``--strict`` finds a table unlike the reference run's; 130 after
-    Ctrl-C.
-    """
+    """Run the command; return 0, 2 after a user's mistake, 130 after Ctrl-C, or its own code."""
     options = parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal without the letters of a prompt

@@ -20,12 +20,7 @@ Row = dict[str, str]
 LARGEST, LONGEST_CELL, MOST_SHOWN = 2**28, 2**17, 20
 """Most bytes of a table, most characters of a cell, and most mistakes that an error names."""
 
-SEPARATORS = ",;\t|"
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-"""Byte-order marks and their encodings."""
-
-INDEX = ("", "Unnamed: 0")
-"""Names of a first column that only counts the rows."""
 
 FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|nan)", re.IGNORECASE)
@@ -41,8 +36,7 @@ def read(
 
     Comma, semicolon, tab or bar separate cells; text is UTF-8, or UTF-16 with a byte-order mark.
     Spaces around cells, empty rows, an index column, and the apostrophe of `for_spreadsheets` are
-    dropped. `what` and the path start every error. Columns that are neither `required` nor
-    `optional` are refused, unless `optional` is None.
+    dropped. Further columns are refused, unless `optional` is None.
     """
     rows, mistakes = [], []
     for line, row in stream(path, what, required, optional):
@@ -75,8 +69,7 @@ RowOf = TypeVar("RowOf", bound=Line)
 def read_as(row_type: type[RowOf], path: Path | str, what: str) -> list[RowOf]:
     """Read a table whole as rows of one type, in which an empty cell has the column's default.
 
-    Mistakes are named with their lines; columns that the type does not know are refused if it
-    forbids extras.
+    Columns that the type does not know are refused if it forbids extras.
     """
     columns = {name: f for name, f in row_type.model_fields.items() if name != "line"}
     required = [name for name in columns if columns[name].is_required()]
@@ -131,8 +124,7 @@ def stream(
 ) -> Iterator[tuple[int, dict]]:
     """Yield each row of a table with its line number while reading; a missing cell is None.
 
-    With `lenient`, a file of any size is read, undecodable bytes are replaced, and a quote may
-    stand anywhere.
+    With `lenient`, a file may have any size, undecodable bytes, and a quote anywhere.
     """
     path = Path(os.path.abspath(Path(path).expanduser()))
     expected = f"expected a CSV file with the columns {', '.join(required)}"
@@ -146,7 +138,7 @@ def stream(
                 file, delimiter=separator, skipinitialspace=strict, strict=strict
             )
             header = [name.strip() for name in reader.fieldnames or ()]
-            if header and header[0] in INDEX:
+            if header and header[0] in ("", "Unnamed: 0"):  # which only counts the rows
                 header[0] = ""
             _check_header(header, f"{what} {path}", required, optional)
             reader.fieldnames = header
@@ -194,8 +186,7 @@ Number = Annotated[float, BeforeValidator(_finite)]
 def for_spreadsheets(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table for CSV in which no spreadsheet takes a text for a formula.
 
-    A text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end and is not a number gets
-    an apostrophe before it, which `read` removes.
+    Such a text gets an apostrophe before it, which `read` removes.
     """
     return table.map(
         lambda cell: f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell
@@ -244,7 +235,7 @@ def _separator(file: TextIO, required: Collection[str]) -> str:
     def known(separator: str) -> int:
         return len(set(required) & {c.strip().strip('"').strip() for c in first.split(separator)})
 
-    return max(SEPARATORS, key=known)
+    return max(",;\t|", key=known)
 
 
 def _check_header(

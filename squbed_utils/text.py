@@ -80,7 +80,6 @@ PLAIN = {
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
 }
-"""Words of pydantic's messages -> ours."""
 
 
 def expected(message: str) -> str:

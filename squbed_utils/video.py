@@ -13,14 +13,8 @@ from scipy.sparse import csr_array
 from squbed_utils import playback
 from squbed_utils.files import replacing
 
-LOSSLESS = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0", "threads": "1"}}
+LOSSLESS = {"qp": "0", "threads": "1"}
 """Exact pixels, and the same bytes every time: one thread, no date."""
-
-PREVIEW = {"codec": "libx264", "pix_fmt": "yuv420p", "options": {"crf": "18", "threads": "1"}}
-"""Lossy, but browsers play it in the right colours, which they do not for `LOSSLESS`."""
-
-BT601, LIMITED = 6, 1
-"""FFmpeg's numbers of a preview's colours; without tags a player guesses them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,17 +47,15 @@ def write(path: Path | str, frames: np.ndarray, fps: float) -> None:
 
     ``read`` returns the same pixels, and equal input gives equal bytes.
     """
-    _encode(Path(path), Video(frames, fps), LOSSLESS)
-
-
-def write_preview(path: Path | str, frames: np.ndarray, fps: float) -> None:
-    """Write uint8 (T, H, W, 3) RGB frames as a lossy mp4 that browsers play, at `fps` > 0.
-
-    An odd last row or column is repeated once.
-    """
-    check_frames(frames)
-    odd = [(0, 0), *((0, side % 2) for side in frames.shape[1:3]), (0, 0)]
-    _encode(Path(path), Video(np.pad(frames, odd, mode="edge"), fps), PREVIEW)
+    video, rate = Video(frames, fps), Fraction(fps).limit_denominator(100_000)
+    with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
+        stream = container.add_stream("libx264rgb", rate, options=LOSSLESS)
+        stream.pix_fmt = "rgb24"
+        stream.height, stream.width = video.frames.shape[1:3]
+        for frame in video.frames:
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
 
 
 def read(path: Path | str) -> Video:
@@ -77,8 +69,7 @@ def read(path: Path | str) -> Video:
 
 def scan(path: Path | str, *, hold: int = playback.SMALL) -> Video:
     """Read a video as `read` does; frames of more than `hold` bytes are decoded at each use."""
-    path = _existing(path)
-    return decode(path, f"video {path}", hold=hold)
+    return decode(path := _existing(path), f"video {path}", hold=hold)
 
 
 def size_of(path: Path | str) -> tuple[int, int]:
@@ -113,7 +104,7 @@ def decode(source: Path | BinaryIO, name: str, *, hold: int) -> Video:
 
 
 def align(video: Video, reference: Video) -> tuple[np.ndarray, np.ndarray]:
-    """Bring a video and its reference to one length, rate and size, so that pixels compare.
+    """Bring a video and its reference to one length, rate and size: uint8, both (T, H, W, 3).
 
     The rule, which changes nothing where the two already agree:
 
@@ -123,15 +114,6 @@ def align(video: Video, reference: Video) -> tuple[np.ndarray, np.ndarray]:
     2. Shape. The video is cropped around its centre to the reference's aspect ratio.
     3. Size. The one with more pixels is reduced to the size of the other by averaging areas.
        Nothing is enlarged, except by a pixel a side that the rounding of step 2 left short.
-
-    Parameters
-    ----------
-    video, reference : Video
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        The video and the reference: uint8, both of shape (T, H, W, 3).
     """
     rate = min(video.fps, reference.fps)
     duration = min(len(v.frames) / v.fps for v in (video, reference))
@@ -195,18 +177,3 @@ def _area_weights(old: int, new: int) -> csr_array:
     overlap = np.minimum(edges[1:, None], unit + 1) - np.maximum(edges[:-1, None], unit)
     weights = np.maximum(overlap, 0)
     return csr_array(weights / weights.sum(1, keepdims=True))
-
-
-def _encode(path: Path, video: Video, encoding: dict) -> None:
-    rate = Fraction(video.fps).limit_denominator(100_000)
-    with replacing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
-        stream = container.add_stream(encoding["codec"], rate, options=encoding["options"])
-        stream.pix_fmt = encoding["pix_fmt"]
-        stream.height, stream.width = video.frames.shape[1:3]
-        if encoding is PREVIEW:
-            stream.colorspace = stream.color_primaries = stream.color_trc = BT601
-            stream.color_range = LIMITED
-        for frame in video.frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())

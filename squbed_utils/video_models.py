@@ -31,8 +31,8 @@ class Family(NamedTuple):
     number of frames is one more than a multiple of `stride`. `rate` names the call's frame-rate
     argument, `guidance` says whether it takes ``guidance_scale``, `guardrail` whether a safety
     checker sees prompts and videos. With `slicing` the autoencoder decodes a batch's videos one by
-    one. The parts in `float32` stay in float32 whatever the profile's dtype. `revision` is the hub
-    branch of its diffusers files, if not main.
+    one. Parts in `float32` stay so whatever the profile's dtype. `revision` is the hub branch of
+    its diffusers files, if not main.
     """
 
     pipeline: str
@@ -46,13 +46,6 @@ class Family(NamedTuple):
     float32: tuple[str, ...] = ()
     revision: str | None = None
 
-
-ANY = Family("")
-"""Stands for no family, of whose pipelines nothing is known."""
-
-NOT_CHECKED = "not checked are sizes and numbers of frames, parts that need float32, and that a "
-NOT_CHECKED += "video depends on its prompt and seed alone"
-"""Of a pipeline without a family."""
 
 FAMILIES = {
     "cosmos2": Family(
@@ -152,7 +145,7 @@ class Diffusers(Checkpoint):
         if self.family is not None and self.family not in FAMILIES:
             hint = suggestion(self.family, list(FAMILIES))
             raise ValueError(f"family is {self.family!r}{hint}; known: {', '.join(FAMILIES)}")
-        return FAMILIES.get(self.family, ANY)
+        return FAMILIES.get(self.family, Family(""))
 
     def places(self) -> dict[str, Place]:
         """Return the folders of the pipeline, of its first image's and of another transformer."""
@@ -189,6 +182,8 @@ class Command(Settings):
     guidance: Amount | None = None
     timeout: Seconds = 3600
 
+    PLAIN: ClassVar = ("path",)
+
     def __post_init__(self) -> None:
         fields = {name for word in self.command for name in FIELD.findall(word)}
         for name in sorted(fields - set(PLACEHOLDERS)):
@@ -199,10 +194,6 @@ class Command(Settings):
                 raise ValueError(f"command lacks {{{name}}}; add it where the script takes it")
         if "guidance" in fields and self.guidance is None:
             raise ValueError("command has {guidance}, but guidance is not set; set it")
-
-    def places(self) -> dict[str, Place]:
-        """Return the folder of the scripts."""
-        return {"path": Place(self.path)}
 
 
 CALL = re.compile(r"(?P<file>.+?)(\.py)?:(?P<name>[^\W\d]\w*)")

@@ -18,9 +18,6 @@ FILM = films.moving()
 
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="no cases in ../shared/cases")
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
-needs_chromium = pytest.mark.skipif(
-    shutil.which("chromium") is None, reason="chromium is not installed"
-)
 
 
 def aligned(path, reference):
@@ -226,22 +223,3 @@ def test_frames_are_those_that_ffmpeg_plays(tmp_path, name, options):
     assert len(made.frames) == len(expected)
     assert accuracy.psnr(made.frames, expected) > 50
     assert accuracy.ssim(made.frames, expected) > 0.999
-
-
-@pytest.mark.slow
-@needs_chromium
-@pytest.mark.parametrize("size", [(64, 64), (720, 1280)])
-def test_a_browser_shows_the_colours_of_a_preview(tmp_path, size):
-    from PIL import Image
-
-    colour = np.array([200, 60, 30], np.uint8)
-    video.write_preview(tmp_path / "a.mp4", np.full((4, *size, 3), colour, np.uint8), 8)
-    style = '<body style="margin:0"><video autoplay muted loop src="a.mp4"></video>'
-    (tmp_path / "a.html").write_text(style)
-    shot = tmp_path / "shot.png"
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu"]
-    command += ["--virtual-time-budget=3000", "--window-size=200,200", f"--screenshot={shot}"]
-    command += ["--autoplay-policy=no-user-gesture-required", (tmp_path / "a.html").as_uri()]
-    subprocess.run(command, capture_output=True, check=True, timeout=120)
-    shown = Image.open(shot).convert("RGB").getpixel((32, 32))
-    assert np.abs(np.array(shown, int) - colour).max() <= 4

@@ -48,15 +48,6 @@ def test_an_interrupted_write_leaves_no_video(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_preview_is_what_browsers_play(tmp_path):
-    import av
-
-    video.write_preview(tmp_path / "a.mp4", noise(3, 31, 33), 8)
-    with av.open(str(tmp_path / "a.mp4")) as container:
-        stream = container.streams.video[0]
-        assert (stream.pix_fmt, stream.height, stream.width) == ("yuv420p", 32, 34)
-
-
 def test_missing_file():
     with pytest.raises(FileNotFoundError, match="no video .*gone.mp4; check the path"):
         video.read("gone.mp4")

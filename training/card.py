@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from squbed_utils.world.scenes import ATTRIBUTES, deal, with_added
+from squbed_utils.world.scenes import ATTRIBUTES
+from training.tasks import deal, with_added
 
 CARD = """# The shapes world's models
 

@@ -19,10 +19,10 @@ from transformers import (
 from squbed_utils.files import seed_of
 from squbed_utils.world.render import FRAMES, SIDE, render
 from squbed_utils.world.scenes import ATTRIBUTES, complete, entails, parse, recognise
-from squbed_utils.world.tasks import task_caption
 from training.draw import any_scene, caption, clips, partial
 from training.encoders import SEEN_IN_A_FRAME
 from training.language import ARROW, MAX_TOKENS
+from training.tasks import task_caption
 
 SAMPLING = {"num_inference_steps": 12, "guidance_scale": 1.0}
 """How the video model is sampled here and in the world's profiles."""

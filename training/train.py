@@ -16,11 +16,10 @@ from diffusers import AutoencoderKLWan, DiffusionPipeline, WanTransformer3DModel
 from safetensors.torch import load_file
 from transformers import UMT5EncoderModel
 
-from squbed_utils.world.scenes import category_of
-from squbed_utils.world.tasks import write_tasks
 from training import encoders, language, quality
 from training.card import write_card
 from training.loop import Paused, Trainer, write_stage
+from training.tasks import category_of, write_tasks
 from training.video_model import (
     Clip,
     Decoder,

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from transformers import UMT5EncoderModel
 
 from squbed_utils.files import seed_of
-from squbed_utils.world.scenes import completions, deal, with_added
 from training.draw import caption, clips, partial
 from training.language import TEXT_WIDTH, new_tokenizer, tokens
+from training.tasks import completions, deal, with_added
 
 CHANNELS = 8
 SHIFT = 4.0

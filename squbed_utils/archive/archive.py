@@ -19,63 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from squbed_utils import plain_yaml, video
-from squbed_utils.archive.layout import (
-    CHECKSUMS,
-    FAILED,
-    LABELS,
-    MANIFEST,
-    NO_RATINGS,
-    OK,
-    QUANTIFIED,
-    RATINGS,
-    READ,
-    ROWS,
-    SCHEMA,
-    SEAL,
-    SHARD,
-    SUMS,
-    TABLES,
-    TASKS,
-    TEXT,
-    TRUTH,
-    Column,
-    Recorded,
-    as_shard,
-    check_cells,
-    check_columns,
-    check_ids,
-    check_recorded,
-    check_shard,
-    rated,
-    ratings_of,
-    read_ratings,
-    read_table,
-    reference_path,
-    safe,
-    stored_error,
-    write_table,
-)
-from squbed_utils.files import (
-    MOST_SUMS,
-    inside,
-    left_by_a_tool,
-    parse_sums,
-    read_bytes,
-    read_sums,
-    replacing,
-    sha256_of,
-    write_sums,
-)
+from squbed_utils import files, plain_yaml, video
+from squbed_utils.archive import layout
+from squbed_utils.archive.layout import CHECKSUMS, FAILED, LABELS, OK, SEAL, SUMS, reference_path
+from squbed_utils.files import inside, left_by_a_tool, replacing, sha256_of, write_sums, write_text
 from squbed_utils.text import shortened
-from squbed_utils.video import Video
 
 if TYPE_CHECKING:
     from squbed_utils.tasks.task import Task
 
 SHARD_NAME = re.compile(r"[0-9]+\.parquet")
-LATENT_COLUMNS = ["task", "latent", "prompt", "embedding", "rejected"]
-EMBEDDED = ["latent", "text_embedding", "embedding", "status"]
 VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
 VIDEO_COLUMNS += ["caption", "status", "error"]
 
@@ -88,21 +41,15 @@ def open_archive(folder: Path | str) -> Archive:
     folder : path
         ``data/samples/<profile>``, or where ``squbed collect --output`` wrote.
 
-    Returns
-    -------
-    Archive
-
     Raises
     ------
-    FileNotFoundError
-        If the folder is missing or is not an archive.
-    ValueError
-        If the collection is not finished.
+    FileNotFoundError, ValueError
+        If the folder is missing or is no archive; if the collection is not finished.
     """
     archive = Archive(folder)
     archive.require()
     units = archive.units
-    if changed := archive.changed(TABLES):
+    if changed := archive.changed(layout.TABLES):
         raise ValueError(
             f"{archive.folder / changed[0]} is not as it was when the archive was sealed; put it "
             f"back as it was; `squbed verify {archive.folder}` names all that differs"
@@ -124,10 +71,7 @@ def open_archive(folder: Path | str) -> Archive:
 class Archive:
     """A samples archive in a folder; it reads each table once, when it is first asked for.
 
-    Parameters
-    ----------
-    folder : path
-        Need not exist yet: `open_archive` checks it, ``collect`` fills it.
+    The folder need not exist yet: `open_archive` checks it, ``collect`` fills it.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -150,13 +94,14 @@ class Archive:
         path = self.inside("profile.yaml")
         found = plain_yaml.read(path, "profile")
         schema = found.pop("schema", None)
-        if type(schema) is not int or schema != SCHEMA:
+        if type(schema) is not int or schema != layout.SCHEMA:
             raise ValueError(
-                f"profile {path} has schema {shortened(schema)}, and this version reads {SCHEMA}; "
-                "install the version of squbed-notebooks that wrote it, or a newer one"
+                f"profile {path} has schema {shortened(schema)}, and this version reads "
+                f"{layout.SCHEMA}; install the version of squbed-notebooks that wrote it, or a "
+                "newer one"
             )
-        check_recorded(found, f"profile {path}")
-        return Recorded(found, path)
+        layout.check_recorded(found, f"profile {path}")
+        return layout.Recorded(found, path)
 
     @property
     def exported(self) -> bool:
@@ -169,9 +114,8 @@ class Archive:
         The column vagueness_rank (1 = least vague) is added where a manifest ranks the tasks.
         """
         path = self.inside("tasks.parquet")
-        table = read_table(path)
-        check_columns(table, TASKS, path)
-        check_ids(table["task"].to_pylist(), path)
+        table = layout.read_table(path, layout.TASKS)
+        layout.check_ids(table["task"].to_pylist(), path)
         found = table.to_pandas()
         for task, reference in zip(found.task, table["reference"].to_pylist(), strict=True):
             if reference and reference != reference_path(task):
@@ -184,10 +128,9 @@ class Archive:
         path = self.inside("truth.parquet")
         if not path.exists():
             return None
-        table = read_table(path)
-        check_columns(table, TRUTH, path)
+        table = layout.read_table(path, layout.TRUTH)
         ids = table["task"].to_pylist()
-        check_ids(ids, path)
+        layout.check_ids(ids, path)
         if unknown := [task for task in self.tasks().task if task not in set(ids)]:
             raise ValueError(f"table {path} lacks the task {unknown[0]!r} of tasks.parquet")
         return table.to_pandas()
@@ -214,9 +157,11 @@ class Archive:
                     f"there is no {path}, which says what videos there are; run `squbed score`"
                 )
             return None
-        table = read_table(path)
-        rated = (Column(name, "numbers", full=False) for name in ratings_of(table.column_names))
-        check_columns(table, [*MANIFEST, *rated], path)
+        table = layout.read_table(path, layout.MANIFEST)
+        ratings = layout.ratings_of(table.column_names)
+        rated = [layout.Column(name, "numbers", full=False) for name in ratings]
+        layout.check_types(table, rated, path)
+        layout.check_cells(table, rated, path)
         found = table.to_pandas()
         if found.empty or found[["latent", "sample"]].min(axis=None) < 0:
             raise ValueError(f"table {path} has no rows, or numbers below 0; put it back")
@@ -228,8 +173,10 @@ class Archive:
 
     def ratings(self) -> pd.DataFrame:
         """Return people's answers, as `layout.read_ratings`; no rows if nobody was asked."""
-        path = self.inside(RATINGS)
-        return read_ratings(path, self.samples) if path.is_file() else NO_RATINGS.copy()
+        path = self.inside(layout.RATINGS)
+        if not path.is_file():
+            return pd.DataFrame(columns=list(layout.Rating.model_fields))
+        return layout.read_ratings(path, self.samples)
 
     @cached_property
     def units(self) -> dict[tuple[str, int], int]:
@@ -259,7 +206,8 @@ class Archive:
         """
         rows = self._rows.drop_duplicates(["task", "latent"])
         rows = rows.drop(columns="embedding").rename(columns={"text_embedding": "embedding"})
-        return rows[LATENT_COLUMNS].reset_index(drop=True)
+        columns = ["task", "latent", "prompt", "embedding", "rejected"]
+        return rows[columns].reset_index(drop=True)
 
     def texts(self) -> pd.DataFrame:
         """Return a row for each text that was embedded: task, text, tokens, window, unknown.
@@ -271,9 +219,9 @@ class Archive:
         found = []
         for text, (prefix, key) in kinds.items():
             rows = self._rows.dropna(subset=f"{prefix}_tokens").drop_duplicates(key)
-            named = {f"{prefix}_{count}": count for count in READ}
-            found.append(rows.rename(columns=named).assign(text=text)[["task", "text", *READ]])
-        return pd.concat(found, ignore_index=True)
+            named = {f"{prefix}_{count}": count for count in layout.READ}
+            found.append(rows.rename(columns=named).assign(text=text))
+        return pd.concat(found, ignore_index=True)[["task", "text", *layout.READ]]
 
     def videos(self) -> pd.DataFrame:
         """Return a row a video, failures included.
@@ -284,8 +232,8 @@ class Archive:
         accuracies; without a captioner there are no captions. A latent prompt that gets no videos
         has no row.
         """
-        rows = self._rows[self._rows.status != TEXT]
-        return rows[[*VIDEO_COLUMNS, *ratings_of(rows)]].reset_index(drop=True)
+        rows = self._rows[self._rows.status != layout.TEXT]
+        return rows[[*VIDEO_COLUMNS, *layout.ratings_of(rows)]].reset_index(drop=True)
 
     def clip_embeddings(self) -> pd.DataFrame:
         """Return a row a video that did not fail: task, clip_embedding, clip_reference_embedding.
@@ -299,11 +247,8 @@ class Archive:
     def embeddings(self, task: str) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """Return one task's embeddings, without its failed videos.
 
-        If only some latent prompts could be drawn, the others are left out.
-
-        Parameters
-        ----------
-        task : str
+        If only some latent prompts could be drawn, the others are left out. An unknown task raises
+        KeyError.
 
         Returns
         -------
@@ -311,11 +256,6 @@ class Archive:
             float32, shape (n, d_t); None where the latent prompts are not known.
         videos : list of n numpy.ndarray
             float32, shape (m_i, d_v).
-
-        Raises
-        ------
-        KeyError
-            If the archive has no such task.
         """
         if task not in self._places:
             raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
@@ -346,13 +286,10 @@ class Archive:
 
     def shard(self, task: str, latent: int) -> Path:
         """Return the path of a latent prompt's shard."""
-        return self.inside(f"shards/{safe(task)}/{latent:d}.parquet")
+        return self.inside(f"shards/{layout.safe(task)}/{latent:d}.parquet")
 
     def finished(self, task: str, latent: int, *, retry_failed: bool = False) -> bool:
-        """Say whether a latent prompt's shard is intact and its videos are there.
-
-        With `retry_failed`, a shard with failed videos is not finished.
-        """
+        """Say whether a shard is intact and its videos are there; all, with `retry_failed`."""
         try:
             rows = self.rows(task, latent, ["status", "path"])
         except (FileNotFoundError, ValueError):
@@ -369,12 +306,9 @@ class Archive:
         return {int(name.removesuffix(".parquet")) for name in files if SHARD_NAME.fullmatch(name)}
 
     def rows(self, task: str, latent: int, columns: list[str] | None = None) -> list[dict]:
-        """Return the shard of a latent prompt, a row a video; all columns, if none are named.
-
-        Raises ValueError if its shard or list of checksums is missing, damaged or misplaced.
-        """
+        """Return the shard of a latent prompt, a row a video; all columns, if none are named."""
         table, path = self._read_shard(task, latent)
-        check_cells(table, ROWS, path)
+        layout.check_cells(table, layout.ROWS, path)
         return (table.select(columns) if columns else table).to_pylist()
 
     def _read_shard(self, task: str, latent: int) -> tuple[pa.Table, Path]:
@@ -384,13 +318,13 @@ class Archive:
         if name not in sums:
             listed = path.with_suffix(CHECKSUMS)
             raise ValueError(f"{listed} does not name {name}; run `squbed verify --repair`")
-        table = read_table(path, digest=sums[name])
-        return as_shard(table, path, task, latent, self.samples[task, latent]), path
+        table = layout.read_table(path, digest=sums[name])
+        return layout.as_shard(table, path, task, latent, self.samples[task, latent]), path
 
     def checked_shard(self, task: str, latent: int) -> pa.Table:
         """Return a latent prompt's shard; refuse one whose embeddings or scores are unusable."""
         table, path = self._read_shard(task, latent)
-        check_shard(table, path)
+        layout.check_shard(table, path)
         return table
 
     def unknown(self) -> list[str]:
@@ -407,49 +341,40 @@ class Archive:
         return [row["error"] for row in rows if row["status"] == FAILED]
 
     def write_shard(self, task: str, latent: int, rows: list[dict]) -> None:
-        """Write the rows of one latent prompt and its checksums, which makes it finished.
-
-        Errors are stored without the folders of this machine.
-        """
+        """Write the rows of one latent prompt and its checksums, which makes it finished."""
         self.unseal()
-        rows = [row | {"error": stored_error(row.get("error"))} for row in rows]
+        rows = [row | {"error": layout.stored_error(row.get("error"))} for row in rows]
         shard = self.shard(task, latent)
         with replacing(shard) as partial:
-            pq.write_table(pa.Table.from_pylist(rows, schema=SHARD), partial, compression="zstd")
-            self._write_checksums(task, latent, rows, sha256_of(partial))
-
-    def _write_checksums(self, task: str, latent: int, rows: list[dict], digest: str) -> None:
-        paths = [row["path"] for row in rows if row["status"] == OK]
-        if self.inside(reference_path(task)).is_file():
-            paths.append(reference_path(task))
-        sums = {path: sha256_of(self.inside(path)) for path in paths}
-        sums[f"shards/{task}/{latent}.parquet"] = digest
-        with replacing(self.shard(task, latent).with_suffix(CHECKSUMS)) as partial:
-            write_sums(partial, sums)
+            table = pa.Table.from_pylist(rows, schema=layout.SHARD)
+            pq.write_table(table, partial, compression="zstd")
+            paths = [row["path"] for row in rows if row["status"] == OK]
+            if self.inside(reference_path(task)).is_file():
+                paths.append(reference_path(task))
+            sums = {path: sha256_of(self.inside(path)) for path in paths}
+            sums[f"shards/{task}/{latent}.parquet"] = sha256_of(partial)
+            write_sums(shard.with_suffix(CHECKSUMS), sums)
 
     def checksums(self, task: str, latent: int) -> dict[str, str]:
         """Return the SHA-256 of a latent prompt's shard, videos and reference by their paths."""
-        name = f"shards/{safe(task)}/{latent:d}{CHECKSUMS}"
+        name = f"shards/{layout.safe(task)}/{latent:d}{CHECKSUMS}"
         file = self.inside(name)
-        data = read_bytes(file, MOST_SUMS) if file.is_file() else None
+        data = files.read_bytes(file, files.MOST_SUMS) if file.is_file() else None
         if data is None or name in self.sealed and sha256(data).hexdigest() != self.sealed[name]:
             raise ValueError(
                 f"{file} is missing, or not as it was when the archive was sealed; run `squbed "
                 "verify --repair`"
             )
         try:
-            return parse_sums(data.decode(errors="replace"), str(file))
+            return files.parse_sums(data.decode(errors="replace"), str(file))
         except ValueError as error:
             raise ValueError(f"{error}; run `squbed verify --repair`") from error
 
     @cached_property
     def sealed(self) -> dict[str, str]:
-        """The SHA-256 of tables, references and lists of sums by path; empty without a seal.
-
-        An export is sealed by the list of all its files.
-        """
+        """The SHA-256 of sealed files by path (in an export, of all files); {} without a seal."""
         path = self.folder / (SUMS if self.exported else SEAL)
-        return read_sums(path) if path.exists() and not self.open else {}
+        return files.read_sums(path) if path.exists() and not self.open else {}
 
     @property
     def open(self) -> bool:
@@ -468,62 +393,49 @@ class Archive:
         shards = [self.shard(*unit) for unit in self.units]
         if not all(path.is_file() for path in [*map(self.inside, lists), *shards]):
             return
-        names = [*TABLES, *map(reference_path, self.tasks().task)]
+        names = [*layout.TABLES, *map(reference_path, self.tasks().task)]
         names = [name for name in names if self.inside(name).is_file()]
         self.write_seal({name: sha256_of(self.inside(name)) for name in [*names, *lists]})
 
     def write_seal(self, sums: dict[str, str]) -> None:
         """Write the seal."""
-        with replacing(self.folder / SEAL) as partial:
-            write_sums(partial, sums)
+        write_sums(self.folder / SEAL, sums)
         self.__dict__.pop("sealed", None)
 
     def unseal(self) -> None:
         """Empty the seal, as every change to the archive does until a run ends."""
         if not self.open:
-            with replacing(self.folder / SEAL) as partial:
-                partial.touch()
+            self.write_seal({})
         self.__dict__.pop("sealed", None)
 
     def write_tasks(self, tasks: list[Task], truth: pd.DataFrame | None) -> None:
         """Write the tables of tasks and of their truth."""
         self.unseal()
-        rows = [
-            {"task": t.id, "dataset": t.dataset, "category": t.category, "prompt": t.prompt}
-            | {"reference": t.reference, "vagueness_rank": t.vagueness_rank}
-            for t in tasks
-        ]
-        table = pa.Table.from_pylist(rows)
-        ranked = any(t.vagueness_rank is not None for t in tasks)
-        table = table if ranked else table.drop_columns("vagueness_rank")
-        write_table(self.inside("tasks.parquet"), table)
+        columns = ["dataset", "category", "prompt", "reference", "vagueness_rank"]
+        if all(task.vagueness_rank is None for task in tasks):
+            columns.remove("vagueness_rank")
+        values = {name: [getattr(task, name) for task in tasks] for name in columns}
+        table = pa.table({"task": [task.id for task in tasks]} | values)
+        layout.write_table(self.inside("tasks.parquet"), table)
         if truth is not None:
-            table = pa.Table.from_pandas(truth, preserve_index=False).replace_schema_metadata()
-            write_table(self.inside("truth.parquet"), table)
+            layout.write_table(self.inside("truth.parquet"), truth)
 
     def write_report(self, report: dict) -> None:
         """Write how tasks were sampled from their dataset."""
         self.unseal()
-        with replacing(self.inside("dataset.json")) as partial:
-            text = json.dumps(report, ensure_ascii=False, indent=1)
-            partial.write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(report, ensure_ascii=False, indent=1)
+        write_text(self.inside("dataset.json"), text + "\n")
 
     def write_manifest(self, manifest: pd.DataFrame) -> None:
         """Write where the videos come from."""
         self.unseal()
-        table = pa.Table.from_pandas(manifest, preserve_index=False).replace_schema_metadata()
-        write_table(self.inside("manifest.parquet"), table)
+        layout.write_table(self.inside("manifest.parquet"), manifest)
 
     def write_profile(self, resolved: dict) -> None:
         """Write the resolved profile, which makes the folder an archive."""
         self.unseal()
-        with replacing(self.inside("profile.yaml")) as partial:
-            text = yaml.safe_dump({"schema": SCHEMA} | resolved, sort_keys=False)
-            partial.write_text(text, encoding="utf-8")
-
-    def write_video(self, path: str, clip: Video) -> None:
-        """Write a video, lossless, to its path within the archive."""
-        video.write(self.inside(path), clip.frames, clip.fps)
+        text = yaml.safe_dump({"schema": layout.SCHEMA} | resolved, sort_keys=False)
+        write_text(self.inside("profile.yaml"), text)
 
     @cached_property
     def _places(self) -> dict[str, np.ndarray]:
@@ -533,16 +445,17 @@ class Archive:
     @cached_property
     def _embedded(self) -> list[np.ndarray]:
         """Return the columns that `embeddings` reads as arrays; taking rows of a table is slow."""
-        return [self._rows[name].to_numpy() for name in EMBEDDED]
+        names = ("latent", "text_embedding", "embedding", "status")
+        return [self._rows[name].to_numpy() for name in names]
 
     @cached_property
     def _rows(self) -> pd.DataFrame:
         """All shards, in the order of tasks, latent prompts and samples."""
         if misfit := self.misfit():
             raise ValueError(f"table {self.shard(*misfit[0])}: {misfit[1]}")
-        rows, manifest, answers = self._unchecked, self.manifest(), rated(self.ratings())
+        rows, manifest, answers = self._unchecked, self.manifest(), layout.rated(self.ratings())
         if manifest is not None:
-            old = [name for name in ratings_of(manifest) if name not in answers]
+            old = [name for name in layout.ratings_of(manifest) if name not in answers]
             rows = rows.merge(manifest[["task", "latent", "sample", *old]], "left")
         return rows.join(answers, on="path")
 
@@ -552,7 +465,7 @@ class Archive:
             shards = pool.map(lambda unit: self._read_shard(*unit)[0], self.units)
             table = pa.concat_tables(shards)
         try:
-            check_shard(table, self.folder / "shards")
+            layout.check_shard(table, self.folder / "shards")
         except ValueError:  # rare: look at each, to name the one that is unusable
             table = pa.concat_tables([self.checked_shard(*unit) for unit in self.units])
         return table.to_pandas()
@@ -560,8 +473,7 @@ class Archive:
     def misfit(self) -> tuple[tuple[str, int], str] | None:
         """Return a shard that does not fit the others, and what is wrong with it.
 
-        Embeddings have one width; what one video of a task has of scores and prompts, all its
-        videos have.
+        Embeddings have one width; what one video of a task has of scores and prompts, all have.
         """
         rows = self._unchecked
         for name in ("embedding", "text_embedding"):
@@ -592,7 +504,7 @@ def _begun_by(archive: Archive) -> str:
     asked = archive.profile.get("dataset", {})
     if asked.get("kind") in ("prompts", "like"):
         named += f" --{asked['kind']} {shlex.quote(asked['path'])} --output {place}"
-    if first.dataset != QUANTIFIED or asked.get("kind") == "like":
+    if first.dataset != layout.QUANTIFIED or asked.get("kind") == "like":
         return f"squbed collect {named}"
     sizes = {name: shlex.quote(str(archive.profile[name])) for name in ("n", "m", "seed")}
     sizes = " ".join(f"--{name} {value}" for name, value in sizes.items())

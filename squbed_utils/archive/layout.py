@@ -69,8 +69,6 @@ SUMS = "SHA256SUMS"
 """The list of checksums of an exported archive's files."""
 
 LONGEST_ERROR = 500
-"""Most characters that are stored of a failed video's error."""
-
 FOLDERS = re.compile(
     r"""(?<![\w:/\\.~-])(?:file:(?://)?|~[\w.-]*|\.\.|[A-Za-z]:)?[/\\]+"""
     r"""(?:[^\s/\\:'"]+(?:(?<![,;])[ ][^\s/\\:'"]+){0,3}[/\\]+)+"""
@@ -149,14 +147,10 @@ are `READ` of the latent prompt by the text encoder, prompt_* of the task's prom
 of 0.1.0 lack them. CLIP embeddings are means of unit frame embeddings over the aligned frames."""
 
 MOST_BYTES = 2**30
-"""Most bytes of a table, on disk and in memory."""
-
 MOST_ROWS, MOST_COLUMNS, MOST_GROUPS, MOST_VALUES = 1_000_000, 100, 1000, 2**27
 """Largest numbers in a table's footer; values are those of one column."""
 
 LONGEST_TEXT = 20_000
-"""Most characters of a cell."""
-
 MEASURING = ("text_encoder", "video_encoder", "clip", "lpips", "captioner")
 """The roles that embed, score and caption videos."""
 
@@ -174,7 +168,6 @@ BOUNDS = {
 """The least and the greatest value of each whole number in a profile."""
 
 TEXTS = ("name", "estimator", "device", "dtype")
-"""The entries of a profile that are texts."""
 
 
 class Column(NamedTuple):
@@ -194,20 +187,23 @@ KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "texts": lambda t: types.is_list(t) and types.is_string(t.value_type),
 }
 
-TASKS = tuple(Column(name, "text") for name in ("task", "dataset", "category", "prompt"))
-TASKS += (Column("reference", "text", full=False),)
-TASKS += (Column("vagueness_rank", "numbers", needed=False, full=False),)
 
-TRUTH = (Column("task", "text"), Column("coverage", "text", needed=False))
-TRUTH += (Column("subject", "text", needed=False), Column("clips", "whole numbers", needed=False))
-TRUTH += (Column("left_out", "whole numbers", needed=False),)
-TRUTH += (Column("true_entropy", "numbers", needed=False),)
+def columns(kind: str, names: str, **settings: bool) -> tuple[Column, ...]:
+    """Return columns of one kind."""
+    return tuple(Column(name, kind, **settings) for name in names.split())
 
-MANIFEST = tuple(Column(name, "text") for name in ("task", "prompt"))
-MANIFEST += tuple(Column(name, "text", full=False) for name in ("video", "reference"))
-MANIFEST += (Column("category", "text"), Column("latent_prompt", "text", full=False))
-MANIFEST += (Column("latent", "whole numbers"), Column("sample", "whole numbers"))
-MANIFEST += (Column("vagueness_rank", "numbers", full=False),)
+
+TASKS = columns("text", "task dataset category prompt") + columns("text", "reference", full=False)
+TASKS += columns("numbers", "vagueness_rank", needed=False, full=False)
+
+TRUTH = columns("text", "task") + columns("text", "coverage subject", needed=False)
+TRUTH += columns("whole numbers", "clips left_out", needed=False)
+TRUTH += columns("numbers", "true_entropy", needed=False)
+
+MANIFEST = columns("text", "task prompt category")
+MANIFEST += columns("text", "video reference latent_prompt", full=False)
+MANIFEST += columns("whole numbers", "latent sample")
+MANIFEST += columns("numbers", "vagueness_rank", full=False)
 
 COUNTED = {f"{text}_{count}" for text in ("text", "prompt") for count in READ}
 
@@ -232,10 +228,9 @@ Samples = Mapping[tuple[str, int], list[int]]
 
 
 class Rating(Line):
-    """A row of ``ratings.csv``: what one person answered.
+    """A row of ``ratings.csv``: one person's rank (1 = the least vague), grade or choice.
 
-    Of vagueness, value is the prompt's rank, 1 = the least vague; of accuracy a grade, 1 to 5 = the
-    best; of a preference 1 where `video` is better, 0 where `other` is, 0.5 where neither.
+    A preference is 1 where `video` is better, 0 where `other` is, 0.5 where neither.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -249,14 +244,10 @@ class Rating(Line):
     time: AwareDatetime | None = None
 
 
-NO_RATINGS = pd.DataFrame(columns=list(Rating.model_fields))
-
-
 def read_ratings(path: Path, samples: Samples | None = None) -> pd.DataFrame:
     """Return people's answers, a row each as `Rating`; of equal questions the last answer.
 
-    With an archive's `samples`, the samples of each (task, latent), answers about others are
-    refused.
+    With an archive's `samples`, the samples of each (task, latent), others are refused.
     """
     owner = {video_path(*unit, k): unit[0] for unit, of in (samples or {}).items() for k in of}
     tasks, paths = set(owner.values()), {"", *owner}
@@ -286,10 +277,7 @@ def latest(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def rated(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean grade of each video and the share of its pairs that it won, by its path.
-
-    The columns are ``rating_<question>``; a pair that neither won counts half.
-    """
+    """Return the mean grade of each video and the share of its pairs that it won, by its path."""
     graded = ratings[ratings.video != ""]
     pairs = graded[graded.other != ""]
     graded = pd.concat([graded, pairs.assign(video=pairs.other, value=1 - pairs.value)])
@@ -325,8 +313,10 @@ def stored_error(error: str | None) -> str | None:
     return None if error is None else FOLDERS.sub("", error)[:LONGEST_ERROR]
 
 
-def read_table(path: Path, *, digest: str | None = None) -> pa.Table:
-    """Read a table; refuse a damaged or too large one, or one without the SHA-256 it must have."""
+def read_table(
+    path: Path, columns: Iterable[Column] = (), *, digest: str | None = None
+) -> pa.Table:
+    """Read a table; refuse a damaged or too large one, or one without its SHA-256 or `columns`."""
     data = read_bytes(path, MOST_BYTES)
     try:
         if digest is not None and hashlib.sha256(data).hexdigest() != digest:
@@ -343,6 +333,8 @@ def read_table(path: Path, *, digest: str | None = None) -> pa.Table:
             f"table {path} cannot be read ({reason}); delete it and run `squbed collect` again, or "
             "`squbed verify --repair`"
         ) from error
+    check_types(table, columns, path)
+    check_cells(table, columns, path)
     return table
 
 
@@ -359,12 +351,6 @@ def _refuse_large(footer: pq.FileMetaData) -> None:
     ):
         if number > most:
             raise ValueError(f"it says that it has {number:,} {what}; expected at most {most:,}")
-
-
-def check_columns(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
-    """Refuse a table whose columns are not as described; the error names file, column and row."""
-    check_types(table, columns, path)
-    check_cells(table, columns, path)
 
 
 def check_types(table: pa.Table, columns: Iterable[Column], path: Path) -> None:
@@ -415,10 +401,9 @@ def check_ids(ids: list[str], path: Path) -> None:
 
 
 def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[int]) -> pa.Table:
-    """Return a table with the columns and types of `SHARD`; `check_shard` looks at its values.
+    """Return a table with the columns and types of `SHARD`, of the rows that its path says.
 
-    Raises ValueError if a row is not of the task, latent prompt and samples that the path says. A
-    latent prompt without samples has one row, which holds its text.
+    A latent prompt without samples has one row, which holds its text.
     """
     known = (OK, FAILED) if samples else (TEXT, FAILED)
     samples = samples or [0]
@@ -461,10 +446,7 @@ def _few(numbers: list[int]) -> str:
 
 
 def check_shard(table: pa.Table, path: Path) -> None:
-    """Refuse a shard with an unusable cell, embedding or score.
-
-    A missing, zero or non-finite embedding is unusable, and so is a non-finite score.
-    """
+    """Refuse a shard with an unusable cell: an embedding that is missing, zero or not finite."""
     check_cells(table, ROWS, path)
     good = pc.equal(table["status"], OK)
     for name in VECTORS:
@@ -491,8 +473,10 @@ def check_shard(table: pa.Table, path: Path) -> None:
         _refuse_rows(wrong, f"table {path}: column {name}", "is not a number")
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: pa.Table | pd.DataFrame) -> None:
     """Write a table to a file that is whole or absent."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
     with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
@@ -515,7 +499,12 @@ def check_recorded(settings: Mapping, where: str) -> None:
         if name in TEXTS and not isinstance(value, str):
             raise ValueError(f"{entry} is {shortened(value)}; expected text")
         if name in BOUNDS and not (name in ("pca", "videos_of") and value is None):
-            _check_whole(value, *BOUNDS[name], entry)
+            least, most = BOUNDS[name]
+            if type(value) is not int:
+                raise ValueError(f"{entry} is {shortened(value)}; expected int")
+            if not least <= value <= most:
+                bound = f"at least {least}, and at most {most}"
+                raise ValueError(f"{entry} is {shortened(value)}; expected {bound}")
         if name in ("dataset", "checkpoints", "versions", *ROLES):
             value = {} if value is None and name in ("captioner", "refiner") else value
             if not isinstance(value, dict):
@@ -526,11 +515,3 @@ def check_recorded(settings: Mapping, where: str) -> None:
                     raise ValueError(f"{entry}: {key} is {shortened(value[key])}; expected text")
     if settings.get("lpips", {}).get("kind", "alex") not in LPIPS_KINDS:
         raise ValueError(f"{where}: lpips: kind is unknown; known: {', '.join(LPIPS_KINDS)}")
-
-
-def _check_whole(value: object, least: int, most: int, entry: str) -> None:
-    if type(value) is not int:
-        raise ValueError(f"{entry} is {shortened(value)}; expected int")
-    if not least <= value <= most:
-        bound = f"at least {least}, and at most {most}"
-        raise ValueError(f"{entry} is {shortened(value)}; expected {bound}")

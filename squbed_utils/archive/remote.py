@@ -41,18 +41,8 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and URL.fullmatch(place) is not None
 
 
-def working_folder(url: str) -> Path:
-    """Return the local folder of an archive whose home is a URL."""
-    digest = hashlib.sha256(url.encode()).hexdigest()[:8]
-    return SAMPLES / "homes" / f"{PurePosixPath(url).name}-{digest}"
-
-
 def fetch(url: str) -> Path:
-    """Fetch the files of a URL that are not here yet, and return their folder.
-
-    Raises FileNotFoundError if the URL is empty, OSError if it cannot be reached, ValueError if the
-    package of its protocol is missing or a file is damaged.
-    """
+    """Fetch the files of a URL that are not here yet, and return their folder."""
     home = Home(url)
     if not home.names():
         raise FileNotFoundError(f"there is nothing at {url}; correct the URL")
@@ -66,11 +56,7 @@ def fetch(url: str) -> Path:
 
 @contextmanager
 def mirrored(url: str) -> Iterator[Path]:
-    """Yield the working folder of a URL to a run, and copy to the URL what the run finishes.
-
-    Raises OSError if the URL cannot be reached (finished samples stay in the folder), ValueError if
-    the package of its protocol is missing.
-    """
+    """Yield the working folder of a URL to a run, and copy to the URL what the run finishes."""
     home, end = Home(url), threading.Event()
     if damaged := home.pull():
         text = f"{len(damaged)} files at {url} are missing or not what was stored, {damaged[0]} "
@@ -100,7 +86,8 @@ class Home:
     def __init__(self, url: str) -> None:
         import fsspec
 
-        self.url, self.folder = url, working_folder(url)
+        digest = hashlib.sha256(url.encode()).hexdigest()[:8]
+        self.url, self.folder = url, SAMPLES / "homes" / f"{PurePosixPath(url).name}-{digest}"
         try:
             self.files, self.root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
@@ -154,8 +141,8 @@ class Home:
                 with self._reached():
                     self.files.get_file(f"{self.root}/{name}", str(partial))
                 if digest and sha256_of(partial) != digest:
-                    raise _Damaged
-        except (FileNotFoundError, _Damaged):
+                    raise FileNotFoundError("of that checksum")
+        except FileNotFoundError:
             return False
         return True
 
@@ -197,10 +184,6 @@ class Home:
             ) from error
 
 
-class _Damaged(Exception):
-    """A file does not have its checksum."""
-
-
 def _shards_last(sums: dict[str, str]) -> list[str]:
     return sorted(sums, key=lambda path: (path.startswith("shards/"), path))
 
@@ -221,17 +204,12 @@ def load(source: Path | str, *, verify: bool = False) -> Archive:
     verify : bool
         Whether to compare every file of an exported dataset with its SHA256SUMS.
 
-    Returns
-    -------
-    Archive
-
     Raises
     ------
     FileNotFoundError
         If there is no such folder, and no dataset of that name can be reached.
     ValueError
-        If the archive is not finished or a newer version wrote it, if it is an export to stream, or
-        if a file is not what was published.
+        If it is not finished, of a newer version, to be streamed, or not what was published.
     """
     folder = fetch(source) if is_url(source) else Path(source).expanduser()
     if not folder.is_dir():
@@ -241,18 +219,12 @@ def load(source: Path | str, *, verify: bool = False) -> Archive:
             f"{folder} is a dataset to stream, which webdataset reads; the notebooks read one that "
             "`squbed export --format hf` wrote"
         )
-    if verify:
-        _verify(folder)
-    return open_archive(folder)
-
-
-def _verify(folder: Path) -> None:
-    wrong = verify_sums(folder)
-    if wrong:
+    if verify and (wrong := verify_sums(folder)):
         raise ValueError(
             f"{len(wrong)} files of {folder} are not what was published, {wrong[0]} the first; "
             "download the dataset again"
         )
+    return open_archive(folder)
 
 
 def _download(name: str) -> Path:

@@ -1,7 +1,6 @@
 """Find the files of an archive that are not as they were written."""
 
-import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,15 +13,11 @@ from squbed_utils.files import inside, read_sums, sha256_of
 
 MISSING, DAMAGED, UNKNOWN = "missing", "damaged", "unknown"
 
-LONGEST_SHOWN = 300
-"""Most characters of a command or an address that an error shows."""
-
 
 class Problem(NamedTuple):
-    """A missing, damaged (for a table also: changed) or unknown file, by its path in the archive.
+    """A missing, damaged or unknown file, by its path, and its task and latent prompt.
 
-    An unknown file is a shard of no latent prompt. `unit` is the task and latent prompt of the
-    file, None for a table or a reference video.
+    A table or a reference has no `unit`; an unknown file is a shard of no latent prompt.
     """
 
     path: str
@@ -33,9 +28,8 @@ class Problem(NamedTuple):
 def verify(folder: Path | str) -> list[Problem]:
     """Return the files of an archive that differ from its checksums or that it lacks.
 
-    Checked are each latent prompt's shard and videos, the references and, in a sealed archive, the
-    tables. In an unfinished archive the rest counts as missing. Raises ValueError if the profile or
-    the seal cannot be read.
+    In an unfinished archive the rest counts as missing. ValueError: the profile or the seal cannot
+    be read.
     """
     archive = Archive(folder)
     archive.require()
@@ -43,13 +37,14 @@ def verify(folder: Path | str) -> list[Problem]:
     of_units = ("shards/", "videos/", "references/")
     single = [name for name in archive.sealed if not name.startswith(of_units)]
     problems = [Problem(name, _state(archive, name), None) for name in archive.changed(single)]
-    problems += _of_table(archive, "tasks.parquet", archive.tasks)
-    if problems and problems[-1].path == "tasks.parquet":
-        return list(dict.fromkeys(problems))  # without which nothing says what else there should be
-    problems += _of_table(archive, "truth.parquet", archive.truth)
-    problems += _of_table(archive, "manifest.parquet", archive.manifest)
-    if problems and problems[-1].path == "manifest.parquet":
-        return list(dict.fromkeys(problems))
+    for name in ("tasks", "truth", "manifest"):
+        path = f"{name}.parquet"
+        try:
+            getattr(archive, name)()
+        except (FileNotFoundError, ValueError):
+            problems.append(Problem(path, _state(archive, path), None))
+        if name != "truth" and problems and problems[-1].path == path:
+            return list(dict.fromkeys(problems))  # nothing says what else there should be
     problems += [problem for unit in archive.units for problem in _of_unit(archive, unit)]
     if not any(problem.unit for problem in problems) and (misfit := archive.misfit()):
         (task, latent), _ = misfit
@@ -59,43 +54,6 @@ def verify(folder: Path | str) -> list[Problem]:
             problems.append(Problem(path, _state(archive, path), None))
     problems += [Problem(path, UNKNOWN, None) for path in archive.unknown()]
     return list(dict.fromkeys(problems))
-
-
-def _of_table(archive: Archive, name: str, read: Callable[[], object]) -> Iterator[Problem]:
-    try:
-        read()
-    except (FileNotFoundError, ValueError):
-        yield Problem(name, _state(archive, name), None)
-
-
-def _require_collected(archive: Archive) -> None:
-    if "dataset" not in archive.profile:
-        made = "score" if archive.manifest() is not None else "quantify"
-        raise ValueError(
-            f"{archive.folder} was made by `squbed {made}`; delete the files that are named and "
-            "run that command again"
-        )
-
-
-def _asks_for_profile(archive: Archive, why: str) -> str:
-    """Say which entries of an archive's profile run code or use a key, and how to approve them."""
-    named = [
-        f"{role}.{key} {str(settings[key])[:LONGEST_SHOWN]!r}"
-        for role, settings in archive.profile.items()
-        if isinstance(settings, dict)
-        for key in ("command", "call", "base_url", "key")
-        if settings.get(key) is not None
-    ]
-    shows = f". It names {', '.join(named)}" if named else ""
-    name, dataset = archive.profile.get("name"), archive.profile.get("dataset")
-    kind = dataset.get("kind") if isinstance(dataset, dict) else None
-    asked = {"prompts": " --prompts FILE", "like": " --like ARCHIVE"}.get(kind, "")
-    return (
-        f"{archive.folder} says that it is of the profile {name!r}, {why}{shows}. "
-        "Nothing that an archive names is run or sent: check it, write it into a profile of your "
-        f"own, and run `squbed verify {shlex.quote(str(archive.folder))} --repair --profile FILE"
-        f"{asked}`"
-    )
 
 
 def _of_unit(archive: Archive, unit: tuple[str, int]) -> Iterator[Problem]:

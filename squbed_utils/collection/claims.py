@@ -31,14 +31,10 @@ LEASE = 60.0
 """Seconds without a sign of life after which a worker counts as dead."""
 
 BEATS = 12
-"""Signs of life in that time."""
 
 
 class Sign:
-    """A sign of life in an archive's folder, of a run or a worker; a context manager.
-
-    All workers of an archive have the same `lease`, in seconds.
-    """
+    """A sign of life in an archive's folder, of a run or a worker; all have one lease (s)."""
 
     kind = RUN
 
@@ -96,10 +92,7 @@ class Worker(Sign):
         self._seen: dict[str, tuple[int, float]] = {}
 
     def claim(self, task: str, latent: int) -> int:
-        """Claim a unit; return which attempt at it this is, from 1, or 0 if it is another's.
-
-        Every attempt but the last ended with the death of its worker.
-        """
+        """Claim a unit; return which attempt at it this is, from 1, or 0 if it is another's."""
         path = self._path(task, latent)
         if self._create(path, []):
             return 1

@@ -20,7 +20,7 @@ from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import RATINGS, SEAL, video_path
 from squbed_utils.collection import claims, status
 from squbed_utils.collection.executors import LOCAL, Executor
-from squbed_utils.collection.workers import Job, Unit
+from squbed_utils.collection.workers import Job
 from squbed_utils.files import PARTIAL, inside, left_by_a_tool, path_of, seed_of, sha256_of
 from squbed_utils.models import checkpoints, spending
 from squbed_utils.profiles import NOT_SAMPLED, Profile
@@ -64,32 +64,25 @@ def collect(
         A sealed archive whose tasks, latent prompts and seeds are taken in place of the profile's,
         so that the two archives differ by their video models alone (``statistics.pairs``).
     output : path or str, optional
-        The archive's folder; by default ``data/samples/<profile>``, or ``<profile>-<name of the
-        file or archive>`` there. Or a URL of fsspec, its home:
-        samples are made in a folder of ``data/samples/homes`` and copied as they are finished.
+        The archive's folder, by default ``data/samples/<profile>`` or ``<profile>-<source>`` there;
+        or a URL of fsspec, its home, to which samples are copied as they are finished.
     workers : int, optional
         Processes, each with models of its own and one thread. Any number gives the same bytes. By
-        default one, or with Ray as many as the cluster has GPUs for, or with SLURM one.
+        default one, or with Ray as many as the cluster has GPUs for.
     retry_failed : bool
         Whether latent prompts with failed videos are made again.
     confirm : callable, optional
-        Asked once, before the first paid call to a language or video model: it gets what the run
-        costs, in words, and returns whether to go on. Without it nothing is paid.
+        Asked once, before the first paid call: it gets what the run costs, in words, and returns
+        whether to go on. Without it nothing is paid.
     executor : Executor
         Where the workers run: here, on a cluster of Ray, or as jobs of SLURM.
-
-    Returns
-    -------
-    Archive
-        The finished archive.
 
     Raises
     ------
     FileNotFoundError
         If the profile, the task table or a model is missing.
     ValueError
-        If the folder holds an archive of another profile or something else, or `score` or
-        `quantify` is filling it.
+        If the folder holds another archive or something else, or another command is filling it.
     RuntimeError
         If worker after worker dies, latent prompts in a row give no video, memory or the budget
         is used up, or the cost is not confirmed.
@@ -98,7 +91,7 @@ def collect(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; expected at least 1")
-    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    profile = profiles.load(profile)
     consent = Consent(confirm)
     profile = asking(profile, prompts, like)
     if profile.dataset is None:
@@ -145,8 +138,7 @@ class Consent:
 def _is_finished(archive: Archive, profile: Profile, retry_failed: bool) -> bool:
     """Say whether nothing is to be made, as ever in a published archive or one of other videos.
 
-    An archive of another profile is refused. Settings alone are compared, so a finished archive
-    opens without its models and GPU.
+    Settings alone are compared, so a finished archive opens without its models and GPU.
     """
     if archive.manifest() is not None or archive.exported:
         return True
@@ -175,10 +167,7 @@ def _has_tables(archive: Archive, profile: Profile) -> bool:
 
 
 def begin(archive: Archive, profile: Profile, resolved: dict, consent: Consent) -> Source:
-    """Write the files that come before the videos, if they are missing; return the tasks.
-
-    One process at a time may do so.
-    """
+    """Write the files that come before the videos, if they are missing; return the tasks."""
     new = is_new(archive, resolved)
     if new or not _has_tables(archive, profile):
         if isinstance(profile.dataset, Captioned):  # whose captions a paid model may label first
@@ -210,10 +199,9 @@ def fill(
     executor: Executor = LOCAL,
     retry_failed: bool = False,
 ) -> None:
-    """Make what an archive lacks of n latent prompts a task with m videos each.
+    """Make what an archive lacks of n latent prompts a task with m videos each, as `collect` says.
 
-    The caller holds the archive and has written its tasks and profile. The options, and the errors,
-    are those of `collect`.
+    The caller holds the archive and has written its tasks and profile.
     """
     units = [(task, latent) for task in tasks for latent in range(profile.n)]
     todo = [
@@ -227,7 +215,11 @@ def fill(
         counts = {"tasks": len({task.id for task, _ in todo}), "latents": len(todo), "labels": 0}
         consent.require(profile, archive.folder, videos=videos, **counts)
         warn_of_versions(archive)
-        _remove_shards(archive, todo, retry_failed)
+        with claims.locked(archive.folder):
+            archive.unseal()
+            for task, latent in todo:  # which another run may have finished by now
+                if not archive.finished(task.id, latent, retry_failed=retry_failed):
+                    archive.shard(task.id, latent).unlink(missing_ok=True)
         running = executor.run(Job(profile, archive.folder.resolve(), todo), workers)
         before = len(units) - len(todo)
         bar = tqdm(total=len(units), initial=before, desc="loading models", file=sys.stderr)
@@ -238,15 +230,6 @@ def fill(
     if archive.open:
         with claims.locked(archive.folder):
             archive.seal()
-
-
-def _remove_shards(archive: Archive, todo: list[Unit], retry_failed: bool) -> None:
-    """Remove shards that are damaged or, with `retry_failed`, have failures; keep finished ones."""
-    with claims.locked(archive.folder):
-        archive.unseal()
-        for task, latent in todo:
-            if not archive.finished(task.id, latent, retry_failed=retry_failed):
-                archive.shard(task.id, latent).unlink(missing_ok=True)
 
 
 def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
@@ -297,11 +280,7 @@ CONTENTS |= {"prompts", "data", "vagueness.pdf", "vagueness.png", "vagueness.txt
 
 @contextmanager
 def held(archive: Archive) -> Iterator[None]:
-    """Hold an archive's folder alone, made if need be, and clear what a crash left in it.
-
-    The system releases it however the process ends. A folder that another run holds, or that holds
-    anything but an archive, raises ValueError.
-    """
+    """Hold an archive's folder alone, made if need be, and clear what a crash left in it."""
     with _lock(archive.folder, shared=False):
         _clear(archive.folder)
         yield
@@ -311,8 +290,7 @@ def held(archive: Archive) -> Iterator[None]:
 def shared(archive: Archive) -> Iterator[None]:
     """Hold an archive's folder together with other runs that collect into it.
 
-    What dead workers left is cleared before and after, unless other workers are at work. A folder
-    that another run holds alone, or that holds anything but an archive, raises ValueError.
+    What dead workers left is cleared before and after, unless other workers are at work.
     """
     with _lock(archive.folder, shared=True):
         _clear_if_alone(archive.folder)
@@ -325,7 +303,13 @@ def shared(archive: Archive) -> Iterator[None]:
 
 @contextmanager
 def _lock(folder: Path, *, shared: bool) -> Iterator[None]:
-    _refuse_foreign(folder)
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    foreign = [name for name in sorted(names - CONTENTS) if not left_by_a_tool(name)]
+    if foreign:
+        raise ValueError(
+            f"{folder} holds {foreign[0]!r}, which is no part of an archive; "
+            "choose an empty or new folder"
+        )
     with ExitStack() as stack:
         try:
             lock = files.locked(inside(folder, LOCK), shared=shared, wait=False)
@@ -356,7 +340,7 @@ def _clear(folder: Path) -> None:
 def is_new(archive: Archive, resolved: dict) -> bool:
     """Say whether an archive has no profile yet; refuse an archive of another profile.
 
-    The error names all differences. Settings that change no sample are updated in the archive.
+    Settings that change no sample are updated in the archive.
     """
     if not archive.inside("profile.yaml").is_file():
         return True
@@ -383,7 +367,7 @@ def is_new(archive: Archive, resolved: dict) -> bool:
 def settings_over(archive: Archive, profile: Profile) -> dict:
     """Return an archive's resolved profile with the settings of another profile in their place.
 
-    It serves to compare them where the models and the device, which `resolve` needs, may be absent.
+    Nothing is resolved, since the models and the device may be absent.
     """
     settings = asdict(profile)
     del settings["device"]
@@ -408,14 +392,4 @@ def warn_of_versions(archive: Archive) -> None:
             f"warning: {archive.folder} was begun with other versions ({'; '.join(differences)}); "
             "its last digits may differ between parts",
             file=sys.stderr,
-        )
-
-
-def _refuse_foreign(folder: Path) -> None:
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    foreign = [name for name in sorted(names - CONTENTS) if not left_by_a_tool(name)]
-    if foreign:
-        raise ValueError(
-            f"{folder} holds {foreign[0]!r}, which is no part of an archive; "
-            "choose an empty or new folder"
         )

@@ -4,6 +4,7 @@ Claims coordinate the workers, so a place has only to start them. `watch` looks 
 what they finish, and at them for who has ended.
 """
 
+import importlib
 import math
 import multiprocessing
 import os
@@ -12,11 +13,11 @@ import signal
 import sys
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 
 from tqdm import tqdm
 
@@ -29,12 +30,11 @@ from squbed_utils.collection.workers import (
     Unit,
     last_word,
     look_at,
+    one_thread,
     work,
 )
 from squbed_utils.models import servers
 from squbed_utils.models.errors import Stop
-
-LOCALLY, RAY, SLURM = "local", "ray", "slurm"
 
 GRACE = 60.0
 """Seconds that workers have to end after the last unit."""
@@ -42,27 +42,21 @@ GRACE = 60.0
 
 @dataclass(frozen=True)
 class Executor:
-    """Where workers run.
+    """Where workers run: ``local``, on ``ray`` or in ``slurm``.
 
-    Attributes
-    ----------
-    kind : str
-        ``local``, ``ray`` or ``slurm``.
-    address : str or None
-        Of a cluster of Ray that already runs; None starts one here for the run.
-    options : dict
-        Of SLURM's jobs, by submitit's names: ``slurm_partition``, ``gpus_per_node``.
+    `address` is that of a running cluster of Ray; None starts one here for the run. `options` are
+    those of SLURM's jobs, by submitit's names, such as ``slurm_partition``.
     """
 
-    kind: str = LOCALLY
+    kind: str = "local"
     address: str | None = None
     options: dict = field(default_factory=dict)
 
     def run(self, job: Job, workers: int | None) -> Iterator[Unit]:
         """Have workers make a job's units; yield each unit once it is finished."""
-        if self.kind == RAY:
+        if self.kind == "ray":
             return run_on_ray(job, workers, self.address)
-        if self.kind == SLURM:
+        if self.kind == "slurm":
             return run_on_slurm(job, workers or 1, dict(self.options))
         workers = min(workers or 1, len(job.todo))
         if workers == 1:
@@ -77,20 +71,12 @@ class Died(Exception):
     """A worker is gone without a word."""
 
 
-class Started(ABC):
-    """A worker that was started in a process of its own."""
+class Started:
+    """A worker that was started in a process of its own.
 
-    @abstractmethod
-    def done(self) -> bool:
-        """Say whether it has ended."""
-
-    @abstractmethod
-    def error(self) -> Exception | None:
-        """Return why it ended: `Died`, its error, or None if it found nothing more to do."""
-
-    @abstractmethod
-    def kill(self) -> None:
-        """End it at once."""
+    `done` says whether it has ended, `error` why (`Died`, its error, or None if it found nothing
+    more to do), and `kill` ends it at once.
+    """
 
     def idle(self) -> bool:
         """Say whether it has no unit to finish."""
@@ -104,9 +90,8 @@ Start = Callable[[Job, int], list[Started]]
 def watch(start: Start, workers: int, job: Job) -> Iterator[Unit]:
     """Start workers and yield each unit once it is finished, by them or by others.
 
-    A worker that dies is replaced; its claim counts how often that befell its unit. If worker after
-    worker dies, this raises `Stop`. A worker's own error ends the others after their units, and is
-    raised.
+    A worker that dies is replaced; if worker after worker dies, this raises `Stop`. A worker's own
+    error ends the others after their units, and is raised.
     """
     archive, todo, deaths, started = Archive(job.folder), job.todo, 0, []
     try:
@@ -129,21 +114,18 @@ def watch(start: Start, workers: int, job: Job) -> Iterator[Unit]:
                     if error is not None and todo:
                         deaths += 1
                         if deaths > FAILED_IN_A_ROW:
-                            raise _dying(deaths, error)
+                            reason = f" ({error})" if str(error) else ""
+                            raise Stop(
+                                f"{deaths} workers in a row died, perhaps for lack of memory"
+                                f"{reason}; what is finished is kept: run the same command again, "
+                                "with fewer workers"
+                            )
                         started += start(job, 1)
     finally:
         _end(started, all_done=not todo)
     for worker in started:
         if worker.done() and not isinstance(error := worker.error(), Died | None):
             raise error
-
-
-def _dying(deaths: int, last: Died) -> Stop:
-    reason = f" ({last})" if str(last) else ""
-    return Stop(
-        f"{deaths} workers in a row died, perhaps for lack of memory{reason}; what is finished is "
-        "kept: run the same command again, with fewer workers"
-    )
 
 
 def _end(started: list[Started], *, all_done: bool) -> None:
@@ -163,13 +145,20 @@ def _end(started: list[Started], *, all_done: bool) -> None:
 
 def run_here(job: Job) -> Iterator[Unit]:
     """Work in this process."""
-    import torch
-
-    threads = torch.get_num_threads()
-    try:
+    with one_thread():
         yield from work(job)
-    finally:
-        torch.set_num_threads(threads)
+
+
+def _package(name: str) -> ModuleType:
+    """Import the package of an executor, or say how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        extra = {"submitit": "slurm"}.get(name, name)
+        raise RuntimeError(
+            f"the executor {extra} needs the package {name}; run `pip install "
+            f"squbed-notebooks[{extra}]`, or leave --executor out"
+        ) from error
 
 
 class LocalWorker(Started):
@@ -212,19 +201,14 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-STARTED_HERE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-"""Settings of a Ray cluster for one run on this machine, which nothing else reaches."""
-
 LONGEST_WAIT = 60.0
 """Seconds for a cluster to answer; by itself Ray waits for minutes, and ends the process."""
 
 
 def run_on_ray(job: Job, workers: int | None, address: str | None) -> Iterator[Unit]:
-    """Have tasks of Ray make a job's units.
+    """Have tasks of Ray make a job's units, whose folder is on a disk that all nodes share.
 
-    The job's folder is on a disk that all nodes share. `workers` is by default as many as the
-    cluster has GPUs for, or 1. Without an `address` a cluster is started here and ended with the
-    run.
+    `workers` is by default as many as the cluster has GPUs for, or 1.
     """
     ray = _connect(address, workers or 1)
     try:
@@ -250,15 +234,9 @@ def run_on_ray(job: Job, workers: int | None, address: str | None) -> Iterator[U
 def _connect(address: str | None, workers: int) -> object:
     """Import Ray and connect; a new cluster gets one CPU more than there are workers."""
     if address is None:
-        for name, value in STARTED_HERE.items():
-            os.environ.setdefault(name, value)
-    try:
-        import ray
-    except ImportError as error:
-        raise RuntimeError(
-            "the executor ray needs the package ray; run `pip install squbed-notebooks[ray]`, or "
-            "leave --executor out"
-        ) from error
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # nothing else reaches this cluster
+    ray = _package("ray")
     here = {"num_cpus": workers + 1, "include_dashboard": False}
     quiet = {"log_to_driver": False, "logging_level": "error"}
     try:
@@ -299,27 +277,15 @@ class RayWorker(Started):
         self.ray.cancel(self.task, force=True)
 
 
-CLUSTER = "cluster"
-"""The option that chooses submitit's executor: slurm, or local and debug for trials."""
-
-
 def run_on_slurm(job: Job, workers: int, options: dict) -> Iterator[Unit]:
-    """Have an array of SLURM jobs make a job's units.
+    """Have an array of so many SLURM jobs make a job's units, on a disk that all nodes share.
 
-    `workers` is the number of jobs in the array, and `options` are those of
-    ``submitit.AutoExecutor.update_parameters``. The job's folder is on a disk that all nodes share;
-    the jobs' logs are in ``<archive>.slurm`` beside it.
+    The jobs' logs are in ``<archive>.slurm`` beside the archive.
     """
-    try:
-        import submitit
-    except ImportError as error:
-        raise RuntimeError(
-            "the executor slurm needs the package submitit; run `pip install "
-            "squbed-notebooks[slurm]`, or leave --executor out"
-        ) from error
+    submitit = _package("submitit")
     logs = Path(f"{job.folder}.slurm", secrets.token_hex(4))  # new: what lies there is unpickled
     try:
-        executor = submitit.AutoExecutor(folder=logs, cluster=options.pop(CLUSTER, "slurm"))
+        executor = submitit.AutoExecutor(folder=logs, cluster=options.pop("cluster", "slurm"))
         gpus = 0 if job.device == "cpu" else 1
         executor.update_parameters(name="squbed", gpus_per_node=gpus, **options)
     except (NameError, TypeError, ValueError) as error:

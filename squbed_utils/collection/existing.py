@@ -1,7 +1,6 @@
 """An archive of videos that already exist: embed and score them, generate nothing."""
 
 import math
-import shutil
 import sys
 import warnings
 from collections import defaultdict
@@ -12,18 +11,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from squbed_utils import profiles, video
+from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import (
-    FAILED,
-    MEASURING,
-    OK,
-    TEXT,
-    ratings_of,
-    reference_path,
-    video_path,
-)
+from squbed_utils.archive.layout import OK
 from squbed_utils.collection.collect import held, is_new, warn_of_versions
-from squbed_utils.files import ROOT, SAMPLES, path_of, replacing
+from squbed_utils.collection.workers import one_thread
+from squbed_utils.files import ROOT, SAMPLES, copy, path_of
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
 from squbed_utils.tasks import folder as folders
@@ -31,7 +24,7 @@ from squbed_utils.tasks import manifest as manifests
 from squbed_utils.tasks.task import Task
 from squbed_utils.world.render import SIDE
 
-RECORDED = ("name", "estimator", "pca", "device", *MEASURING, "checkpoints", "versions")
+RECORDED = ("name", "estimator", "pca", "device", *layout.MEASURING, "checkpoints", "versions")
 """The settings of a profile that matter for videos that it did not generate; LPIPS only where there
 are references."""
 
@@ -39,7 +32,6 @@ Find = Callable[[str], Path]
 """A path in a manifest -> where the file lies: beside a CSV file, or within an archive."""
 
 WORLD = ROOT / "data" / "world"
-"""The folder of the shapes world's encoders."""
 
 
 def score(
@@ -64,7 +56,7 @@ def score(
         over.
     profile : str, path or Profile
         Its encoders, CLIP and LPIPS are used; its other models need not be there. Those of the
-        shapes world run on any video, but know shapes alone: of others their numbers mean little.
+        shapes world run on any video, but know shapes alone: this warns where it is of others.
     output : path, optional
         The archive's folder; by default ``data/samples/score/<manifest>-<profile>``.
     retry_failed : bool
@@ -73,9 +65,8 @@ def score(
     Returns
     -------
     Archive
-        The finished archive. Where the manifest has no latent prompts, aleatoric and total
-        uncertainty are absent; where a task has no reference, all accuracies but CLIP to the prompt
-        and people's ratings.
+        Where the manifest has no latent prompts, aleatoric and total uncertainty are absent; where
+        a task has no reference, all accuracies but CLIP to the prompt and people's ratings.
 
     Raises
     ------
@@ -83,22 +74,18 @@ def score(
         If the manifest, the profile or a model is missing.
     ValueError
         If the manifest has mistakes, all of which are named; the archive in its place is not
-        finished; the output lies among the clips, or holds an archive of another manifest or
-        profile or something else; or another run is filling it.
-
-    Warns
-    -----
-    UserWarning
-        If the encoders are the shapes world's, and prompts or frames are not of it.
+        finished; the output lies among the clips, or holds something else; or another run fills it.
     """
-    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    profile = profiles.load(profile)
     source = Path(manifest).expanduser().absolute()
     output = Path(output or SAMPLES / "score" / f"{source.stem}-{profile.name}")
     table, truth, find = _read(source)
     if truth is None and source in output.absolute().parents:
         raise ValueError(f"output {output} lies among the clips; choose a folder beside them")
-    bare = table.reference.isna().all()
-    resolved = checkpoints.resolve(profile, [r for r in MEASURING if not bare or r != "lpips"])
+    roles = [*layout.MEASURING]
+    if table.reference.isna().all():
+        roles.remove("lpips")
+    resolved = checkpoints.resolve(profile, roles)
     resolved = {key: resolved[key] for key in RECORDED if key in resolved}
     archive = Archive(output)
     with held(archive):
@@ -162,10 +149,7 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
 
 
 def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
-    """Refuse an archive of generated videos, or of other videos than these.
-
-    Return whether its tables are complete; if not, they are written again.
-    """
+    """Refuse an archive of other videos than these; return whether its tables are complete."""
     if not archive.inside("profile.yaml").is_file():
         return False
     remedy = "choose another --output, or delete that folder"
@@ -195,7 +179,7 @@ def _begin(
 ) -> None:
     firsts = table.drop_duplicates("task")
     for row in firsts.dropna(subset="reference").itertuples():
-        _copy(find(row.reference), archive.inside(reference_path(row.task)))
+        copy(find(row.reference), archive.inside(layout.reference_path(row.task)))
     archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
     archive.write_manifest(table)
     archive.write_profile(resolved)
@@ -203,13 +187,8 @@ def _begin(
 
 def _task(row: tuple) -> Task:
     rank = None if pd.isna(row.vagueness_rank) else float(row.vagueness_rank)
-    reference = None if pd.isna(row.reference) else reference_path(row.task)
+    reference = None if pd.isna(row.reference) else layout.reference_path(row.task)
     return Task(row.task, "manifest", row.category, row.prompt, reference, rank)
-
-
-def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as partial:
-        shutil.copyfile(source, partial)
 
 
 def _score_all(
@@ -220,30 +199,23 @@ def _score_all(
     todo: list[tuple[str, int]],
 ) -> None:
     """Score the remaining units on one thread, as ``collect`` does."""
-    import torch
-
     from squbed_utils.collection import latent as _unit
     from squbed_utils.models import load as models
 
     noticed: dict[str, list[str]] = defaultdict(list)
     groups = dict(list(table.groupby(["task", "latent"], sort=False)))
     count = sum(len(groups[unit]) for unit in todo)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     bar = tqdm(total=len(table), initial=len(table) - count, desc="loading models", file=sys.stderr)
-    try:
-        with bar:
-            bench = _unit.Bench(profile, models.load_measuring(profile), archive)
-            bar.set_description("videos")
-            for unit in todo:
-                rows = []
-                for row in groups[unit].itertuples():
-                    rows.append(_score_one(bench, row, find, noticed))
-                    bar.update()
-                texts = _unit.embed_texts(bench.models, row.prompt, row.latent_prompt)
-                archive.write_shard(*unit, [one | texts for one in rows])
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), bar:
+        bench = _unit.Bench(profile, models.load_measuring(profile), archive)
+        bar.set_description("videos")
+        for unit in todo:
+            rows = []
+            for row in groups[unit].itertuples():
+                rows.append(_score_one(bench, row, find, noticed))
+                bar.update()
+            texts = _unit.embed_texts(bench.models, row.prompt, row.latent_prompt)
+            archive.write_shard(*unit, [one | texts for one in rows])
     for note, names in noticed.items():
         print(f"{note}: {len(names)} of {count} videos, such as {names[0]}", file=sys.stderr)
 
@@ -255,8 +227,8 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
     video_row = {"task": row.task, "latent": row.latent, "sample": row.sample}
     video_row |= {"prompt": row.latent_prompt, "rejected": []}
     if row.video is None:
-        return video_row | {"status": TEXT}
-    path = video_path(row.task, row.latent, row.sample)
+        return video_row | {"status": layout.TEXT}
+    path = layout.video_path(row.task, row.latent, row.sample)
     try:
         source = find(row.video)
         clip = video.scan(source)
@@ -264,19 +236,18 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
             noticed[note].append(row.video)
         (measured,) = _unit.measure(bench, _task(row), [clip])
     except (ValueError, OSError) as error:
-        return video_row | {"status": FAILED, "error": str(error)}
-    _copy(source, bench.archive.inside(path))
+        return video_row | {"status": layout.FAILED, "error": str(error)}
+    copy(source, bench.archive.inside(path))
     return video_row | vars(measured) | {"path": path, "status": OK}
 
 
 def of_archive(archive: Archive) -> pd.DataFrame:
-    """Return the manifest of a finished archive's own videos, with paths within its folder.
+    """Return the manifest of a finished archive's own videos that did not fail, paths within it.
 
-    A latent prompt that has no videos by design is a row without one; failed videos are left out.
-    An archive whose every video failed raises ValueError.
+    A latent prompt that has no videos by design is a row without one.
     """
     tasks, videos = archive.tasks(), archive.videos()
-    rated = ratings_of(videos)
+    rated = layout.ratings_of(videos)
     latents = archive.latents().rename(columns={"prompt": "latent_prompt"})
     videos = videos[videos.status == OK].rename(columns={"path": "video"})
     if videos.empty:

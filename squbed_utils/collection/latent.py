@@ -62,12 +62,9 @@ class Measured:
 def make(bench: Bench, task: Task, latent: int) -> None:
     """Draw one latent prompt (0 to n - 1), make and measure its videos, and write the shard.
 
-    Each video is stored as soon as it is made; a stored video that is whole is kept. At most one
-    batch of videos is in memory.
-
-    A unit without a compatible latent prompt, or with a video that cannot be measured, raises
-    ValueError; a video that cannot be generated raises nothing, and its row says why. `Stop` means
-    that every other unit would fail too: the budget or the memory is used up.
+    Each video is stored as soon as it is made; a stored video that is whole is kept. Without a
+    compatible latent prompt, or with a video that cannot be measured, this raises ValueError; of a
+    video that cannot be generated its row says why.
     """
     profile, models = bench.profile, bench.models
     checked = {"compatible": models.compatible, "listed": models.listed}
@@ -128,10 +125,7 @@ def _seed(profile: Profile, task: Task, latent: int, sample: int) -> int:
 
 
 def _store(bench: Bench, prompt: str, paths: list[str], seeds: list[int]) -> list[str | None]:
-    """Generate and store the missing videos of a batch; return for each an error, or None.
-
-    Commands and paid models make one video at a time.
-    """
+    """Generate and store the missing videos of a batch; return for each an error, or None."""
     files = [bench.archive.inside(path) for path in paths]
     missing = [i for i, file in enumerate(files) if not video.is_whole(file)]
     in_batches = isinstance(bench.profile.video_model, Diffusers | Python)
@@ -161,11 +155,7 @@ def _measure_stored(
 
 
 def measure(bench: Bench, task: Task, videos: list[Video]) -> list[Measured]:
-    """Embed each video, score it against the task's reference and prompt, and caption it.
-
-    Without a reference, CLIP to the prompt is the only accuracy. A video or reference that is too
-    small to be scored raises ValueError.
-    """
+    """Embed each video, score it against the task's reference and prompt, and caption it."""
     frames = [clip.frames for clip in videos]
     embeddings = bench.models.embed_videos(frames)
     measured = (_like_prompt if task.reference is None else _accuracies)(bench, task, videos)

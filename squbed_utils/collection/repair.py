@@ -1,29 +1,20 @@
 """What is missing or damaged in an archive is made again."""
 
+import shlex
 from pathlib import Path
 
 from squbed_utils import profiles
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import SEAL
-from squbed_utils.archive.verify import (
-    UNKNOWN,
-    Problem,
-    _asks_for_profile,
-    _require_collected,
-    verify,
-)
+from squbed_utils.archive.verify import UNKNOWN, Problem, verify
 from squbed_utils.collection.collect import asking, collect, held, settings_over
 from squbed_utils.profiles import Profile
 
 LOST = ("profile.yaml", "manifest.parquet", "dataset.json", "labels.json")
-"""Tables that no run makes again."""
 
 
 def seal(folder: Path | str) -> bool:
-    """Write the seal that an archive of 0.1.0 lacks; say whether it lacked it.
-
-    A missing, damaged or unknown file, and a run that fills the archive, raise ValueError.
-    """
+    """Write the seal that an archive of 0.1.0 lacks, if it is whole; say whether it lacked it."""
     archive = Archive(folder)
     archive.require()
     if archive.sealed:
@@ -47,19 +38,12 @@ def repair(
     like: str | Path | None = None,
     **options: object,
 ) -> Archive:
-    """Remove the damaged files that `verify` named, and collect them again.
+    """Remove what `verify` found and collect it again, by the archive's profile or a named one.
 
-    The models, programs, addresses and keys are those of a local `profile` (by default the
-    package's own profile of the archive's name), never those in the archive, which may come from
-    anyone. Both profiles must agree; `prompts` or `like`, as given to ``collect.collect``, take the
-    place of its dataset. `options` are those of ``collect.collect``.
-
-    An archive that `collect` did not make, or whose profile is another or unknown, raises
-    ValueError; the message says what makes its files again, or shows the archive's commands,
-    addresses and keys.
+    Nothing that the archive names is run. An archive that `collect` did not make, or whose profile
+    is another or unknown, is refused; the error says what it would run or send.
     """
     archive = Archive(folder)
-    _require_collected(archive)
     _refuse_lost(archive, problems)
     profile = _profile(archive, profile, prompts, like)
     problems = [problem for problem in problems if problem.state != UNKNOWN]
@@ -72,7 +56,13 @@ def repair(
 
 
 def _refuse_lost(archive: Archive, problems: list[Problem]) -> None:
-    """Refuse to delete files that cannot be made again."""
+    """Refuse to delete files that `collect` did not make, or cannot make again."""
+    if "dataset" not in archive.profile:
+        made = "score" if archive.manifest() is not None else "quantify"
+        raise ValueError(
+            f"{archive.folder} was made by `squbed {made}`; delete the files that are named and "
+            "run that command again"
+        )
     if archive.exported:
         raise ValueError(f"{archive.folder} is an exported dataset; download it again")
     lost = [problem.path for problem in problems if problem.path in LOST]
@@ -94,9 +84,29 @@ def _profile(
     name = archive.profile.get("name")
     if named is None and name not in profiles.names():
         raise ValueError(_asks_for_profile(archive, "which this package does not have"))
-    profile = named if isinstance(named, Profile) else profiles.load(named or name)
-    profile = asking(profile, prompts, like)
+    profile = asking(profiles.load(named or name), prompts, like)
     found = profiles.differences(archive.profile, settings_over(archive, profile))
     if found:
         raise ValueError(_asks_for_profile(archive, f"but {'; '.join(found)}"))
     return profile
+
+
+def _asks_for_profile(archive: Archive, why: str) -> str:
+    """Say which entries of an archive's profile run code or use a key, and how to approve them."""
+    named = [
+        f"{role}.{key} {str(settings[key])[:300]!r}"
+        for role, settings in archive.profile.items()
+        if isinstance(settings, dict)
+        for key in ("command", "call", "base_url", "key")
+        if settings.get(key) is not None
+    ]
+    shows = f". It names {', '.join(named)}" if named else ""
+    name, dataset = archive.profile.get("name"), archive.profile.get("dataset")
+    kind = dataset.get("kind") if isinstance(dataset, dict) else None
+    asked = {"prompts": " --prompts FILE", "like": " --like ARCHIVE"}.get(kind, "")
+    return (
+        f"{archive.folder} says that it is of the profile {name!r}, {why}{shows}. "
+        "Nothing that an archive names is run or sent: check it, write it into a profile of your "
+        f"own, and run `squbed verify {shlex.quote(str(archive.folder))} --repair --profile FILE"
+        f"{asked}`"
+    )

@@ -19,20 +19,8 @@ RECENT = 3600.0
 class Status:
     """How far a collection is; a unit is one latent prompt with its videos.
 
-    Attributes
-    ----------
-    units, done, running : int
-        All units, the finished ones, and those that workers make now.
-    failed : int
-        Videos that could not be made; `first_error` is the first reason.
-    workers : int
-        Workers that are alive.
-    rate : float or None
-        Units an hour over the last hour of work; None if it is unknown.
-    hours_left : float or None
-        At that rate; None if it is unknown, or no worker is alive.
-    gpu_hours, cpu_hours : float
-        Work of all runs so far, unfinished units left out; a worker with half a GPU counts half.
+    `failed` counts videos, `rate` is in units an hour over the last hour of work, and hours are
+    those of all runs so far on finished units; a worker with half a GPU counts half.
     """
 
     folder: Path

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -22,15 +23,13 @@ FAILED_IN_A_ROW = 5
 """Units in a row without a video, of one worker and two tasks or more, that stop the run."""
 
 POLL = 0.5
-"""Seconds between two looks at units that other workers make."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know: the profile, the archive's absolute folder, the units to make.
+    """What a worker needs to know: the profile, the archive's folder, the units without a shard.
 
-    The units of `todo` had no shard when the run started. A worker in another process than its run
-    ends with the run whose sign of life `run` names.
+    A worker in another process than its run ends with the run whose sign of life `run` names.
     """
 
     profile: Profile
@@ -52,8 +51,7 @@ class Job:
 def work(job: Job, maker: Callable | None = None) -> Iterator[Unit]:
     """Make units until all are finished, by this worker or others; yield each that is finished.
 
-    `maker` builds, from the job and the worker's name, what makes units; by default the models make
-    them. `Stop` says why going on makes no sense.
+    `maker` builds, from the job and the worker's name, what makes units: by default the models.
     """
     archive, todo = Archive(job.folder), job.todo
     with Worker(job.folder) as worker:
@@ -97,6 +95,19 @@ def last_word(job: Job) -> Exception | None:
                 return kind(str(error))
         return RuntimeError(f"{type(error).__name__}: {error}")
     return None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: more would add sums in another order."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def new_bench(profile: Profile, folder: Path) -> object:

@@ -15,7 +15,7 @@ from squbed_utils.archive.layout import FAILED, OK, QUANTIFIED, ROLES
 from squbed_utils.collection.collect import Consent, fill, held, is_new
 from squbed_utils.commands.pages import LONGEST_SIDE, TEMPLATES, as_address, preview
 from squbed_utils.estimators.estimate import CAPPED, ESTIMATORS
-from squbed_utils.files import readable_name, replacing
+from squbed_utils.files import readable_name
 from squbed_utils.models import checkpoints
 from squbed_utils.profiles import Profile
 from squbed_utils.statistics import tables
@@ -26,9 +26,8 @@ from squbed_utils.statistics.summary import ABSENT, latent_entropies, summarize,
 from squbed_utils.tasks import prompts
 from squbed_utils.tasks.task import Task
 from squbed_utils.text import number, visible
-from squbed_utils.video import Video, scan
+from squbed_utils.video import scan
 
-SHEET = "contact_sheet"
 MEANINGS = {
     "aleatoric": "what the prompt leaves open",
     "epistemic": "what the model does not know",
@@ -47,8 +46,7 @@ class Answer:
     summary : Series
         A row of ``summary.summarize``.
     peers : DataFrame or None
-        ``tables.summarize_run`` of the profile's own archive, whose tasks the prompt is held
-        against; None where there is none that is finished and made alike.
+        The tasks of the profile's own archive, if it is finished and made alike.
     """
 
     archive: Archive
@@ -103,8 +101,7 @@ class Answer:
     def latents(self) -> pd.DataFrame:
         """Return a row a latent prompt: latent, prompt, paths (of the videos that did not fail).
 
-        And entropy, that of its videos, missing where they are too few, and said: the entropy in
-        words, and which earlier latent prompt it repeats.
+        And entropy, that of its videos, if they are enough, and said: that in words, and repeats.
         """
         videos, unit = self.archive.videos(), ESTIMATORS[self.archive.profile["estimator"]].unit
         paths = videos[videos.status == OK].groupby("latent").path.agg(list)
@@ -150,28 +147,24 @@ class Answer:
         return figures.figure_answer(self.prompt, self.terms(), latents, note=self.note())
 
     def save(self) -> list[Path]:
-        """Write ``contact_sheet.png`` and ``.html`` (self-contained) into the archive's folder.
+        """Write ``contact_sheet.png`` and ``.html`` into the archive's folder; return their paths.
 
-        Returns the paths that were written; a file that cannot be written is a line on stderr.
+        A file that cannot be written is a line on stderr.
         """
         paths = []
-        for kind, write in (("png", self._write_png), ("html", self._write_html)):
-            path = self.archive.folder / f"{SHEET}.{kind}"
+        for kind in ("png", "html"):
+            path = self.archive.folder / f"contact_sheet.{kind}"
             try:
-                write(path)
+                if kind == "png":
+                    figures.save(self.figure(), path.stem, path.parent, kinds=("png",))
+                else:
+                    files.write_text(path, page(self).encode(errors="replace").decode())
             except Exception as error:  # noqa: BLE001 - whatever a library fails with
                 reason = visible(" ".join(f"{type(error).__name__}: {error}".split()))
                 print(f"squbed: {path} was not written: {reason[:300]}", file=sys.stderr)
             else:
                 paths.append(path)
         return paths
-
-    def _write_png(self, path: Path) -> None:
-        figures.save(self.figure(), path.stem, path.parent, kinds=("png",))
-
-    def _write_html(self, path: Path) -> None:
-        with replacing(path) as partial:
-            partial.write_text(page(self), encoding="utf-8", errors="replace")
 
     def _repr_html_(self) -> str:
         return page(self, whole=False)
@@ -206,39 +199,39 @@ def quantify(
         Latent prompts (at least 3), videos of each (at least 2), and the run's seed; by default the
         profile's.
     output : path, optional
-        The archive's folder; by default ``data/samples/quantify/<prompt>-<hash>``. An interrupted
-        call is continued there; a finished one generates nothing again.
+        The archive's folder, by default ``data/samples/quantify/<prompt>-<hash>``; an interrupted
+        call goes on there.
     retry_failed : bool
         Whether latent prompts with failed videos are made again.
     confirm : callable, optional
         Asked before a paid model is used, as in ``collect.collect``.
-
-    Returns
-    -------
-    Answer
 
     Raises
     ------
     FileNotFoundError
         If the profile or a model is missing.
     ValueError
-        If the prompt is empty, or the shapes world cannot say it and the profile is of that world;
-        if n, m or seed is too small; if the folder holds something else; or if too many videos
-        fail.
+        If the prompt is empty, or cannot be said in the profile's world; if n, m or seed is too
+        small; if the folder holds something else; or if too many videos fail.
     """
-    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    profile = profiles.load(profile)
     prompt = prompts.checked(prompt)
     prompts.require_sayable([prompt], profile)
     profile = profiles.changed(profile, n=n, m=m, seed=seed)
     task = Task(readable_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
-    archive = Archive(output or _default_folder(prompt, profile))
+    settings = "\0".join(map(str, (prompt, profile.name, profile.n, profile.m, profile.seed)))
+    archive = Archive(output or files.SAMPLES / "quantify" / readable_name(prompt, settings))
     roles = [role for role in ROLES if role != "lpips"]  # which needs a reference
     resolved = checkpoints.resolve(profile, roles)
     with held(archive):
         if is_new(archive, resolved):
             archive.write_tasks([task], None)
             archive.write_profile(resolved)
-        _refuse_other_prompt(archive, prompt)
+        asked = list(archive.tasks().prompt)
+        if asked != [prompt]:
+            raise ValueError(
+                f"{archive.folder} answers for {asked[0]!r}; choose another --output, or delete it"
+            )
         fill(archive, profile, [task], retry_failed=retry_failed, consent=Consent(confirm))
     archive = open_archive(archive.folder)
     with warnings.catch_warnings():
@@ -270,28 +263,14 @@ def _peers(archive: Archive, profile: Profile) -> pd.DataFrame | None:
     return tasks if term == "total" else None
 
 
-def _default_folder(prompt: str, profile: Profile) -> Path:
-    settings = "\0".join(map(str, (prompt, profile.name, profile.n, profile.m, profile.seed)))
-    return files.SAMPLES / "quantify" / readable_name(prompt, settings)
-
-
-def _refuse_other_prompt(archive: Archive, prompt: str) -> None:
-    there = list(archive.tasks().prompt)
-    if there != [prompt]:
-        raise ValueError(
-            f"{archive.folder} answers for {there[0]!r}; choose another --output, or delete it"
-        )
-
-
 def page(answer: Answer, *, whole: bool = True) -> str:
     """Return an answer as an HTML page or, if not `whole`, as what a notebook shows of it."""
     latents, inside = answer.latents(), answer.archive.inside
-    previews = [[_preview(scan(inside(path))) for path in paths] for paths in latents.paths]
-    latents = latents.assign(previews=previews)
+
+    def preview_of(path: str) -> dict:
+        video = scan(inside(path))
+        small = video.frames.shape[2] < LONGEST_SIDE
+        return {"address": as_address(preview(video)), "small": small}
+
+    latents = latents.assign(previews=[list(map(preview_of, paths)) for paths in latents.paths])
     return TEMPLATES.get_template("answer.html").render(answer=answer, latents=latents, whole=whole)
-
-
-def _preview(video: Video) -> dict:
-    """Return a preview's address, and whether the video is smaller than previews are."""
-    small = video.frames.shape[2] < LONGEST_SIDE
-    return {"address": as_address(preview(video)), "small": small}

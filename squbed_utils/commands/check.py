@@ -45,9 +45,9 @@ def check(profile: str | Path | Profile) -> list[Finding]:
 
     Covers samples, packages, keys, files, programs, device, memory, disk, GPU-hours and money.
     """
-    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    profile = profiles.load(profile)
     parts = (_samples, captions, packages, _keys, model_files, _family)
-    parts += (program, _device, _memory, _ram, _disk, _hours, _money)
+    parts += (program, _device, _memory, _room, _hours, _money)
     return [finding for part in parts for finding in part(profile)]
 
 
@@ -63,8 +63,8 @@ def overview() -> Iterator[tuple[str, str, str]]:
         yield name, getattr(model, "path", model.kind), said or "nothing is missing"
 
 
-def _either(what: str, ready: bool, detail: str, otherwise: str) -> Finding:
-    return Finding(what, OK, detail) if ready else Finding(what, MISSING, otherwise)
+def _either(what: str, ready: bool, detail: str, otherwise: str | None = None) -> Finding:
+    return Finding(what, OK if ready else MISSING, detail if ready else otherwise or detail)
 
 
 def _samples(profile: Profile) -> Iterator[Finding]:
@@ -93,6 +93,12 @@ def _videos(profile: Profile) -> int:
     return (_tasks(profile) or 0) * sum(map(profile.videos, range(profile.n)))
 
 
+def _pixels(profile: Profile) -> int:
+    """Return the number of raw bytes of a video, 0 where the profile does not say its size."""
+    model = profile.video_model
+    return 3 * (model.frames or 0) * (model.height or 0) * (model.width or 0)
+
+
 def _keys(profile: Profile) -> Iterator[Finding]:
     keys = [(profile.refiner.key,)] if isinstance(profile.refiner, roles.OpenAI) else []
     keys += [video_models.VEO_KEYS] if isinstance(profile.video_model, roles.Veo) else []
@@ -111,18 +117,19 @@ def _device(profile: Profile) -> Iterator[Finding]:
 
 
 def _memory(profile: Profile) -> Iterator[Finding]:
+    import torch
+
     if not isinstance(profile.video_model, roles.Diffusers):
         return
     need, source = _memory_needed(profile)
-    memory = _memory_here()
     if need is None:
         yield Finding("GPU memory", UNKNOWN, source)
-    elif memory is None:
+    elif not torch.cuda.is_available():
         yield Finding("GPU memory", UNKNOWN, f"{as_bytes(need)} wanted ({source}); no GPU here")
     else:
-        state = OK if need <= memory else MISSING
+        memory = torch.cuda.get_device_properties(0).total_memory
         detail = f"{as_bytes(need)} of {as_bytes(memory)} here ({source})"
-        yield Finding("GPU memory", state, detail)
+        yield _either("GPU memory", need <= memory, detail)
 
 
 def _memory_needed(profile: Profile) -> tuple[float | None, str]:
@@ -139,38 +146,21 @@ def _memory_needed(profile: Profile) -> tuple[float | None, str]:
     return count * BYTES[profile.dtype], f"{counted} in {profile.dtype}, activations not counted"
 
 
-def _memory_here() -> int | None:
-    import torch
-
-    here = torch.cuda.is_available()
-    return torch.cuda.get_device_properties(0).total_memory if here else None
-
-
-def _ram(profile: Profile) -> Iterator[Finding]:
-    if not _pixels(profile):
+def _room(profile: Profile) -> Iterator[Finding]:
+    """Say whether the videos fit into memory and on the disk."""
+    if not (pixels := _pixels(profile)):
         yield Finding("memory, disk", UNKNOWN, "for videos whose size the profile does not say")
         return
-    need = SCORING_SHARE * _pixels(profile) * profile.batch_size
+    need = SCORING_SHARE * pixels * profile.batch_size
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     detail = f"{as_bytes(need)} a worker to score what it generates at once, "
     detail += f"{as_bytes(memory)} here; models not counted"
-    yield Finding("memory", OK if need <= memory else MISSING, detail)
-
-
-def _pixels(profile: Profile) -> int:
-    """Return the number of raw bytes of a video, 0 where the profile does not say its size."""
-    model = profile.video_model
-    return 3 * (model.frames or 0) * (model.height or 0) * (model.width or 0)
-
-
-def _disk(profile: Profile) -> Iterator[Finding]:
-    if not _pixels(profile):
-        return
-    need = RAW_SHARE * _pixels(profile) * _videos(profile)
+    yield _either("memory", need <= memory, detail)
+    need = RAW_SHARE * pixels * _videos(profile)
     place = next(p for p in (SAMPLES, *SAMPLES.parents) if p.exists())
     free = shutil.disk_usage(place).free
     detail = f"about {as_bytes(need)} for the videos, lossless; {as_bytes(free)} are free"
-    yield Finding("disk", OK if need <= free else MISSING, detail)
+    yield _either("disk", need <= free, detail)
 
 
 def _hours(profile: Profile) -> Iterator[Finding]:
@@ -186,28 +176,24 @@ def _hours(profile: Profile) -> Iterator[Finding]:
 
 
 def _money(profile: Profile) -> Iterator[Finding]:
-    if isinstance(profile.video_model, roles.Veo):
-        dollars = spending.cost(profile.video_model, _videos(profile))
-        budget = profile.video_model.budget
-        detail = f"${dollars:,.2f} at the profile's price; its budget is ${budget:,.2f}"
-        yield Finding("money: videos", OK if dollars <= budget else MISSING, detail)
-    if isinstance(profile.refiner, roles.OpenAI):
-        tasks, labels = _tasks(profile) or 0, getattr(profile.dataset, "pool", 0)
-        yield _money_of_calls(
-            profile.refiner,
-            spending.calls(profile.refiner, tasks=tasks, latents=tasks * profile.n, labels=labels),
-        )
-
-
-def _money_of_calls(refiner: roles.OpenAI, calls: int) -> Finding:
+    model, refiner = profile.video_model, profile.refiner
+    if isinstance(model, roles.Veo):
+        dollars = spending.cost(model, _videos(profile))
+        detail = f"${dollars:,.2f} at the profile's price; its budget is ${model.budget:,.2f}"
+        yield _either("money: videos", dollars <= model.budget, detail)
+    if not isinstance(refiner, roles.OpenAI):
+        return
+    tasks, labels = _tasks(profile) or 0, getattr(profile.dataset, "pool", 0)
+    calls = spending.calls(refiner, tasks=tasks, latents=tasks * profile.n, labels=labels)
     what, detail = "money: language model", f"{calls:,} calls of {refiner.model}, and redraws"
     if refiner.max_calls is not None and calls > refiner.max_calls:
-        return Finding(what, MISSING, f"{detail}; refiner.max_calls is {refiner.max_calls:,}")
-    if refiner.price is None:
-        return Finding(what, UNKNOWN, f"{detail}; price not stated, see the vendor's")
-    most = spending.most_for_answers(refiner, calls)
-    budget = "none" if refiner.budget is None else f"${refiner.budget:,.2f}"
-    return Finding(what, OK, f"{detail}; answers at most ${most:,.2f}, budget {budget}")
+        yield Finding(what, MISSING, f"{detail}; refiner.max_calls is {refiner.max_calls:,}")
+    elif refiner.price is None:
+        yield Finding(what, UNKNOWN, f"{detail}; price not stated, see the vendor's")
+    else:
+        most = spending.most_for_answers(refiner, calls)
+        budget = "none" if refiner.budget is None else f"${refiner.budget:,.2f}"
+        yield Finding(what, OK, f"{detail}; answers at most ${most:,.2f}, budget {budget}")
 
 
 def captions(profile: Profile) -> Iterator[Finding]:
@@ -244,7 +230,9 @@ def _family(profile: Profile) -> Iterator[Finding]:
         except (ValueError, OSError):  # not here, which `model_files` says
             own = []
         known = f"; {' or '.join(own)} is known to fit it" if own else ""
-        yield Finding("video_model.family", UNKNOWN, f"none: {video_models.NOT_CHECKED}{known}")
+        detail = "none: not checked are sizes and numbers of frames, parts that need float32, and "
+        detail += f"that a video depends on its prompt and seed alone{known}"
+        yield Finding("video_model.family", UNKNOWN, detail)
 
 
 def model_files(profile: Profile) -> Iterator[Finding]:
@@ -303,11 +291,7 @@ def parameters(folder: Path) -> int:
 
 
 def as_bytes(count: float) -> str:
-    """Return a number of bytes as text.
-
-    >>> as_bytes(1234567)
-    '1.23 MB'
-    """
+    """Return a number of bytes as text, such as 1.23 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

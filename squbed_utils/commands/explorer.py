@@ -19,19 +19,14 @@ from tqdm import tqdm
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import FOLDERS, LABELS, OK, stored_error
+from squbed_utils.commands import pages
 from squbed_utils.commands.pages import as_address, preview, render
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.figures import style
-from squbed_utils.files import replacing
+from squbed_utils.files import write_text
+from squbed_utils.statistics import summary as summaries
 from squbed_utils.statistics.cautions import repeated
-from squbed_utils.statistics.summary import (
-    TERMS,
-    latent_entropies,
-    score_tasks,
-    sources,
-    summarize,
-    value_text,
-)
+from squbed_utils.statistics.summary import TERMS
 from squbed_utils.statistics.tables import accuracies_there, better_is_higher, y_label
 from squbed_utils.text import visible
 from squbed_utils.video import scan
@@ -83,12 +78,7 @@ Labels = dict[str, tuple[str, str]]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explorer:
-    """One archive, or two on the same tasks, as a page; it shows itself in a notebook.
-
-    Attributes
-    ----------
-    archives : tuple of Archive
-    """
+    """One archive, or two on the same tasks, as a page; it shows itself in a notebook."""
 
     archives: tuple[Archive, ...]
 
@@ -114,8 +104,7 @@ class Explorer:
             text = _page(
                 self._data, _beside(self.archives, path), "Previews of all videos", "'self'"
             )
-        with replacing(file) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(file, text)
         return path
 
     def _repr_html_(self) -> str:
@@ -167,22 +156,9 @@ class Explorer:
 def explore(archive: Archive, other: Archive | None = None) -> Explorer:
     """Show an archive, or two on the same tasks, as a page to explore, in a notebook or as a file.
 
-    Parameters
-    ----------
-    archive, other : Archive
-        Finished ones. Of two, the tasks of the same id and prompt are shown side by side, with
-        differences as columns.
-
-    Returns
-    -------
-    Explorer
-        It shows itself in a notebook; ``.save("page.html")`` writes it as one file without need of
-        a server or network, and ``.save("folder")`` with the previews of all videos beside it.
-
-    Raises
-    ------
-    ValueError
-        When it is shown or saved: as `summarize`; or if two archives share no task.
+    Of two archives, the tasks of the same id and prompt are shown side by side, with differences as
+    columns. ``.save("page.html")`` of what this returns writes it as one file without need of a
+    server or network, and ``.save("folder")`` with the previews of all videos beside it.
     """
     return Explorer((archive,) if other is None else (archive, other))
 
@@ -196,12 +172,14 @@ def _page(data: dict, clips: list[dict[str, str]], note: str, images: str) -> st
 def _table(archive: Archive) -> tuple[pd.DataFrame, Labels, list[str], pd.DataFrame]:
     """Return a row a task of what can be drawn, its labels, what must be said, and `_details`."""
     estimator, truth = ESTIMATORS[archive.profile["estimator"]], archive.truth() is not None
-    scores, known = pd.DataFrame(columns=["estimator", "component", "task"]), sources()
+    scores, known = pd.DataFrame(columns=["estimator", "component", "task"]), summaries.sources()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        summary = summarize(archive, estimator=estimator.name, truth=truth).set_index("task")
+        summary = summaries.summarize(archive, estimator=estimator.name, truth=truth).set_index(
+            "task"
+        )
         if (summary.identical == "").any():
-            scores = score_tasks(archive, read_videos=False)
+            scores = summaries.score_tasks(archive, read_videos=False)
     table, labels = pd.DataFrame(index=archive.tasks().task), {}
     for key, column in summary.items():
         if key in TERMS:
@@ -251,7 +229,7 @@ def _compared(first: tuple, second: tuple) -> tuple[pd.DataFrame, Labels, list[s
 def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
     """Return a row a task: prompt, identical, part (what its panel shows of this archive)."""
     tasks, unit = archive.tasks().set_index("task"), ESTIMATORS[archive.profile["estimator"]].unit
-    twins, entropies = repeated(archive), latent_entropies(archive)
+    twins, entropies = repeated(archive), summaries.latent_entropies(archive)
     marks = twins.what + " " + twins.why + ": " + twins.places
     latents = archive.latents().set_index(["task", "latent"])[["prompt"]].sort_index()
     latents = latents.assign(entropy=[entropies.get(place) for place in latents.index])
@@ -264,7 +242,11 @@ def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
         known = task in summary.index
         parts[task] = {
             "terms": [
-                {"name": term, "unit": unit, "text": value_text(row, term).replace("-", "−")}
+                {
+                    "name": term,
+                    "unit": unit,
+                    "text": summaries.value_text(row, term).replace("-", "−"),
+                }
                 | {"remark": row[f"{term}_remark"] if known else LEFT_OUT}
                 for term in TERMS
             ],
@@ -284,10 +266,7 @@ def _embedded(archives: tuple[Archive, ...], room: int) -> tuple[list[dict], str
     """
     jobs = sorted(_jobs(archives, every=False), key=lambda job: job[0])
     some = [video for *_, video in _scanned(archives, jobs[:: max(1, len(jobs) // 16)])]
-    for side, frames in FORMS:  # noqa: B007 - the first that fits, or the smallest
-        sizes = [len(as_address(preview(v, side=side, frames=frames))) + 60 for v in some]
-        if not sizes or np.mean(sizes) * len(jobs) < 0.97 * room:
-            break
+    side, frames = pages.fitting(some, FORMS, (0.97 * room) / max(1, len(jobs)) - 60)
     clips, shown = [{} for _ in archives], 0
     for latent, number, path, video in _scanned(archives, jobs):
         address = as_address(preview(video, side=side, frames=frames))

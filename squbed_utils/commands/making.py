@@ -9,28 +9,12 @@ from argparse import Namespace
 from pathlib import Path
 
 import squbed_utils
-from squbed_utils.commands.options import (
-    FOLDER,
-    LIKE,
-    LIST,
-    PROFILE,
-    PROMPTS,
-    YES,
-    command,
-    consent,
-    option,
-    parse_values,
-    place,
-    print_summary,
-    warnings_as_lines,
-)
+from squbed_utils.commands import options as common
+from squbed_utils.commands.options import chosen, command, consent, option
 from squbed_utils.files import ROOT, SAMPLES
 
-MOST_DESIGNS = 10
-"""Designs that a plan shows."""
 
-
-@command("check", PROFILE, LIST)
+@command("check", common.PROFILE, common.LIST)
 def check_profile(options: Namespace) -> None:
     """Say what a profile needs, what is missing, and what its run would cost.
 
@@ -86,14 +70,14 @@ def write_profile(options: Namespace) -> None:
     """
     from squbed_utils import profiles
 
-    settings = {name: getattr(options, name) for name in ("prompts", "packages")}
+    settings = chosen(options, "prompts", "packages")
     path = profiles.new(options.name, options.video_model, **settings)
     print(f"{path}: look at it, then run `squbed check --profile {path}`")
 
 
 @command(
     "plan",
-    PROFILE,
+    common.PROFILE,
     option(
         "--pilot ARCHIVE",
         "what tells the noise: an archive, the liker the better (default: data/samples/world)",
@@ -108,7 +92,7 @@ def write_profile(options: Namespace) -> None:
         default=0.8,
     ),
     option("--width NATS", "the most that the median interval of a total may span", type=float),
-    option("--accuracy NAME", "such as ssim (default: CLIP to the reference, or to the prompt)"),
+    common.ACCURACY,
 )
 def plan_design(options: Namespace) -> None:
     """Say how many latent prompts and videos a run needs, before it is paid for.
@@ -122,7 +106,7 @@ def plan_design(options: Namespace) -> None:
     from squbed_utils.statistics import cost
 
     profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.pilot)
-    with warnings_as_lines():
+    with common.warnings_as_lines():
         known = cost.pilot(archive, accuracy=options.accuracy or "")
     table = cost.plan(known, tasks=options.tasks, wanted=options.power, width=options.width)
     n, _, m = known.design
@@ -132,7 +116,7 @@ def plan_design(options: Namespace) -> None:
     )
     if table.empty:
         raise ValueError("no design reaches that; ask for less --power or more --width or --tasks")
-    table = table.drop_duplicates(["videos_of", "m"]).head(MOST_DESIGNS)
+    table = table.drop_duplicates(["videos_of", "m"]).head(10)
     if seconds := profile.estimates.seconds:
         table = table.assign(gpu_hours=table.videos * seconds / 3600)
     if spending.cost(profile.video_model, 1):
@@ -142,14 +126,14 @@ def plan_design(options: Namespace) -> None:
 
 @command(
     "collect",
-    PROFILE,
-    LIST,
-    LIKE,
+    common.PROFILE,
+    common.LIST,
+    common.LIKE,
     option(
         "--output DIR",
         "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE), or a URL to keep it "
         "at, such as s3://BUCKET/NAME",
-        type=place,
+        type=common.place,
     ),
     option(
         "--workers N",
@@ -169,8 +153,8 @@ def plan_design(options: Namespace) -> None:
         "an option of SLURM's jobs, by submitit's name, as in --slurm slurm_partition gpu; "
         "may be repeated",
     ),
-    option("--retry-failed", "make latent prompts with failed videos again"),
-    YES,
+    common.RETRY,
+    common.YES,
 )
 def collect_samples(options: Namespace) -> None:
     """Draw latent prompts, generate videos, embed and score them.
@@ -182,14 +166,9 @@ def collect_samples(options: Namespace) -> None:
     from squbed_utils.collection.executors import Executor
 
     archive = squbed_utils.collect(
-        options.profile,
-        prompts=options.prompts,
-        like=options.like,
-        output=options.output,
-        workers=options.workers,
-        retry_failed=options.retry_failed,
+        **chosen(options, "profile", "prompts", "like", "output", "workers", "retry_failed"),
         confirm=consent(options),
-        executor=Executor(options.executor, options.address, parse_values(options.slurm)),
+        executor=Executor(options.executor, options.address, common.parse_values(options.slurm)),
     )
     errors, refused = [], 0
     for unit in archive.units:  # one at a time: there may be more than memory holds
@@ -204,7 +183,7 @@ def collect_samples(options: Namespace) -> None:
         print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
 
 
-@command("status", FOLDER)
+@command("status", common.FOLDER)
 def print_status(options: Namespace) -> None:
     """Say how far a collection is.
 
@@ -218,7 +197,7 @@ def print_status(options: Namespace) -> None:
 
 @command(
     "verify",
-    FOLDER,
+    common.FOLDER,
     option("--repair", "remove what is damaged, and collect it again"),
     option("--seal", "write the checksums of the tables, which an archive of 0.1.0 lacks"),
     option(
@@ -227,9 +206,9 @@ def print_status(options: Namespace) -> None:
         "archive's; nothing that an archive itself names is run (default: the one in "
         "data/profiles/ of the archive's name)",
     ),
-    LIST,
-    LIKE,
-    YES,
+    common.LIST,
+    common.LIKE,
+    common.YES,
 )
 def verify_archive(options: Namespace) -> None:
     """Compare every file of an archive with its checksum.
@@ -247,7 +226,7 @@ def verify_archive(options: Namespace) -> None:
     for problem in problems:
         print(f"{problem.state:8} {problem.path}")
     if options.repair and any(problem.state != UNKNOWN for problem in problems):
-        given = {name: getattr(options, name) for name in ("profile", "prompts", "like")}
+        given = chosen(options, "profile", "prompts", "like")
         repair(folder, problems, **given, confirm=consent(options))
         problems = verify(folder)
     unknown = [problem.path for problem in problems if problem.state == UNKNOWN]
@@ -274,7 +253,7 @@ def verify_archive(options: Namespace) -> None:
 @command(
     "score",
     option("MANIFEST", "a CSV, a row a video; or a folder of clips; or an archive", type=Path),
-    PROFILE,
+    common.PROFILE,
     option("--output DIR", "the archive (default: data/samples/score/MANIFEST-NAME)", type=Path),
     option("--manifest-only", "write a folder's manifest.csv, to be edited, and score nothing"),
     option("--retry-failed", "score latent prompts with failed videos again"),
@@ -297,13 +276,9 @@ def score_videos(options: Namespace) -> None:
         written = folder.write_manifest(options.manifest)
         print(folder.understood(manifest.read(written)), written, sep="\n")
         return
-    with warnings_as_lines():
-        archive = squbed_utils.score(
-            options.manifest,
-            profile=options.profile,
-            output=options.output,
-            retry_failed=options.retry_failed,
-        )
+    with common.warnings_as_lines():
+        settings = chosen(options, "profile", "output", "retry_failed")
+        archive = squbed_utils.score(options.manifest, **settings)
     videos = archive.videos()
     failed = videos[videos.status == FAILED]
     print(
@@ -313,18 +288,18 @@ def score_videos(options: Namespace) -> None:
     for row in failed.itertuples():
         where = f"task {row.task}, latent {row.latent}, sample {row.sample}"
         print(f"squbed: {where}: {row.error}", file=sys.stderr)
-    print_summary(archive, None)
+    common.print_summary(archive, None)
 
 
 @command(
     "quantify",
     option("PROMPT", 'such as "a cat doing something"'),
-    PROFILE,
-    option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
+    common.PROFILE,
+    common.N,
     option("--m M", "videos of each, at least 2 (default: the profile's)", type=int),
-    option("--retry-failed", "make latent prompts with failed videos again"),
+    common.RETRY,
     option("--seed SEED", "default: the profile's", type=int),
-    YES,
+    common.YES,
     option("--output DIR", "default: data/samples/quantify/PROMPT-HASH", type=Path),
 )
 def quantify_prompt(options: Namespace) -> None:
@@ -333,28 +308,20 @@ def quantify_prompt(options: Namespace) -> None:
     Draw latent prompts for one prompt, generate videos of each, and print the uncertainty. A
     contact sheet is written as PNG and HTML. An interrupted run goes on where it stopped.
     """
-    answer = squbed_utils.quantify(
-        options.prompt,
-        profile=options.profile,
-        n=options.n,
-        m=options.m,
-        seed=options.seed,
-        output=options.output,
-        retry_failed=options.retry_failed,
-        confirm=consent(options),
-    )
+    settings = chosen(options, "prompt", "profile", "n", "m", "seed", "output", "retry_failed")
+    answer = squbed_utils.quantify(**settings, confirm=consent(options))
     print(answer)
     print(*answer.save(), sep="\n")
 
 
 @command(
     "vagueness",
-    option("FILE", PROMPTS),
-    PROFILE,
-    option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int),
+    option("FILE", common.PROMPTS),
+    common.PROFILE,
+    common.N,
     option("--output DIR", "default: data/samples/vagueness/NAME-FILE", type=Path),
     option("--retry-failed", "ask the prompts again of which a latent prompt had no accepted draw"),
-    YES,
+    common.YES,
 )
 def rank_by_vagueness(options: Namespace) -> None:
     """Rank prompts by what they leave open, and say what to ask of each.
@@ -366,8 +333,7 @@ def rank_by_vagueness(options: Namespace) -> None:
     """
     from squbed_utils.commands.triage import as_text
 
-    names = ("profile", "n", "output", "retry_failed")
-    settings = {name: getattr(options, name) for name in names}
+    settings = chosen(options, "profile", "n", "output", "retry_failed")
     table = squbed_utils.vagueness(options.file, **settings, confirm=consent(options))
     print(as_text(table))
     print(f"the figure and, in data/, the tables are in {table.attrs['folder']}")

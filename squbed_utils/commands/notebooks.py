@@ -23,7 +23,7 @@ from squbed_utils.archive.layout import RATING
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.figures import save as save_figure
 from squbed_utils.figures.style import FAMILIES
-from squbed_utils.files import PLACE, ROOT, SAMPLES, inside, path_of, replacing, sha256_of
+from squbed_utils.files import PLACE, ROOT, SAMPLES, inside, path_of, sha256_of, write_text
 from squbed_utils.profiles import FOLDER, find, load
 from squbed_utils.statistics.tables import METRICS, NotShown, save_tables
 from squbed_utils.text import visible
@@ -32,20 +32,6 @@ SOURCES = ROOT / "notebooks"
 
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Libraries whose versions change a figure's bytes."""
-
-PIXELS = 144
-"""An inch of a figure, as a notebook shows it."""
-
-TEMPLATE = """{% extends 'lab/index.html.j2' %}
-{% block html_head_js %}{% endblock %}
-{% block html_head_js_mathjax %}{% endblock %}
-{% block html_head_js_mermaidjs %}{% endblock %}
-{% block html_head_css %}<style>
-.jp-OutputArea-output { overflow-x: auto }
-.jp-OutputArea-output pre { word-break: normal }
-</style>{% endblock %}
-"""
-"""Of the HTML copies: without scripts, which are fetched; wide tables scroll, words stay whole."""
 
 
 class NotebookError(RuntimeError):
@@ -66,16 +52,7 @@ class Shown(Image):
 
 @dataclass(frozen=True)
 class Run:
-    """An archive, and the folder of figures made from it; `open_run` makes one.
-
-    Attributes
-    ----------
-    archive : Archive
-    folder : Path
-        Absolute.
-    style : str
-        How figures are written, as in `figures.save`.
-    """
+    """An archive, and the absolute folder of figures made from it; `open_run` makes one."""
 
     archive: Archive
     folder: Path
@@ -89,20 +66,15 @@ class Run:
         name : str
             Name of the files, such as ``figure_4``.
         figure : Figure, optional
-            Any that a function of `squbed_utils.figures` returns.
+            Any that a function of `squbed_utils.figures` returns; what it shows is returned.
         **tables : DataFrame
             `points` goes to ``data/<name>.csv``, any other to ``data/<name>_<key>.csv``.
-
-        Returns
-        -------
-        Image or None
-            The PNG that was written and the caption, for a notebook to show; None without a figure.
         """
         save_tables(self.folder, name, **tables)
         if figure is None:
             return None
         _, png, *_ = save_figure(figure, name, self.folder, style=self.style)
-        shown = Shown(png, width=round(PIXELS * figure.get_figwidth()))
+        shown = Shown(png, width=round(144 * figure.get_figwidth()))
         shown.caption = figure.get_label()
         return shown
 
@@ -128,15 +100,6 @@ def open_run(
         The folder that figures go to; made when the first is saved.
     style : str
         How figures are written, as in `figures.save`.
-
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `profiles.load` and `open_archive`.
     """
     folder = PLACE / Path(output).expanduser()
     return Run(open_archive(archive_folder(profile, samples)), folder, style)
@@ -162,10 +125,7 @@ PARAMETERS = {
     "fraction": Annotated[FiniteFloat, Field(gt=0, le=1)],
     **dict.fromkeys(("target", "threshold"), FiniteFloat),
 }
-"""What a parameter of a notebook may be."""
-
 COMMON = ("profile", "samples", "output")
-"""Parameters that every notebook has first."""
 
 
 @dataclass(frozen=True)
@@ -292,10 +252,7 @@ NOTEBOOKS = (
 
 @dataclass(frozen=True)
 class Execution:
-    """A notebook, its parameters' values, and the folder of executed copies.
-
-    It writes ``<notebook>.ipynb``, ``.html`` and the record ``.json`` into `build`.
-    """
+    """A notebook, its parameters' values, and the folder of its executed copy, HTML and record."""
 
     notebook: Notebook
     values: dict[str, object]
@@ -357,10 +314,8 @@ class Execution:
                 f"{self.notebook.name} ran but did not write {', '.join(p.name for p in stale)}; "
                 "correct the notebook or squbed_utils.commands.notebooks.NOTEBOOKS"
             )
-        with replacing(self.file(".html")) as partial:
-            partial.write_text(as_html(self.file(".ipynb")), encoding="utf-8")
-        with replacing(self.file(".json")) as partial:
-            partial.write_text(json.dumps(self.record(), indent=1), encoding="utf-8")
+        write_text(self.file(".html"), as_html(self.file(".ipynb")))
+        write_text(self.file(".json"), json.dumps(self.record(), indent=1))
 
     def run_cells(self, title: str) -> bool:
         """Run the cells, and return whether to the last; an error names the cell that failed."""
@@ -408,8 +363,7 @@ class Execution:
 def as_html(executed: Path) -> str:
     """Return an executed notebook as one page that loads nothing, with its answer at the top.
 
-    The answer is what the last cell printed, or why the notebook ended before. Links to notebooks
-    become links to their pages.
+    The answer is what the last cell printed, or why the notebook ended before.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -423,7 +377,8 @@ def as_html(executed: Path) -> str:
     if answer:
         source = f"**In short**\n<pre>{answer}</pre>"
         book.cells.insert(1, nbformat.v4.new_markdown_cell(source, id="answer"))
-    return HTMLExporter(raw_template=TEMPLATE).from_notebook_node(book)[0]
+    template = (ROOT / "data" / "templates" / "notebook.html.j2").read_text(encoding="utf-8")
+    return HTMLExporter(raw_template=template).from_notebook_node(book)[0]
 
 
 def _hashes(paths: Iterable[Path]) -> dict[str, str]:
@@ -431,10 +386,7 @@ def _hashes(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def digest_archive(folder: Path) -> str:
-    """Return a hash of an archive: tables by content, videos by name and size.
-
-    The tables hold the videos' scores. A missing folder has the hash of nothing.
-    """
+    """Return a hash of an archive: tables by content, videos by name and size."""
     digest = hashlib.sha256()
     paths = [Path(top, name) for top, _, names in os.walk(folder) for name in names]
     for path in sorted(path for path in paths if not path.name.startswith(".")):
@@ -456,11 +408,9 @@ def run_all(
 ) -> list[Path]:
     """Run the notebooks in order, skipping unchanged ones; return all figures and tables.
 
-    A notebook is unchanged if its inputs and outputs are as recorded. `only` names those to run
-    (default: all); each gets the `parameters` that it takes, whose numbers may be text. `samples`
-    is the archive (default: the profile's). Outputs go to `figures`, executed copies, their HTML
-    and records to ``<build>/<profile>/``. Unknown names and values of a wrong type or range are a
-    ValueError before anything runs; a NotebookError stops the run.
+    `only` names those to run (default: all); each gets the `parameters` that it takes. Executed
+    copies, their HTML and records go to ``<build>/<profile>/``. Unknown names and values of a wrong
+    type or range are a ValueError before anything runs; a NotebookError stops the run.
     """
     chosen = _choose(only)
     given = _read(parameters or {}, chosen)

@@ -61,8 +61,19 @@ LIKE = option(
     "--like ARCHIVE",
     "ask what an archive asked: its tasks, latent prompts and seeds, for `squbed compare`",
 )
+N = option("--n N", "latent prompts, at least 3 (default: the profile's)", type=int)
+ACCURACY = option(
+    "--accuracy NAME", "such as ssim (default: CLIP to the reference, or to the prompt)"
+)
+FIGURES = option("--output DIR", "default: %(default)s", type=Path, default=Path("figures"))
+RETRY = option("--retry-failed", "make latent prompts with failed videos again")
 YES = option("--yes", "pay for paid models without being asked")
 STRICT = option("--strict", "end with exit code 3 if a table is not the reference run's")
+
+
+def chosen(options: Namespace, *names: str) -> dict[str, object]:
+    """Return the values of some options by their names."""
+    return {name: getattr(options, name) for name in names}
 
 
 def consent(options: Namespace) -> Callable[[str], bool]:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 
 import jinja2
 import numpy as np
@@ -29,10 +30,7 @@ TEMPLATES = jinja2.Environment(
 
 
 def render(template: str, scripts: tuple[str, ...], data: dict, *, images: str) -> str:
-    """Return a page that holds its data as JSON, and its scripts, which its policy admits by hash.
-
-    `images` is where the policy lets previews come from. The template sees the data by name, too.
-    """
+    """Return a page that holds its data as JSON, and scripts, which its policy admits by hash."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for char in "<>&\u2028\u2029":  # what could end the element, or a line of a script
         text = text.replace(char, f"\\u{ord(char):04x}")
@@ -57,6 +55,15 @@ def preview(video: Video, *, side: int = LONGEST_SIDE, frames: int = MOST_FRAMES
     animated = {"save_all": True, "append_images": others, "duration": duration, "loop": 0}
     first.save(buffer, "WEBP", quality=90, method=6, **animated)
     return buffer.getvalue()
+
+
+def fitting(videos: list[Video], forms: Sequence[tuple[int, int]], room: float) -> tuple[int, int]:
+    """Return the first form, (side, frames), in which previews take `room` bytes, or the last."""
+    for side, frames in forms:
+        sizes = [len(as_address(preview(v, side=side, frames=frames))) for v in videos]
+        if not sizes or np.mean(sizes) < room:
+            return side, frames
+    return forms[-1]
 
 
 def as_address(webp: bytes) -> str:

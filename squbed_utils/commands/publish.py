@@ -28,30 +28,20 @@ from pathlib import Path, PurePath, PureWindowsPath
 import jinja2
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from markupsafe import Markup
 from tqdm import tqdm
 
+from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import (
-    FAILED,
-    FOLDERS,
-    OK,
-    RATINGS,
-    ROLES,
-    SUMS,
-    ratings_of,
-    reference_path,
-    stored_error,
-)
+from squbed_utils.archive.layout import OK
 from squbed_utils.commands.explorer import explore
 from squbed_utils.files import PARTIAL, ROOT, sha256_of, write_sums
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.text import as_markdown, visible
 
-FORMATS = HF, WEBDATASET = "hf", "webdataset"
+HF = "hf"
+FORMATS = (HF, "webdataset")
 README = "README.md"
 
 TEMPLATES = ROOT / "data" / "templates"
@@ -62,16 +52,13 @@ PUBLISHED = (
 )
 """Files of an archive that are published; spending, cached answers and labels are not."""
 
-SHARD_MB = 1000
-"""Size in 10^6 bytes at which the next tar file begins."""
-
 
 def export(
     folder: Path | str,
     output: Path | str,
     *,
     format: str = HF,  # noqa: A002 - the option's name
-    shard_mb: float = SHARD_MB,
+    shard_mb: float = 1000,
 ) -> Path:
     """Write a finished archive as a dataset into an empty or new folder, and return the folder.
 
@@ -83,7 +70,10 @@ def export(
     if not 0 < shard_mb < math.inf:
         raise ValueError(f"shard_mb is {shard_mb}; expected a size above 0, and finite")
     archive, output = open_archive(folder), Path(output)
-    _refuse_output(archive, output)
+    if output.resolve().is_relative_to(archive.folder.resolve()):
+        raise ValueError(f"output {output} lies within the archive; choose a folder beside it")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"output {output} is there already; choose a new or empty folder")
     partial = output.with_name(f".{output.name}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -94,15 +84,17 @@ def export(
             _copy(archive, partial)
         else:
             _write_tars(archive, rows, partial, int(shard_mb * 1e6))
-        _write_parquet(partial / "metadata.parquet", rows)
-        _write_parquet(partial / "summary.parquet", summary)
+        layout.write_table(partial / "metadata.parquet", rows)
+        layout.write_table(partial / "summary.parquet", summary)
         about = describe(archive, rows, format)
         (partial / README).write_text(readme(about), encoding="utf-8")
         machine = croissant(about, rows, sha256_of(partial / "metadata.parquet"))
         explore(archive).save(partial / "explorer.html")
         text = json.dumps(machine, indent=1, ensure_ascii=False)
         (partial / "croissant.json").write_text(text + "\n", encoding="utf-8")
-        _write_sums(partial)
+        files = sorted(p for p in partial.rglob("*") if p.is_file() and p.name != README)
+        sums = {p.relative_to(partial).as_posix(): sha256_of(p) for p in files}
+        write_sums(partial / layout.SUMS, sums)
         output.mkdir(parents=True, exist_ok=True)
         os.replace(partial, output)
     finally:
@@ -111,12 +103,7 @@ def export(
 
 
 def metadata(archive: Archive) -> pd.DataFrame:
-    """Return a row for each video that did not fail, with everything that is known of it.
-
-    Columns file_name and reference_file_name (within the dataset), dataset, category, task,
-    task_prompt, latent, latent_prompt, sample, seed, the accuracies, text_embedding,
-    video_embedding.
-    """
+    """Return a row for each video that did not fail, with everything that is known of it."""
     videos = archive.videos()
     videos = videos[videos.status == OK].rename(columns={"embedding": "video_embedding"})
     if videos.empty:
@@ -129,7 +116,7 @@ def metadata(archive: Archive) -> pd.DataFrame:
     table = table.assign(
         file_name=table.path,
         reference_file_name=[
-            None if pd.isna(reference) else reference_path(task)
+            None if pd.isna(reference) else layout.reference_path(task)
             for task, reference in zip(table.task, table.reference, strict=True)
         ],
     )
@@ -141,18 +128,10 @@ def metadata(archive: Archive) -> pd.DataFrame:
     return table[first + [c for c in table if c not in left_out] + last]
 
 
-def _refuse_output(archive: Archive, output: Path) -> None:
-    if output.resolve().is_relative_to(archive.folder.resolve()):
-        raise ValueError(f"output {output} lies within the archive; choose a folder beside it")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"output {output} is there already; choose a new or empty folder")
-
-
 def _copy(archive: Archive, folder: Path) -> None:
     """Copy the published files of the archive, except those that a crash or a tool left behind.
 
-    Folders of models and videos are removed from its settings, manifest, report and errors; names
-    of raters and times of answers from their ratings.
+    Left out are folders of models and videos, names of raters and times of answers.
     """
     for source in map(archive.inside, PUBLISHED):
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
@@ -173,9 +152,9 @@ def _copy(archive: Archive, folder: Path) -> None:
     if len(ratings := archive.ratings()):
         numbers = pd.factorize(ratings.rater)[0] + 1
         ratings = ratings.assign(rater=[f"rater {k}" for k in numbers], time=None)
-        ratings.drop(columns="line").to_csv(folder / RATINGS, index=False)
+        ratings.drop(columns="line").to_csv(folder / layout.RATINGS, index=False)
     failed = archive.videos().dropna(subset="error")
-    failed = failed[failed.error != failed.error.map(stored_error)]
+    failed = failed[failed.error != failed.error.map(layout.stored_error)]
     for task, latent in dict.fromkeys(zip(failed.task, failed.latent, strict=True)):
         copy.write_shard(task, latent, archive.rows(task, latent))
 
@@ -208,12 +187,7 @@ def without_folders(value: object) -> object:
     path = PureWindowsPath(value)  # which knows the separators of every system
     if path.root or value.startswith("~") or ".." in path.parts:
         return path.name
-    return FOLDERS.sub("", value)
-
-
-def _write_parquet(path: Path, table: pd.DataFrame) -> None:
-    plain = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
-    pq.write_table(plain, path, compression="zstd")
+    return layout.FOLDERS.sub("", value)
 
 
 def _write_tars(archive: Archive, rows: pd.DataFrame, folder: Path, limit: int) -> None:
@@ -249,11 +223,6 @@ def _members(archive: Archive, row: tuple) -> Iterator[tuple[str, bytes]]:
     yield f"{key}.npy", embedding.getvalue()
 
 
-def _write_sums(folder: Path) -> None:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != README)
-    write_sums(folder / SUMS, {p.relative_to(folder).as_posix(): sha256_of(p) for p in files})
-
-
 UNITS = {
     "ssim": "structural similarity to the reference, mean over frames, -1 to 1",
     "psnr": "peak signal-to-noise ratio to the reference (dB)",
@@ -267,15 +236,12 @@ SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1
 
 
 def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
-    """Return what the templates of the card and of the Croissant metadata say.
-
-    `rows` is the table of `metadata`, `layout` one of `FORMATS`.
-    """
+    """Return what the templates of the card and of the Croissant metadata say."""
     recorded, tasks = archive.profile, archive.tasks()
     profile = without_folders(recorded)
     counts = rows.groupby("category").agg(tasks=("task", "nunique"), videos=("task", "size"))
     versions = profile.get("versions", {})
-    units = UNITS | dict.fromkeys(ratings_of(rows), "people's rating; higher is better")
+    units = UNITS | dict.fromkeys(layout.ratings_of(rows), "people's rating; higher is better")
     return {
         "name": f"{visible(without_folders(str(recorded['name'])))}-uncertainty",
         "layout": layout,
@@ -283,10 +249,10 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
         "videos": len(rows),
         "tasks": len(tasks),
         "categories": counts.reset_index(names="name").to_dict("records"),
-        "failed": (archive.videos().status == FAILED).sum(),
+        "failed": (archive.videos().status == layout.FAILED).sum(),
         "references": tasks.reference.notna().sum(),
         "truth": archive.truth() is not None,
-        "models": [_model(role, profile) for role in ROLES if profile.get(role)],
+        "models": [_model(role, profile) for role in layout.ROLES if profile.get(role)],
         "seed": profile.get("seed", "unknown"),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "estimator": recorded["estimator"],
@@ -330,10 +296,7 @@ def as_code(name: object) -> Markup:
 
 
 def croissant(about: dict, rows: pd.DataFrame, sha256: str) -> dict:
-    """Return MLCommons Croissant 1.0 metadata (JSON-LD) of the table of videos.
-
-    `about` is from `describe`, `rows` from `metadata`, `sha256` of ``metadata.parquet``.
-    """
+    """Return MLCommons Croissant 1.0 metadata (JSON-LD) of the table of videos."""
     whole = json.loads((TEMPLATES / "croissant.json").read_text(encoding="utf-8"))
     whole["name"] = about["name"]
     whole["description"] = (

@@ -15,9 +15,9 @@ import pandas as pd
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import ASKED, OK, RATINGS, Rating, latest, read_ratings
 from squbed_utils.collection.collect import held
-from squbed_utils.commands.pages import as_address, preview, render
+from squbed_utils.commands.pages import as_address, fitting, preview, render
 from squbed_utils.csv_files import for_spreadsheets
-from squbed_utils.files import replacing, seed_of
+from squbed_utils.files import seed_of, write_text
 from squbed_utils.statistics.agreement import RELIABLE, agreement, bradley_terry
 from squbed_utils.statistics.audit import tasks_needed
 from squbed_utils.statistics.cautions import named
@@ -38,9 +38,6 @@ TASKS, RANKED, FEWEST = 24, 10, 3
 """Tasks of a page where no number is given: whose videos are shown, and that are ranked."""
 
 TRUTH = {"coverage", "left_out", "true_entropy"}
-"""What the tasks of Figure 3 are chosen by."""
-
-TAUS = (0.3, 0.5, 0.7)
 
 
 def page(archive: Archive, question: str, *, tasks: int | None = None, videos: int = 1) -> str:
@@ -48,8 +45,7 @@ def page(archive: Archive, question: str, *, tasks: int | None = None, videos: i
 
     Tasks are drawn evenly over categories, or are those of Figure 3 if they are to be ranked, the
     truth is known and no number is given; of each, `videos` are drawn evenly over latent prompts. A
-    pair is of two tasks, since it is tasks whose accuracies are compared; each video is in two
-    pairs. All raters are asked the same, each in an order of their own.
+    pair is of two tasks; each video is in two pairs. All raters are asked the same.
     """
     for name, number, least in (("tasks", tasks, FEWEST), ("videos", videos, 1)):
         if number is not None and number < least:
@@ -97,19 +93,13 @@ def _clips(archive: Archive, *paths: Sequence[str]) -> dict[str, str]:
     """Return the addresses of previews by path, as large as there is room for."""
     names = list(dict.fromkeys(name for some in paths for name in some))
     some = [scan(archive.inside(name)) for name in names[:: max(1, len(names) // 8)]]
-    for side, frames in FORMS:  # noqa: B007 - the first that fits, or the smallest
-        sizes = [len(as_address(preview(video, side=side, frames=frames))) for video in some]
-        if not sizes or np.mean(sizes) * len(names) < MOST_BYTES:
-            break
-    options = {"side": side, "frames": frames}
-    return {n: as_address(preview(scan(archive.inside(n)), **options)) for n in names}
+    side, frames = fitting(some, FORMS, MOST_BYTES / max(1, len(names)))
+    found = ((name, scan(archive.inside(name))) for name in names)
+    return {n: as_address(preview(video, side=side, frames=frames)) for n, video in found}
 
 
 def add(archive: Archive, files: Sequence[Path]) -> None:
-    """Add answers that pages saved to the archive's ``ratings.csv``.
-
-    Of an answer given again the last counts. A ValueError names all mistakes of a file.
-    """
+    """Add answers that pages saved to the archive's ``ratings.csv``; the last counts."""
     if archive.exported:
         raise ValueError(f"{archive.folder} is a published copy; add answers to the archive itself")
     given = [read_ratings(path, archive.samples) for path in files]
@@ -117,9 +107,8 @@ def add(archive: Archive, files: Sequence[Path]) -> None:
     with held(archive):
         before = [archive.ratings()] if archive.inside(RATINGS).is_file() else []
         answers = latest(pd.concat([*before, *given], ignore_index=True))[columns]
-        with replacing(archive.inside(RATINGS)) as partial:
-            text = for_spreadsheets(answers).to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
-            partial.write_text(text, encoding="utf-8")
+        text = for_spreadsheets(answers).to_csv(index=False, date_format="%Y-%m-%dT%H:%M:%SZ")
+        write_text(archive.inside(RATINGS), text)
 
 
 def report(archive: Archive) -> str:
@@ -142,7 +131,8 @@ def report(archive: Archive) -> str:
         if row.reliability == 0:
             lines.append("  they agree no more than by chance: their mean tells nothing")
             continue
-        enough = [f"{tasks_needed(t, reliability=row.reliability):.0f} for {t}" for t in TAUS]
+        needed = {t: tasks_needed(t, reliability=row.reliability) for t in (0.3, 0.5, 0.7)}
+        enough = [f"{tasks:.0f} for {tau}" for tau, tasks in needed.items()]
         lines.append(
             f"  reliability of the mean of {row.raters}: {row.reliability:.2f}, of {row.needed:.0f}"
             f": {RELIABLE}; tasks that show a tau with 80 % power: {', '.join(enough)}"

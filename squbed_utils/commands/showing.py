@@ -9,23 +9,15 @@ from argparse import Namespace
 from pathlib import Path
 
 import squbed_utils
-from squbed_utils.commands.options import (
-    FOLDER,
-    PROFILE,
-    STRICT,
-    command,
-    option,
-    place,
-    print_summary,
-    warnings_as_lines,
-)
+from squbed_utils.commands import options as common
+from squbed_utils.commands.options import chosen, command, option
 from squbed_utils.files import ROOT
 
 
 @command(
     "encoders",
     option("ARCHIVES", "archives of the same samples, by other encoders", type=Path, nargs="+"),
-    option("--output DIR", "default: %(default)s", type=Path, default=Path("figures")),
+    common.FIGURES,
 )
 def compare_encoders(options: Namespace) -> None:
     """Hold what was found to other encoders.
@@ -55,8 +47,8 @@ def compare_encoders(options: Namespace) -> None:
     option("ARCHIVE", "of the first video model", type=Path),
     option("ARCHIVE_B", "of the second, made by `squbed collect --like ARCHIVE`", type=Path),
     option("--estimator NAME", "by name (default: %(default)s)", default="squbed"),
-    option("--accuracy NAME", "such as ssim (default: CLIP to the reference, or to the prompt)"),
-    option("--output DIR", "default: %(default)s", type=Path, default=Path("figures")),
+    common.ACCURACY,
+    common.FIGURES,
 )
 def compare_models(options: Namespace) -> None:
     """Compare two video models on the same tasks and latent prompts.
@@ -70,7 +62,7 @@ def compare_models(options: Namespace) -> None:
 
     first, second = map(squbed_utils.open_archive, (options.archive, options.archive_b))
     chosen = {"estimator": options.estimator, "accuracy": options.accuracy or ""}
-    with warnings_as_lines():
+    with common.warnings_as_lines():
         tasks = pairs.paired_tasks(first, second, **chosen)
     table = pairs.compare(tasks, accuracy=tasks.attrs["accuracy"])
     tables.save_tables(options.output, "compare", points=table, tasks=tasks)
@@ -84,11 +76,11 @@ def compare_models(options: Namespace) -> None:
 
 @command(
     "figures",
-    PROFILE,
+    common.PROFILE,
     option(
         "--samples DIR",
         "the archive (default: data/samples/NAME), or the URL that it is kept at",
-        type=place,
+        type=common.place,
     ),
     option(
         "--output DIR",
@@ -108,7 +100,7 @@ def compare_models(options: Namespace) -> None:
         "-p --parameter NAME VALUE",
         "a parameter of a notebook, its value as in YAML; may be repeated",
     ),
-    STRICT,
+    common.STRICT,
 )
 def draw_figures(options: Namespace) -> int:
     """Run the notebooks that draw the figures.
@@ -138,14 +130,8 @@ def draw_figures(options: Namespace) -> int:
         if not ranking.is_file():
             raise FileNotFoundError(f"no ranking {ranking}; expected a CSV of task, rank")
         parameters["ranking"] = str(ranking)
-    run_all(
-        options.profile,
-        samples=samples,
-        figures=options.output,
-        build=options.build,
-        only=options.only,
-        parameters=parameters,
-    )
+    own = chosen(options, "profile", "build", "only")
+    run_all(**own, samples=samples, figures=options.output, parameters=parameters)
     return report(options.output, REFERENCE, strict=options.strict) if compared else 0
 
 
@@ -163,7 +149,7 @@ def draw_figures(options: Namespace) -> int:
         type=Path,
         default=ROOT / "figures" / "reference",
     ),
-    STRICT,
+    common.STRICT,
 )
 def compare_tables(options: Namespace) -> int:
     """Compare the tables of a run with those of the reference run.
@@ -178,7 +164,7 @@ def compare_tables(options: Namespace) -> int:
 
 @command(
     "estimate",
-    FOLDER,
+    common.FOLDER,
     option("--estimator NAME", "by name (default: the one of the archive's profile)"),
     option("--csv", "all columns, as CSV"),
 )
@@ -188,12 +174,13 @@ def print_estimates(options: Namespace) -> None:
     Print a table of the tasks in an archive: aleatoric, epistemic and total uncertainty with
     intervals; higher is less certain.
     """
-    print_summary(squbed_utils.open_archive(options.folder), options.estimator, csv=options.csv)
+    archive = squbed_utils.open_archive(options.folder)
+    common.print_summary(archive, options.estimator, csv=options.csv)
 
 
 @command(
     "explore",
-    FOLDER,
+    common.FOLDER,
     option("ARCHIVE_B", "another archive on the same tasks, shown beside it", type=Path, nargs="?"),
     option(
         "--output PATH",
@@ -217,7 +204,7 @@ def explore_archive(options: Namespace) -> None:
 
 @command(
     "rate",
-    FOLDER,
+    common.FOLDER,
     option(
         "--question",
         "what to ask: ranks of prompts by vagueness; of videos grades of accuracy, 1 to 5, or the "
@@ -250,14 +237,13 @@ def ask_people(options: Namespace) -> None:
     agreement: Kendall's W of ranks, Krippendorff's alpha of grades, Bradley-Terry of pairs.
     """
     from squbed_utils.commands import rate
-    from squbed_utils.files import replacing
+    from squbed_utils.files import write_text
 
     archive = squbed_utils.open_archive(options.folder)
     if options.question:
         path = options.output or Path(f"rate-{options.question}.html")
-        text = rate.page(archive, options.question, tasks=options.tasks, videos=options.videos)
-        with replacing(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        text = rate.page(archive, options.question, **chosen(options, "tasks", "videos"))
+        write_text(path, text)
         print(f"{path}: {len(text) / 1e6:.1f} MB; open it in a browser, or send it to people")
     elif options.tasks or options.output:
         raise ValueError(
@@ -271,7 +257,7 @@ def ask_people(options: Namespace) -> None:
 
 @command(
     "export",
-    FOLDER,
+    common.FOLDER,
     option("--output DIR", "a new or empty folder", type=Path, required=True),
     option(
         "--format",
@@ -294,9 +280,7 @@ def export_dataset(options: Namespace) -> None:
     """
     from squbed_utils.commands.publish import export
 
-    folder = export(
-        options.folder, options.output, format=options.format, shard_mb=options.shard_mb
-    )
+    folder = export(**chosen(options, "folder", "output", "format", "shard_mb"))
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     size = sum(sizes) / 1e6
     print(f"{folder}: {len(sizes):,} files, {size:,.1f} MB; set the licence in README.md")

@@ -28,9 +28,6 @@ from squbed_utils.text import visible
 
 NAME, PLACE = "vagueness", "prompts/{}.json"
 
-AT_ONCE = 8
-"""Prompts about which a model behind an API is asked at once."""
-
 
 def vagueness(
     prompts: Path | str,
@@ -58,8 +55,7 @@ def vagueness(
         By default ``data/samples/vagueness/<profile>-<name of the file>``. Gets the figure
         ``vagueness`` and, in ``data/``, its table and that of the latent prompts.
     retry_failed : bool
-        Whether prompts with latent prompts that no draw was accepted for are asked again: of use
-        where the model's answers vary, as those behind an API.
+        Whether prompts with latent prompts that no draw was accepted for are asked again.
     confirm : callable, optional
         Asked before a paid model is used, as in ``collect.collect``.
 
@@ -74,15 +70,13 @@ def vagueness(
 
     Raises
     ------
-    FileNotFoundError
-        If the file, the profile or a model is missing.
-    ValueError
-        If the file has mistakes, the shapes world cannot say a prompt and the profile is of that
-        world, or the folder is of another profile.
+    FileNotFoundError, ValueError
+        If the file, the profile or a model is missing; if the file has mistakes, the profile's
+        world cannot say a prompt, or the folder is of another profile.
     RuntimeError
         If a budget is used up, or the cost is not confirmed.
     """
-    profile = profile if isinstance(profile, Profile) else profiles.load(profile)
+    profile = profiles.load(profile)
     profile = lists.instead(profiles.changed(profile, n=n), prompts)
     tasks = lists.read(profile.dataset).tasks
     lists.require_sayable([task.prompt for task in tasks], profile)
@@ -98,8 +92,8 @@ def vagueness(
             Consent(confirm).require(profile, archive.folder, videos=0, **counts)
         for task, found in _ask(profile, archive, todo) if todo else ():
             told[task.id] = found
-            with files.replacing(archive.inside(PLACE.format(task.id))) as partial:
-                partial.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+            text = json.dumps(found, ensure_ascii=False)
+            files.write_text(archive.inside(PLACE.format(task.id)), text)
         table = _ranked(tasks, told)
         latents = [{"task": task, **draw} for task in table.task for draw in told[task]["draws"]]
         save_tables(archive.folder, NAME, points=table, latents=pd.DataFrame(latents))
@@ -109,10 +103,7 @@ def vagueness(
 
 
 def _kept(archive: Archive, task: Task, retry_failed: bool) -> dict | None:
-    """Return what an earlier call found of a prompt; None if it is to be asked.
-
-    That is if it was not, or had other words; or with failures, if those are to be asked again.
-    """
+    """Return what an earlier call found of a prompt; None if it is to be asked (again)."""
     path = archive.inside(PLACE.format(task.id))
     try:
         told = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"prompt": ""}
@@ -123,10 +114,7 @@ def _kept(archive: Archive, task: Task, retry_failed: bool) -> dict | None:
 
 
 def _ask(profile: Profile, archive: Archive, tasks: list[Task]) -> Iterator[tuple[Task, dict]]:
-    """Draw the latent prompts of each task, and say what they leave open.
-
-    A latent prompt of which no draw was accepted is an error, by its number.
-    """
+    """Draw the latent prompts of each task, and say what they leave open."""
     from squbed_utils.models import load
 
     language = load.load_language(profile, archive.folder)
@@ -145,7 +133,7 @@ def _ask(profile: Profile, archive: Archive, tasks: list[Task]) -> Iterator[tupl
                 refused += latent_prompts.MAX_DRAWS * isinstance(error, NoneCompatible)
         return {"prompt": task.prompt, "draws": draws, "errors": errors, "refused": refused}
 
-    with ThreadPoolExecutor(AT_ONCE if isinstance(profile.refiner, OpenAI) else 1) as pool:
+    with ThreadPoolExecutor(8 if isinstance(profile.refiner, OpenAI) else 1) as pool:
         drawn = tqdm(pool.map(draw, tasks), desc="prompts", total=len(tasks), file=sys.stderr)
         for task, told in zip(tasks, drawn, strict=True):
             latents = [each["prompt"] for each in told["draws"]]

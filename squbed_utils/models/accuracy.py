@@ -20,32 +20,15 @@ PEAK = 255.0
 
 
 def ssim(frames: np.ndarray, reference: np.ndarray) -> float:
-    """Mean structural similarity over frames and colours.
+    """Mean structural similarity over frames and colours, range [-1, 1]; 1 for identical videos.
 
     Wang et al. 2004: Gaussian window of sigma 1.5 (11 x 11 pixels), K1 = 0.01, K2 = 0.03,
-    population covariance, and only windows that lie inside the frame.
+    population covariance, and only windows that lie inside the frame. Both are uint8 (T, H, W, 3),
+    H and W at least 11.
 
-    Parameters
-    ----------
-    frames, reference : numpy.ndarray
-        uint8, both (T, H, W, 3), H and W at least 11.
-
-    Returns
-    -------
-    float
-        Range [-1, 1]; 1 for identical videos.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a side is shorter than 11 pixels.
-
-    Examples
-    --------
     >>> video = np.zeros((2, 16, 16, 3), np.uint8)
     >>> ssim(video, video)
     1.0
-
     """
     _check_pair(frames, reference)
     if min(frames.shape[1:3]) < WINDOW:
@@ -79,31 +62,14 @@ def _similarity_maps(frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def psnr(frames: np.ndarray, reference: np.ndarray) -> float:
-    """Mean over frames of the peak signal-to-noise ratio, 10 log10(255^2 / MSE), in dB.
+    """Mean over frames of the peak signal-to-noise ratio, 10 log10(255^2 / MSE), in dB, [0, 100].
 
-    The ratio of identical frames is infinite; a frame counts with at most `PSNR_CAP`.
+    The ratio of identical frames is infinite; a frame counts with at most `PSNR_CAP`. Both are
+    uint8 (T, H, W, 3).
 
-    Parameters
-    ----------
-    frames, reference : numpy.ndarray
-        uint8, both (T, H, W, 3).
-
-    Returns
-    -------
-    float
-        dB, range [0, 100].
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-
-    Examples
-    --------
     >>> black = np.zeros((1, 8, 8, 3), np.uint8)
     >>> psnr(black, black + 255), psnr(black, black)
     (0.0, 100.0)
-
     """
     _check_pair(frames, reference)
     pairs = zip(frames, reference, strict=True)
@@ -113,31 +79,13 @@ def psnr(frames: np.ndarray, reference: np.ndarray) -> float:
 
 
 def mean_cosine(frames: np.ndarray, target: np.ndarray) -> float:
-    """Mean cosine of frame embeddings with those of the reference, or with a prompt's.
+    """Mean cosine of frame embeddings, (T, d), with others, range [-1, 1]; all of unit length.
 
-    Parameters
-    ----------
-    frames : numpy.ndarray
-        CLIP embeddings of unit length, shape (T, d).
-    target : numpy.ndarray
-        Of unit length: (T, d), the reference's frames at the same times (``clip_reference``);
-        or (d,), the prompt (``clip_prompt``).
+    The others are the reference's frames at the same times (``clip_reference``), (T, d), or the
+    prompt (``clip_prompt``), (d,).
 
-    Returns
-    -------
-    float
-        Range [-1, 1].
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit.
-
-    Examples
-    --------
     >>> mean_cosine(np.eye(2), np.array([1.0, 0.0]))
     0.5
-
     """
     if frames.ndim != 2 or target.shape not in (frames.shape, frames.shape[1:]):
         raise ValueError(

@@ -39,8 +39,7 @@ def read_by(settings: Settings, role: str, setting: str) -> dict[str, Path]:
     """Return what one setting names -> where it lies.
 
     A model goes by its role, or by the other setting that names it (``image_model``,
-    ``nli_model``), a text by ``instructions/*.txt``. What is missing, damaged or of another sha256
-    raises FileNotFoundError or ValueError, which say what to fetch and where to put it.
+    ``nli_model``), a text by ``instructions/*.txt``. What is missing or damaged is refused.
     """
     if setting == "instructions":
         texts = instructions.read(settings.instructions)
@@ -167,10 +166,7 @@ def device_of(name: str) -> str:
 
 
 def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> dict:
-    """Return what an archive records: all settings, checkpoint hashes and library versions.
-
-    Only the roles that the run uses are recorded; the models of the others may be absent.
-    """
+    """Return what an archive records: all settings, checkpoint hashes and library versions."""
     table = profile.dataset and path_of(profile.dataset.places()["path"].path)
     if "dataset" in roles and not table.is_file():
         raise FileNotFoundError(

@@ -39,11 +39,10 @@ OURS += ("num_videos_per_prompt", "return_dict")
 
 
 def load(profile: Profile, device: str, folder: Path | None = None) -> Generate:
-    """Load the video model of a profile.
+    """Load the video model of a profile; a paid one keeps its account in `folder`, the archive.
 
-    A paid model keeps its account in `folder`, the archive. The returned function raises `Stop`
-    when the budget is used up or the machine is out of memory; it returns any other exception in
-    the place of a video.
+    The returned function raises `Stop` when the budget is used up or the machine is out of memory;
+    it returns any other exception in the place of a video.
     """
     model = profile.video_model
     if isinstance(model, Veo):
@@ -64,10 +63,9 @@ def load(profile: Profile, device: str, folder: Path | None = None) -> Generate:
 
 
 def _each(draw: Draw, items: list[tuple[str, int]]) -> list[Video | Exception]:
-    """Generate a batch; if that fails, generate each of its videos alone.
+    """Generate a batch; if that fails with any exception, generate each of its videos alone.
 
-    A pipeline may refuse a prompt or return nonsense with any exception. A video's place in a batch
-    can change its last bit, so alone it is generated among copies of itself.
+    A video's place in a batch can change its last bit, so alone it is among copies of itself.
     """
     videos = _attempt(draw, items, range(len(items)))
     if isinstance(videos, list):
@@ -221,10 +219,7 @@ def to_uint8(frames: np.ndarray) -> np.ndarray:
 
 
 def guardrail(wanted: bool) -> object:
-    """Return the Cosmos guardrail if it is wanted, else an object that lets everything pass.
-
-    The guardrail raises ValueError for a prompt or video that it refuses.
-    """
+    """Return the Cosmos guardrail if it is wanted, else an object that lets everything pass."""
     if not wanted:
         return _LetPass()
     try:

@@ -64,20 +64,15 @@ def spread(frames: np.ndarray, count: int) -> np.ndarray:
     return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
-UNBOUNDED = 2**31
-"""Token limits from here on are a tokenizer's way to say that it has none."""
-
-
 class WindowedText:
     """A text encoder that reads texts of any length.
 
     A text within the window is embedded as it is; for a longer one the unit embeddings of its
     windows are averaged, so that texts which differ late differ in their embeddings too.
 
-    `embed` maps a text within the window to (d,), of any length above 0. `tokens` maps a text to
-    its number of tokens, special ones included, and how many of them are unknown; it is None if the
-    encoder has no tokenizer that counts. `window` is the most tokens that the encoder reads at
-    once, special ones included; None is any number.
+    `embed` maps a text to (d,). `tokens` counts a text's tokens, special ones included, and the
+    unknown ones; it is None if the encoder's tokenizer does not count. `window` is the most tokens
+    that the encoder reads at once; None is any number.
     """
 
     def __init__(
@@ -87,7 +82,8 @@ class WindowedText:
         window: int | None,
     ) -> None:
         self._embed, self._tokens = embed, tokens
-        self.window = window if tokens and window and window < UNBOUNDED else None
+        # a larger number is a tokenizer's way to say that it has no limit
+        self.window = window if tokens and window and window < 2**31 else None
 
     def __call__(self, texts: list[str]) -> np.ndarray:
         """Embed n texts: float32 (n, d), of unit length."""
@@ -165,8 +161,7 @@ def load_alignment(
 ) -> tuple[Embed, WindowedText]:
     """Load CLIP, or ImageNet's labels in a text encoder in its place, as `load_clip` does.
 
-    A frame's embedding is then the mean of the labels' unit embeddings, each as often as the image
-    model finds its label probable, and a text's is the text encoder's.
+    A frame's embedding is then the mean of the labels' unit embeddings, weighted by probability.
     """
     if isinstance(settings, roles.Clip):
         return load_clip(settings, device, batch_size)
@@ -284,9 +279,6 @@ ARCHITECTURES = {
 }
 """`model_type` -> how a video is prepared, and how a batch of prepared videos is embedded."""
 
-TEXT_PART = "text_module."
-"""Beginning of the checkpoint's names that belong to its text encoder."""
-
 
 def _load_timm(settings: roles.Timm, device: str) -> tuple[Embed, int]:
     """Load an image model whose features are averaged over a video's frames."""
@@ -304,7 +296,7 @@ def _load_s3d(settings: roles.S3D, device: str) -> tuple[Embed, int]:
     if settings.kind == "milnce-s3d":
         network = model = S3DG()
         prepare = partial(_square, size=settings.size)
-        weights = {k: v for k, v in weights.items() if not k.startswith(TEXT_PART)}
+        weights = {k: v for k, v in weights.items() if not k.startswith("text_module.")}
     else:
         network, prepare = s3d(), _kinetics(settings.size)
         model = network.features
@@ -435,10 +427,7 @@ class Gating(nn.Module):
 
 
 def space_to_depth(x: torch.Tensor) -> torch.Tensor:
-    """Move each 2 x 2 x 2 cube into channels: (B, C, T, H, W) to (B, 8 C, T/2, H/2, W/2).
-
-    Channels are ordered by place in the cube (time, row, column) and then by colour.
-    """
+    """Move each 2 x 2 x 2 cube into channels: (B, C, T, H, W) to (B, 8 C, T/2, H/2, W/2)."""
     b, c, t, h, w = x.shape
     cubes = x.reshape(b, c, t // 2, 2, h // 2, 2, w // 2, 2)
     return cubes.permute(0, 3, 5, 7, 1, 2, 4, 6).reshape(b, 8 * c, t // 2, h // 2, w // 2)
@@ -453,16 +442,9 @@ def pool(x: torch.Tensor, kernel: tuple[int, int, int]) -> torch.Tensor:
 
 
 SQUEEZENET_CUTS = (2, 5, 8, 10, 11, 12, 13)
-"""Layers of SqueezeNet 1.1 after which LPIPS compares activations."""
-
 ALEXNET_CUTS = (2, 5, 8, 10, 12)
-"""The same of AlexNet."""
-
 SHIFT_TOLERANT_CUTS = (3, 7, 11, 13, 15)
-"""The same of ST-LPIPS."""
-
-LEARNED = "functional/image/lpips_models/alex.pth"
-"""The learned weights of AlexNet's channels, which torchmetrics brings."""
+"""Layers of each network after which LPIPS compares activations."""
 
 BACKBONE = "features."
 """Beginning of the names of a backbone's weights; its classifier may have any size."""
@@ -491,7 +473,8 @@ def load_lpips(
         learned = None
         if settings.kind == "alex":
             features, cuts = alexnet().features, ALEXNET_CUTS
-            learned = read_weights(Path(files("torchmetrics") / LEARNED))
+            brought = "functional/image/lpips_models/alex.pth"
+            learned = read_weights(Path(files("torchmetrics") / brought))
         else:
             features, cuts = squeezenet1_1().features, SQUEEZENET_CUTS
         weights = {
@@ -559,11 +542,9 @@ class Lpips(nn.Module):
     """LPIPS, learned or not (Zhang et al. 2018).
 
     d(x, y) = sum over layers of the mean over pixels of sum_c w_c (a_c(x) - a_c(y))^2, where a are
-    activations of unit length over channels. The weights w are learned from people's judgements; in
-    the unlearned form, the baseline of the paper's table 5, they are one.
-
-    `features` is the convolutional part of the backbone, `cuts` are the layers after which
-    activations are compared, and `weights` are one (channels,) for each cut, or None.
+    activations of unit length over channels, after the `cuts` of the backbone's `features`. The
+    weights w are learned from people's judgements; in the unlearned form, the baseline of the
+    paper's table 5, they are one.
     """
 
     def __init__(

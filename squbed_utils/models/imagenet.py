@@ -16,8 +16,6 @@ from squbed_utils.models.weights import load_into, read_weights
 from squbed_utils.settings import PACKAGED
 
 LABELS = AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
-"""The 1,000 classes of ImageNet, in words."""
-
 Look = Callable[[list[np.ndarray]], torch.Tensor]
 """Frames, uint8 (H, W, 3), of one size -> a row a frame: features, or the classes' logits."""
 

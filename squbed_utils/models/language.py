@@ -25,22 +25,17 @@ from squbed_utils.tasks.captioned import CATEGORIES, UNCLEAR
 ATTEMPTS = 3
 """Times that a question is asked until it gets a clear list, yes or no, or category."""
 
-PARALLEL = 8
-"""Captions that a model behind an API labels at once."""
-
 Answer = Callable[[str, str, int], str]
 """(instruction, text, seed) -> the model's answer; a list has one item a line."""
 
 Check = Callable[[str, str], bool]
-"""(refined, original) -> whether the refined prompt entails the original."""
 
 
 class LanguageModel:
     """A language model that follows instructions.
 
     `refine` maps (prompt, seed) to a more specific prompt, or to the n prompts of a task if
-    `listed` (``draws: list`` in the profile). `compatible` is the profile's check, or the model's
-    own, `entails`.
+    `listed`. `compatible` is the profile's check, or the model's own, `entails`.
     """
 
     def __init__(
@@ -65,12 +60,12 @@ class LanguageModel:
     def label(self, captions: list[str]) -> list[str]:
         """Return the one of `CATEGORIES` of each caption, or `UNCLEAR`."""
         unique = list(dict.fromkeys(captions))
-        with ThreadPoolExecutor(PARALLEL if self._server else 1) as pool:
-            labels = dict(zip(unique, pool.map(self._category, unique), strict=True))
+        with ThreadPoolExecutor(8 if self._server else 1) as pool:
+            decided = pool.map(
+                lambda caption: self._decide("category", {"caption": caption}, CATEGORIES), unique
+            )
+            labels = dict(zip(unique, decided, strict=True))
         return [labels[caption] for caption in captions]
-
-    def _category(self, caption: str) -> str:
-        return self._decide("category", {"caption": caption}, CATEGORIES)
 
     def _refine(self, prompt: str, seed: int) -> str:
         return " ".join(replies.lines_of(self._ask("refine", {"prompt": prompt}, seed)))
@@ -116,10 +111,7 @@ class LanguageModel:
 
 
 class Sampler:
-    """A causal language model of transformers, which continues token ids by sampling.
-
-    `ends` say where a text ends before its last token does.
-    """
+    """A causal language model of transformers, which samples; `ends` say where a text ends."""
 
     ends: tuple[Callable, ...] = ()
 
@@ -165,10 +157,7 @@ class Chat(Sampler):
     """A causal language model with a chat template."""
 
     def __call__(self, name: str, text: str, seed: int) -> str:
-        """Return a sampled answer, equal for equal seeds.
-
-        For a yes or no and for a category, seed 0 gives the most probable answer.
-        """
+        """Return a sampled answer; to a yes or no or a category, seed 0 gives the most probable."""
         encoded = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": text}],
             add_generation_prompt=True,
@@ -211,10 +200,7 @@ class Completer(Sampler):
 def load(
     settings: roles.Refiner, device: str, *, n: int, answers: Path | None = None
 ) -> LanguageModel | Completer:
-    """Load the language model of a profile; `n` latent prompts a task are the length of a list.
-
-    A model behind an API writes its answers into the folder `answers`, and reads them from it.
-    """
+    """Load the language model of a profile; one behind an API keeps its answers in `answers`."""
     check = _checker(settings, device)
     if isinstance(settings, roles.CausalLM):
         return Completer(settings, device, check)
@@ -235,10 +221,7 @@ def _checker(settings: roles.Refiner, device: str) -> Check | None:
 
 
 def load_nli(settings: roles.Refiner, device: str) -> Check:
-    """Load a cross-encoder for natural-language inference.
-
-    A prompt is compatible where entailment is the most probable of the model's labels.
-    """
+    """Load a check by a cross-encoder: entailment is the most probable of its labels."""
     model = CrossEncoder(
         str(locate(settings, "refiner", "nli_model")),
         device=device,

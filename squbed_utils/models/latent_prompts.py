@@ -8,8 +8,6 @@ from squbed_utils.tasks.task import Task
 from squbed_utils.world.scenes import entails
 
 MAX_DRAWS = 11
-"""Draws of one latent prompt: the first and ten more."""
-
 Refine = Callable[[str, int], str | list[str]]
 """(prompt, seed) -> a more specific prompt, or the list of all n of a task."""
 
@@ -38,13 +36,10 @@ def draw(
     """Draw one latent prompt of a task, independently of all others unless `listed`.
 
     An empty or incompatible draw is drawn again, so accepted draws follow the refiner's
-    distribution given that they are compatible. The run's seed, the task and `latent` (0 to n - 1)
-    seed the draw.
-
-    If `listed`, `refine` returns one list with the draws of all of the task's latent prompts, from
-    which this one takes its own; after a refusal it takes its item of another list. Where none of
-    `MAX_DRAWS` draws is compatible, this raises `NoneCompatible`, a ValueError. Where the task's
-    latent prompts are given, nothing is drawn.
+    distribution given that they are compatible. If `listed`, `refine` returns one list with the
+    draws of all of the task's latent prompts; after a refusal another list. Where none of
+    `MAX_DRAWS` draws is compatible, this raises `NoneCompatible`. Where the task's latent prompts
+    are given, nothing is drawn.
     """
     if task.latent_prompts is not None:
         return _given(task, latent)
@@ -73,13 +68,7 @@ def _given(task: Task, latent: int) -> LatentPrompt:
 
 
 def in_the_grammar(refined: str, original: str) -> bool:
-    """Say whether a draw keeps everything that its prompt names, by the shapes world's grammar.
-
-    A draw that the grammar cannot read is refused.
-
-    >>> in_the_grammar("a small red circle", "a red circle"), in_the_grammar("red", "a red circle")
-    (True, False)
-    """
+    """Say whether a draw keeps everything that its prompt names, by the shapes world's grammar."""
     try:
         return entails(refined, original)
     except ValueError:

@@ -25,37 +25,15 @@ from squbed_utils.profiles import Profile
 FRAME_BATCH = 64
 """The most frames that CLIP and LPIPS see at once; fewer if a batch of videos has fewer."""
 
-MEASURED_FRAMES = 16
-"""The same, where videos come one at a time."""
-
 
 @dataclass(frozen=True)
 class Models:
     """The models of a profile as functions; embeddings are float32 and of unit length.
 
-    Attributes
-    ----------
-    embed_text : callable
-        list of str -> (n, d_t); its `read` counts a text's tokens.
-    embed_videos : callable
-        list of videos, uint8 (T, H, W, 3) -> (n, d_v).
-    clip_images : callable
-        list of frames, uint8 (H, W, 3) -> (n, d).
-    clip_texts : callable
-        list of str -> (n, d); as `embed_text`.
-    lpips : callable
-        Two lists of n frames, uint8 (H, W, 3) -> distances (n,).
-    caption : callable or None
-        list of videos, uint8 (T, H, W, 3) -> list of str; None if the profile has no captioner.
-    refine : callable
-        (prompt, seed) -> str; if `listed`, -> the n prompts of a task. None, as are `compatible`
-        and `generate`, where videos are only measured, and where latent prompts are given.
-    compatible : callable
-        (refined, original) -> whether a draw is accepted.
-    listed : bool
-        Whether draws come in lists.
-    generate : callable
-        (prompts, seeds) -> for each a Video, or the exception that explains its absence.
+    Videos are uint8 (T, H, W, 3), frames uint8 (H, W, 3). `lpips` takes two lists of n frames. If
+    `listed`, `refine` returns the n prompts of a task. None are `caption` without a captioner;
+    `refine`, `compatible` and `generate` where videos are only measured; and the first two where
+    latent prompts are given.
     """
 
     embed_text: WindowedText
@@ -71,10 +49,7 @@ class Models:
 
 
 def load(profile: Profile, folder: Path | None = None) -> Models:
-    """Load every model of a profile.
-
-    Paid models keep their account and answers in `folder`, the archive that is being filled.
-    """
+    """Load every model of a profile; paid ones keep account and answers in `folder`."""
     device = device_of(profile.device)
     frames = profile.video_model.frames or FRAME_BATCH
     frame_batch = min(FRAME_BATCH, profile.batch_size * frames)
@@ -82,15 +57,9 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     measuring = _load_measuring(profile, device, profile.batch_size, frame_batch)
     with _named("video_model", profile):
         generate = diffusion.load(profile, device, folder)
-    models = dataclasses.replace(measuring, generate=generate)
-    if language is None:
-        return models
-    return dataclasses.replace(
-        models,
-        refine=language.refine,
-        compatible=language.compatible,
-        listed=language.listed,
-    )
+    names = ("refine", "compatible", "listed") if language else ()
+    drawing = {name: getattr(language, name) for name in names}
+    return dataclasses.replace(measuring, generate=generate, **drawing)
 
 
 def load_language(
@@ -109,8 +78,8 @@ def load_text_encoder(profile: Profile) -> WindowedText:
 
 
 def load_measuring(profile: Profile) -> Models:
-    """Load the models that embed and score videos, one at a time."""
-    return _load_measuring(profile, device_of(profile.device), 1, MEASURED_FRAMES)
+    """Load the models that embed and score videos, one at a time, of which 16 frames at once."""
+    return _load_measuring(profile, device_of(profile.device), 1, 16)
 
 
 def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch: int) -> Models:

@@ -63,8 +63,7 @@ FORMS = {"refine": Text, "refine_list": Items, "entails": YesOrNo, "category": C
 class Server:
     """A language model behind OpenAI's API or a compatible server.
 
-    The folder `answers` keeps every answer, so that no question is asked twice; the account of
-    calls and dollars lies beside it.
+    The folder `answers` keeps every answer, so that no question is asked twice.
     """
 
     def __init__(self, settings: roles.OpenAI, answers: Path | None) -> None:
@@ -137,7 +136,7 @@ class Server:
         """Ask once: book the most that it can cost before, and correct it to the true cost after.
 
         A token is at least a byte, so a question has no more tokens than bytes. An error status
-        costs nothing. If the usage is unknown or impossible, the most counts.
+        costs nothing; an unknown or impossible usage as much as possible.
         """
         settings, schema = self._settings, form.model_json_schema()
         limit = "max_tokens" if settings.base_url else "max_completion_tokens"

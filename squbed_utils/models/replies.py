@@ -27,10 +27,7 @@ LEAD = r"(?:(?:\w+ )?(?:answer|category|label)\W*(?:is\b|:)|(?:it|this|that) is\
 
 
 def without_thoughts(text: str) -> str:
-    """Return a reply without its thoughts.
-
-    A block that is never closed was cut short; a block that is only closed was opened by the
-    template.
+    """Return a reply without its thoughts, of which only one end may be there.
 
     >>> without_thoughts("<think>yes, or</think> no"), without_thoughts("or</think>no <think> ye")
     ('no', 'no')

@@ -23,9 +23,6 @@ from squbed_utils.text import shortened, suggestion
 from squbed_utils.video import Video
 from squbed_utils.video_models import Command, Python
 
-TAIL, LONGEST_TAIL = 5, 400
-"""Last lines of stderr that an error quotes, and how many characters of them."""
-
 GUARD = 'exec 3<&0; { read -r _ <&3; kill -9 0; } & exec "$@" </dev/null 3<&-'
 """Runs a command for a shell; when the pipe that is its stdin closes, kills the process group."""
 
@@ -63,8 +60,7 @@ def run(model: Command, folder: Path, prompt: str, seed: int) -> Video:
     """Run the command for one video, in a temporary folder that is then removed.
 
     The command runs in the folder of its code, without the API keys of this environment. It gets
-    the seed modulo 2**32, since many libraries take no larger one. A failure or a timeout raises
-    RuntimeError with the last lines of stderr; anything but one readable mp4 raises ValueError.
+    the seed modulo 2**32, since many libraries take no larger one.
     """
     with tempfile.TemporaryDirectory(prefix="squbed-") as temporary:
         output, log = Path(temporary, "output"), Path(temporary, "stderr")
@@ -81,10 +77,7 @@ def run(model: Command, folder: Path, prompt: str, seed: int) -> Video:
 
 
 def _run(words: list[str], folder: Path, timeout: float, log: Path) -> None:
-    """Run to the end; what then still runs is killed, also after a timeout or this process' death.
-
-    A signal's exit code is negative.
-    """
+    """Run to the end; what then still runs is killed, also after a timeout or our own death."""
     environment = {k: v for k, v in os.environ.items() if not SECRET.search(k)}
     with (
         log.open("wb") as stderr,
@@ -110,16 +103,15 @@ def _run(words: list[str], folder: Path, timeout: float, log: Path) -> None:
 
 def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    last = " | ".join([line.strip() for line in lines if line.strip()][-TAIL:])
-    return f"; its last words: {last[-LONGEST_TAIL:]}" if last else ""
+    last = " | ".join([line.strip() for line in lines if line.strip()][-5:])
+    return f"; its last words: {last[-400:]}" if last else ""
 
 
 def load_function(model: Python) -> Callable:
     """Run the user's file; return a function that draws a batch, a `diffusion.Draw`.
 
-    What runs is the text of the file that is hashed, never its compiled copy. As with a command,
-    the file's folder is where its imports are looked for last, and seeds come modulo 2**32. An
-    error names the line of the file where it arose.
+    What runs is the text of the file that is hashed, never its compiled copy. The file's folder is
+    where its imports are looked for last, and seeds come modulo 2**32.
     """
     file = locate(model, "video_model", "call")
     module = ModuleType("squbed_video_model")

@@ -11,8 +11,7 @@ import httpx2
 def client(seconds: float, largest: int) -> httpx2.Client:
     """Return a client that follows no redirect, so that a key goes to no other host.
 
-    `seconds` limits a whole request (httpx limits each read alone, which a slow server never
-    exceeds); `largest` limits the bytes of an answer.
+    `seconds` limits a whole request (httpx: each read alone), `largest` the bytes of an answer.
     """
     return httpx2.Client(transport=Bounded(seconds, largest), follow_redirects=False)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from squbed_utils.files import inside, locked, replacing
+from squbed_utils.files import inside, locked, write_text
 from squbed_utils.models.errors import Stop
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import OpenAI, VideoModel
@@ -20,10 +20,7 @@ LIMITS = {VIDEOS: "video_model.budget", REFINER: "refiner.budget", CALLS: "refin
 
 
 def api_key(model: str, variables: Sequence[str]) -> str:
-    """Return a service's key from the first environment variable that is set.
-
-    If none is set, or its value can be no key, this raises ValueError.
-    """
+    """Return a service's key from the first environment variable that is set."""
     variable = next((name for name in variables if os.environ.get(name, "").strip()), None)
     if variable is None:
         raise ValueError(
@@ -46,8 +43,7 @@ def cost(model: VideoModel, videos: int) -> float:
 def calls(refiner: OpenAI, *, tasks: int, latents: int, labels: int) -> int:
     """Return how often a language model is asked, redraws not counted.
 
-    `tasks` need latent prompts drawn, `latents` are the latent prompts to draw, and `labels` the
-    captions to label.
+    `tasks` need prompts drawn, `latents` is the number to draw, `labels` are captions to label.
     """
     draws = latents if refiner.draws == "independent" else tasks
     return draws + (latents if refiner.check == "model" else 0) + labels
@@ -59,10 +55,7 @@ def most_for_answers(refiner: OpenAI, calls: int) -> float:
 
 
 def bill(profile: Profile, folder: Path, *, videos: int, **counts: int) -> str | None:
-    """Say in words what the remaining videos and calls cost; None if they are free.
-
-    `folder` is the archive's, `videos` are the videos to make, and `counts` are those of `calls`.
-    """
+    """Say in words what the remaining videos and calls cost; None if they are free."""
     model, refiner, parts = profile.video_model, profile.refiner, []
     if dollars := cost(model, videos):
         parts.append(
@@ -106,10 +99,9 @@ def _read(folder: Path) -> dict[str, float]:
 
 
 def reserve(folder: Path, costs: Mapping[str, float], limits: Mapping[str, float | None]) -> None:
-    """Add costs to the account of the archive's folder before paying.
+    """Add costs, by the account's entries, to the account before paying.
 
-    Both mappings go from an entry of the account: to what is added, and to its limit (None: no
-    limit). A cost that would pass its limit raises `Stop`, and nothing is added.
+    A cost that would pass its limit (None: no limit) raises `Stop`, and nothing is added.
     """
     with locked(inside(folder, LOCK)):
         account = _read(folder)
@@ -132,8 +124,7 @@ def give_back(folder: Path, costs: Mapping[str, float]) -> None:
 
 def _add(folder: Path, account: dict[str, float], costs: Mapping[str, float]) -> None:
     account = {entry: round(before + costs.get(entry, 0), 9) for entry, before in account.items()}
-    with replacing(inside(folder, ACCOUNT)) as partial:
-        partial.write_text(json.dumps(account) + "\n", encoding="utf-8")
+    write_text(inside(folder, ACCOUNT), json.dumps(account) + "\n")
 
 
 def _amount(entry: str, amount: float) -> str:

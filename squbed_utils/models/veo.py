@@ -42,10 +42,9 @@ ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 8, 1.0, 60.0
 def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], list]:
     """Return a function that makes a video for each prompt and seed, one after the other.
 
-    The service gets the seed modulo 2**32, which is all that it takes. The cost of one call's
-    videos is booked in the archive's account before the first video is started; videos that the
-    service refuses to start are booked back. So an interrupted call counts as paid, and the budget
-    is never passed. Without an archive's folder for the account this raises RuntimeError.
+    The cost of one call's videos is booked before the first is started; videos that the service
+    refuses to start are booked back. So an interrupted call counts as paid, and the budget is never
+    passed. The service gets the seed modulo 2**32, which is all that it takes.
     """
     key = spending.api_key(model.model, VEO_KEYS)
     if folder is None:

@@ -13,10 +13,7 @@ COUNTER = "num_batches_tracked"
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict, and unpickle nothing but tensors and plain containers.
-
-    A damaged file, and one that holds anything but a state dict, raise ValueError.
-    """
+    """Read a state dict, and unpickle nothing but tensors and plain containers."""
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import ROLES, reference_path
-from squbed_utils.files import path_of, replacing, seed_of
+from squbed_utils.files import path_of, replacing, seed_of, write_text
 from squbed_utils.roles import Dataset, Panda70M, VidGen1M
 from squbed_utils.tasks import like, panda70m, prompts, shapes_world, vidgen1m
 from squbed_utils.tasks.task import Caption, Source, Task, Unusable, check_clip
@@ -25,8 +25,6 @@ UNCLEAR = "unclear"
 """The label of a caption that fits no single category; it becomes no task."""
 
 BATCH = 20
-"""Captions labelled between two writes of the cache."""
-
 Label = Callable[[list[str]], list[str]]
 """Captions -> one of `CATEGORIES` each, or `UNCLEAR`."""
 
@@ -36,10 +34,8 @@ Item = TypeVar("Item")
 def label_all(captions: Sequence[str], label: Label, cache: Path, *, asked: str) -> dict[str, str]:
     """Return caption -> category; each caption is labelled once, also across interruptions.
 
-    `cache` is a JSON file, rewritten after every `BATCH` captions; at the end it holds these
-    captions alone, in order. `asked` names the model and the instruction, and labels cached under
-    another name are not used. A label outside `CATEGORIES` and `UNCLEAR`, and a damaged cache,
-    raise ValueError.
+    `cache` is a JSON file, rewritten after every `BATCH` captions. `asked` names the model and the
+    instruction; labels cached under another name are not used.
     """
     known = _read_cache(cache, asked)
     labels = {caption: known[caption] for caption in captions if caption in known}
@@ -56,10 +52,8 @@ def label_all(captions: Sequence[str], label: Label, cache: Path, *, asked: str)
 def fill_evenly(queues: Mapping[str, Iterable[Item]], count: int) -> Iterator[tuple[str, Item]]:
     """Take `count` items from categories (category -> items) as evenly as possible.
 
-    Each item comes from a category with the fewest items taken so far, the first such category in
-    the order of the mapping; a category that runs short leaves its share to the others. Items are
-    taken one at a time, so a queue may be lazy, and their number is smaller if all queues run
-    short.
+    Each item comes from a category with the fewest items taken so far; one that runs short leaves
+    its share to the others. Items are taken one at a time, so a queue may be lazy.
 
     >>> list(fill_evenly({"a": [1], "b": [2, 3, 4]}, 3))
     [('a', 1), ('b', 2), ('b', 3)]
@@ -102,9 +96,8 @@ def _read_cache(path: Path, asked: str) -> dict[str, str]:
 
 
 def _write_cache(path: Path, asked: str, labels: Mapping[str, str]) -> None:
-    with replacing(path) as partial:
-        text = json.dumps({"asked": asked, "labels": labels}, ensure_ascii=False, indent=1)
-        partial.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps({"asked": asked, "labels": labels}, ensure_ascii=False, indent=1)
+    write_text(path, text + "\n")
 
 
 READERS = {"panda70m": panda70m, "vidgen1m": vidgen1m}
@@ -115,12 +108,7 @@ WHOLE = {"world": shapes_world, "prompts": prompts, "like": like}
 
 
 def read(dataset: Dataset, *, label: Label, cache: Path, asked: str) -> Source:
-    """Read the tasks that a profile asks for.
-
-    `label`, `cache` and `asked` are those of `label_all`; the shapes world and lists of prompts
-    have categories of their own. A missing table or folder of videos raises FileNotFoundError; a
-    table of another format, or one without a usable clip, raises ValueError.
-    """
+    """Read the tasks that a profile asks for; the options are those of `label_all`."""
     if dataset.kind in WHOLE:
         return WHOLE[dataset.kind].read(dataset)
     left_out, unusable = Counter(), {category: Counter() for category in CATEGORIES}
@@ -170,10 +158,7 @@ def available(dataset: Panda70M | VidGen1M) -> int:
 
 
 def stored(dataset: Dataset, archive: Archive) -> Source:
-    """Return the tasks that an archive of this dataset holds, without sampling them again.
-
-    If the archive's ``dataset.json`` is missing or damaged, this raises ValueError.
-    """
+    """Return the tasks that an archive of this dataset holds, without sampling them again."""
     if dataset.kind in WHOLE:
         return WHOLE[dataset.kind].read(dataset)
     report = archive.report()

@@ -27,8 +27,6 @@ NAME = re.compile(
     r"(?P<prompt>[^/]+)-(?P<number>[0-9]+)"
     r"|(?P<task>[^/]+)/((?P<latent>[^/]+)/)?(?P<sample>[^/]+)"
 )
-"""A clip's path without its ending."""
-
 MANIFEST, PROMPTS, PREFERENCES = "manifest.csv", "prompts.csv", "preferences.csv"
 
 SHARES = {"a": 1.0, "b": 0.0, "tie": 0.5}
@@ -64,8 +62,7 @@ def read(folder: Path) -> pd.DataFrame:
     """Return the manifest of a folder of clips, as ``manifest.read`` does; paths are within it.
 
     Clips are named as `NAMES` says. A task's folder is its prompt, unless ``prompts.csv`` has a row
-    for that `task`; a folder of a latent prompt that is no number is its text. If ``prompts.csv``
-    has the column `video`, it says all, and names say nothing. A ValueError names all mistakes.
+    for that `task`; if that has the column `video`, it says all, and names say nothing.
     """
     table, mistakes = folder / PROMPTS, []
     said = csv_files.read_as(Said, table, "prompts") if table.is_file() else []

@@ -1,13 +1,12 @@
 """The tasks of another archive, with its latent prompts, so that two models are asked the same."""
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
 
 from squbed_utils import profiles
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.files import path_of, replacing
+from squbed_utils.files import copy, path_of
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Like
 from squbed_utils.tasks.task import Source, Task
@@ -20,8 +19,7 @@ def read(dataset: Like) -> Source:
     known = texts.where(texts.notna(), None).sort_values("latent").groupby("task").prompt.agg(tuple)
 
     def write_reference(task: Task, target: Path) -> None:
-        with replacing(target) as partial:
-            shutil.copyfile(archive.inside(task.reference), partial)
+        copy(archive.inside(task.reference), target)
 
     tasks = [_task(row, known[row["task"]]) for row in archive.tasks().to_dict("records")]
     return Source(tasks, archive.truth(), None, write_reference)
@@ -30,8 +28,7 @@ def read(dataset: Like) -> Source:
 def instead(profile: Profile, folder: Path | str) -> Profile:
     """Return a profile that asks its video model what an archive asked, with the same seeds.
 
-    The archive must be sealed, know its latent prompts, and have as many of them and of videos of
-    each for every task; else this raises ValueError.
+    The archive must be sealed, know its latent prompts, and have equally many for every task.
     """
     archive = open_archive(Path(folder).expanduser().absolute())
     if not archive.sealed:

@@ -53,7 +53,6 @@ COLUMNS = ("task", "prompt", "latent", "sample", "video", "reference", "latent_p
 COLUMNS += ("category", "vagueness_rank")
 
 OF_A_TASK = ("prompt", "reference", "category", "vagueness_rank")
-"""Columns that are the same in all rows of a task."""
 
 
 def read(path: Path | str) -> pd.DataFrame:
@@ -66,9 +65,8 @@ def read(path: Path | str) -> pd.DataFrame:
     vagueness_rank (a number, 1 = least vague), and people's ratings of each video, rating or
     rating_NAME (numbers, higher = better).
 
-    The table has the nine `COLUMNS` and the ratings that some video has, and is ordered by task (as
-    they first occur), latent and sample; an optional value that is not given is missing, or "" for
-    category. A ValueError names all mistakes with their line numbers.
+    The table has the nine `COLUMNS` and the ratings that some video has, ordered by task (as they
+    first occur), latent and sample. A ValueError names all mistakes with their line numbers.
     """
     path = Path(path)
     return checked(csv_files.read_as(Row, path, "manifest"), path.parent, f"manifest {path}")

@@ -29,10 +29,8 @@ LONGEST_FIELD = 2**27
 def captions(dataset: Panda70M, left_out: Counter) -> Iterator[Caption]:
     """Yield the captions that have a clip, in the order of the table.
 
-    `left_out` counts the skipped rows and captions by reason. A caption's id is
-    ``panda70m-{videoID}.{clip}``: a video id may begin with a dash or an underscore, which no file
-    name here does, and the prefix, the same for all, keeps ids distinct. A missing column, or a
-    quote that is never closed, raises ValueError.
+    `left_out` counts the skipped rows and captions by reason. A video id may begin with a dash or
+    an underscore, which no file name here does; hence the prefix of ids.
     """
     folder = path_of(dataset.videos)
     if not folder.is_dir():
@@ -68,8 +66,10 @@ def read_clip(folder: Path, caption: Caption) -> bytes:
     try:
         if path.stat().st_size > LARGEST:
             raise Unusable("video too large")
-        if beside.is_file() and _one_line(beside) != caption.text:
-            raise Unusable("video of another caption")
+        if beside.is_file():
+            text = beside.read_text(encoding="utf-8", errors="replace")
+            if " ".join(text.split()) != caption.text:
+                raise Unusable("video of another caption")
         return path.read_bytes()
     except OSError as error:
         raise Unusable("video that cannot be read") from error
@@ -104,7 +104,3 @@ def _literal(text: str) -> list:
 
 def _id(row: dict, clip: int) -> str:
     return f"panda70m-{row['videoID']}.{clip}"
-
-
-def _one_line(path: Path) -> str:
-    return " ".join(path.read_text(encoding="utf-8", errors="replace").split())

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from pydantic import BeforeValidator, ConfigDict
 from squbed_utils import csv_files, profiles
 from squbed_utils.archive.layout import LONGEST_TEXT, reference_path
 from squbed_utils.csv_files import Line, Number
-from squbed_utils.files import path_of, readable_name, replacing, seed_of
+from squbed_utils.files import copy, path_of, readable_name, seed_of
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Prompts
 from squbed_utils.settings import PROMPT_PACKAGES
@@ -72,8 +71,7 @@ def read(dataset: Prompts) -> Source:
     The file is by its name ``.csv`` or ``.tsv`` (columns prompt, and if wanted task, category,
     reference, vagueness_rank), ``.jsonl`` (a text, or an object with these keys, a line),
     ``.json`` (a list of them, or of VBench's objects with prompt_en and dimension), or else text, a
-    prompt a line. A prompt that is repeated without a task of its own is one task, of all its
-    categories. A missing file raises FileNotFoundError, any other mistake ValueError.
+    prompt a line. A prompt that is repeated without a task of its own is one task.
     """
     path = path_of(dataset.places()["path"].path)
     if dataset.path in PROMPT_PACKAGES and not path.is_file():
@@ -99,8 +97,7 @@ def read(dataset: Prompts) -> Source:
     csv_files.refuse(where, mistakes, unit)
 
     def write_reference(task: Task, target: Path) -> None:
-        with replacing(target) as partial:
-            shutil.copyfile(manifest.locate(first[task.id].reference, path.parent), partial)
+        copy(manifest.locate(first[task.id].reference, path.parent), target)
 
     return Source([_task(row) for row in first.values()], None, None, write_reference)
 
@@ -114,8 +111,7 @@ def instead(profile: Profile, path: Path | str) -> Profile:
 def ladder(tasks: Sequence[Task], per_rung: int) -> pd.DataFrame:
     """Return prompts of VBench by how much they say: `per_rung` of each of `RUNGS`, in turn.
 
-    Columns: task, category (the rung) and prompt. Which are taken, a seed made of the rung decides;
-    more are taken in addition to fewer.
+    Columns: task, category (the rung) and prompt. More are taken in addition to fewer.
     """
     rows = []
     for rung, (dimensions, least_words) in RUNGS.items():

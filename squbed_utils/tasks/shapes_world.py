@@ -47,12 +47,7 @@ def read(dataset: World) -> Source:
 
 
 def read_world(path: Path | str) -> tuple[list[Task], pd.DataFrame]:
-    """Read the task table of the shapes world, a CSV file with a row a task.
-
-    The tasks are what an estimator may see. The truth has the columns task, coverage (common, rare,
-    never), subject, clips (of it that the video model was shown), left_out (0 to 4), true_entropy
-    (nats), vagueness_rank, and the reference's content (reference_scene, reference_seed).
-    """
+    """Read the task table of the shapes world: the tasks, and a row each of their truth."""
     rows = csv_files.read_as(Row, path, "task table")
     first = {row.task: row.line for row in reversed(rows)}
     twice = [
@@ -74,10 +69,8 @@ def select(
 ) -> tuple[list[Task], pd.DataFrame]:
     """Select the tasks that a profile names, or some of each cell (coverage, left_out).
 
-    `tasks` (ids), `categories` and `per_cell` of the dataset each narrow the choice; None keeps
-    all, and the order is the table's. With `per_cell` k, cell number c (coverage by coverage,
-    left_out increasing) gives k tasks from its c-th on, cyclically: so a small selection still has
-    every category. An unknown id or category, and an empty choice, raise ValueError.
+    Each entry of the dataset narrows the choice; None keeps all. With `per_cell` k, cell number c
+    gives k tasks from its c-th on, cyclically: so a small selection still has every category.
     """
     keep = pd.Series(True, index=truth.index)
     if dataset.tasks is not None:

@@ -15,16 +15,8 @@ from squbed_utils.archive.layout import SAFE_ID
 class Task:
     """One prompt and the reference video to which its videos are compared.
 
-    Attributes
-    ----------
-    id : str
-        Names files, so only letters, digits, dots, dashes and underscores.
-    reference : str or None
-        Path of the reference video within the archive; None if there is none.
-    vagueness_rank : float or None
-        People's rank of the prompt, if they ranked it: 1 = the least vague.
-    latent_prompts : tuple of (str or None), or None
-        Where they are given, and need not be drawn: those of another archive.
+    `id` names files. `reference` is a path within the archive. `vagueness_rank` is people's, 1 =
+    the least vague. `latent_prompts` are those of another archive, where they are not drawn.
     """
 
     id: str
@@ -47,16 +39,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Source:
-    """The tasks that a dataset gives, and all that an archive stores of it.
+    """The tasks of a dataset, a row a task of what is really uncertain (if known), and a report.
 
-    Attributes
-    ----------
-    truth : pandas.DataFrame or None
-        A row a task of what is really uncertain, if that is known.
-    report : dict or None
-        For sampled tasks: how many by category, and what was left out for which reason.
-    write_reference : callable
-        (task, path) -> None; writes the task's reference video.
+    The report says of sampled tasks how many there are by category, and what was left out.
+    `write_reference` writes a task's reference video to a path.
     """
 
     tasks: list[Task]
@@ -78,10 +64,7 @@ class Unusable(ValueError):
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption on one line, the id of the task that it may become, and where its clip lies.
-
-    `clip` is a path within the dataset's folder of videos.
-    """
+    """A caption on one line, the id of the task that it may become, and its clip's path."""
 
     id: str
     text: str

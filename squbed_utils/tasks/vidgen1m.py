@@ -16,16 +16,12 @@ from squbed_utils.tasks.task import LARGEST, Caption, Unusable, text_of
 DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 """Errors from a damaged, encrypted or unknown zip."""
 
-ENCRYPTED = 1
-
 
 def captions(dataset: VidGen1M, left_out: Counter) -> Iterator[Caption]:
     """Yield the captions that have a clip in a zip, in the order of the JSON.
 
-    `left_out` counts the skipped zips, entries of zips, and captions by reason. A caption's id is
-    ``vidgen1m-{vid}``: a vid may begin with a dash or an underscore, which no file name here does,
-    and the prefix, the same for all, keeps ids distinct. A JSON that is no list, or is cut short,
-    raises ValueError.
+    `left_out` counts the skipped zips, entries of zips, and captions by reason. A vid may begin
+    with a dash or an underscore, which no file name here does; hence the prefix of ids.
     """
     entries = _entries(path_of(dataset.path))
     clips, vids = _index(path_of(dataset.videos), left_out), set()
@@ -114,12 +110,11 @@ def _contents(path: Path, left_out: Counter) -> list[zipfile.ZipInfo]:
 def _refuse_unsafe(info: zipfile.ZipInfo) -> None:
     """Refuse an encrypted entry, a link, and an entry whose name leads out of a folder.
 
-    Entries are never written under their own names; still, a zip with such names is not
-    VidGen-1M's.
+    Entries are never written; still, a zip with such names is not VidGen-1M's.
     """
     path = PurePosixPath(info.orig_filename)
     outside = path.is_absolute() or ".." in path.parts or set("\\:\0") & set(info.orig_filename)
     if outside or stat.S_ISLNK(info.external_attr >> 16):
         raise Unusable("zip entry that points outside")
-    if info.flag_bits & ENCRYPTED:
+    if info.flag_bits & 1:
         raise Unusable("encrypted zip entry")

@@ -29,9 +29,6 @@ COLOUR = {
     "pink": (1.00, 0.55, 0.80),
 }
 GREY = {"black": (0.0, 0.0), "grey": (0.5, 0.5), "white": (1.0, 1.0), "striped": (0.25, 0.75)}
-STRIPE = 4
-"""Height of a background stripe in pixels."""
-
 Array = np.ndarray
 Mask = Callable[[Array, Array], Array]
 
@@ -41,14 +38,14 @@ def box(x: Array, y: Array, left: float, top: float, right: float, bottom: float
     return (x > left) & (x < right) & (y > top) & (y < bottom)
 
 
-def stroke(x: Array, y: Array, *points: tuple[float, float], width: float = 0.19) -> Array:
-    """Say which points lie within ``width`` of a line through the given points."""
+def stroke(x: Array, y: Array, *points: tuple[float, float]) -> Array:
+    """Say which points lie within 0.19 of a line through the given points."""
     near = np.full(np.broadcast(x, y).shape, np.inf)
     for (ax, ay), (bx, by) in zip(points[:-1], points[1:], strict=True):
         dx, dy = bx - ax, by - ay
         along = np.clip(((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy), 0, 1)
         near = np.minimum(near, np.hypot(x - ax - along * dx, y - ay - along * dy))
-    return near < width
+    return near < 0.19
 
 
 def polygon(x: Array, y: Array, *points: tuple[float, float]) -> Array:
@@ -216,9 +213,8 @@ SHAPES: dict[str, Mask] = {
 def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """Draw one video of a full scene: uint8 (9, 32, 32, 3), RGB.
 
-    The scene fixes size, colour, shape, motion and background. Words do not name the middle of the
-    path, which `rng` draws uniformly within ``DRIFT`` of the middle of the frame. A shape never
-    leaves the view.
+    Words do not name the middle of the path, which `rng` draws uniformly within ``DRIFT`` of the
+    middle of the frame. A shape never leaves the view.
     """
     if missing(scene):
         raise ValueError(
@@ -237,7 +233,7 @@ def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 def background(name: str) -> np.ndarray:
     """Return one background image, float, shape (32, 32, 1), range [0, 1]."""
     dark, light = GREY[name]
-    rows = np.where(np.arange(SIDE) // STRIPE % 2 == 0, dark, light)
+    rows = np.where(np.arange(SIDE) // 4 % 2 == 0, dark, light)  # 4 pixels a stripe
     return np.broadcast_to(rows[:, None, None], (SIDE, SIDE, 1))
 
 

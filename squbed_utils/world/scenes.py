@@ -1,18 +1,15 @@
-"""The grammar of the shapes world: scenes, the English that names them, its entropy, the deal.
+"""The grammar of the shapes world: scenes, and the English that names them.
 
 A scene gives one value to each of five attributes. English may leave any of them out, and a reader
-has to guess those; so the aleatoric truth of a prompt has a closed form. How many clips of each
-subject (a shape) the video model is shown in training is dealt by a seed.
+has to guess those; so the aleatoric truth of a prompt has a closed form
+(`training.tasks.entropy`).
 """
 
 import itertools
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-
-from squbed_utils.files import seed_of
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "round": ("circle", "ring", "crescent", "oval", "drop", "target", "dome", "pie", "leaf"),
@@ -38,16 +35,6 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "background": ("black", "grey", "white", "striped"),
 }
 """Every attribute and the values it can take, each drawn with equal probability."""
-
-LEVELS = (0, 1, 4, 16, 64, 256, 1024, 4096)
-"""Distinct clips of a subject that the video model is shown: one subject of every family has each
-level, and a second one has none."""
-
-RARE = 64
-"""Most clips of a subject that is called rare; one with none is called never, others common."""
-
-ADDED = 8, 1024
-"""How many of the subjects that were never shown are shown later on, and in how many clips."""
 
 TRAINING_PHRASINGS = (
     "a {size} {colour} {shape} {motion} {background}",
@@ -80,45 +67,9 @@ Scene = Mapping[str, str]
 """Attribute -> value; an attribute that is absent is left open."""
 
 
-def deal(name: str = "first") -> dict[str, int]:
-    """Deal to each subject the number of clips that the video model is shown, seeded by a name."""
-    rng = np.random.default_rng(seed_of("deal", name))
-    return {
-        subject: int(level)
-        for subjects in CATEGORIES.values()
-        for subject, level in zip(subjects, rng.permutation((0, *LEVELS)), strict=True)
-    }
-
-
-def with_added(coverage: dict[str, int]) -> dict[str, int]:
-    """Return a coverage in which some of the subjects that were never shown are shown."""
-    never = sorted(subject for subject, count in coverage.items() if count == 0)
-    count, clips = ADDED
-    rng = np.random.default_rng(seed_of("added", *never))
-    return coverage | {str(s): clips for s in rng.permutation(never)[:count]}
-
-
-def coverage_of(clips: int) -> str:
-    """Say in a word how well a number of training clips covers a subject.
-
-    >>> coverage_of(64)
-    'rare'
-    """
-    return "never" if clips == 0 else "rare" if clips <= RARE else "common"
-
-
 def vocabulary() -> list[str]:
     """Return every word the grammar can say, sorted."""
     return sorted(_FUNCTION_WORDS | set(_VALUE_ATTRIBUTE))
-
-
-def category_of(shape: str) -> str:
-    """Return the family of a subject.
-
-    >>> category_of("fish")
-    'thing'
-    """
-    return next(name for name, shapes in CATEGORIES.items() if shape in shapes)
 
 
 def say(scene: Scene, phrasing: int = 0) -> str:
@@ -148,23 +99,12 @@ def say(scene: Scene, phrasing: int = 0) -> str:
 
 
 def with_articles(sentence: str) -> str:
-    """Write ``an`` for ``a`` before a vowel.
-
-    >>> with_articles("a orange star")
-    'an orange star'
-    """
+    """Write ``an`` for ``a`` before a vowel."""
     return _ARTICLE_BEFORE_VOWEL.sub("an ", sentence)
 
 
 def parse(sentence: str) -> dict[str, str]:
-    """Read a sentence back into the (partial) scene that it names.
-
-    >>> parse("a red circle moving left")
-    {'colour': 'red', 'shape': 'circle', 'motion': 'left'}
-
-    An unknown word, an attribute that is named twice, and another form of sentence raise
-    ValueError.
-    """
+    """Read a sentence back into the (partial) scene that it names; refuse any other sentence."""
     scene: dict[str, str] = {}
     for word in sentence.split():
         attribute = _VALUE_ATTRIBUTE.get(word)
@@ -184,11 +124,7 @@ def parse(sentence: str) -> dict[str, str]:
 
 
 def entails(refined: str, original: str) -> bool:
-    """Say whether a sentence keeps everything that the original one names.
-
-    >>> entails("a small red circle moving left", "a red circle")
-    True
-    """
+    """Say whether a sentence keeps everything that the original one names."""
     return parse(original).items() <= parse(refined).items()
 
 
@@ -198,34 +134,10 @@ def missing(scene: Scene) -> list[str]:
     return [name for name in ATTRIBUTES if name not in scene]
 
 
-def completions(scene: Scene) -> Iterator[dict[str, str]]:
-    """Yield every full scene compatible with a partial one.
-
-    >>> sum(1 for _ in completions({"colour": "red", "shape": "circle"}))
-    40
-    """
-    _check(scene)
-    choices = [(scene[a],) if a in scene else ATTRIBUTES[a] for a in ATTRIBUTES]
-    for values in itertools.product(*choices):
-        yield dict(zip(ATTRIBUTES, values, strict=True))
-
-
 def complete(scene: Scene, rng: np.random.Generator) -> dict[str, str]:
     """Draw one completion of a scene, with every open attribute uniform over its values."""
     _check(scene)
     return {a: scene.get(a) or str(rng.choice(values)) for a, values in ATTRIBUTES.items()}
-
-
-def entropy(scene: Scene) -> float:
-    """Return the entropy of the scene that a prompt leaves open, in nats, range [0, log 17280].
-
-    Attributes are independent and uniform, so it is the sum of log(number of values) over the
-    attributes left out.
-
-    >>> round(entropy({"shape": "circle", "size": "small", "motion": "up"}), 4)
-    3.4657
-    """
-    return sum(math.log(len(ATTRIBUTES[a])) for a in missing(scene))
 
 
 def _check(scene: Scene) -> None:

@@ -26,9 +26,9 @@ def bucket(tmp_path, monkeypatch):
 @pytest.fixture
 def kept(tiny_archive, bucket):
     """Give the store, once a finished archive has gone home."""
-    shutil.copytree(tiny_archive, remote.working_folder(URL))
+    shutil.copytree(tiny_archive, remote.Home(URL).folder)
     remote.Home(URL).push()
-    shutil.rmtree(remote.working_folder(URL))
+    shutil.rmtree(remote.Home(URL).folder)
     return bucket
 
 
@@ -70,7 +70,7 @@ def test_a_run_goes_on_on_another_machine(tiny_profile, tiny_archive, bucket, mo
         patch.setattr(unit, "make", interrupted)
         collect(tiny_profile, output=URL)
     assert len([name for name in at_home(bucket) if remote.SUMS.fullmatch(name)]) == 7
-    shutil.rmtree(remote.working_folder(URL))
+    shutil.rmtree(remote.Home(URL).folder)
     collect(tiny_profile, output=URL)
     assert len(made) == len(set(made)) == 12
     assert at_home(bucket) == contents(tiny_archive)
@@ -123,9 +123,9 @@ def test_a_store_that_fails_loses_nothing(tiny_profile, bucket, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot be reached .*quota"):
         patch.setattr(type(bucket), "put_file", lambda *_, **__: fail())
         collect(tiny_profile, output=URL)
-    assert len(squbed_utils.load(remote.working_folder(URL)).units) == 12
+    assert len(squbed_utils.load(remote.Home(URL).folder).units) == 12
     collect(tiny_profile, output=URL)
-    assert at_home(bucket) == contents(remote.working_folder(URL))
+    assert at_home(bucket) == contents(remote.Home(URL).folder)
 
 
 def fail():

@@ -1,10 +1,10 @@
 """Workers that fail, die or run elsewhere: a unit is the most that is lost."""
 
-import builtins
 import json
 import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import replace
 
 import psutil
@@ -220,14 +220,7 @@ def test_a_worker_ends_with_its_run(job):
 
 @pytest.mark.parametrize("name", ["ray", "submitit"])
 def test_a_missing_package(tiny_profile, copy, monkeypatch, name):
-    real = builtins.__import__
-
-    def without(module, *more):
-        if module == name:
-            raise ImportError(module)
-        return real(module, *more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, name, None)
     kind = "ray" if name == "ray" else "slurm"
     with pytest.raises(RuntimeError, match=f"needs the package {name}; run `pip install squbed-no"):
         collect(tiny_profile, output=copy, executor=Executor(kind))

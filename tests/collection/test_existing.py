@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from kit import small, tiny
+from kit import films, small, tiny
 
 from squbed_utils import cli, video
 from squbed_utils.archive import layout
@@ -41,7 +41,7 @@ def clips(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clips")
     for i in range(10):
         video.write(folder / f"{i}.mp4", shades(i), 8)
-    video.write_preview(folder / "wide.mp4", shades(9, 11, (44, 64)), 12.5)
+    films.write_lossy(folder / "wide.mp4", shades(9, 11, (44, 64)), 12.5)
     video.write(folder / "tiny.mp4", shades(7, size=(8, 8)), 8)
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("no video")
@@ -275,7 +275,7 @@ def bare(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bare")
     for i in range(20):
         frames = shades(i, count=4).astype(int) // (1 + i % 4)
-        video.write_preview(folder / f"prompt {i // 5}-{i % 5}.mp4", frames.astype(np.uint8), 8)
+        films.write_lossy(folder / f"prompt {i // 5}-{i % 5}.mp4", frames.astype(np.uint8), 8)
     votes = [f"prompt {t}-{k}.mp4,other/{t}.mp4,{'ab'[t % 2]}" for t in range(4) for k in range(2)]
     write(folder, *votes, header="video_a,video_b,preferred", name="preferences.csv")
     return folder

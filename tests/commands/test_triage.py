@@ -13,7 +13,8 @@ from squbed_utils import cli, figures, profiles
 from squbed_utils.commands.triage import vagueness
 from squbed_utils.models import encoders, latent_prompts
 from squbed_utils.statistics.vagueness import describe
-from squbed_utils.world import scenes, tasks
+from squbed_utils.world import scenes
+from training import tasks
 
 PROMPTS = ["a cat, napping", "a dog", "two\tfish"]
 ATTRIBUTE_OF = {value: name for name, values in scenes.ATTRIBUTES.items() for value in values}

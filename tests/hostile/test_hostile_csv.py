@@ -6,7 +6,7 @@ import pytest
 from squbed_utils import csv_files
 from squbed_utils.statistics import tables
 from squbed_utils.tasks import manifest, shapes_world
-from squbed_utils.world.tasks import COLUMNS
+from training.tasks import COLUMNS
 
 TASKS = ["001", "NA", "b"]
 RANKS = {"001": 1.0, "NA": 2.0, "b": 3.0}

@@ -32,7 +32,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "archive"
     archive = small_archive.make(folder, {"a": "a cat"}, m=3, frames=lambda *_: BLACK)
     archive.write_tasks([Task("a", "d", "c", "a cat", "references/a.mp4")], None)
-    archive.write_video("references/a.mp4", video.Video(BLACK, 8))
+    video.write(archive.inside("references/a.mp4"), BLACK, 8)
     return folder
 
 

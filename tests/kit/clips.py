@@ -6,8 +6,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-
-from squbed_utils import video
+from kit import films
 
 OLD = ["videoID", "url", "timestamp", "caption", "matching_score"]
 NEW = [*OLD, "desirable_filtering", "shot_boundary_detection"]
@@ -22,7 +21,7 @@ def label(captions: list[str]) -> list[str]:
 def make_clip(path: Path, *, seed: int = 0, size: int = 32, frames: int = 6) -> bytes:
     """Write a lossy mp4, as datasets hold them, and return its bytes."""
     pixels = np.random.default_rng(seed).integers(0, 256, (frames, 4, 4, 3), dtype=np.uint8)
-    video.write_preview(path, pixels.repeat(size // 4, 1).repeat(size // 4, 2), 25)
+    films.write_lossy(path, pixels.repeat(size // 4, 1).repeat(size // 4, 2), 25)
     return path.read_bytes()
 
 

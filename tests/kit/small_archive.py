@@ -7,7 +7,7 @@ import numpy as np
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import video_path
 from squbed_utils.tasks.task import Task
-from squbed_utils.video import Video
+from squbed_utils.video import write
 
 FPS = 8.0
 
@@ -50,7 +50,7 @@ def _row(archive: Archive, place: tuple[str, int, int], rng, changes: dict) -> d
     if place in changes.get("failed", ()):
         return row | {"status": "failed", "error": "no reason"}
     if "frames" in changes:
-        archive.write_video(row["path"], Video(changes["frames"](*place), FPS))
+        write(archive.inside(row["path"]), changes["frames"](*place), FPS)
     clip = changes["clip"](*place) if "clip" in changes else rng.uniform()
     if "embedded" in changes:
         names = ("clip_embedding", "clip_reference_embedding")

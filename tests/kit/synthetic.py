@@ -14,7 +14,7 @@ from squbed_utils.archive.layout import video_path
 from squbed_utils.files import seed_of
 from squbed_utils.roles import World
 from squbed_utils.tasks import shapes_world
-from squbed_utils.video import Video
+from squbed_utils.video import write
 from squbed_utils.world import render, scenes
 
 WIDTH = 16
@@ -38,7 +38,7 @@ def _write_task(archive, task, row, n, m):
     rng = np.random.default_rng(seed_of("synthetic", task.id))
     reference = scenes.parse(row.reference_scene)
     shown = render.render(reference, np.random.default_rng(row.reference_seed))
-    archive.write_video(task.reference, Video(shown, render.FPS))
+    write(archive.inside(task.reference), shown, render.FPS)
     prompt, video = _unit(rng.normal(size=(2, WIDTH)))
     for latent in range(n):
         scene = scenes.complete(scenes.parse(task.prompt), rng)
@@ -54,7 +54,7 @@ def _video(archive, task, row, scene, place, centre, rng):
     shape = scenes.CATEGORIES[task.category][-1] if row.coverage == "never" else scene["shape"]
     frames = render.render({**scene, "shape": shape}, rng)
     path = video_path(task.id, latent, sample)
-    archive.write_video(path, Video(frames, render.FPS))
+    write(archive.inside(path), frames, render.FPS)
     spread = SPREAD[row.coverage]
     good = 0.9 - spread - 0.04 * row.true_entropy + 0.03 * rng.normal()
     scores = {"ssim": good / 2, "psnr": 20 * good, "lpips": 1 - good}

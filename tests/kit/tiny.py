@@ -16,8 +16,8 @@ from diffusers import (
 )
 from transformers import UMT5Config, UMT5EncoderModel
 
-from squbed_utils.world.tasks import task_table
 from training import encoders, language
+from training.tasks import task_table
 
 TASKS = ["common-0-round", "common-4-angular", "never-0-sign", "never-4-thing"]
 SUBJECTS = ["crescent-0", "slab-4", "cross-0", "mushroom-4"]

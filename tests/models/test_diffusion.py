@@ -16,7 +16,7 @@ from squbed_utils.collection import latent, workers
 from squbed_utils.models import checkpoints as checkpoints_module
 from squbed_utils.models import diffusion
 from squbed_utils.tasks import shapes_world
-from squbed_utils.video import Video
+from squbed_utils.video import Video, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 """numpy warns of how a scheduler of diffusers hands it torch's numbers."""
@@ -249,7 +249,7 @@ def test_a_refusal_is_a_row_of_the_archive(built, world, checker, tmp_path, monk
     """As a run has it: the refiner's draw holds the refused word."""
     profile = dataclasses.replace(world, video_model=built("cosmos2", guardrail=True))
     archive, (task, *_) = Archive(tmp_path), shapes_world.read(profile.dataset).tasks
-    archive.write_video(task.reference, Video(np.zeros((9, 32, 32, 3), np.uint8), 8))
+    write(archive.inside(task.reference), np.zeros((9, 32, 32, 3), np.uint8), 8)
     bench = workers.new_bench(profile, tmp_path)
     refining = dataclasses.replace(bench.models, refine=lambda prompt, seed: "a square")
     latent.make(dataclasses.replace(bench, models=refining), task, 0)

@@ -11,7 +11,7 @@ from squbed_utils.roles import World
 from squbed_utils.tasks import shapes_world
 from squbed_utils.tasks.task import Task
 from squbed_utils.world import render, scenes
-from squbed_utils.world.tasks import task_table
+from training.tasks import task_table
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import pytest
 import torch
 from transformers import UMT5Config, UMT5EncoderModel
 
-from squbed_utils.world.scenes import ATTRIBUTES, LEVELS, PHRASINGS, deal, say
+from squbed_utils.world.scenes import ATTRIBUTES, PHRASINGS, say
 from training import loop, train, video_model
 from training.captions import LIKENESS, facts, sentence, words
 from training.language import MAX_TOKENS, WordGuesser, new_tokenizer
+from training.tasks import LEVELS, deal
 
 FULL = {"size": "small", "colour": "red", "shape": "star", "motion": "up", "background": "grey"}
 

@@ -12,11 +12,11 @@ from transformers import AutoModelForCausalLM, AutoModelForImageClassification, 
 
 from squbed_utils.files import ROOT
 from squbed_utils.world.render import render
-from squbed_utils.world.scenes import ATTRIBUTES, complete, deal, recognise
-from squbed_utils.world.tasks import task_caption
+from squbed_utils.world.scenes import ATTRIBUTES, complete, recognise
 from training import quality, train, video_model
 from training.card import write_card
 from training.draw import any_scene, caption, partial
+from training.tasks import deal, task_caption
 
 WORLD = ROOT / "data/world"
 SHIPPED = [name for name in train.TRANSFORMERS if train.Run(WORLD, WORLD).place(name).exists()]

@@ -1,6 +1,8 @@
-"""The task table of the shapes world: three prompts a subject, more and less open."""
+"""The tasks of the shapes world: the deal of clips, three prompts a subject, and their truth."""
 
 import csv
+import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,18 +10,25 @@ import numpy as np
 
 from squbed_utils.files import seed_of
 from squbed_utils.world.scenes import (
+    ATTRIBUTES,
     CATEGORIES,
-    LEVELS,
     TASK_PHRASINGS,
     TRAINING_PHRASINGS,
     Scene,
-    category_of,
     complete,
-    coverage_of,
-    deal,
-    entropy,
+    missing,
     say,
 )
+
+LEVELS = (0, 1, 4, 16, 64, 256, 1024, 4096)
+"""Distinct clips of a subject that the video model is shown: one subject of every family has each
+level, and a second one has none."""
+
+RARE = 64
+"""Most clips of a subject that is called rare; one with none is called never, others common."""
+
+ADDED = 8, 1024
+"""How many of the subjects that were never shown are shown later on, and in how many clips."""
 
 _S, _C, _M, _B = "size", "colour", "motion", "background"
 LEFT_OUT = (
@@ -38,6 +47,61 @@ COLUMNS = (
     *("task", "dataset", "category", "prompt", "reference_scene", "reference_seed"),
     *("coverage", "subject", "clips", "left_out", "true_entropy", "vagueness_rank"),
 )
+
+
+def deal(name: str = "first") -> dict[str, int]:
+    """Deal to each subject the number of clips that the video model is shown, seeded by a name."""
+    rng = np.random.default_rng(seed_of("deal", name))
+    return {
+        subject: int(level)
+        for subjects in CATEGORIES.values()
+        for subject, level in zip(subjects, rng.permutation((0, *LEVELS)), strict=True)
+    }
+
+
+def with_added(coverage: dict[str, int]) -> dict[str, int]:
+    """Return a coverage in which some of the subjects that were never shown are shown."""
+    never = sorted(subject for subject, count in coverage.items() if count == 0)
+    count, clips = ADDED
+    rng = np.random.default_rng(seed_of("added", *never))
+    return coverage | {str(s): clips for s in rng.permutation(never)[:count]}
+
+
+def coverage_of(clips: int) -> str:
+    """Say in a word how well a number of training clips covers a subject.
+
+    >>> coverage_of(64)
+    'rare'
+    """
+    return "never" if clips == 0 else "rare" if clips <= RARE else "common"
+
+
+def category_of(shape: str) -> str:
+    """Return the family of a subject.
+
+    >>> category_of("fish")
+    'thing'
+    """
+    return next(name for name, shapes in CATEGORIES.items() if shape in shapes)
+
+
+def completions(scene: Scene) -> Iterator[dict[str, str]]:
+    """Yield every full scene compatible with a partial one."""
+    choices = [(scene[a],) if a in scene else ATTRIBUTES[a] for a in ATTRIBUTES]
+    for values in itertools.product(*choices):
+        yield dict(zip(ATTRIBUTES, values, strict=True))
+
+
+def entropy(scene: Scene) -> float:
+    """Return the entropy of the scene that a prompt leaves open, in nats, range [0, log 17280].
+
+    Attributes are independent and uniform, so it is the sum of log(number of values) over the
+    attributes left out.
+
+    >>> round(entropy({"shape": "circle", "size": "small", "motion": "up"}), 4)
+    3.4657
+    """
+    return sum(math.log(len(ATTRIBUTES[a])) for a in missing(scene))
 
 
 def task_table(
