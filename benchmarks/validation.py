@@ -20,7 +20,7 @@ from squbed_utils.estimators.estimate import estimate
 from squbed_utils.files import ROOT, SAMPLES, seed_of
 from squbed_utils.statistics import cost, pooled
 from squbed_utils.statistics.calibration import bootstrap_interval, kendall
-from squbed_utils.statistics.decision import control_risk, shortfall
+from squbed_utils.statistics.decision import control_risk
 from squbed_utils.statistics.resampling import (
     permuted_taus,
     rereferenced_taus,
@@ -362,7 +362,7 @@ def draw_tasks(world: str, n: int, rng: np.random.Generator) -> tuple[np.ndarray
     u, noise = rng.normal(size=(2, n))
     mean = 0.5 - 0.3 * u if world == "informative" else 0.5
     accuracy = np.clip(mean + 0.25 * noise, -1, 1)
-    return u, shortfall(accuracy, target=TARGET, bound=BOUND)
+    return u, np.clip(TARGET - accuracy, 0, BOUND)
 
 
 def entropy_bias(reps: int = 2000) -> pd.DataFrame:

@@ -54,6 +54,16 @@ def number(value: float, spec: str) -> str:
     return format(value, spec).replace("-", "−")
 
 
+def interval(value: float, low: float, high: float) -> str:
+    """Write a value with its interval, if it has one.
+
+    >>> interval(-0.5, -0.75, -0.25), interval(0.5, float("nan"), float("nan"))
+    ('−0.50 [−0.75, −0.25]', '0.50')
+    """
+    value, low, high = (number(x, "z.2f") for x in (value, low, high))
+    return value if low == "nan" else f"{value} [{low}, {high}]"
+
+
 def suggestion(name: str, known: list[str]) -> str:
     """Return a hint at the nearest known name, or an empty text."""
     close = difflib.get_close_matches(name, known, n=1)

@@ -91,13 +91,21 @@ def finite_vector(values: ArrayLike, name: str) -> np.ndarray:
     return values
 
 
-def task_pair(uncertainty: ArrayLike, accuracy: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return two float vectors (n,) with a rank correlation: n >= 3, finite, not constant."""
-    x, y = finite_vector(uncertainty, "uncertainty"), finite_vector(accuracy, "accuracy")
+def equal_vectors(
+    x: ArrayLike, y: ArrayLike, names: tuple[str, str] = ("uncertainty", "accuracy")
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return two finite float vectors (n,), n >= 1; refuse unequal lengths."""
+    x, y = (finite_vector(values, name) for values, name in zip((x, y), names, strict=True))
     if x.size != y.size:
         raise ValueError(
-            f"uncertainty has {x.size} values and accuracy {y.size}; expected one of each a task"
+            f"{names[0]} has {x.size} values and {names[1]} {y.size}; expected one of each a task"
         )
+    return x, y
+
+
+def task_pair(uncertainty: ArrayLike, accuracy: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return two float vectors (n,) with a rank correlation: n >= 3, finite, not constant."""
+    x, y = equal_vectors(uncertainty, accuracy)
     if x.size < 3:
         raise ValueError(f"n = {x.size} tasks; a rank correlation needs at least 3")
     for name, v in (("uncertainty", x), ("accuracy", y)):

@@ -17,13 +17,12 @@ from squbed_utils.figures.style import (
     SMALLEST,
     VERMILLION,
     caption,
-    interval,
     new_axes,
     new_figure,
     require_columns,
     styled,
 )
-from squbed_utils.text import number
+from squbed_utils.text import interval, number
 
 FOREST_COLUMNS = ("estimator", "component", "tau", "low", "high", "holm", "null_low", "null_high")
 FOREST_COLUMNS += ("permuted", "accuracy", "n", "confidence", "baseline")

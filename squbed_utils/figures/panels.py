@@ -32,7 +32,6 @@ from squbed_utils.figures.style import (
     caption,
     chance,
     few_ticks,
-    interval,
     new_axes,
     new_figure,
     require_columns,
@@ -41,7 +40,7 @@ from squbed_utils.figures.style import (
     without_unit,
     wrapped,
 )
-from squbed_utils.text import number
+from squbed_utils.text import interval, number
 
 if TYPE_CHECKING:
     from squbed_utils.statistics.examples import Example

@@ -149,16 +149,6 @@ def caption(fig: Figure, shown: str, found: str) -> Figure:
     return fig
 
 
-def interval(value: float, low: float, high: float) -> str:
-    """Write a value with its interval, if it has one.
-
-    >>> interval(-0.5, -0.75, -0.25), interval(0.5, float("nan"), float("nan"))
-    ('−0.50 [−0.75, −0.25]', '0.50')
-    """
-    ends = "" if pd.isna(low) else f" [{number(low, '.2f')}, {number(high, '.2f')}]"
-    return number(value, ".2f") + ends
-
-
 def chance(p: float) -> str:
     """Write a p-value.
 

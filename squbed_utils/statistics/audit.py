@@ -16,11 +16,14 @@ from scipy.stats import kendalltau, norm, rankdata
 from squbed_utils.files import seed_of
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.calibration import (
+    CONFIDENCE,
     NOT_SHOWN,
     REFUTED,
     SHOWN,
     bootstrap_interval,
     holm,
+    kendall,
+    null_spread,
     tau_difference,
 )
 from squbed_utils.statistics.resampling import (
@@ -36,10 +39,7 @@ from squbed_utils.statistics.summary import TERMS
 NEGLIGIBLE = 0.1
 """Size of a tau that is of no use; "negative" is refuted where tau lies above minus this."""
 
-P, CONFIDENCE = 0.05, 0.95
-
-MIDDLE = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
-"""The quantiles between which the middle of a distribution lies."""
+P = 0.05
 
 RESAMPLES, PERMUTATIONS = 2000, 1000
 
@@ -56,9 +56,6 @@ SAME_ORDER = 0.95
 
 NARROW = 0.5
 """Half an interval's width over the spread between tasks: at most this, it tells tasks apart."""
-
-NO_PLUG_IN = "plug-in values compare with squbed's alone, and at equal counts"
-NO_PANELS = "the tasks are few, or have the same uncertainty or accuracy"
 
 
 def line(
@@ -102,22 +99,8 @@ def lack(table: pd.DataFrame, *complete: str, varying: tuple[str, ...] = ()) -> 
 def audited(summary: pd.DataFrame, accuracy: str) -> pd.DataFrame:
     """Return the tasks, as `tables.measured`, that have an accuracy, with that in one column.
 
-    Parameters
-    ----------
-    summary : DataFrame
-        As `tables.summarize_run`.
-    accuracy : str
-        A column of it.
-
-    Returns
-    -------
-    DataFrame
-        The summary's columns and `accuracy` (higher = better).
-
-    Raises
-    ------
-    ValueError
-        If the accuracy is unknown, or no task has it.
+    `accuracy` is a column of the summary and becomes the column `accuracy` (higher = better).
+    ValueError if it is unknown, or no task has it.
     """
     table = tables.measured(summary)
     table = table.assign(accuracy=tables.better_is_higher(table, accuracy))
@@ -147,7 +130,7 @@ def shares(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
     covariances = weights @ (terms * total) - (weights @ terms) * (weights @ total)
     with np.errstate(invalid="ignore", divide="ignore"):
         lesser = (covariances[:, :2] / covariances[:, 2:]).min(axis=1)
-    low, high = bootstrap_interval(lesser, CONFIDENCE)
+    low, high = bootstrap_interval(lesser)
     a, e = (table[t].cov(table.total) / table.total.var() for t in ("aleatoric", "epistemic"))
     both = 2 * table.aleatoric.cov(table.epistemic) / table.total.var()
     detail = f"aleatoric {a:.2f}, epistemic {e:.2f} of the variance, of which their covariance "
@@ -182,7 +165,7 @@ def widths(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
         detail = "both encoders have one width; it takes two of different widths to tell"
         return [line(*question, detail=detail)]
     taus = resampled_taus(scores, table.accuracy, task_counts(len(table), RESAMPLES, rng))
-    low, high = bootstrap_interval(taus[1] - taus[0], CONFIDENCE)
+    low, high = bootstrap_interval(taus[1] - taus[0])
     nats, per_dof = (kendalltau(x, table.accuracy).statistic for x in scores)
     within = max(abs(low), abs(high)) <= WIDTH_MATTERS
     verdict = verdict_of(within, low > WIDTH_MATTERS or high < -WIDTH_MATTERS)
@@ -190,27 +173,23 @@ def widths(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
     return [line(*question, verdict, detail, value=per_dof - nats, low=low, high=high)]
 
 
-def weight_sweep(table: pd.DataFrame, rng: np.random.Generator, *, steps: int = 21) -> pd.DataFrame:
+def weight_sweep(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Return tau of w aleatoric + (1 - w) epistemic, each divided by its spread over tasks.
 
     The sum of the paper is the weight sd(A) / (sd(A) + sd(E)), which the encoders' widths set.
-
-    Returns
-    -------
-    DataFrame
-        weight (0 to 1), tau, low, high, paper (the paper's weight); empty where a component is
-        missing or the same for every task.
+    Columns: weight (0 to 1), tau, low, high, paper (the paper's weight); empty where a component is
+    missing or the same for every task.
     """
     columns = ["weight", "tau", "low", "high"]
     if lack(table, "total", varying=("aleatoric", "epistemic", "accuracy")):
         return pd.DataFrame(columns=[*columns, "paper"])
     spread = table[["aleatoric", "epistemic"]].std()
-    weights = np.linspace(0, 1, steps)
+    weights = np.linspace(0, 1, 21)
     a, e = (table[term].to_numpy() / spread[term] for term in spread.index)
     scores = np.outer(weights, a) + np.outer(1 - weights, e)
     resampled = resampled_taus(scores, table.accuracy, task_counts(len(a), RESAMPLES, rng))
     rows = [
-        (weight, kendalltau(score, table.accuracy).statistic, *bootstrap_interval(taus, CONFIDENCE))
+        (weight, kendalltau(score, table.accuracy).statistic, *bootstrap_interval(taus))
         for weight, score, taus in zip(weights, scores, resampled, strict=True)
     ]
     return pd.DataFrame(rows, columns=columns).assign(paper=spread.aleatoric / spread.sum())
@@ -226,7 +205,12 @@ def small_samples(table: pd.DataFrame, plug_in: pd.Series | None) -> list[dict]:
     why = lack(table, varying=(term,))
     bias = "few samples", "Does the bias leave the order?", f"tau at least {SAME_ORDER}"
     if why or plug_in is None:
-        lines = [line(*bias, detail=why or NO_PLUG_IN)]
+        lines = [
+            line(
+                *bias,
+                detail=why or "plug-in values compare with squbed's alone, and at equal counts",
+            )
+        ]
     else:
         tau = kendalltau(table[term], plug_in).statistic
         detail = f"plug-in {term} is {(plug_in - table[term]).mean():.1f} nats from the corrected"
@@ -273,12 +257,9 @@ def subsets(curves: pd.DataFrame) -> list[dict]:
 
 
 def page(lines: list[dict]) -> pd.DataFrame:
-    """Return the lines as one table, with Holm's correction over every p-value on it.
+    """Return the lines as one table, with Holm's correction over every p-value on it, as holm.
 
-    Returns
-    -------
-    DataFrame
-        `LINE_COLUMNS` and holm; the last line says what the correction leaves significant.
+    The last line says what the correction leaves significant.
     """
     table = pd.DataFrame(lines, columns=LINE_COLUMNS)
     tested = table.pvalue.notna()
@@ -294,15 +275,13 @@ def page(lines: list[dict]) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame([last])], ignore_index=True)
 
 
-def tasks_needed(
-    tau: float, *, power: float = 0.8, alpha: float = P, reliability: float = 1.0
-) -> float:
-    """Return how many tasks show a tau with a given power (two-sided test, normal limit).
+def tasks_needed(tau: float, *, reliability: float = 1.0) -> float:
+    """Return how many tasks show a tau at 5 % with a power of 80 % (two-sided, normal limit).
 
-    The least n at which |tau| >= (z_(1 - alpha/2) + z_power) sd, sd^2 = 2 (2n + 5) / (9 n (n - 1))
-    the null variance of tau (Kendall 1938); at least 4, infinite at tau = 0. Where one side is
-    people's mean, of this `reliability`, tau is what is seen of the true one: their errors weaken
-    the correlation r of normal variables, tau = 2 / pi arcsin(r), by its root (Spearman 1904).
+    The least n at which |tau| >= (z_(1 - alpha/2) + z_power) sd, sd as `calibration.null_spread`;
+    at least 4, infinite at tau = 0. Where one side is people's mean, of this `reliability`, tau is
+    what is seen of the true one: their errors weaken the correlation r of normal variables,
+    tau = 2 / pi arcsin(r), by its root (Spearman 1904).
 
     >>> [tasks_needed(tau) for tau in (0.7, 0.5, 0.155)]
     [10.0, 18.0, 149.0]
@@ -312,7 +291,7 @@ def tasks_needed(
     tau = 2 / np.pi * np.arcsin(np.sin(np.pi / 2 * tau) * np.sqrt(reliability))
     if tau == 0:
         return np.inf
-    ratio = 9 * tau**2 / (2 * (norm.ppf(1 - alpha / 2) + norm.ppf(power)) ** 2)
+    ratio = 9 * tau**2 / (2 * (norm.ppf(1 - P / 2) + norm.ppf(0.8)) ** 2)
     b = -(ratio + 2)  # ratio n^2 - (ratio + 2) n - 5 >= 0
     return float(max(4, np.ceil((-b + np.sqrt(b**2 + 20 * ratio)) / (2 * ratio))))
 
@@ -323,7 +302,7 @@ def null_end(n: int) -> float:
     >>> round(null_end(150), 3)
     0.108
     """
-    return float(norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))))
+    return float(norm.ppf((1 + CONFIDENCE) / 2)) * null_spread(n)
 
 
 def powers(statistics: pd.DataFrame) -> list[dict]:
@@ -333,7 +312,14 @@ def powers(statistics: pd.DataFrame) -> list[dict]:
     """
     bar = "80 % power at the tau seen"
     if statistics.empty:
-        return [line("power", "Enough tasks?", bar, detail=NO_PANELS)]
+        return [
+            line(
+                "power",
+                "Enough tasks?",
+                bar,
+                detail="the tasks are few, or have the same uncertainty or accuracy",
+            )
+        ]
     lines = []
     for row in statistics.itertuples():
         needed = tasks_needed(row.tau)
@@ -347,10 +333,9 @@ def powers(statistics: pd.DataFrame) -> list[dict]:
 def published(figure: int) -> pd.DataFrame:
     """Audit the paper's own panels of a figure, as far as their points allow.
 
-    Columns: panel, n, tau, low, high (95 % bootstrap interval; missing with fewer than 8 tasks),
-    pvalue, null_low, null_high (the middle 95 % of taus with permuted accuracies), needed (tasks
-    for 80 % power at that tau), verdict, loo_low, loo_high (least and greatest tau with one task
-    left out), figure.
+    Columns: panel, n, tau, low, high (missing with fewer than 8 tasks), pvalue, null_low, null_high
+    (the middle 95 % of taus with permuted accuracies), needed (tasks for 80 % power at that tau),
+    verdict, loo_low, loo_high (least and greatest tau with one task left out), figure.
     """
     points = tables.published(figure)
     table = tables.statistics_of(points)[["panel", "n", "tau", "low", "high", "pvalue"]]
@@ -359,7 +344,7 @@ def published(figure: int) -> pd.DataFrame:
     for stats in table.itertuples():
         x, y = points.loc[points.panel == stats.panel, ["x", "y"]].to_numpy().T
         rng = np.random.default_rng(seed_of("published", figure, stats.panel))
-        null = np.quantile(permuted_taus(x[None], y, PERMUTATIONS, rng)[0], MIDDLE)
+        null = bootstrap_interval(permuted_taus(x[None], y, PERMUTATIONS, rng)[0])
         needed = tasks_needed(stats.tau)
         others = ~np.eye(stats.n, dtype=bool)
         taus = [kendalltau(x[i], y[i]).statistic for i in others if stats.n > 3] or [stats.tau]
@@ -391,15 +376,8 @@ def survivals(
 ) -> list[dict]:
     """Say whether tau survives other accuracies, chance, and what is known of the prompts.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `audited`.
-    forms : DataFrame
-        As `audit_samples.accuracy_forms`: a column a form of accuracy, a row a task of the table.
-    rng : numpy.random.Generator
-    similarity : ndarray of float, shape (n, n), optional
-        As `summary.reference_similarity`, in the order of the table.
+    `forms` is as `audit_samples.accuracy_forms`: a column a form of accuracy, a row a task of the
+    table; `similarity` (n, n) as `summary.reference_similarity`, in the order of the table.
     """
     term = main_term(table)
     if why := lack(table, varying=(term, "accuracy")):
@@ -411,12 +389,10 @@ def survivals(
         if values.nunique() < 2:
             lines.append(line(*question, detail=f"{name} is the same for every task"))
             continue
-        counts = task_counts(len(table), RESAMPLES, rng)
-        tau, p = kendalltau(table[term], values)
-        resampled = resampled_taus(scores, values.to_numpy(), counts)[0]
-        low, high = bootstrap_interval(resampled, CONFIDENCE)
+        k = kendall(table[term], values, rng=rng)
+        low, high = k.interval
         verdict = verdict_of(high < 0, low > -NEGLIGIBLE)
-        numbers = {"value": tau, "low": low, "high": high, "pvalue": p}
+        numbers = {"value": k.tau, "low": low, "high": high, "pvalue": k.pvalue}
         lines.append(line(*question, verdict, FORM_NOTES.get(name, ""), **numbers))
     tau = kendalltau(table[term], table.accuracy).statistic
     null = permuted_taus(scores, table.accuracy.to_numpy(), PERMUTATIONS, rng)[0]
@@ -441,7 +417,7 @@ def _against(
     note: str = "",
 ) -> dict:
     """Compare tau with those of accuracies or references dealt at random; `extreme`: as far."""
-    low, high = np.quantile(null, MIDDLE)
+    low, high = bootstrap_interval(null)
     p = (1 + extreme.sum()) / (1 + PERMUTATIONS)
     detail = f"{CONFIDENCE:.0%} of {dealt} give {low:.2f} to {high:.2f}{note}"
     verdict = _by_null(tau, p, high)

@@ -5,33 +5,20 @@ higher = better. Good calibration is a negative and significant Kendall's tau. E
 of both raises ValueError if lengths differ, n < 3, a value is not finite or either is constant.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from squbed_utils.estimators.checks import finite_vector, require, require_generator, task_pair
-from squbed_utils.statistics.resampling import (
-    pair_signs,
-    resampled_taus,
-    task_counts,
-    weighted_taus,
-)
+from squbed_utils.estimators.checks import finite_vector, require, task_pair
+from squbed_utils.statistics.resampling import resampled_taus, task_counts, weighted_taus
 
 SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "refuted"
 """What a test says of a claim."""
 
-EXACT_MAX_N = 33  # scipy's own limit for the exact null distribution of tau
-
-
-class Correlation(NamedTuple):
-    """A correlation coefficient and its two-sided p-value."""
-
-    value: float
-    pvalue: float
+CONFIDENCE = 0.95
+"""Of intervals and bands."""
 
 
 class Difference(NamedTuple):
@@ -43,55 +30,20 @@ class Difference(NamedTuple):
     pvalue: float
 
 
-class Auroc(NamedTuple):
-    """A probability of superiority and its two-sided p-value."""
+class Kendall(NamedTuple):
+    """Kendall's tau-b (negative = calibrated) with the two-sided p-value of tau = 0, over n tasks.
 
-    auroc: float
-    pvalue: float
-
-
-@dataclass(frozen=True)
-class Kendall:
-    """Kendall's tau-b between uncertainty and accuracy over tasks.
-
-    Attributes
-    ----------
-    tau : float
-        -1 to 1; negative = calibrated.
-    pvalue : float
-        Two-sided, of tau = 0.
-    n : int
-        Tasks.
-    interval : tuple of float or None
-        Percentile bootstrap interval of tau over tasks; None where no generator was given.
-    confidence : float
-        Of `interval`.
-    n_ties_x, n_ties_y : int
-        Tied pairs of tasks in uncertainty and in accuracy.
-    pearson, spearman : Correlation
-    method : str
-        Null distribution of the p-value: "exact" or "asymptotic".
-    n_dropped : int
-        Bootstrap resamples without a tau (all tasks tied), left out of `interval`.
-
+    `interval` is the bootstrap's at `CONFIDENCE`, None where no generator was given; `ties` the
+    number of pairs of tasks that are equal in uncertainty, and of those equal in accuracy.
     """
 
     tau: float
     pvalue: float
     n: int
     interval: tuple[float, float] | None
-    confidence: float
-    n_ties_x: int
-    n_ties_y: int
-    pearson: Correlation
-    spearman: Correlation
-    method: str
-    n_dropped: int
-
-    @property
-    def paper_confidence(self) -> float:
-        """1 - p, which arXiv 2510.02571 quotes as the confidence level of a correlation."""
-        return 1 - self.pvalue
+    ties: int
+    pearson: float
+    spearman: float
 
 
 def kendall(
@@ -100,7 +52,6 @@ def kendall(
     *,
     rng: np.random.Generator | None = None,
     n_bootstrap: int = 2000,
-    confidence: float = 0.95,
 ) -> Kendall:
     """Return Kendall's tau-b with its p-value and a bootstrap interval.
 
@@ -117,66 +68,40 @@ def kendall(
     rng : numpy.random.Generator, optional
         For the interval; without it there is none.
     n_bootstrap : int
-        Resamples.
-    confidence : float
-        Between 0 and 1, both excluded.
-
-    Returns
-    -------
-    Kendall
+        Resamples, at least 1.
 
     Raises
     ------
     ValueError
-        If lengths differ, n < 3, a value is not finite (named by index), either input is
-        constant, or an option is out of range.
-    TypeError
-        If `rng` is given and is not a Generator.
+        As the module says; values are named by their index.
 
     Examples
     --------
     >>> result = kendall([1, 2, 3, 4], [9, 7, 5, 1])
     >>> result.tau, round(result.pvalue, 3)
     (-1.0, 0.083)
-
     """
     x, y = task_pair(uncertainty, accuracy)
-    if not 0 < confidence < 1 or n_bootstrap < 1:
+    tau, pvalue = stats.kendalltau(x, y)
+    pearson, spearman = stats.pearsonr(x, y).statistic, stats.spearmanr(x, y).statistic
+    if not np.isfinite(pearson):
         raise ValueError(
-            f"confidence is {confidence} and n_bootstrap {n_bootstrap}; "
-            "expected confidence between 0 and 1 and n_bootstrap of at least 1"
+            f"Pearson's correlation is {pearson}: the values span {np.ptp(x):g} and {np.ptp(y):g}; "
+            "rescale them or replace them by ranks"
         )
-    ties_x, ties_y = _tied_pairs(x), _tied_pairs(y)
-    method = _null_distribution(x, y, ties_x + ties_y)
-    tau, pvalue = stats.kendalltau(x, y, method=method)
-    interval, dropped = None, 0
+    interval = None
     if rng is not None:
         (taus,) = resampled_taus(x[None], y, task_counts(x.size, n_bootstrap, rng))
-        interval = bootstrap_interval(taus, confidence)
-        dropped = int(np.isnan(taus).sum())
+        interval = bootstrap_interval(taus)
+    counts = np.concatenate([np.unique(v, return_counts=True)[1] for v in (x, y)])
+    ties = int((counts * (counts - 1) // 2).sum())
     return Kendall(
-        tau=float(tau),
-        pvalue=float(pvalue),
-        n=x.size,
-        interval=interval,
-        confidence=confidence,
-        n_ties_x=ties_x,
-        n_ties_y=ties_y,
-        pearson=_correlation(stats.pearsonr, x, y),
-        spearman=_correlation(stats.spearmanr, x, y),
-        method=method,
-        n_dropped=dropped,
+        float(tau), float(pvalue), x.size, interval, ties, float(pearson), float(spearman)
     )
 
 
 def tau_difference(
-    first: ArrayLike,
-    second: ArrayLike,
-    accuracy: ArrayLike,
-    *,
-    rng: np.random.Generator,
-    n_bootstrap: int = 2000,
-    confidence: float = 0.95,
+    first: ArrayLike, second: ArrayLike, accuracy: ArrayLike, *, rng: np.random.Generator
 ) -> Difference:
     """Return tau(first, accuracy) - tau(second, accuracy), paired: both on the same resamples.
 
@@ -188,150 +113,10 @@ def tau_difference(
     """
     scores = np.stack([task_pair(x, accuracy)[0] for x in (first, second)])
     y = np.asarray(accuracy, dtype=float)
-    replicates = np.subtract(*weighted_taus(scores, y, task_counts(y.size, n_bootstrap, rng)))
+    replicates = np.subtract(*weighted_taus(scores, y, task_counts(y.size, 2000, rng)))
     value = np.subtract(*(stats.kendalltau(x, y).statistic for x in scores))
-    ends = bootstrap_interval(replicates, confidence)
+    ends = bootstrap_interval(replicates)
     return Difference(float(value), *ends, bootstrap_pvalue(replicates))
-
-
-def lowest(values: ArrayLike, *, k: int | None = None, fraction: float | None = None) -> np.ndarray:
-    """Return the indices of the k tasks, or of the fraction of tasks, with the lowest values.
-
-    Parameters
-    ----------
-    values : array_like of float, shape (n,)
-    k : int, optional
-        1 to n.
-    fraction : float, optional
-        Above 0, to 1: the nearest whole number of tasks, at least one. Give k or this.
-
-    Returns
-    -------
-    ndarray of int, shape (k,)
-        In ascending order of value; of equal values the earlier task comes first.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite, or not exactly one of k and fraction is given and in range.
-
-    Examples
-    --------
-    >>> lowest([3.0, 1.0, 2.0, 1.0], k=2).tolist()
-    [1, 3]
-
-    """
-    values = finite_vector(values, "values")
-    if (k is None) == (fraction is None):
-        raise ValueError(f"k is {k} and fraction is {fraction}; give exactly one of them")
-    if fraction is not None:
-        if not 0 < fraction <= 1:
-            raise ValueError(f"fraction is {fraction}; expected above 0, to 1")
-        k = max(1, round(fraction * values.size))
-    if not 1 <= k <= values.size:
-        raise ValueError(f"k is {k}; expected 1 to {values.size}, the number of values")
-    return np.argsort(values, kind="stable")[:k]
-
-
-def tau_by_subset(
-    uncertainty: ArrayLike,
-    accuracy: ArrayLike,
-    by: ArrayLike,
-    *,
-    sizes: Sequence[int],
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-) -> dict[str, np.ndarray]:
-    """Return tau on the tasks with the lowest `by`, as a function of how many they are.
-
-    Figure 5 of arXiv 2510.02571 is one point of this curve: aleatoric uncertainty against
-    accuracy on the tasks with the least epistemic uncertainty, or the reverse.
-
-    Parameters
-    ----------
-    uncertainty, accuracy, by : array_like of float, shape (n,)
-    sizes : sequence of int
-        Subset sizes, 3 to n.
-    rng : numpy.random.Generator
-    confidence : float
-        As in `kendall`.
-
-    Returns
-    -------
-    dict of ndarray, each of shape (len(sizes),)
-        "size", "tau", "pvalue", "lo", "hi".
-
-    Raises
-    ------
-    ValueError
-        As `kendall` and `lowest`, naming the subset's size.
-    TypeError
-        If `rng` is not a Generator.
-
-    Examples
-    --------
-    >>> curve = tau_by_subset([1, 2, 3, 4], [4, 3, 2, 9], [0, 1, 2, 3], sizes=[3, 4],
-    ...                       rng=np.random.default_rng(0))
-    >>> curve["tau"].tolist()
-    [-1.0, 0.0]
-
-    """
-    require_generator(rng)
-    x, y = task_pair(uncertainty, accuracy)
-    by = finite_vector(by, "by")
-    if by.size != x.size:
-        raise ValueError(f"by has {by.size} values and uncertainty {x.size}; expected one a task")
-    rows = []
-    for size in sizes:
-        kept = lowest(by, k=size)
-        try:
-            r = kendall(x[kept], y[kept], rng=rng, confidence=confidence)
-        except ValueError as error:
-            raise ValueError(f"the subset of size {size} has no tau: {error}") from error
-        rows.append((size, r.tau, r.pvalue, *r.interval))
-    columns = zip(*rows, strict=True)
-    return dict(zip(("size", "tau", "pvalue", "lo", "hi"), map(np.array, columns), strict=True))
-
-
-def auroc(score_negative: ArrayLike, score_positive: ArrayLike) -> Auroc:
-    """Return P(positive > negative) + P(equal) / 2, with the two-sided Mann-Whitney p-value.
-
-    U / (n_negative n_positive), U the Mann-Whitney statistic (Hanley and McNeil 1982); 0 to 1, 0.5
-    without separation. The arrays hold the scores that should be low and those that should be high,
-    such as the uncertainties of right and wrong tasks.
-
-    >>> auroc([1, 2], [2, 3]).auroc
-    0.875
-    """
-    low = finite_vector(score_negative, "score_negative")
-    high = finite_vector(score_positive, "score_positive")
-    if low.min() == low.max() == high.min() == high.max():
-        return Auroc(0.5, 1.0)
-    result = stats.mannwhitneyu(high, low, alternative="two-sided")
-    return Auroc(float(result.statistic / (low.size * high.size)), float(result.pvalue))
-
-
-def _tied_pairs(values: np.ndarray) -> int:
-    _, counts = np.unique(values, return_counts=True)
-    return int((counts * (counts - 1) // 2).sum())
-
-
-def _null_distribution(x: np.ndarray, y: np.ndarray, n_ties: int) -> str:
-    """Return the choice of scipy's method="auto", so that it can be reported."""
-    discordant = int((pair_signs(x) * pair_signs(y) < 0).sum()) // 2
-    few = min(discordant, x.size * (x.size - 1) // 2 - discordant) <= 1
-    exact = n_ties == 0 and (x.size <= EXACT_MAX_N or few)
-    return "exact" if exact else "asymptotic"
-
-
-def _correlation(test: Callable, x: np.ndarray, y: np.ndarray) -> Correlation:
-    result = test(x, y)
-    if not np.isfinite([result.statistic, result.pvalue]).all():
-        raise ValueError(
-            f"{test.__name__} gives {result.statistic}, p {result.pvalue}: the values span "
-            f"{np.ptp(x):g} and {np.ptp(y):g}; rescale them or replace them by ranks"
-        )
-    return Correlation(float(result.statistic), float(result.pvalue))
 
 
 def rejection_curve(uncertainty: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
@@ -376,13 +161,13 @@ def prediction_rejection_ratio(uncertainty: ArrayLike, accuracy: ArrayLike) -> f
     return float((area - random) / (oracle - random))
 
 
-def auroc_at(uncertainty: ArrayLike, accuracy: ArrayLike, *, threshold: float) -> Auroc:
+def auroc(uncertainty: ArrayLike, accuracy: ArrayLike, *, threshold: float) -> float:
     """Return how well uncertainty tells tasks below an accuracy from those at or above it.
 
-    The probability that a task below is less certain than one above (0.5: chance). The threshold is
-    in the accuracy's unit; a task must lie on either side of it.
+    The probability that a task below is less certain than one above, of equal ones a half (Hanley
+    and McNeil 1982); 0.5: chance. A task must lie on either side of the threshold.
 
-    >>> auroc_at([1, 2, 3], [0.9, 0.5, 0.1], threshold=0.4).auroc
+    >>> auroc([1, 2, 3], [0.9, 0.5, 0.1], threshold=0.4)
     1.0
     """
     x, y = task_pair(uncertainty, accuracy)
@@ -392,7 +177,12 @@ def auroc_at(uncertainty: ArrayLike, accuracy: ArrayLike, *, threshold: float) -
             f"{below.sum()} of {y.size} tasks have an accuracy below the threshold {threshold:g}; "
             f"choose one above {y.min():g}, to {y.max():g}"
         )
-    return auroc(x[~below], x[below])
+    return float((1 + np.sign(x[below][:, None] - x[~below]).mean()) / 2)
+
+
+def null_spread(n: int) -> float:
+    """Return the standard deviation of tau of n tasks if the true tau is 0 (Kendall 1938)."""
+    return float(np.sqrt(2 * (2 * n + 5) / (9 * n * (n - 1))))
 
 
 def holm(pvalues: ArrayLike) -> np.ndarray:
@@ -414,7 +204,9 @@ def holm(pvalues: ArrayLike) -> np.ndarray:
     return corrected
 
 
-def bootstrap_interval(replicates: np.ndarray, confidence: float) -> tuple[float, float]:
+def bootstrap_interval(
+    replicates: np.ndarray, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
     """Return the percentile interval of bootstrap replicates, without those that are NaN.
 
     >>> bootstrap_interval(np.array([0.0, 1.0, np.nan, 2.0]), 0.5)

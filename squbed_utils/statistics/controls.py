@@ -7,7 +7,7 @@ what the videos show, stands with them: it sees no embedding.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,20 +48,9 @@ def motion(archive: Archive) -> pd.Series:
     """Return how much each task's videos move: the mean absolute change of a pixel per frame.
 
     Of each latent prompt the first video that did not fail is read, and the mean taken over its
-    pixels, colours and pairs of neighbouring frames, then over latent prompts.
-
-    Returns
-    -------
-    Series of float, by task
-        Grey levels per frame, 0 (still) to 255. A task of single frames is left out; all are if
-        the archive holds none of these videos, as one that was passed on without them.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it holds only some of them; names the first that is missing.
-    ValueError
-        If a video is damaged.
+    pixels, colours and pairs of neighbouring frames, then over latent prompts: grey levels per
+    frame, 0 (still) to 255. A task of single frames is left out; all are if the archive holds none
+    of these videos, as one that was passed on without them. FileNotFoundError if it holds some.
     """
     videos = archive.videos()
     first = videos[videos.status == OK].drop_duplicates(["task", "latent"])
@@ -100,11 +89,8 @@ def punc_aleatoric(archive: Archive) -> pd.Series:
     compared as ROUGE-1 does). A captioner names what the prompt left open, so a vague prompt has
     little precision; so has a talkative captioner.
 
-    Returns
-    -------
-    Series of float, by task
-        0 (every word was asked for) to 1. A task with a video without a caption, as all are
-        without a captioner, is left out; an empty caption has precision 0.
+    From 0 (every word was asked for) to 1. A task with a video without a caption, as all are
+    without a captioner, is left out; an empty caption has precision 0.
     """
     return 1 - _word_overlaps(archive, "precision")
 
@@ -152,21 +138,13 @@ def _word_overlaps(archive: Archive, share: str) -> pd.Series:
 
 
 def word_overlap(text: str, reference: str) -> dict[str, float]:
-    """Compare the words of two texts as ROUGE-1 does, without stemming.
+    """Compare the words of two texts as ROUGE-1 does, without stemming and without case.
 
-    A word that each text has k times, or more often, is shared k times. Case does not count.
+    precision and recall are the shared words as a share of those of `text` and of `reference`, 0 of
+    no words; a word that each text has k times, or more often, is shared k times.
 
-    Returns
-    -------
-    dict
-        precision and recall: shared words as a share of those of `text` and of `reference`; 0 of
-        no words.
-
-    Examples
-    --------
     >>> word_overlap("A red ball on a table", "a red cube")
     {'precision': 0.333..., 'recall': 0.666...}
-
     """
     ours, theirs = (Counter(WORD.findall(t.casefold())) for t in (text, reference))
     shared = (ours & theirs).total()
@@ -176,24 +154,17 @@ def word_overlap(text: str, reference: str) -> dict[str, float]:
     }
 
 
-def word_spreads(latents: pd.DataFrame, encoders: Mapping[str, np.ndarray]) -> dict[str, pd.Series]:
+def word_spreads(latents: pd.DataFrame) -> dict[str, pd.Series]:
     """Return the spread of each task's latent prompts by measures that know no meaning, by name.
 
-    It is 1 - mean pairwise cosine of bags of words, of sums of random word vectors, and of other
-    `encoders`' embeddings (len(latents), d).
+    It is 1 - mean pairwise cosine of bags of words, and of sums of random word vectors.
     """
     groups = latents.reset_index(drop=True).groupby("task", sort=False).groups
     words = CountVectorizer(token_pattern=r"\S+").fit_transform(latents.prompt).toarray()
     rng = np.random.default_rng(seed_of("truth", "controls"))
     vectors = rng.normal(size=(words.shape[1], 128))
-    embeddings = {"bag of words": words, "random word vectors": words @ vectors, **encoders}
     spreads = {}
-    for name, x in embeddings.items():
-        if len(x) != len(latents):
-            raise ValueError(
-                f"encoder {name!r} has {len(x)} embeddings of {len(latents)} latent prompts; "
-                "expected one each, in their order"
-            )
+    for name, x in {"bag of words": words, "random word vectors": words @ vectors}.items():
         unit = unit_rows(x, f"{name} embedding")
         cosines = {task: mean_pairwise_cosine(unit[rows]) for task, rows in groups.items()}
         spreads[name] = 1 - pd.Series(cosines, dtype=float)

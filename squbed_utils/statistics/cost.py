@@ -16,6 +16,7 @@ pilot. What varies between tasks beyond that is what they truly differ by; the r
 draws tau towards zero.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -35,7 +36,14 @@ from squbed_utils.estimators.estimate import ESTIMATORS, LEAST_DISTINCT, estimat
 from squbed_utils.files import seed_of
 from squbed_utils.statistics import pooled, tables
 from squbed_utils.statistics.audit_samples import fresh_and_ceiling
-from squbed_utils.statistics.calibration import SHOWN, bootstrap_interval, equivalence, kendall
+from squbed_utils.statistics.calibration import (
+    CONFIDENCE,
+    SHOWN,
+    bootstrap_interval,
+    equivalence,
+    kendall,
+    null_spread,
+)
 from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
     resampled_areas,
@@ -45,7 +53,7 @@ from squbed_utils.statistics.resampling import (
 )
 from squbed_utils.statistics.summary import TERMS, Embeddings, at_equal_counts, measured_embeddings
 from squbed_utils.statistics.tables import NotShown
-from squbed_utils.statistics.truth import clusters_of
+from squbed_utils.statistics.truth import subjects_of
 
 SIZES = (2, 3, 4, 6, 10, 20)
 """Latent prompts of a design, besides all; videos of each are one of these, 1, half or all."""
@@ -160,14 +168,7 @@ def _flat(samples: Samples, h: np.ndarray, k: int, v: int) -> tuple[np.ndarray, 
     return samples.text.reshape(-1, d), h.ravel(), m, np.repeat(np.arange(tasks), n)
 
 
-def curve(
-    samples: Samples,
-    accuracy: pd.Series,
-    truth: pd.DataFrame | None = None,
-    *,
-    cluster: str = "subject",
-    confidence: float = 0.95,
-) -> pd.DataFrame:
+def curve(samples: Samples, accuracy: pd.Series, truth: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return what designs of fewer videos are worth, beside all videos.
 
     Parameters
@@ -176,11 +177,8 @@ def curve(
     accuracy : Series
         By task, of all its videos, higher = better, as `leaderboard.mean_accuracy`.
     truth : DataFrame, optional
-        As `Archive.truth`; without it there is no AUROC, and tasks are their own clusters.
-    cluster : str
-        The truth's column of what is resampled as a whole.
-    confidence : float
-        Of the intervals, between 0 and 1.
+        As `Archive.truth`; without it there is no AUROC, and tasks are their own clusters, which
+        else are subjects.
 
     Returns
     -------
@@ -193,14 +191,10 @@ def curve(
         own), draws (standard deviation between them). Of the first two measures: difference (to all
         videos; a pooled estimate's to the plain one's), its _low and _high (the interval of the
         test), pvalue and verdict (of equivalence within `MARGIN`, as `calibration.equivalence`; no
-        p-value of all videos themselves). Of the last: half (tau with
-        a disjoint half of the videos, from which it follows by Spearman-Brown) and ceiling (tau of
-        two fresh archives). n (tasks), k (clusters), confidence.
-
-    Raises
-    ------
-    NotShown
-        If too few tasks have the accuracy, or all have the same.
+        p-value of all videos themselves). Of the last: half (tau with a disjoint half of the
+        videos, from which it follows by Spearman-Brown) and ceiling (tau of two fresh archives).
+        n (tasks), k (clusters), confidence. `NotShown` if too few tasks have the accuracy, or all
+        have the same.
     """
     tasks = [task for task in samples.tasks if task in accuracy.index]
     kept = np.isin(samples.tasks, tasks)
@@ -209,7 +203,7 @@ def curve(
     if len(tasks) < FEWEST_TASKS or y.min() == y.max():
         raise NotShown(f"{len(tasks)} tasks with {accuracy.name} are too few or all alike")
     known = None if truth is None else truth.set_index("task").loc[tasks]
-    clusters = None if known is None else clusters_of(known, cluster)
+    clusters = None if known is None else subjects_of(known)
     counts = task_counts(len(tasks), N_RESAMPLES, np.random.default_rng(seed_of("cost")), clusters)
     # The estimate stands before its resamples, so that one line scores them all.
     counts = np.vstack([np.ones((1, len(tasks)), counts.dtype), counts])
@@ -225,9 +219,9 @@ def curve(
             if base is not None:
                 values[AGREEMENT, *key].append(weighted_taus(x[None], base, counts)[0])
     sizes = samples.videos.shape[1:3]
-    rows = [_row(key, values, sizes, widening(clusters), confidence) for key in values]
+    rows = [_row(key, values, sizes, widening(clusters)) for key in values]
     k = len(tasks) if clusters is None else np.unique(clusters).size
-    table = pd.DataFrame(rows).assign(n=len(tasks), k=k, confidence=confidence)
+    table = pd.DataFrame(rows).assign(n=len(tasks), k=k, confidence=CONFIDENCE)
     ranks = {name: rank for rank, name in enumerate((TAU, AUROC, AGREEMENT, *TERMS[::-1]))}
     columns = ["measure", "component", "estimator", "videos"]
     return table.sort_values(
@@ -255,7 +249,7 @@ def _drawn(samples: Samples) -> Iterator[tuple[int, int, dict, dict]]:
 
 
 def _row(
-    key: tuple, values: dict[tuple, list[np.ndarray]], sizes: tuple, wider: float, confidence: float
+    key: tuple, values: dict[tuple, list[np.ndarray]], sizes: tuple, wider: float
 ) -> dict[str, object]:
     """Return a design's row of `curve`, from its replicates and those of all videos."""
     measure, component, estimator, k, v = key
@@ -271,7 +265,7 @@ def _row(
         halves = np.mean(values[measure, component, base, n, m // 2], axis=0)[0]
         mean, row["ceiling"] = fresh_and_ceiling(mean, halves, m / (m // 2))
     spread = mean[0] + wider * (mean[1:] - mean[0])
-    row["value"], (row["low"], row["high"]) = mean[0], bootstrap_interval(spread, confidence)
+    row["value"], (row["low"], row["high"]) = mean[0], bootstrap_interval(spread)
     row["draws"], row["verdict"] = np.std([draw[0] for draw in values[key]]), ""
     if measure != AGREEMENT:
         gap = mean - np.mean(values[whole], axis=0)
@@ -287,20 +281,16 @@ def _row(
 def saved(curve: pd.DataFrame) -> pd.DataFrame:
     """Return the design of fewest videos that is equivalent to all videos, of each measure.
 
-    Returns
-    -------
-    DataFrame
-        measure, component, estimator, label, latents, each, videos, of (all videos of a task),
-        share (videos over `of`), difference, difference_low, difference_high, pvalue.
+    Columns: measure, component, estimator, label, latents, each, videos, of (all videos of a task),
+    share (videos over `of`), difference, difference_low, difference_high, pvalue.
     """
     columns = ["measure", "component", "estimator", "label"]
-    shown = curve[curve.verdict == SHOWN].sort_values(["videos", "pvalue"])
-    first = shown.drop_duplicates(columns).sort_values(columns)
     most = curve.videos.max()
-    first = first.assign(of=most, share=first.videos / most)
+    shown = curve[curve.verdict == SHOWN].sort_values(["videos", "pvalue"])
+    shown = shown.assign(of=most, share=shown.videos / most)
+    first = shown.drop_duplicates(columns).sort_values(columns, ignore_index=True)
     columns += ["latents", "each", "videos", "of", "share", "difference"]
-    columns += ["difference_low", "difference_high", "pvalue"]
-    return first[columns].reset_index(drop=True)
+    return first[[*columns, "difference_low", "difference_high", "pvalue"]]
 
 
 PLANNED = (5, 6, 8, 10, 15, 20)
@@ -333,15 +323,9 @@ class Design(NamedTuple):
 class Pilot(NamedTuple):
     """What a pilot archive tells of the noise in an uncertainty and in an accuracy.
 
-    Attributes
-    ----------
-    tasks : DataFrame
-        task; total (nats); aleatoric, epistemic and total_error, standard errors of the terms
-        (nats); accuracy (higher = better), accuracy_between and accuracy_within (its variances over
-        latent prompts and over videos of one).
-    design : Design
-    order, share : float
-        p and s of the module's equation.
+    `tasks` has task; total (nats); aleatoric, epistemic and total_error, standard errors of the
+    terms (nats); accuracy (higher = better), accuracy_between and accuracy_within (its variances
+    over latent prompts and over videos of one). `order` and `share` are p and s of the module.
     """
 
     tasks: pd.DataFrame
@@ -351,21 +335,12 @@ class Pilot(NamedTuple):
 
 
 def pilot(archive: Archive, *, accuracy: str = "") -> Pilot:
-    """Measure the noise of an archive's tasks.
+    """Measure the noise of an archive's tasks, for `plan`; accuracy as in notebook 03.
 
-    Parameters
-    ----------
-    archive : Archive
-        Of at least five latent prompts a task and three videos of each. Tasks with failed videos,
-        identical samples, or too few distinct latent prompts for an interval are left out.
-    accuracy : str
-        As notebook 03; empty: as `tables.default_accuracy`.
-
-    Raises
-    ------
-    ValueError
-        If the accuracy is unknown, fewer than `LEAST_TASKS` tasks are left, or none has an interval
-        from fewer samples.
+    The archive has at least five latent prompts a task and three videos of each. Tasks with failed
+    videos, identical samples, or too few distinct latent prompts for an interval are left out.
+    ValueError if the accuracy is unknown, fewer than `LEAST_TASKS` tasks are left, or none has an
+    interval from fewer samples.
     """
     summary = tables.summarize_run(archive, estimator="squbed")
     accuracy = accuracy or tables.default_accuracy(summary)
@@ -454,10 +429,10 @@ def _shortfall(n: int) -> float:
     return float(np.sqrt(2 / (n - 1)) * np.exp(gammaln(n / 2) - gammaln((n - 1) / 2)))
 
 
-def widths(known: Pilot, design: Design, *, confidence: float = 0.95) -> pd.DataFrame:
+def widths(known: Pilot, design: Design) -> pd.DataFrame:
     """Return the widths of each task's intervals that a design is to have, by term, in nats."""
     sizes = np.array([design.n, design.videos_of, design.videos_of])
-    return 2 * student_t.ppf((1 + confidence) / 2, sizes - 1) * errors(known, design)
+    return 2 * student_t.ppf((1 + CONFIDENCE) / 2, sizes - 1) * errors(known, design)
 
 
 def expected_tau(known: Pilot, design: Design) -> float:
@@ -466,48 +441,36 @@ def expected_tau(known: Pilot, design: Design) -> float:
     The correlation r = sin(pi tau / 2) of the pilot's ranks is taken free of the noise in both
     (Spearman 1904), and given that of the design.
     """
-    of = known.tasks
+    of, designs = known.tasks, (known.design, design)
+    of_total = [np.square(errors(known, d).total).mean() for d in designs]
+    of_accuracy = [
+        ((of.accuracy_between + of.accuracy_within / d.m) / d.videos_of).mean() for d in designs
+    ]
     r = np.sin(np.pi / 2 * kendall(of.total, of.accuracy).tau)
-    for values, noise in ((of.total, _noise), (of.accuracy, _noise_of_accuracy)):
-        there, here = noise(known, known.design), noise(known, design)
+    for values, (there, here) in ((of.total, of_total), (of.accuracy, of_accuracy)):
         true = max(values.var() - there, 0.01 * values.var())
         r *= np.sqrt((true + there) / (true + here))
     return float(2 / np.pi * np.arcsin(np.clip(r, -0.999, 0.999)))
 
 
-def _noise(known: Pilot, design: Design) -> float:
-    return np.square(errors(known, design).total).mean()
-
-
-def _noise_of_accuracy(known: Pilot, design: Design) -> float:
-    of = known.tasks
-    return ((of.accuracy_between + of.accuracy_within / design.m) / design.videos_of).mean()
-
-
-def power(tau: float, tasks: int, *, alpha: float = 0.05) -> float:
-    """Return how often tau is found other than zero, of normal ranks (Esscher 1924).
+def power(tau: float, tasks: int) -> float:
+    """Return how often tau is found other than zero at 5 %, of normal ranks (Esscher 1924).
 
     >>> round(power(0.0, 50), 3), round(power(-0.5, 50), 2)
     (0.05, 1.0)
     """
-    r, pairs = np.sin(np.pi / 2 * tau), tasks * (tasks - 1)
-    null = np.sqrt(2 * (2 * tasks + 5) / (9 * pairs))
-    half = 2 / np.pi * np.arcsin(r / 2)
-    spread = np.sqrt(2 / pairs * (1 - tau**2 + 2 * (tasks - 2) * (1 / 9 - half**2)))
-    bar = norm.isf(alpha / 2) * null
+    half = 2 / np.pi * np.arcsin(np.sin(np.pi / 2 * tau) / 2)
+    variance = 1 - tau**2 + 2 * (tasks - 2) * (1 / 9 - half**2)
+    spread = np.sqrt(2 / (tasks * (tasks - 1)) * variance)
+    bar = norm.isf(ALPHA / 2) * null_spread(tasks)
     return float(norm.sf((bar - abs(tau)) / spread) + norm.cdf((-bar - abs(tau)) / spread))
 
 
-def tasks_for(tau: float, wanted: float, *, alpha: float = 0.05) -> int | None:
+def tasks_for(tau: float, wanted: float) -> int | None:
     """Return the fewest tasks of that power; None if `MOST_TASKS` are too few."""
-    low, high = LEAST_TASKS, MOST_TASKS
-    if power(tau, high, alpha=alpha) < wanted:
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        enough = power(tau, middle, alpha=alpha) >= wanted
-        low, high = (low, middle) if enough else (middle + 1, high)
-    return low
+    numbers = range(LEAST_TASKS, MOST_TASKS + 1)
+    place = bisect_left(numbers, wanted, key=lambda number: power(tau, number))
+    return numbers[place] if place < len(numbers) else None
 
 
 def plan(
@@ -516,7 +479,6 @@ def plan(
     tasks: int | None = None,
     wanted: float = 0.8,
     width: float | None = None,
-    confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Return the designs that reach what is asked, the one of fewest videos first.
 
@@ -529,19 +491,12 @@ def plan(
         Power of tau of the total with accuracy, at 5 %.
     width : float, optional
         The most that the median interval of a task's total may span, in nats.
-    confidence : float
-        Of the intervals.
 
     Returns
     -------
     DataFrame
         n, videos_of, m, tasks, videos (of all tasks), aleatoric, epistemic, total (median widths of
         a task's intervals, nats), tau (expected) and power; without rows if no design does.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of its range.
     """
     for what, value, fits, range_ in (
         ("tasks", tasks, tasks is None or tasks >= 3, "at least 3"),
@@ -558,7 +513,7 @@ def plan(
             if number is None:
                 continue
             row = design._asdict() | {"tasks": number, "videos": number * design.videos}
-            row |= widths(known, design, confidence=confidence).median().to_dict()
+            row |= widths(known, design).median().to_dict()
             rows.append(row | {"tau": tau, "power": power(tau, number)})
     table = pd.DataFrame(rows, columns=PLAN_COLUMNS)
     enough = table.power >= wanted

@@ -12,7 +12,6 @@ import pandas as pd
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import OK
 from squbed_utils.estimators import vmf
-from squbed_utils.statistics.calibration import lowest
 from squbed_utils.statistics.tables import default_accuracy, kept_of
 from squbed_utils.text import number
 from squbed_utils.video import resize_area
@@ -21,6 +20,8 @@ LONGEST_SIDE = 256
 """Pixels of a frame in a figure, at most: three times what a paper's column prints."""
 
 QUANTILES = {"low": 0.1, "middle": 0.5, "high": 0.9}
+
+MOST_IN_SHEET = 75
 
 SHOWN = 3
 """Frames of a video that a contact sheet shows."""
@@ -111,14 +112,11 @@ def apart(summary: pd.DataFrame, *, fraction: float) -> dict[str, pd.Series]:
     other; and the one whose larger rank of the two is smallest.
     """
     k = kept_of(summary, fraction)
-    certain = {
-        part: summary.iloc[lowest(summary[part], k=k)] for part in ("aleatoric", "epistemic")
-    }
     worse = summary[["aleatoric", "epistemic"]].rank().max(axis=1)
     return {
         "low in both": summary.loc[worse.idxmin()],
-        "aleatoric only": summary.loc[certain["epistemic"].aleatoric.idxmax()],
-        "epistemic only": summary.loc[certain["aleatoric"].epistemic.idxmax()],
+        "aleatoric only": summary.loc[summary.nsmallest(k, "epistemic").aleatoric.idxmax()],
+        "epistemic only": summary.loc[summary.nsmallest(k, "aleatoric").epistemic.idxmax()],
     }
 
 
@@ -126,12 +124,8 @@ def positions(summary: pd.DataFrame, value: str, marked: Mapping[str, pd.Series]
     """Return where tasks lie among all tasks, for `figures.plot_positions`.
 
     `value` is a column, higher = less certain. `marked` maps labels to rows; each of these is
-    labelled with the share of tasks that are less certain than it.
-
-    Returns
-    -------
-    DataFrame
-        task, group (coverage, or the category where that is unknown), value, value_label, label.
+    labelled with the share of tasks that are less certain than it. Columns: task, group (coverage,
+    or the category where that is unknown), value, value_label, label.
     """
     known = (summary.coverage != "").any()
     table = summary.assign(group=summary.coverage if known else summary.category)
@@ -163,9 +157,7 @@ def find(summary: pd.DataFrame, task: str) -> pd.Series:
     return rows.iloc[0]
 
 
-def walk(
-    archive: Archive, task: pd.Series, *, count: int = 3
-) -> tuple[Example, pd.DataFrame, pd.DataFrame]:
+def walk(archive: Archive, task: pd.Series) -> tuple[Example, pd.DataFrame, pd.DataFrame]:
     """Return S-QUBED's steps on one task: videos of each latent prompt, entropies, sums.
 
     Parameters
@@ -173,8 +165,6 @@ def walk(
     archive : Archive
     task : Series
         A row of the summary made with the estimator ``squbed``.
-    count : int
-        Videos shown of each latent prompt.
 
     Returns
     -------
@@ -200,23 +190,22 @@ def walk(
     latents = pd.DataFrame(latents, columns=columns).assign(unit="nats")
     names = {"aleatoric": "h(Z|l), aleatoric", "epistemic": "mean of h(V|zᵢ), epistemic"}
     terms = [
-        (name, task[t], *(task[f"{t}_{part}"] for part in ("low", "high", "remark")))
+        (name, *task[[t, f"{t}_low", f"{t}_high", f"{t}_remark"]])
         for t, name in (names | {"total": "sum, total"}).items()
     ]
     terms = pd.DataFrame(terms, columns=["term", "value", "low", "high", "remark"])
-    drawn = videos.groupby("latent").head(count)
-    said = f"{len(drawn)} of {len(videos)}"
-    example = _example(archive, task, drawn, values=said)
+    drawn = videos.groupby("latent").head(3)
+    example = _example(archive, task, drawn, values=f"{len(drawn)} of {len(videos)}")
     return example, latents, terms.dropna(subset="value").assign(unit=task.unit)
 
 
-def sheet(archive: Archive, *, most: int = 75) -> list[Example]:
+def sheet(archive: Archive) -> list[Example]:
     """Return every task for a contact sheet, with a video of each latent prompt (at most six).
 
-    Of more than `most` tasks, that many evenly spaced ones.
+    Of more than `MOST_IN_SHEET` tasks, that many evenly spaced ones.
     """
     tasks = archive.tasks()
-    chosen = np.linspace(0, len(tasks) - 1, min(most, len(tasks))).round().astype(int)
+    chosen = np.linspace(0, len(tasks) - 1, min(MOST_IN_SHEET, len(tasks))).round().astype(int)
     return [
         load(archive, row, label=row.task, show={}, count=6)
         for _, row in tasks.iloc[chosen].iterrows()

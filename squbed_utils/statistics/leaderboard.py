@@ -10,6 +10,7 @@ reference, the accuracies are dealt instead, and the band shows chance alone.
 """
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from scipy.stats import kendalltau, rankdata
 from squbed_utils.archive.archive import Archive
 from squbed_utils.files import replacing, seed_of
 from squbed_utils.statistics.calibration import (
+    CONFIDENCE,
     aurc,
-    auroc_at,
+    auroc,
     bootstrap_interval,
     bootstrap_pvalue,
     holm,
@@ -45,6 +47,7 @@ from squbed_utils.statistics.tables import (
     default_accuracy,
     y_label,
 )
+from squbed_utils.text import interval, number
 
 ITSELF = {"clip_prompt": "alignment"}
 """Accuracy -> the control that is nothing but that accuracy, negated."""
@@ -63,24 +66,10 @@ class Rows:
 
 
 def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
-    """Return each task's mean accuracy over its videos.
+    """Return each task's mean accuracy over its videos, by task and named after the metric.
 
-    Parameters
-    ----------
-    archive : Archive
-        A finished one.
-    metric : str
-        An accuracy; LPIPS is negated. Empty: as `tables.default_accuracy`.
-
-    Returns
-    -------
-    Series
-        By task, named after the metric; higher = better. Tasks without it are left out.
-
-    Raises
-    ------
-    ValueError
-        If the metric is unknown or no task has it.
+    LPIPS is negated, so that higher = better; an empty metric is `tables.default_accuracy`. Tasks
+    without it are left out. ValueError if it is unknown or no task has it.
     """
     means = task_accuracies(archive).set_index("task")
     metric = metric or default_accuracy(means)
@@ -98,36 +87,10 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
 
     Missing data: tasks without an accuracy are left out of every row, and a row that does not have
     every other task, is constant, or is the accuracy itself, is left out; a warning names each.
-
-    Raises
-    ------
-    ValueError
-        If fewer than three tasks remain, all have one accuracy, a score is not finite, or no
-        row remains.
+    `NotShown` if fewer than three tasks remain or all have one accuracy, ValueError if no row does.
     """
     tasks = [task for task in scores.task.drop_duplicates() if task in accuracy.index]
     accuracy = accuracy[tasks]
-    _refuse_few(accuracy)
-    _warn(set(scores.task) - set(tasks), f"tasks left out for want of {accuracy.name}")
-    _refuse_not_finite(scores)
-    itself = scores.estimator == ITSELF.get(accuracy.name)
-    _warn(set(scores.estimator[itself]), f"rows left out: they are {accuracy.name} itself")
-    scores = scores[~itself]
-    keys = ["estimator", "component"]
-    order = scores[keys].drop_duplicates()
-    wide = scores.pivot(index=keys, columns="task", values="value").reindex(columns=tasks)
-    wide = wide.loc[pd.MultiIndex.from_frame(order)]
-    incomplete = wide.isna().any(axis=1)
-    constant = ~incomplete & (wide.max(axis=1) == wide.min(axis=1))
-    _warn(_names(wide[incomplete]), "rows left out: they lack tasks that others have")
-    _warn(_names(wide[constant]), "rows left out: they are the same for every task")
-    kept = wide[~incomplete & ~constant]
-    if kept.empty:
-        raise ValueError("no estimator has different values for the tasks; nothing to compare")
-    return Rows(kept.index.to_frame(index=False), kept.to_numpy(), accuracy)
-
-
-def _refuse_few(accuracy: pd.Series) -> None:
     if len(accuracy) < LEAST_TASKS:
         raise NotShown(
             f"{len(accuracy)} tasks have scores and {accuracy.name}; a rank correlation needs at "
@@ -138,25 +101,27 @@ def _refuse_few(accuracy: pd.Series) -> None:
             f"{accuracy.name} is {accuracy.iloc[0]:g} for all {len(accuracy)} tasks; choose an "
             "accuracy that differs between them"
         )
+    _warn(set(scores.task) - set(tasks), f"tasks left out for want of {accuracy.name}")
+    itself = scores.estimator == ITSELF.get(accuracy.name)
+    _warn(set(scores.estimator[itself]), f"rows left out: they are {accuracy.name} itself")
+    scores = scores[~itself]
+    keys = ["estimator", "component"]
+    order = scores[keys].drop_duplicates()
+    wide = scores.pivot(index=keys, columns="task", values="value").reindex(columns=tasks)
+    wide = wide.loc[pd.MultiIndex.from_frame(order)]
+    incomplete = wide.isna().any(axis=1)
+    constant = ~incomplete & (wide.max(axis=1) == wide.min(axis=1))
+    _warn(wide[incomplete].index.map(" ".join), "rows left out: they lack tasks that others have")
+    _warn(wide[constant].index.map(" ".join), "rows left out: they are the same for every task")
+    kept = wide[~incomplete & ~constant]
+    if kept.empty:
+        raise ValueError("no estimator has different values for the tasks; nothing to compare")
+    return Rows(kept.index.to_frame(index=False), kept.to_numpy(), accuracy)
 
 
-def _refuse_not_finite(scores: pd.DataFrame) -> None:
-    bad = scores[~np.isfinite(scores.value)]
-    if not bad.empty:
-        first = bad.iloc[0]
-        raise ValueError(
-            f"{first.estimator}'s {first.component} of task {first.task!r} is {first.value} "
-            f"({len(bad)} scores are not finite); mend the estimator or leave it out"
-        )
-
-
-def _warn(names: set[str], what: str) -> None:
-    if names:
+def _warn(names: Collection[str], what: str) -> None:
+    if len(names):
         warnings.warn(f"{len(names)} {what}: {', '.join(sorted(names))}", UserWarning, stacklevel=3)
-
-
-def _names(wide: pd.DataFrame) -> set[str]:
-    return {f"{estimator} {component}" for estimator, component in wide.index}
 
 
 BASELINE = "squbed"
@@ -177,13 +142,7 @@ INTERVALS += [
 
 
 def compare(
-    rows: Rows,
-    *,
-    similarity: np.ndarray | None = None,
-    threshold: float | None = None,
-    confidence: float = 0.95,
-    n_resamples: int | None = None,
-    n_permutations: int = N_PERMUTATIONS,
+    rows: Rows, *, similarity: np.ndarray | None = None, threshold: float | None = None
 ) -> pd.DataFrame:
     """Return the leaderboard: how well each row ranks the tasks by accuracy.
 
@@ -195,12 +154,6 @@ def compare(
         band then deals references to tasks, and else accuracies.
     threshold : float, optional
         Of accuracy, for the AUROC; by default the median over tasks.
-    confidence : float
-        Of intervals and null bands, between 0 and 1.
-    n_resamples : int, optional
-        Of tasks, for the intervals; by default as `resamples_for`.
-    n_permutations : int
-        Of references or accuracies, for the null bands.
 
     Returns
     -------
@@ -209,38 +162,38 @@ def compare(
         tasks), pvalue, holm (corrected over all rows), null_low, null_high (the null band),
         permuted ("references" or "accuracies", for the null band); identical (the first row that
         orders the tasks in the same way, else empty: such rows count as one in every correction);
-        difference (tau less that of S-QUBED's same component; negative = better than S-QUBED),
-        difference_low, difference_high, difference_pvalue, difference_holm (corrected over all
-        differences), missing without such a component; over_aleatoric (on rows of totals: tau
-        less that of the estimator's own aleatoric component; negative = the sum helps) and its
-        _low, _high, _pvalue, _holm; auroc, prr
-        (prediction-rejection ratio; higher = better), aurc (lower = better); accuracy (the
-        metric), threshold, n, confidence, baseline (S-QUBED's name). With fewer than 8 tasks the
-        intervals, and all columns of differences but their size, are missing: so few tasks say
-        nothing of others.
+        difference (tau less that of S-QUBED's same component; negative = better than S-QUBED) and
+        over_aleatoric (on rows of totals: tau less that of the estimator's own aleatoric
+        component; negative = the sum helps), missing without such a component, each with _low,
+        _high, _pvalue and _holm (corrected over all differences); auroc, prr (prediction-rejection
+        ratio; higher = better), aurc (lower = better); accuracy (the metric), threshold, n,
+        confidence, baseline (S-QUBED's name). With fewer than 8 tasks the intervals, and all
+        columns of differences but their size, are missing: so few tasks say nothing of others.
 
     Raises
     ------
     ValueError
-        If an option is out of range, or no task is below the threshold or none above it.
+        If no task is below the threshold or none above it.
     """
-    n_resamples = resamples_for(rows) if n_resamples is None else n_resamples
-    _refuse_options(confidence, n_resamples, n_permutations)
     y = rows.accuracy.to_numpy()
-    threshold = _middle(y) if threshold is None else threshold
+    if threshold is None:
+        median = float(np.median(y))
+        # Where no value is below the median: the least that has one below it.
+        threshold = median if y.min() < median else float(y[y > median].min())
     tests = [kendalltau(x, y) for x in rows.scores]
     tau = np.array([test.statistic for test in tests])
     pvalue = np.array([test.pvalue for test in tests])
-    plain = weighted_taus(rows.scores, y, task_counts(y.size, n_resamples, _rng("resamples")))
-    taus = drawn_in(plain, rows.scores, y)
+    counts = task_counts(y.size, resamples_for(rows), _rng("resamples"))
+    plain = weighted_taus(rows.scores, y, counts)
     dealt = permuted_taus if similarity is None else rereferenced_taus
     what = y if similarity is None else similarity
-    null = dealt(rows.scores, what, n_permutations, _rng("permutations"))
+    null = dealt(rows.scores, what, N_PERMUTATIONS, _rng("permutations"))
     # Ten digits: beyond them equal values differ by rounding, and the order with them.
     first = first_alike(rankdata([[float(f"{v:.10g}") for v in x] for x in rows.scores], axis=1))
-    table = rows.labels.assign(tau=tau, **_intervals(taus, confidence), pvalue=pvalue)
-    table["holm"] = holm_of_distinct(pvalue, first)
-    table = table.assign(**_intervals(null, confidence, "null_"))
+    table = rows.labels.assign(tau=tau)
+    table[["low", "high"]] = [*map(bootstrap_interval, drawn_in(plain, rows.scores, y))]
+    table = table.assign(pvalue=pvalue, holm=holm_of_distinct(pvalue, first))
+    table[["null_low", "null_high"]] = [*map(bootstrap_interval, null)]
     table["permuted"] = "accuracies" if similarity is None else "references"
     names = rows.labels.estimator + " " + rows.labels.component
     table["identical"] = np.where(first == table.index, "", names.to_numpy()[first])
@@ -251,13 +204,18 @@ def compare(
         if component == "total" and (estimator, "aleatoric") in places
     }
     for name, bases in (("difference", counterparts(rows.labels)), ("over_aleatoric", own)):
-        compared = paired(bases, tau, plain, first, confidence=confidence, name=name)
-        table = table.join(compared)
-    table = table.join(pd.DataFrame([_sorting(x, y, threshold) for x in rows.scores]))
+        table = table.join(paired(bases, tau, plain, first, name=name))
+    table["auroc"] = [auroc(x, y, threshold=threshold) for x in rows.scores]
+    table["prr"] = [prediction_rejection_ratio(x, y) for x in rows.scores]
+    table["aurc"] = [aurc(x, y) for x in rows.scores]
     if y.size < FEWEST_TASKS:
         table[INTERVALS] = np.nan
     shared = {"accuracy": rows.accuracy.name, "threshold": threshold, "n": y.size}
-    return table.assign(**shared, confidence=confidence, baseline=BASELINE)
+    return table.assign(**shared, confidence=CONFIDENCE, baseline=BASELINE)
+
+
+def _rng(purpose: str) -> np.random.Generator:
+    return np.random.default_rng(seed_of("leaderboard", purpose))
 
 
 def resamples_for(rows: Rows) -> int:
@@ -278,7 +236,6 @@ def paired(
     replicates: np.ndarray,
     first: np.ndarray,
     *,
-    confidence: float,
     name: str,
 ) -> pd.DataFrame:
     """Compare rows with others on the same resamples; the columns begin with `name`.
@@ -291,8 +248,8 @@ def paired(
     table = pd.DataFrame(np.nan, index=range(len(values)), columns=[*columns, f"{name}_holm"])
     for row, base in bases.items():
         gaps = replicates[row] - replicates[base]
-        interval = bootstrap_interval(gaps, confidence)
-        table.loc[row, columns] = values[row] - values[base], *interval, bootstrap_pvalue(gaps)
+        ends = bootstrap_interval(gaps)
+        table.loc[row, columns] = values[row] - values[base], *ends, bootstrap_pvalue(gaps)
     alike = [row for row, base in bases.items() if first[row] == first[base]]
     tested = [row for row in bases if row not in alike]
     table.loc[alike, f"{name}_holm"] = 1.0
@@ -326,30 +283,24 @@ def holm_of_distinct(pvalues: np.ndarray, first: np.ndarray) -> np.ndarray:
 def rejection_curves(rows: Rows) -> pd.DataFrame:
     """Return the mean accuracy of the remaining tasks as the least certain are rejected.
 
-    Returns
-    -------
-    DataFrame
-        estimator, component, rejected (share of tasks), kept_accuracy, prr, accuracy (the
-        metric), baseline; for each component also the rows "oracle" (rejects the least accurate
-        first) and "chance".
+    Columns: estimator, component, rejected (share of tasks), kept_accuracy, prr, accuracy (the
+    metric), baseline; for each component also the rows "oracle" (rejects the least accurate first)
+    and "chance".
     """
     y = rows.accuracy.to_numpy()
     curves = [
-        (label.estimator, label.component, prediction_rejection_ratio(x, y), rejection_curve(x, y))
+        (label.estimator, label.component, rejection_curve(x, y), prediction_rejection_ratio(x, y))
         for label, x in zip(rows.labels.itertuples(), rows.scores, strict=True)
     ]
     for component in dict.fromkeys(rows.labels.component):
-        curves.append(("oracle", component, 1.0, rejection_curve(-y, y)))
-        curves.append(("chance", component, 0.0, np.full(y.size, y.mean())))
+        curves.append(("oracle", component, rejection_curve(-y, y), 1.0))
+        curves.append(("chance", component, np.full(y.size, y.mean()), 0.0))
+    columns = ["estimator", "component", "kept_accuracy", "prr"]
+    table = pd.DataFrame(curves, columns=columns)
     rejected = 1 - np.arange(1, y.size + 1) / y.size
-    points = [
-        (estimator, component, share, mean, prr)
-        for estimator, component, prr, curve in curves
-        for share, mean in zip(rejected, curve, strict=True)
-    ]
-    table = pd.DataFrame(
-        points, columns=["estimator", "component", "rejected", "kept_accuracy", "prr"]
-    )
+    table.insert(2, "rejected", [rejected] * len(table))
+    table = table.explode(["rejected", "kept_accuracy"], ignore_index=True)
+    table = table.astype({"rejected": float, "kept_accuracy": float})
     return table.assign(accuracy=rows.accuracy.name, baseline=BASELINE)
 
 
@@ -359,40 +310,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     names |= {accuracy: y_label(accuracy) for accuracy in set(table.get("accuracy", ()))}
     keys = [column for column in ("estimator", "baseline", "accuracy") if column in table]
     return table.assign(**{key: table[key].map(lambda k: names.get(k, k)) for key in keys})
-
-
-def _middle(y: np.ndarray) -> float:
-    """Return the median; where no value is below it, the least that has one below it."""
-    median = float(np.median(y))
-    return median if y.min() < median else float(y[y > median].min(initial=np.inf))
-
-
-def _sorting(x: np.ndarray, y: np.ndarray, threshold: float) -> dict[str, float]:
-    return {
-        "auroc": auroc_at(x, y, threshold=threshold).auroc,
-        "prr": prediction_rejection_ratio(x, y),
-        "aurc": aurc(x, y),
-    }
-
-
-def _intervals(
-    replicates: np.ndarray, confidence: float, prefix: str = ""
-) -> dict[str, list[float]]:
-    found = [bootstrap_interval(row, confidence) for row in replicates]
-    low, high = (list(ends) for ends in zip(*found, strict=True))
-    return {f"{prefix}low": low, f"{prefix}high": high}
-
-
-def _rng(purpose: str) -> np.random.Generator:
-    return np.random.default_rng(seed_of("leaderboard", purpose))
-
-
-def _refuse_options(confidence: float, n_resamples: int, n_permutations: int) -> None:
-    if not 0 < confidence < 1 or n_resamples < 1 or n_permutations < 1:
-        raise ValueError(
-            f"confidence is {confidence}, n_resamples {n_resamples} and n_permutations "
-            f"{n_permutations}; expected confidence between 0 and 1, the others at least 1"
-        )
 
 
 HEADERS = {
@@ -429,23 +346,25 @@ def truth_verdict(scores: pd.DataFrame) -> str:
     own = scores[scores.estimator == BASELINE]
     if own.empty:
         return "disentanglement: S-QUBED has no score here, for want of a component."
-    text = f"disentanglement: S-QUBED scores {_number(own.score.iloc[0])}{_interval(own.iloc[0])}."
+    score = interval(*own.iloc[0][["score", "low", "high"]])
     better = scores[scores.difference > 0].sort_values("score", ascending=False)
-    return f"{text} {_beaten(better, len(scores) - 1, 'score', 'higher')}"
+    beaten = _beaten(better, len(scores) - 1, "score", "higher")
+    return f"disentanglement: S-QUBED scores {score}. {beaten}"
 
 
 def as_latex(table: pd.DataFrame) -> str:
     """Return the leaderboard as a LaTeX ``tabular``, for a document that loads ``booktabs``."""
     first = table.iloc[0]
     shown = pd.DataFrame({"estimator": table.estimator, "component": table.component})
-    taus = (f"${_plain(r.tau)}$ {_math(r.low, r.high)}" for r in table.itertuples())
-    shown["tau"] = [text.strip() for text in taus]
+    shown["tau"] = [_math(r.tau, r.low, r.high) for r in table.itertuples()]
     shown["holm"] = table.holm.map(_math_p)
-    shown["null"] = [_math(r.null_low, r.null_high) for r in table.itertuples()]
-    shown["difference"] = [_math_difference(r) for r in table.itertuples()]
+    shown["null"] = [f"$[{r.null_low:z.2f}, {r.null_high:z.2f}]$" for r in table.itertuples()]
+    shown["difference"] = [
+        _math(r.difference, r.difference_low, r.difference_high) for r in table.itertuples()
+    ]
     shown["difference_holm"] = table.difference_holm.map(_math_p)
     for name in ("auroc", "prr", "aurc"):
-        shown[name] = [f"${_plain(value)}$" for value in table[name]]
+        shown[name] = [f"${value:z.2f}$" for value in table[name]]
     styler = shown.rename(columns=HEADERS).style.hide(axis="index")
     styler = styler.format(escape="latex", subset=["estimator"])
     text = styler.to_latex(hrules=True, column_format="ll" + "r" * (shown.shape[1] - 2))
@@ -459,79 +378,11 @@ def save_latex(folder: Path | str, name: str, table: pd.DataFrame) -> None:
         partial.write_text(as_latex(table), encoding="utf-8")
 
 
-def _verdict_on(rows: pd.DataFrame, component: str) -> str:
-    own = rows[rows.estimator == BASELINE]
-    if own.empty:
-        return f"{component}: S-QUBED has no row here; nothing is compared with it."
-    row = own.iloc[0]
-    where = "below" if row.tau < row.null_low else "above" if row.tau > row.null_high else "inside"
-    band = f"{where} the null band"
-    text = f"{component}: S-QUBED has tau {_number(row.tau)}{_interval(row)}, {band}"
-    text += f" of permuted {row.permuted} (Holm p {_p(row.holm)})."
-    better = rows[rows.difference < 0].sort_values("tau")
-    return f"{text} {_beaten(better, len(rows) - 1, 'tau', 'lower')}"
-
-
-def _verdict_on_sums(totals: pd.DataFrame) -> str:
-    """Say which totals rank tasks better, and which worse, than their own aleatoric terms alone."""
-    sure = totals[totals.over_aleatoric_holm < 1 - totals.confidence]
-    gaps = sure.apply(
-        lambda r: (
-            f"{r.estimator} ({_number(r.over_aleatoric)} [{_number(r.over_aleatoric_low)}, "
-            f"{_number(r.over_aleatoric_high)}])"
-        ),
-        axis="columns",
-    )
-    better, worse = (", ".join(gaps[s * sure.over_aleatoric < 0]) or "none" for s in (1, -1))
-    return (
-        f"sum: of {len(totals)} totals, better after Holm's correction than their own aleatoric "
-        f"term: {better}; worse: {worse}."
-    )
-
-
-def _beaten(better: pd.DataFrame, others: int, value: str, sense: str) -> str:
-    if better.empty:
-        return f"No other ({others}) has a {sense} one."
-    best = better.iloc[0]
-    if pd.isna(best.difference_holm):
-        return (
-            f"{len(better)} of {others} others have a {sense} one, the best {best.estimator}, "
-            f"{_number(best[value])}; the tasks are too few to say more."
-        )
-    alpha = 1 - best.confidence
-    corrected = int((better.difference_holm < alpha).sum())
-    held = "survives" if best.difference_holm < alpha else "does not survive"
-    by = f"[{_number(best.difference_low)}, {_number(best.difference_high)}]"
-    return (
-        f"{len(better)} of {others} others have a {sense} one, {corrected} of them after Holm's "
-        f"correction. Best: {best.estimator}, {_number(best[value])}{_interval(best)}, a "
-        f"difference of {_number(best.difference)} {by}, which {held} Holm "
-        f"(p {_p(best.difference_holm)})."
-    )
-
-
-def _interval(row: pd.Series) -> str:
-    if pd.isna(row.low):
-        return ""
-    return f" [{_number(row.low)}, {_number(row.high)}]"
-
-
-def _plain(value: float) -> str:
-    return f"{value:.2f}".replace("-0.00", "0.00")
-
-
-def _number(value: float) -> str:
-    return _plain(value).replace("-", "−")
-
-
-def _p(value: float) -> str:
-    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"
-
-
-def _math(low: float, high: float) -> str:
-    if pd.isna(low):
-        return ""
-    return f"$[{_plain(low)}, {_plain(high)}]$"
+def _math(value: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return "--"
+    ends = "" if pd.isna(low) else f" $[{low:z.2f}, {high:z.2f}]$"
+    return f"${value:z.2f}${ends}"
 
 
 def _math_p(value: float) -> str:
@@ -540,8 +391,55 @@ def _math_p(value: float) -> str:
     return f"${value:.3f}$" if value >= 0.001 else "$<0.001$"
 
 
-def _math_difference(row: object) -> str:
-    if pd.isna(row.difference):
-        return "--"
-    ends = _math(row.difference_low, row.difference_high)
-    return f"${_plain(row.difference)}$ {ends}".strip()
+def _verdict_on(rows: pd.DataFrame, component: str) -> str:
+    own = rows[rows.estimator == BASELINE]
+    if own.empty:
+        return f"{component}: S-QUBED has no row here; nothing is compared with it."
+    row = own.iloc[0]
+    where = "below" if row.tau < row.null_low else "above" if row.tau > row.null_high else "inside"
+    text = f"{component}: S-QUBED has tau {interval(row.tau, row.low, row.high)}, {where} the null "
+    text += f"band of permuted {row.permuted} (Holm p {_p(row.holm)})."
+    better = rows[rows.difference < 0].sort_values("tau")
+    return f"{text} {_beaten(better, len(rows) - 1, 'tau', 'lower')}"
+
+
+def _verdict_on_sums(totals: pd.DataFrame) -> str:
+    """Say which totals rank tasks better, and which worse, than their own aleatoric terms alone."""
+    sure = totals[totals.over_aleatoric_holm < 1 - totals.confidence]
+    better, worse = (
+        [
+            f"{row.estimator} ({_interval_of(row, 'over_aleatoric')})"
+            for _, row in sure[sign * sure.over_aleatoric < 0].iterrows()
+        ]
+        for sign in (1, -1)
+    )
+    return (
+        f"sum: of {len(totals)} totals, better after Holm's correction than their own aleatoric "
+        f"term: {', '.join(better) or 'none'}; worse: {', '.join(worse) or 'none'}."
+    )
+
+
+def _beaten(better: pd.DataFrame, others: int, value: str, sense: str) -> str:
+    if better.empty:
+        return f"No other ({others}) has a {sense} one."
+    best = better.iloc[0]
+    many = f"{len(better)} of {others} others have a {sense} one"
+    if pd.isna(best.difference_holm):
+        few = "the tasks are too few to say more"
+        return f"{many}, the best {best.estimator}, {number(best[value], 'z.2f')}; {few}."
+    alpha = 1 - best.confidence
+    corrected = int((better.difference_holm < alpha).sum())
+    held = "survives" if best.difference_holm < alpha else "does not survive"
+    return (
+        f"{many}, {corrected} of them after Holm's correction. Best: {best.estimator}, "
+        f"{interval(best[value], best.low, best.high)}, a difference of "
+        f"{_interval_of(best, 'difference')}, which {held} Holm (p {_p(best.difference_holm)})."
+    )
+
+
+def _interval_of(row: pd.Series, name: str) -> str:
+    return interval(*row[[name, f"{name}_low", f"{name}_high"]])
+
+
+def _p(value: float) -> str:
+    return f"= {value:.3f}" if value >= 0.001 else "< 0.001"

@@ -16,7 +16,12 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import MEASURING
 from squbed_utils.files import seed_of
 from squbed_utils.statistics import tables, truth
-from squbed_utils.statistics.calibration import bootstrap_interval, bootstrap_pvalue, kendall
+from squbed_utils.statistics.calibration import (
+    CONFIDENCE,
+    bootstrap_interval,
+    bootstrap_pvalue,
+    kendall,
+)
 from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
     plain_tau,
@@ -27,7 +32,7 @@ from squbed_utils.statistics.resampling import (
     widening,
 )
 from squbed_utils.statistics.summary import TERMS
-from squbed_utils.statistics.truth import clusters_of
+from squbed_utils.statistics.truth import subjects_of
 
 N_RESAMPLES = 4000
 
@@ -71,13 +76,8 @@ def paired_tasks(
     DataFrame
         task, category, prompt, subject where known; aleatoric, epistemic, total and every accuracy
         (higher = better, so LPIPS is negated), each with _first and _second; in ``attrs`` the
-        accuracy chosen, its label and the entropies' unit.
-
-    Raises
-    ------
-    ValueError
-        If the archives hold other latent prompts or numbers of videos, or other models measured
-        them: what differs is named.
+        accuracy chosen, its label and the entropies' unit. ValueError names what differs: the
+        latent prompts, the numbers of videos, or the models that measured them.
     """
     like = f"squbed collect --profile PROFILE --like {shlex.quote(str(first.folder))}"
     require_same_samples((first, second), like)
@@ -116,7 +116,7 @@ def _measured(archive: Archive, role: str) -> tuple[object, object]:
     return settings, archive.profile.get("checkpoints", {}).get(role)
 
 
-def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> pd.DataFrame:
+def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
     """Hold two models' uncertainties and accuracies on the same tasks against each other.
 
     Subjects are resampled where they are known, else tasks; below eight of them no interval is
@@ -128,7 +128,6 @@ def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> 
         As `paired_tasks`.
     accuracy : str
         For what asks whether a model is right to be certain.
-    confidence : float
 
     Returns
     -------
@@ -140,21 +139,22 @@ def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> 
         term; of the tasks on which the second is the less accurate, the share on which it is also
         the more certain, beside that share of all tasks (`first`).
     """
-    clusters = clusters_of(tasks)
-    rows = [_mean(tasks, quantity, clusters, confidence) for quantity in _quantities(tasks)]
+    clusters = subjects_of(tasks)
+    quantities = [c.removesuffix("_first") for c in tasks if c.endswith("_first")]
+    rows = [_mean(tasks, quantity, clusters) for quantity in quantities]
     known = tasks.dropna(subset=[f"{accuracy}_first", f"{accuracy}_second"])
-    clusters = clusters_of(known)
+    clusters = subjects_of(known)
     counts = task_counts(len(known), N_RESAMPLES, np.random.default_rng(seed_of("pairs")), clusters)
     members = np.arange(len(known)) if clusters is None else clusters
     enough = np.unique(members).size >= FEWEST_TASKS
     for term in TERMS:
         numbers, replicates = _calibration(known, term, accuracy, counts, clusters)
-        rows.append({"panel": CALIBRATION} | numbers | _spread(replicates, confidence, enough))
+        rows.append({"panel": CALIBRATION} | numbers | _spread(replicates, enough))
     for term in TERMS:
         x, y = (known[f"{term}_{which}"].to_numpy() for which in ("first", "second"))
         (taus,) = resampled_taus(x[None], y, counts, clusters)
         row = {"panel": ORDER, "quantity": term, "value": plain_tau(x, y)}
-        rows.append(row | _spread(taus, confidence, enough))
+        rows.append(row | _spread(taus, enough))
     less = (known[f"{accuracy}_second"] < known[f"{accuracy}_first"]).to_numpy()
     if less.any():
         certain = (known.epistemic_second < known.epistemic_first).to_numpy()
@@ -164,17 +164,11 @@ def compare(tasks: pd.DataFrame, *, accuracy: str, confidence: float = 0.95) -> 
         row["value"] = certain[less].mean()
         shares = row["value"] + widening(clusters) * (shares - row["value"])
         enough = np.unique(members[less]).size >= FEWEST_TASKS
-        rows.append(row | _spread(np.clip(shares, 0, 1), confidence, enough, zero=None))
+        rows.append(row | _spread(np.clip(shares, 0, 1), enough, zero=None))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _quantities(tasks: pd.DataFrame) -> list[str]:
-    return [c.removesuffix("_first") for c in tasks if c.endswith("_first")]
-
-
-def _mean(
-    tasks: pd.DataFrame, quantity: str, clusters: np.ndarray | None, confidence: float
-) -> dict[str, object]:
+def _mean(tasks: pd.DataFrame, quantity: str, clusters: np.ndarray | None) -> dict[str, object]:
     """Return the means of a quantity and their change, over clusters, or else over tasks."""
     pair = tasks[[f"{quantity}_first", f"{quantity}_second"]].set_axis(["first", "second"], axis=1)
     members = np.arange(len(tasks)) if clusters is None else clusters
@@ -183,7 +177,7 @@ def _mean(
     rng = np.random.default_rng(seed_of("pairs", quantity))
     row = {"panel": MEAN, "quantity": quantity} | pair.mean().to_dict() | {"value": changes.mean()}
     enough = changes.any() and changes.size >= FEWEST_TASKS
-    row |= _spread(resampled_means(changes, rng, N_RESAMPLES), confidence, enough)
+    row |= _spread(resampled_means(changes, rng, N_RESAMPLES), enough)
     return row if changes.any() else row | {"pvalue": 1.0}
 
 
@@ -206,21 +200,15 @@ def _calibration(
     return {"quantity": term, **taus, "value": difference}, spread
 
 
-def _spread(
-    replicates: np.ndarray, confidence: float, enough: bool, zero: float | None = 0.0
-) -> dict[str, float]:
+def _spread(replicates: np.ndarray, enough: bool, zero: float | None = 0.0) -> dict[str, float]:
     """Return low, high and, unless no value stands for no effect, the p-value of replicates."""
     if not enough:
         return {}
-    low, high = bootstrap_interval(replicates, confidence)
-    return {"low": low, "high": high} | (
-        {} if zero is None else {"pvalue": bootstrap_pvalue(replicates)}
-    )
+    numbers = dict(zip(("low", "high"), bootstrap_interval(replicates), strict=True))
+    return numbers if zero is None else numbers | {"pvalue": bootstrap_pvalue(replicates)}
 
 
-def paired_change(
-    before: pd.DataFrame, after: pd.DataFrame, *, confidence: float = 0.95
-) -> pd.DataFrame:
+def paired_change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return how each part changed between two models, on subjects of added clips and on others.
 
     Parameters
@@ -244,24 +232,21 @@ def paired_change(
             " of them on subjects with added clips; expected the same tasks, some of them added"
         )
     rows, rng = [], np.random.default_rng(seed_of("paired change"))
-    for part in ("aleatoric", "epistemic"):
+    for part in tables.PARTS:
         pair["change"] = pair[f"{part}_after"] - pair[f"{part}_before"]
-        drawn = {}
+        means, replicates = [], []
         for group, kept in (("added", added), ("others", ~added)):
             changes = pair[kept].groupby("subject").change.mean().to_numpy()
-            drawn[group] = changes.mean(), resampled_means(changes, rng, N_RESAMPLES)
-            sizes = {"subjects": changes.size, "tasks": int(kept.sum())}
+            means.append(changes.mean())
+            replicates.append(resampled_means(changes, rng, N_RESAMPLES))
             pvalue = wilcoxon(changes).pvalue if changes.any() else 1.0
-            rows.append({"group": group, "part": part, "pvalue": pvalue} | sizes)
-        a, b = drawn["added"], drawn["others"]
-        drawn["added less others"] = a[0] - b[0], a[1] - b[1]
-        rows.append({"group": "added less others", "part": part, "pvalue": np.nan})
-        rows[-1] |= {"subjects": pair.subject.nunique(), "tasks": len(pair)}
-        for row, (change, means) in zip(rows[-3:], drawn.values(), strict=True):
-            row["change"] = change
-            row["low"], row["high"] = bootstrap_interval(means, confidence)
+            ends = bootstrap_interval(replicates[-1])
+            rows.append((group, part, means[-1], *ends, pvalue, changes.size, int(kept.sum())))
+        ends = bootstrap_interval(replicates[0] - replicates[1])
+        sizes = pair.subject.nunique(), len(pair)
+        rows.append(("added less others", part, means[0] - means[1], *ends, np.nan, *sizes))
     columns = ["group", "part", "change", "low", "high", "pvalue", "subjects", "tasks"]
-    return pd.DataFrame(rows)[columns].assign(confidence=confidence)
+    return pd.DataFrame(rows, columns=columns).assign(confidence=CONFIDENCE)
 
 
 def disagreement(archives: Sequence[Archive]) -> pd.Series:
@@ -292,9 +277,7 @@ def _energy(x: np.ndarray, y: np.ndarray) -> float:
     return 2 * mean(x, y) - mean(x, x) - mean(y, y)
 
 
-def ensemble_taus(
-    summary: pd.DataFrame, disagreement: pd.Series, *, confidence: float = 0.95
-) -> pd.DataFrame:
+def ensemble_taus(summary: pd.DataFrame, disagreement: pd.Series) -> pd.DataFrame:
     """Return tau of each part with the models' disagreement, over means of subjects.
 
     `summary` has the truth's column subject. Returns part, tau, low, high, pvalue, subjects,
@@ -303,12 +286,12 @@ def ensemble_taus(
     table = summary.merge(disagreement.reset_index(), on="task")
     means = table.groupby("subject")[["aleatoric", "epistemic", "disagreement"]].mean()
     rows = []
-    for part in ("aleatoric", "epistemic"):
+    for part in tables.PARTS:
         rng = np.random.default_rng(seed_of("ensemble", part))
-        k = kendall(means[part], means.disagreement, rng=rng, confidence=confidence)
-        row = {"part": part, "tau": k.tau} | dict(zip(("low", "high"), k.interval, strict=True))
-        rows.append(row | {"pvalue": k.pvalue, "subjects": k.n, "confidence": confidence})
-    return pd.DataFrame(rows)
+        k = kendall(means[part], means.disagreement, rng=rng)
+        rows.append((part, k.tau, *k.interval, k.pvalue, k.n))
+    columns = ["part", "tau", "low", "high", "pvalue", "subjects"]
+    return pd.DataFrame(rows, columns=columns).assign(confidence=CONFIDENCE)
 
 
 def confident_mistakes(archive: Archive, subjects: pd.Series) -> pd.Series:
@@ -330,26 +313,14 @@ SHOULD, BETWEEN = "what should hold", "Kendall's tau between the encoders"
 ENCODER_COLUMNS = ("panel", "label", "encoders", "value", "low", "high", "pvalue", "bar", "verdict")
 
 
-def compare_encoders(
-    archives: Mapping[str, Archive],
-    *,
-    estimator: str = "squbed",
-    accuracy: str = "",
-    fraction: float = 0.33,
-) -> pd.DataFrame:
+def compare_encoders(archives: Mapping[str, Archive]) -> pd.DataFrame:
     """Hold every finding of Figure 5 and of the truth to each archive's encoders.
 
     Parameters
     ----------
     archives : mapping of str to Archive
         Finished archives of the same prompts, latent prompts and videos, by the encoders' names, as
-        ``squbed score ARCHIVE`` makes them.
-    estimator : str
-        A name in ``registry.ESTIMATORS``.
-    accuracy : str
-        As notebook 03; empty: as `tables.default_accuracy`.
-    fraction : float
-        Of the tasks that Figure 5 shows: those with the least of the other part.
+        ``squbed score ARCHIVE`` makes them; two or more.
 
     Returns
     -------
@@ -358,43 +329,36 @@ def compare_encoders(
         two encoders rank the tasks alike), label, encoders, value (Kendall's tau or an AUROC), low,
         high (95 % intervals, resampled by subject where coverage is touched), pvalue, bar and
         verdict (as `truth.truth_findings`; empty where there is no bar).
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two archives, or they are not of the same samples.
     """
     if len(archives) < 2:
         raise ValueError(f"{len(archives)} archive; expected two or more, of the same samples")
     each = list(archives.values())
     require_same_samples(each, f"squbed score {each[0].folder} --profile PROFILE --output DIR")
     summaries = {
-        name: tables.with_parts(tables.summarize_run(archive, estimator=estimator))
+        name: tables.with_parts(tables.summarize_run(archive, estimator="squbed"))
         for name, archive in archives.items()
     }
     rows = []
     for name, tasks in summaries.items():
-        found = _findings(tasks, accuracy or tables.default_accuracy(tasks), fraction)
-        rows += [row | {"encoders": name} for row in found]
+        rows += [row | {"encoders": name} for row in _findings(tasks)]
     for a, b in combinations(summaries, 2):
         both = summaries[a].merge(summaries[b], on="task")
         for part in TERMS:
             rng = np.random.default_rng(seed_of("encoders", part))
-            tau = kendall(both[f"{part}_x"], both[f"{part}_y"], rng=rng)
+            k = kendall(both[f"{part}_x"], both[f"{part}_y"], rng=rng)
             label = part if len(summaries) == 2 else f"{part}: {a} / {b}"
-            row = {"panel": BETWEEN, "label": label, "encoders": f"{a} / {b}", "value": tau.tau}
-            rows.append(row | dict(zip(("low", "high"), tau.interval, strict=True)))
-            rows[-1]["pvalue"] = tau.pvalue
+            row = (BETWEEN, label, f"{a} / {b}", k.tau, *k.interval, k.pvalue)
+            rows.append(dict(zip(ENCODER_COLUMNS, row, strict=False)))
     numbers = dict.fromkeys(("value", "low", "high", "pvalue"), float)
     table = pd.DataFrame(rows, columns=ENCODER_COLUMNS).astype(numbers)
     return table.assign(bar=table.bar.fillna(""), verdict=table.verdict.fillna(""))
 
 
-def _findings(tasks: pd.DataFrame, accuracy: str, fraction: float) -> list[dict[str, object]]:
+def _findings(tasks: pd.DataFrame) -> list[dict[str, object]]:
     """Return notebook 03's findings of one archive, and what follows the truth within levels."""
-    statistics = tables.statistics_of(
-        tables.part_points(tasks, accuracy=accuracy, fraction=fraction)
-    )
+    accuracy = tables.default_accuracy(tasks)
+    points = tables.part_points(tasks, accuracy=accuracy, fraction=0.33)
+    statistics = tables.statistics_of(points)
     found, ends = [truth.part_findings(statistics)], statistics[["low", "high"]].to_numpy()
     within = []
     if "true_entropy" in tasks:

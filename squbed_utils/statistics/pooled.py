@@ -25,6 +25,7 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.checks import require, unit_rows
 from squbed_utils.estimators.registry import Videos
+from squbed_utils.statistics.calibration import CONFIDENCE
 from squbed_utils.statistics.summary import measured_embeddings
 from squbed_utils.statistics.tables import NotShown
 
@@ -82,7 +83,6 @@ def pool(
     task: np.ndarray,
     *,
     prior: Prior | None = None,
-    confidence: float = 0.95,
 ) -> Pooled:
     """Return the posterior of each task's mean entropy over its latent prompts.
 
@@ -98,8 +98,6 @@ def pool(
         The task of each.
     prior : Prior, optional
         By default as `fit` finds it on these samples.
-    confidence : float
-        Of the interval, between 0 and 1.
 
     Returns
     -------
@@ -135,27 +133,17 @@ def pool(
     unsure += (1 - reach @ seen.ones) ** 2 / seen.ones.sum()
     drawn = [np.var(means[i], ddof=min(1, len(i) - 1)) / len(i) for i in _places(number)]
     half = np.sqrt(seen.scale * np.maximum(unsure, 0) + drawn)
-    half *= student_t.ppf((1 + confidence) / 2, max(len(names) - 1, 1))
+    half *= student_t.ppf((1 + CONFIDENCE) / 2, max(len(names) - 1, 1))
     order = np.argsort(first)
     return Pooled(*(x[order] for x in (value, value - half, value + half)))
 
 
-def beside(archive: Archive, summary: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+def beside(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
     """Return S-QUBED's epistemic uncertainty of each task, and what it is when tasks are pooled.
 
-    Parameters
-    ----------
-    archive : Archive
-    summary : DataFrame
-        As `summary.summarize` of the archive by the estimator squbed.
-    confidence : float
-        Of the pooled interval, between 0 and 1.
-
-    Returns
-    -------
-    DataFrame
-        task, prompt, epistemic, epistemic_low, epistemic_high, pooled, pooled_low, pooled_high, of
-        the tasks whose latent prompts are known and which can be ranked.
+    `summary` is as `summary.summarize` of the archive by the estimator squbed. Columns: task,
+    prompt, epistemic, epistemic_low, epistemic_high, pooled, pooled_low, pooled_high, of the tasks
+    whose latent prompts are known and which can be ranked; `NotShown` if there are none.
     """
     pairs = {t: pair for t, pair in measured_embeddings(archive).items() if pair[0] is not None}
     if not pairs:
@@ -163,7 +151,7 @@ def beside(archive: Archive, summary: pd.DataFrame, *, confidence: float = 0.95)
     h = [_entropies(videos) for _, videos in pairs.values()]
     m = [[len(x) for x in videos] for _, videos in pairs.values()]
     texts, task = [text for text, _ in pairs.values()], np.repeat(list(pairs), [*map(len, h)])
-    found = pool(*map(np.concatenate, (texts, h, m)), task, confidence=confidence)
+    found = pool(*map(np.concatenate, (texts, h, m)), task)
     table = pd.DataFrame({"task": list(pairs), "pooled": found.value})
     table = table.assign(pooled_low=found.low, pooled_high=found.high)
     columns = ["task", "prompt", "epistemic", "epistemic_low", "epistemic_high"]

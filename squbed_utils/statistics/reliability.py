@@ -8,46 +8,25 @@ from sklearn.dummy import DummyRegressor
 from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-from squbed_utils.estimators.checks import finite_vector, require_generator
+from squbed_utils.estimators.checks import equal_vectors, finite_vector, require_generator
+from squbed_utils.statistics.calibration import CONFIDENCE
 
 LEAST_IN_BIN = 2
 """Tasks that a bin's interval needs."""
 
 
-def expected_accuracy(
-    uncertainty: ArrayLike, accuracy: ArrayLike, *, at: ArrayLike | None = None
-) -> np.ndarray:
+def expected_accuracy(uncertainty: ArrayLike, accuracy: ArrayLike, *, at: ArrayLike) -> np.ndarray:
     """Return the accuracy expected at each uncertainty: a falling step function, fitted to tasks.
 
     Isotonic regression: the non-increasing function with the least squared error (Barlow et al.
-    1972), linear between the fitted tasks and constant outside them.
+    1972), linear between the fitted tasks and constant outside them. All are float (n,), but `at`,
+    (k,), where the function is read; it lies between the least and the greatest accuracy given.
 
-    Parameters
-    ----------
-    uncertainty, accuracy : array_like of float, shape (n,)
-        Higher = less certain, higher = better; what is fitted.
-    at : array_like of float, shape (k,), optional
-        Where the function is read; by default at `uncertainty`.
-
-    Returns
-    -------
-    ndarray of float, shape (k,)
-        In the accuracy's unit, between the least and the greatest accuracy given.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, there is no task, or a value is not finite.
-
-    Examples
-    --------
-    >>> expected_accuracy([1, 2, 3, 4], [0.9, 0.5, 0.7, 0.1]).round(6).tolist()
+    >>> expected_accuracy([1, 2, 3, 4], [0.9, 0.5, 0.7, 0.1], at=[1, 2, 3, 4]).round(6).tolist()
     [0.9, 0.6, 0.6, 0.1]
-
     """
-    x, y = _pair(uncertainty, accuracy)
-    at = x if at is None else finite_vector(at, "at")
-    return _falling().fit(x, y).predict(at)
+    x, y = equal_vectors(uncertainty, accuracy)
+    return _falling().fit(x, y).predict(finite_vector(at, "at"))
 
 
 def cross_validated(
@@ -68,16 +47,9 @@ def cross_validated(
     DataFrame
         A row a task, in the order given: uncertainty, accuracy, expected (by the map), constant
         (the mean accuracy of the other folds), fold.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, a value is not finite, or the folds are not 2 to n.
-    TypeError
-        If `rng` is not a Generator.
     """
     require_generator(rng)
-    x, y = _pair(uncertainty, accuracy)
+    x, y = equal_vectors(uncertainty, accuracy)
     if x.size < 2:
         raise ValueError("there is one task; expected more, to fit on some and to judge by others")
     if not 2 <= folds <= x.size:
@@ -91,9 +63,7 @@ def cross_validated(
     return pd.DataFrame(table | {"fold": fold})
 
 
-def reliability(
-    expected: ArrayLike, accuracy: ArrayLike, *, bins: int = 5, confidence: float = 0.95
-) -> pd.DataFrame:
+def reliability(expected: ArrayLike, accuracy: ArrayLike, *, bins: int = 5) -> pd.DataFrame:
     """Return the reliability diagram: expected against found accuracy, in bins of equal count.
 
     Parameters
@@ -102,47 +72,39 @@ def reliability(
         As `cross_validated`; expectations of tasks that the map was not fitted to.
     bins : int
         1 to n // 2: along the tasks sorted by what is expected.
-    confidence : float
-        Of the t-interval of a bin's mean, between 0 and 1.
 
     Returns
     -------
     DataFrame
-        A row a bin: expected and found (means), low, high (interval of found), error (standard
+        A row a bin: expected and found (means), low, high (t-interval of found), error (standard
         error of found - expected), count, confidence.
-
-    Raises
-    ------
-    ValueError
-        If lengths differ, a value is not finite, or an option is out of range.
     """
-    e, y = _pair(expected, accuracy, "expected")
-    if not 1 <= bins <= y.size // LEAST_IN_BIN or not 0 < confidence < 1:
+    e, y = equal_vectors(expected, accuracy, ("expected", "accuracy"))
+    if not 1 <= bins <= y.size // LEAST_IN_BIN:
         raise ValueError(
-            f"bins is {bins} and confidence {confidence}; expected 1 to {y.size // LEAST_IN_BIN} "
-            f"bins of {y.size} tasks, confidence between 0 and 1"
+            f"bins is {bins}; expected 1 to {y.size // LEAST_IN_BIN} bins of {y.size} tasks"
         )
     rows = []
     for tasks in np.array_split(np.argsort(e, kind="stable"), bins):
         root = np.sqrt(tasks.size)
         mean, spread = y[tasks].mean(), y[tasks].std(ddof=1)
-        half = student_t.ppf((1 + confidence) / 2, tasks.size - 1) * spread / root
+        half = student_t.ppf((1 + CONFIDENCE) / 2, tasks.size - 1) * spread / root
         error = (y[tasks] - e[tasks]).std(ddof=1) / root
         rows.append((e[tasks].mean(), mean, mean - half, mean + half, error, tasks.size))
     columns = ["expected", "found", "low", "high", "error", "count"]
-    return pd.DataFrame(rows, columns=columns).assign(confidence=confidence)
+    return pd.DataFrame(rows, columns=columns).assign(confidence=CONFIDENCE)
 
 
-def trends(points: pd.DataFrame, *, tasks: int = 10) -> pd.DataFrame:
+def trends(points: pd.DataFrame) -> pd.DataFrame:
     """Return the trend of every cloud of points: means in bins of equal count, with intervals.
 
-    `points` are as `tables.points_of`. A bin holds at least as many `tasks` as given, a panel has
-    at most ten bins, and one that is not enough for three has no trend. The table has row, panel,
-    x, y, low and high, as `figures.figure_panels` takes it.
+    `points` are as `tables.points_of`. A bin holds ten tasks at least, a panel has at most ten
+    bins, and one that is not enough for three has no trend. The table has row, panel, x, y, low and
+    high, as `figures.figure_panels` takes it.
     """
     found = []
     for (row, panel), shown in points.groupby(["row", "panel"], sort=False):
-        bins = min(10, len(shown) // tasks)
+        bins = min(10, len(shown) // 10)
         if bins >= 3:
             table = reliability(shown.x, shown.y, bins=bins)
             found.append(table.assign(row=row, panel=panel, x=table.expected, y=table.found))
@@ -160,22 +122,8 @@ def calibration_errors(table: pd.DataFrame, predictions: pd.DataFrame) -> dict[s
     1 - (squared error of the map) / (squared error of the constant), says whether the
     uncertainty adds anything: 1 = all is explained, 0 or less = nothing.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `reliability`.
-    predictions : DataFrame
-        As `cross_validated`.
-
-    Returns
-    -------
-    dict
-        "ece", "noise" (the accuracy's unit), "skill" (at most 1).
-
-    Raises
-    ------
-    ValueError
-        If all accuracies are equal, so that there is nothing to explain.
+    `table` is as `reliability`, `predictions` as `cross_validated`; ece and noise are in the
+    accuracy's unit. ValueError if all accuracies are equal, so that there is nothing to explain.
     """
     weight = table["count"] / table["count"].sum()
     by_map, by_constant = (
@@ -193,12 +141,3 @@ def calibration_errors(table: pd.DataFrame, predictions: pd.DataFrame) -> dict[s
 
 def _falling() -> IsotonicRegression:
     return IsotonicRegression(increasing=False, out_of_bounds="clip")
-
-
-def _pair(x: ArrayLike, accuracy: ArrayLike, name: str = "uncertainty") -> tuple[np.ndarray, ...]:
-    x, y = finite_vector(x, name), finite_vector(accuracy, "accuracy")
-    if x.size != y.size:
-        raise ValueError(
-            f"{name} has {x.size} values and accuracy {y.size}; expected one of each a task"
-        )
-    return x, y

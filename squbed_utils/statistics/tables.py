@@ -21,7 +21,7 @@ from squbed_utils.archive.layout import (
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import ROOT, path_of, replacing, seed_of
 from squbed_utils.statistics.agreement import ranks_of
-from squbed_utils.statistics.calibration import kendall, lowest, tau_by_subset
+from squbed_utils.statistics.calibration import CONFIDENCE, kendall
 from squbed_utils.statistics.cautions import refuse_unmeasured
 from squbed_utils.statistics.resampling import FEWEST_TASKS
 from squbed_utils.statistics.summary import summarize
@@ -54,6 +54,13 @@ MOST_PANELS = 4
 """Accuracies that a figure shows side by side."""
 
 
+POINT_COLUMNS = ["row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out"]
+"""Of a point: what the figures call its source and its panel, its task, and what is drawn."""
+
+PARTS = {"aleatoric": "epistemic", "epistemic": "aleatoric"}
+"""A part of the uncertainty -> the other."""
+
+
 class NotShown(ValueError):
     """What an archive lacks for a figure, in a sentence, with which its notebook ends."""
 
@@ -62,13 +69,10 @@ class NotShown(ValueError):
 
 
 def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
-    """Return `summary.summarize` with the truth where the archive has one, and what labels need.
+    """Return `summary.summarize`, with the truth where the archive has one, and what labels need.
 
-    Returns
-    -------
-    DataFrame
-        In addition: coverage ("" where unknown), left_out (missing where unknown), row (what the
-        figures call this run), unit, lpips_form, clip_form.
+    Further columns: coverage ("" where unknown), left_out (missing where unknown), row (what the
+    figures call this run), unit, lpips_form, clip_form.
     """
     profile = archive.profile
     table = summarize(archive, estimator=estimator, truth=archive.truth() is not None)
@@ -139,13 +143,7 @@ def with_main_term(summary: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def published(figure: int) -> pd.DataFrame:
-    """Return the paper's own points of Figure 3, 4 or 5, as `points_of` returns a run's.
-
-    Raises
-    ------
-    ValueError
-        If the file has no points of that figure.
-    """
+    """Return the paper's own points of Figure 3, 4 or 5, as `points_of` returns a run's."""
     columns = ("figure", "panel", "x_quantity", "y_quantity", "index", "x", "y")
     table = pd.DataFrame(r for _, r in csv_files.read(PUBLISHED, "published points", columns))
     points = table[table.figure == f"Fig{figure}"]
@@ -167,20 +165,9 @@ def published(figure: int) -> pd.DataFrame:
 def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str) -> pd.DataFrame:
     """Return the points of one panel: an accuracy of the tasks that have it, against a column.
 
-    Parameters
-    ----------
-    summary : DataFrame
-    x : str
-        A column; higher = less certain.
-    y : str
-        An accuracy; LPIPS is negated, and labelled so, so that higher = better.
-    panel, x_label : str
-
-    Returns
-    -------
-    DataFrame
-        row, panel, task, x, y, x_label, y_label, coverage, left_out, and x_spread if `summary` has
-        it, by which x varies.
+    x is a column (higher = less certain), y an accuracy; LPIPS is negated, and labelled so, so that
+    higher = better. Columns are `POINT_COLUMNS`, and x_spread, by which x varies, if `summary` has
+    it.
     """
     table = summary.assign(panel=panel, x=summary[x], y=better_is_higher(summary, y))
     names = {"panel": panel, "y_label": y_label(y)}
@@ -208,25 +195,10 @@ def ranked_tasks(
     attributes left out, the categories taken in turn so that each occurs as often; ranked by
     true entropy, equal ones sharing their mean rank.
 
-    Parameters
-    ----------
-    summary : DataFrame
-    ranking : path, optional
-        A CSV file with columns task and rank, or an archive's ``ratings.csv``, whose ranks are
-        averaged; absolute or relative to the repository.
-    per_level : int
-        Tasks of each level, or all where a level has fewer.
-
-    Returns
-    -------
-    DataFrame
-        The chosen rows with `rank`, and of several raters rank_spread and raters.
-
-    Raises
-    ------
-    ValueError
-        If the file lacks a column, a rank is empty or no number, a task is unknown or repeated; or
-        if there is neither a file nor a task known to be on a common subject.
+    `ranking` is a CSV file with columns task and rank, or an archive's ``ratings.csv``, whose ranks
+    are averaged; absolute or relative to the repository. Returned are the chosen rows with `rank`,
+    and of several raters rank_spread and raters. ValueError names what is wrong in the file,
+    `NotShown` that there is neither a file nor a task known to be on a common subject.
     """
     if ranking:
         return _ranking_from_file(summary, path_of(ranking))
@@ -322,17 +294,8 @@ def total_points(
 def part_points(summary: pd.DataFrame, *, accuracy: str, fraction: float) -> pd.DataFrame:
     """Return Figure 5's points of this run: each part where the other is least.
 
-    Parameters
-    ----------
-    summary : DataFrame
-    accuracy : str
-    fraction : float
-        Share of the tasks that is drawn, above 0, to 1: those with the least of the other part.
-
-    Raises
-    ------
-    ValueError
-        If the fraction is out of range, or the estimator has no aleatoric component.
+    The `fraction` of the tasks that is drawn, above 0, to 1, are those with the least of the other
+    part. ValueError if it is out of range, or the estimator has no aleatoric component.
     """
     if summary.aleatoric.isna().all():
         raise ValueError(
@@ -340,8 +303,8 @@ def part_points(summary: pd.DataFrame, *, accuracy: str, fraction: float) -> pd.
             "needs; choose another, such as squbed"
         )
     panels = []
-    for part, other in (("aleatoric", "epistemic"), ("epistemic", "aleatoric")):
-        tasks = summary.iloc[np.sort(lowest(summary[other], k=kept_of(summary, fraction)))]
+    for part, other in PARTS.items():
+        tasks = summary.nsmallest(kept_of(summary, fraction), other).sort_index()
         name = f"{part}, on the {len(tasks)} of {len(summary)} tasks with least {other}"
         x_label = f"{part} uncertainty ({summary.unit.iloc[0]})"
         panels.append(points_of(tasks, part, accuracy, panel=name, x_label=x_label))
@@ -355,29 +318,21 @@ def kept_of(summary: pd.DataFrame, fraction: float) -> int:
     return max(LEAST_TASKS, round(fraction * len(summary)))
 
 
-def statistics_of(points: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+def statistics_of(points: pd.DataFrame) -> pd.DataFrame:
     """Return Kendall's tau of each panel's points, with p, n and a bootstrap interval over tasks.
 
-    Returns
-    -------
-    DataFrame
-        row, panel, tau, pvalue, n, low, high, confidence, ties (pairs tied in x or y), pearson,
-        spearman.
-
-    Raises
-    ------
-    NotShown
-        Why `calibration.kendall` finds no tau, and in which panel.
+    Columns: row, panel, tau, pvalue, n, confidence, low, high, ties (pairs tied in x or y),
+    pearson, spearman. `NotShown` says why `calibration.kendall` finds no tau, and in which panel.
     """
     rows = []
     for (row, panel), shown in points.groupby(["row", "panel"], sort=False):
         rng = np.random.default_rng(seed_of("interval", panel))
         try:
-            k = kendall(shown.x, shown.y, rng=rng, confidence=confidence)
+            k = kendall(shown.x, shown.y, rng=rng)
         except ValueError as error:
             raise NotShown(f"panel {panel!r} has no tau: {error}") from error
-        ties, others = k.n_ties_x + k.n_ties_y, (k.pearson.value, k.spearman.value)
-        rows.append((row, panel, k.tau, k.pvalue, k.n, k.confidence, *k.interval, ties, *others))
+        numbers = (k.tau, k.pvalue, k.n, CONFIDENCE, *k.interval, k.ties, k.pearson, k.spearman)
+        rows.append((row, panel, *numbers))
     columns = ["row", "panel", "tau", "pvalue", "n", "confidence", "low", "high", "ties"]
     return pd.DataFrame(rows, columns=[*columns, "pearson", "spearman"])
 
@@ -395,32 +350,28 @@ def quoted(statistics: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def subset_curves(
-    summary: pd.DataFrame, *, accuracy: str, fraction: float, confidence: float = 0.95
-) -> pd.DataFrame:
+def subset_curves(summary: pd.DataFrame, *, accuracy: str, fraction: float) -> pd.DataFrame:
     """Return tau over the number of tasks in the subset, for both parts.
 
-    Returns
-    -------
-    DataFrame
-        panel, size, tau, pvalue, lo, hi (the band), shown (the size that `fraction` gives, as in
-        `part_points`), confidence.
-
-    Raises
-    ------
-    ValueError
-        As `calibration.tau_by_subset`.
+    Columns: panel, size, tau, pvalue, lo, hi (the band), shown (the size that `fraction` gives, as
+    in `part_points`), confidence. ValueError, as `calibration.kendall`, names the subset's size.
     """
     n, shown = len(summary), kept_of(summary, fraction)
     sizes = sorted({*np.linspace(max(LEAST_TASKS, n // 10), n, 15).round().astype(int), shown})
     values = better_is_higher(summary, accuracy)
-    curves = []
-    for part, other in (("aleatoric", "epistemic"), ("epistemic", "aleatoric")):
-        options = {"sizes": sizes, "rng": np.random.default_rng(seed_of("subsets", part))}
-        columns = (summary[part], values, summary[other])
-        curve = tau_by_subset(*columns, **options, confidence=confidence)
-        curves.append(pd.DataFrame(curve).assign(panel=f"{part}, on the tasks with least {other}"))
-    return pd.concat(curves).assign(shown=shown, confidence=confidence)
+    rows = []
+    for part, other in PARTS.items():
+        rng = np.random.default_rng(seed_of("subsets", part))
+        panel = f"{part}, on the tasks with least {other}"
+        for size in sizes:
+            tasks = summary.nsmallest(size, other)
+            try:
+                k = kendall(tasks[part], values[tasks.index], rng=rng)
+            except ValueError as error:
+                raise ValueError(f"the subset of size {size} has no tau: {error}") from error
+            rows.append((size, k.tau, k.pvalue, *k.interval, panel))
+    table = pd.DataFrame(rows, columns=["size", "tau", "pvalue", "lo", "hi", "panel"])
+    return table.assign(shown=shown, confidence=CONFIDENCE)
 
 
 def default_accuracy(table: pd.DataFrame) -> str:
@@ -476,8 +427,7 @@ def save_tables(folder: Path | str, name: str, **tables: pd.DataFrame) -> None:
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    columns = ["row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out"]
-    columns += ["x_spread"] if "x_spread" in table else []
+    columns = [*POINT_COLUMNS, *(["x_spread"] if "x_spread" in table else [])]
     return table[columns].astype({"left_out": "Int64", "x": float, "y": float})
 
 

@@ -5,10 +5,8 @@ leakages, which are tests of equivalence, "shown", "not shown" or "refuted".
 
 How often a model saw a subject is a property of the subject, so tasks of one subject are no
 independent draws. Whatever touches coverage is resampled, and permuted, by whole subjects where the
-table has a column `subject`, or another `cluster` that is named; else by tasks.
+table has a column `subject`; else by tasks. Intervals are at `CONFIDENCE`.
 """
-
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,8 +17,7 @@ from squbed_utils import plain_yaml
 from squbed_utils.archive.layout import COVERAGES
 from squbed_utils.files import ROOT, seed_of
 from squbed_utils.statistics.calibration import (
-    Auroc,
-    auroc,
+    CONFIDENCE,
     bootstrap_interval,
     bootstrap_pvalue,
     equivalence,
@@ -47,18 +44,18 @@ from squbed_utils.statistics.resampling import (
     weighted_taus,
     widening,
 )
-from squbed_utils.statistics.tables import better_is_higher
+from squbed_utils.statistics.tables import POINT_COLUMNS, better_is_higher
 
 BARS = plain_yaml.read(ROOT / "data/bars.yaml", "the bars")
 """What has to hold, frozen before the archive that confirms it was made."""
 
-POINT_COLUMNS = ("row", "panel", "task", "x", "y", "x_label", "y_label", "coverage", "left_out")
-
 ALEATORIC = "Kendall's tau of aleatoric and true entropy"
 SEPARATION = "AUROC of epistemic, never seen against common subjects"
-ASSOCIATION = ["x", "y", "level", "tau", "low", "high", "pvalue", "n", "confidence"]
 
-HOLDS, DOES_NOT = "holds", "does not hold"
+LEVEL = "left_out"
+"""Within each number of attributes that a prompt leaves open, its length says little."""
+
+ASSOCIATION = ["x", "y", "level", "tau", "low", "high", "pvalue", "n", "confidence"]
 
 
 def calibration_findings(statistics: pd.DataFrame, *, term: str = "total") -> pd.DataFrame:
@@ -67,26 +64,27 @@ def calibration_findings(statistics: pd.DataFrame, *, term: str = "total") -> pd
     `statistics` are the rows of this run, as `tables.statistics_of`.
     """
     most, p_below = BARS["total_tau_at_most"], BARS["total_p_below"]
-    bar = f"tau at most {most}, p below {p_below:g}"
-    return pd.DataFrame(
-        _finding(
-            f"{term} uncertainty against {row.panel}",
-            (row.tau, row.pvalue),
-            bar,
-            row.tau <= most and row.pvalue < p_below,
-        )
-        for row in statistics.itertuples()
-    )
+    good = (statistics.tau <= most) & (statistics.pvalue < p_below)
+    found = statistics.assign(panel=f"{term} uncertainty against " + statistics.panel)
+    return _findings(found, f"tau at most {most}, p below {p_below:g}", _holds(good))
 
 
 def part_findings(statistics: pd.DataFrame) -> pd.DataFrame:
     """Judge each part where the other is least (Figure 5), as `calibration_findings` does."""
     p_below = BARS["part_p_below"]
-    bar = f"tau negative, p below {p_below}"
-    return pd.DataFrame(
-        _finding(row.panel, (row.tau, row.pvalue), bar, row.tau < 0 and row.pvalue < p_below)
-        for row in statistics.itertuples()
-    )
+    good = (statistics.tau < 0) & (statistics.pvalue < p_below)
+    return _findings(statistics, f"tau negative, p below {p_below}", _holds(good))
+
+
+def _findings(
+    statistics: pd.DataFrame, bar: str | pd.Series, verdict: np.ndarray | pd.Series
+) -> pd.DataFrame:
+    found = statistics[["panel", "tau", "pvalue"]].set_axis(["finding", "value", "pvalue"], axis=1)
+    return found.assign(bar=bar, verdict=verdict)
+
+
+def _holds(good: pd.Series) -> np.ndarray:
+    return np.where(good, "holds", "does not hold")
 
 
 def truth_points(summary: pd.DataFrame) -> pd.DataFrame:
@@ -97,31 +95,29 @@ def truth_points(summary: pd.DataFrame) -> pd.DataFrame:
         y=summary.aleatoric,
         x_label="true entropy of the prompt (nats)",
         y_label=f"aleatoric ({summary.unit.iloc[0]})",
-    )[list(POINT_COLUMNS)]
+    )[POINT_COLUMNS]
 
 
-def clusters_of(table: pd.DataFrame, cluster: str = "subject") -> np.ndarray | None:
-    """Return what tasks share, (n,), or None where the table has no such column."""
-    return table[cluster].to_numpy() if cluster in table else None
+def subjects_of(table: pd.DataFrame) -> np.ndarray | None:
+    """Return what tasks share, (n,), or None where it is not known."""
+    return table.subject.to_numpy() if "subject" in table else None
 
 
-def truth_taus(
-    summary: pd.DataFrame, *, confidence: float = 0.95, cluster: str = "subject"
-) -> pd.DataFrame:
+def truth_taus(summary: pd.DataFrame) -> pd.DataFrame:
     """Return tau of each estimate against each truth; ValueError if the summary has no truth.
 
     Returns
     -------
     DataFrame
-        estimate, truth, label, tau, low, high (bootstrap interval over clusters), pvalue (of a tau
-        of zero; for coverage with its levels dealt to whole clusters), n, confidence, kind
-        ("signal" where the two should go together, else "leakage"), bar (the least signal, the most
-        leakage; missing where none is stated), equivalence_pvalue and verdict (of a leakage: as
+        estimate, truth, label, tau, low, high (bootstrap interval), pvalue (of a tau of zero; for
+        coverage with its levels dealt to whole subjects), n, confidence, kind ("signal" where the
+        two should go together, else "leakage"), bar (the least signal, the most leakage; missing
+        where none is stated), equivalence_pvalue and verdict (of a leakage: as
         `calibration.equivalence` with the bar; of a signal missing and empty).
     """
     if "true_entropy" not in summary:
         raise ValueError("the summary has no true_entropy; use an archive with a truth.parquet")
-    truths, clusters = truths_of(summary), clusters_of(summary, cluster)
+    truths = truths_of(summary)
     pairs = (
         ("aleatoric", "true entropy", "signal", BARS["aleatoric_tau_at_least"]),
         ("epistemic", "coverage", "signal", np.nan),
@@ -131,9 +127,10 @@ def truth_taus(
     rows = []
     for estimate, truth, kind, bar in pairs:
         rng = np.random.default_rng(seed_of("truth", estimate, truth))
-        by_subject = {"clusters": clusters, "dealt": True} if truth == "coverage" else {}
+        of_subjects = truth == "coverage"
+        clusters = subjects_of(summary) if of_subjects else None
         numbers, replicates = _association(
-            summary[estimate], truths[truth], rng, confidence=confidence, **by_subject
+            summary[estimate], truths[truth], rng, clusters=clusters, dealt=of_subjects
         )
         row = {"estimate": estimate, "truth": truth, "label": f"{estimate} and {truth}"}
         row.update(numbers, kind=kind, bar=bar, equivalence_pvalue=np.nan, verdict="")
@@ -148,7 +145,6 @@ def _association(
     y: pd.Series,
     rng: np.random.Generator,
     *,
-    confidence: float,
     clusters: np.ndarray | None = None,
     levels: pd.Series | None = None,
     dealt: bool = False,
@@ -162,41 +158,35 @@ def _association(
     levels = None if levels is None else levels.to_numpy(dtype=float)
     counts = task_counts(x.size, N_RESAMPLES, rng, clusters)
     (replicates,) = resampled_taus(x[None], y, counts, clusters, levels)
-    tau = plain_tau(x, y, levels)
-    low, high = bootstrap_interval(replicates, confidence)
-    pvalue = bootstrap_pvalue(replicates)
-    if dealt:
-        pvalue = level_pvalue(x, y, rng, clusters=clusters, within=levels)
-    numbers = {"tau": tau, "low": low, "high": high, "pvalue": pvalue, "n": x.size}
-    return {**numbers, "confidence": confidence}, replicates
+    numbers = {"tau": plain_tau(x, y, levels)}
+    numbers["low"], numbers["high"] = bootstrap_interval(replicates)
+    numbers["pvalue"] = (
+        level_pvalue(x, y, rng, clusters=clusters, within=levels)
+        if dealt
+        else bootstrap_pvalue(replicates)
+    )
+    return numbers | {"n": x.size, "confidence": CONFIDENCE}, replicates
 
 
-def within_levels(
-    summary: pd.DataFrame,
-    *,
-    accuracy: str,
-    estimate: str = "epistemic",
-    by: str = "left_out",
-    confidence: float = 0.95,
-    cluster: str = "subject",
-) -> pd.DataFrame:
-    """Hold an estimate against accuracy and coverage within each number of attributes left open.
+def within_levels(summary: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
+    """Hold epistemic against accuracy and coverage within each number of attributes left open.
 
     Returns
     -------
     DataFrame
-        estimate, target (the accuracy's name, "coverage"), level (that of `by`; "pooled": the
-        tau-b of pairs of one level alone; "all": of all pairs), tau, low, high (resampled by
-        cluster), pvalue, n, confidence. A level in which either is the same for all tasks has no
-        row and is not pooled.
+        estimate, target (the accuracy's name, "coverage"), level (that of `LEVEL`; "pooled": the
+        tau-b of pairs of one level alone; "all": of all pairs), tau, low, high, pvalue, n,
+        confidence. A level in which either is the same for all tasks has no row and is not pooled.
     """
-    clusters = clusters_of(summary, cluster)
-    coverage = truths_of(summary)["coverage"]
-    options = {"by": by, "confidence": confidence, "clusters": clusters}
+    clusters, coverage = subjects_of(summary), truths_of(summary)["coverage"]
     accurate = better_is_higher(summary, accuracy)
-    rows = _by_level(summary, estimate, accurate, accuracy, **options)
-    rows += _by_level(summary, estimate, coverage, "coverage", **options, dealt=True)
-    table = pd.DataFrame(rows, columns=ASSOCIATION)
+    table = pd.concat(
+        [
+            _by_level(summary, "epistemic", accurate, accuracy, clusters=clusters),
+            _by_level(summary, "epistemic", coverage, "coverage", clusters=clusters, dealt=True),
+        ],
+        ignore_index=True,
+    )
     return table.rename(columns={"x": "estimate", "y": "target"})
 
 
@@ -204,74 +194,54 @@ def _by_level(
     table: pd.DataFrame,
     x: str,
     y: pd.Series,
-    name: str,
+    name: str = "",
     *,
-    by: str,
-    confidence: float,
     clusters: np.ndarray | None = None,
     dealt: bool = False,
-) -> list[dict[str, object]]:
-    """Return a row, as `_association`, for each level of `by`, for pairs within them, and for all.
+) -> pd.DataFrame:
+    """Return a row, as `_association`, for each level, for pairs within them, and for all.
 
     x is a column, y the values of `name`. A level in which either does not vary has no row and is
     not pooled, and fewer than `FEWEST_TASKS` tasks have none; tasks without one of them are left
     out.
     """
-    table = table[[x, by]].assign(y=y, cluster=clusters).dropna(subset=[x, "y"])
+    table = table[[x, LEVEL]].assign(y=y, cluster=clusters).dropna(subset=[x, "y"])
     rows = []
-    for level, group in _levels(table, by, [x, "y"]):
+    for level, group in _levels(table, [x, "y"]):
         if len(group) < FEWEST_TASKS or (group[[x, "y"]].nunique() < 2).any():
             continue
         numbers, _ = _association(
             group[x],
             group.y,
             np.random.default_rng(seed_of("truth", x, name, level)),
-            confidence=confidence,
             clusters=None if clusters is None else group.cluster.to_numpy(),
-            levels=group[by] if level == "pooled" else None,
+            levels=group[LEVEL] if level == "pooled" else None,
             dealt=dealt,
         )
-        rows.append({"x": x, "y": name, "level": level, **numbers})
-    return rows
+        rows.append({"x": x, "y": name, "level": level} | numbers)
+    return pd.DataFrame(rows, columns=ASSOCIATION)
 
 
-def _levels(table: pd.DataFrame, by: str, varying: list[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Return the tasks of each level of `by`, of them together ("pooled"), and all tasks ("all").
+def _levels(table: pd.DataFrame, varying: list[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Return the tasks of each level, of them together ("pooled"), and all tasks ("all").
 
     A level in which one of the columns `varying` is the same for all tasks is none.
     """
-    varied = (table.groupby(by)[varying].nunique() > 1).all(axis=1)
-    within = table[table[by].isin(varied[varied].index)]
-    groups = [(str(level), group) for level, group in within.groupby(by)]
+    varied = (table.groupby(LEVEL)[varying].nunique() > 1).all(axis=1)
+    within = table[table[LEVEL].isin(varied[varied].index)]
+    groups = [(str(level), group) for level, group in within.groupby(LEVEL)]
     return groups + [("pooled", within)] * (len(groups) > 1) + [("all", table)]
 
 
-def aleatoric_within(
-    summary: pd.DataFrame, *, by: str = "left_out", confidence: float = 0.95
-) -> pd.DataFrame:
-    """Hold the aleatoric part against the true entropy within each number of attributes left open.
-
-    Returns
-    -------
-    DataFrame
-        level, tau, low, high, pvalue, n, confidence, as `within_levels`.
-    """
-    rows = _by_level(summary, "aleatoric", summary.true_entropy, "", by=by, confidence=confidence)
-    return pd.DataFrame(rows, columns=ASSOCIATION).drop(columns=["x", "y"])
+def aleatoric_within(summary: pd.DataFrame) -> pd.DataFrame:
+    """Hold the aleatoric part against the true entropy within levels, as `within_levels`."""
+    return _by_level(summary, "aleatoric", summary.true_entropy).drop(columns=["x", "y"])
 
 
-def truth_controls(
-    summary: pd.DataFrame,
-    latents: pd.DataFrame,
-    *,
-    encoders: Mapping[str, np.ndarray] | None = None,
-    by: str = "left_out",
-    confidence: float = 0.95,
-) -> pd.DataFrame:
+def truth_controls(summary: pd.DataFrame, latents: pd.DataFrame) -> pd.DataFrame:
     """Hold other measures of a prompt's vagueness against the true entropy, beside S-QUBED's.
 
-    What a count of words ranks as well needs no encoder. And an encoder that was trained in the
-    world may know it: the headline is an outside encoder's tau within levels.
+    What a count of words ranks as well needs no encoder; within levels it says little.
 
     Parameters
     ----------
@@ -279,52 +249,39 @@ def truth_controls(
         As `summary.summarize` with the truth.
     latents : DataFrame
         As `Archive.latents`: task, prompt, a row a latent prompt.
-    encoders : mapping of str to ndarray, shape (len(latents), d), optional
-        Other encoders' embeddings of the latent prompts, in their order, by name.
-    by : str
-        The column of levels, within which length says little.
 
     Returns
     -------
     DataFrame
-        measure, kind ("S-QUBED", "control", "outside encoder"), level, tau, low, high, pvalue, n,
-        confidence, as `within_levels`.
+        measure, kind ("S-QUBED", "control"), level, tau, low, high, pvalue, n, confidence, as
+        `within_levels`.
     """
     tasks = summary.set_index("task")
     words = latents.prompt.str.lower().str.split().set_axis(latents.task)
     measures = {
         "S-QUBED": tasks.aleatoric,
         "prompt length": -tasks.prompt.str.split().map(len),
-        "attributes left open": tasks[by],
+        "attributes left open": tasks[LEVEL],
         "distinct latent prompts": latents.groupby("task").prompt.nunique(),
         "distinct words": words.explode().groupby("task").nunique(),
-        **word_spreads(latents, encoders or {}),
+        **word_spreads(latents),
     }
-    rows = []
-    for name, values in measures.items():
-        table = tasks.assign(**{name: values.astype(float)})
-        rows += _by_level(table, name, table.true_entropy, "", by=by, confidence=confidence)
-    table = pd.DataFrame(rows, columns=ASSOCIATION).drop(columns="y")
-    table = table.rename(columns={"x": "measure"})
-    kinds = {"S-QUBED": "S-QUBED", **dict.fromkeys(encoders or {}, "outside encoder")}
-    table.insert(1, "kind", table.measure.map(kinds).fillna("control"))
+    measured = tasks.assign(**{name: values.astype(float) for name, values in measures.items()})
+    table = pd.concat(
+        [_by_level(measured, name, tasks.true_entropy) for name in measures], ignore_index=True
+    )
+    table = table.drop(columns="y").rename(columns={"x": "measure"})
+    table.insert(1, "kind", np.where(table.measure == "S-QUBED", "S-QUBED", "control"))
     return table
 
 
-def dose(
-    table: pd.DataFrame,
-    *,
-    mistake: str = "confident_mistake",
-    confidence: float = 0.95,
-    cluster: str = "subject",
-) -> pd.DataFrame:
+def dose(table: pd.DataFrame) -> pd.DataFrame:
     """Return the mean epistemic uncertainty by the number of clips of its subject in training.
 
     Parameters
     ----------
     table : DataFrame
-        A row a task: clips, epistemic, the column `cluster`, and `mistake` (0 to 1, the share of
-        confident mistakes) where that is known.
+        A row a task: clips, epistemic, subject, and confident_mistake (0 to 1) where that is known.
 
     Returns
     -------
@@ -334,41 +291,40 @@ def dose(
         mistakes_low, mistakes_high; tau and pvalue (of epistemic and clips over all tasks, clips
         dealt to whole subjects; repeated); confidence.
     """
-    lost = {"clips", "epistemic", cluster} - set(table)
+    lost = {"clips", "epistemic", "subject"} - set(table)
     if lost or table.clips.nunique() < 2:
         raise ValueError(
             f"the table lacks {sorted(lost)} or has one number of clips; expected a row a task "
-            f"with clips, epistemic and {cluster}, of at least two numbers of clips"
+            "with clips, epistemic and subject, of at least two numbers of clips"
         )
     x, clips = (table[name].to_numpy(dtype=float) for name in ("epistemic", "clips"))
     rng = np.random.default_rng(seed_of("dose"))
-    pvalue = level_pvalue(x, clips, rng, clusters=clusters_of(table, cluster))
+    pvalue = level_pvalue(x, clips, rng, clusters=subjects_of(table))
     rows = []
     for count, group in table.groupby("clips"):
-        row = {"clips": count, "subjects": group[cluster].nunique(), "tasks": len(group)}
-        for column, name in (("epistemic", ""), (mistake, "mistakes_")):
-            if column in group:
-                mean, half = _mean_by(group[column], group[cluster], rng, confidence)
-                row[column] = mean
-                row[f"{name}low"], row[f"{name}high"] = mean - half, mean + half
-                if column == mistake:
-                    row[f"{name}low"] = max(mean - half, 0.0)
+        row = {"clips": count, "subjects": group.subject.nunique(), "tasks": len(group)}
+        mean, half = _mean_by_subject(group.epistemic, group.subject, rng)
+        row |= {"epistemic": mean, "low": mean - half, "high": mean + half}
+        if "confident_mistake" in group:
+            mean, half = _mean_by_subject(group.confident_mistake, group.subject, rng)
+            low = max(mean - half, 0.0)
+            row |= {"mistakes": mean, "mistakes_low": low, "mistakes_high": mean + half}
         rows.append(row)
-    table = pd.DataFrame(rows).rename(columns={mistake: "mistakes"})
-    return table.assign(tau=kendalltau(x, clips).statistic, pvalue=pvalue, confidence=confidence)
+    tau = kendalltau(x, clips).statistic
+    return pd.DataFrame(rows).assign(tau=tau, pvalue=pvalue, confidence=CONFIDENCE)
 
 
-def _mean_by(
-    values: pd.Series, clusters: pd.Series, rng: np.random.Generator, confidence: float
+def _mean_by_subject(
+    values: pd.Series, subjects: pd.Series, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Return the mean and half its interval: Student's t on the spread over resampled clusters.
+    """Return the mean and half its interval: Student's t on the spread over resampled subjects.
 
-    Clusters without any spread, as where nothing was counted, tell no interval.
+    Subjects without any spread, as where nothing was counted, tell no interval.
     """
-    x, k = values.to_numpy(dtype=float), clusters.nunique()
-    counts = task_counts(x.size, N_RESAMPLES, rng, clusters.to_numpy())
+    x, k = values.to_numpy(dtype=float), subjects.nunique()
+    counts = task_counts(x.size, N_RESAMPLES, rng, subjects.to_numpy())
     spread = np.sqrt(k / max(k - 1, 1)) * np.std(counts @ x / counts.sum(axis=1)) or np.nan
-    return float(x.mean()), float(student_t.ppf((1 + confidence) / 2, max(k - 1, 1)) * spread)
+    return float(x.mean()), float(student_t.ppf((1 + CONFIDENCE) / 2, max(k - 1, 1)) * spread)
 
 
 def truths_of(table: pd.DataFrame) -> dict[str, pd.Series]:
@@ -382,66 +338,60 @@ def truths_of(table: pd.DataFrame) -> dict[str, pd.Series]:
 
 def truth_findings(summary: pd.DataFrame, taus: pd.DataFrame) -> pd.DataFrame:
     """Judge the estimates against the truths, from `truth_taus`."""
-    rows = []
-    for row in taus.dropna(subset="bar").itertuples():
-        name = f"Kendall's tau of {row.label}"
-        if row.kind == "leakage":
-            bar, found = f"within ±{row.bar}", (row.tau, row.equivalence_pvalue)
-            rows.append(_finding(f"{name} (leakage)", found, bar, row.verdict))
-        else:
-            good = row.tau >= row.bar
-            rows.append(_finding(name, (row.tau, row.pvalue), f"at least {row.bar}", good))
+    taus = taus.dropna(subset="bar").assign(panel="Kendall's tau of " + taus.label)
+    signals, leaks = (taus[taus.kind == kind] for kind in ("signal", "leakage"))
+    leaks = leaks.assign(panel=leaks.panel + " (leakage)", pvalue=leaks.equivalence_pvalue)
     area, pvalue = separation(summary)
-    bar, good = f"at least {BARS['auroc_at_least']}", area >= BARS["auroc_at_least"]
-    return pd.DataFrame([*rows, _finding(SEPARATION, (area, pvalue), bar, good)])
+    apart = pd.DataFrame({"panel": [SEPARATION], "tau": area, "pvalue": pvalue})
+    least = BARS["auroc_at_least"]
+    findings = (
+        (signals, "at least " + signals.bar.astype(str), _holds(signals.tau >= signals.bar)),
+        (leaks, "within ±" + leaks.bar.astype(str), leaks.verdict),
+        (apart, f"at least {least}", _holds(apart.tau >= least)),
+    )
+    return pd.concat([_findings(*finding) for finding in findings], ignore_index=True)
 
 
-def separation(summary: pd.DataFrame, cluster: str = "subject") -> Auroc:
-    """Return how well epistemic uncertainty tells never-seen subjects from common ones.
+def separation(summary: pd.DataFrame) -> tuple[float, float]:
+    """Return the AUROC of epistemic uncertainty, of never-seen against common subjects, and its p.
 
     The p-value deals the two levels to whole subjects.
     """
     ends = summary[summary.coverage.isin(["common", "never"])]
-    never = (ends.coverage == "never").to_numpy(dtype=float)
-    x = ends.epistemic.to_numpy(dtype=float)
-    area = auroc(x[never == 0], x[never == 1]).auroc
+    if ends.coverage.nunique() < 2:
+        raise ValueError("no task of a never-seen subject beside one of a common; take more tasks")
+    x, never = ends.epistemic.to_numpy(dtype=float), (ends.coverage == "never").to_numpy(float)
+    (area,) = resampled_areas(x, ends.coverage, np.ones((1, x.size)))
     rng = np.random.default_rng(seed_of("truth", "separation"))
-    return Auroc(area, level_pvalue(x, never, rng, clusters=clusters_of(ends, cluster)))
+    return float(area), level_pvalue(x, never, rng, clusters=subjects_of(ends))
 
 
-def separation_within(
-    summary: pd.DataFrame,
-    *,
-    by: str = "left_out",
-    confidence: float = 0.95,
-    cluster: str = "subject",
-) -> pd.DataFrame:
+def separation_within(summary: pd.DataFrame) -> pd.DataFrame:
     """Return how well epistemic uncertainty tells never-seen subjects from common ones, by level.
 
     Returns
     -------
     DataFrame
-        level (that of `by`; "pooled": of pairs of one level alone; "all": of all pairs), auroc,
-        low, high (resampled by cluster), pvalue (the two coverages dealt to whole clusters), n,
-        confidence. A level without one of the two has no row and is not pooled.
+        level (that of `LEVEL`; "pooled": of pairs of one level alone; "all": of all pairs), auroc,
+        low, high, pvalue (the two coverages dealt to whole subjects), n, confidence. A level
+        without one of the two has no row and is not pooled.
     """
     ends = summary[summary.coverage.isin(["common", "never"])]
     rows = []
-    for level, group in _levels(ends, by, ["coverage"]):
-        clusters, never = clusters_of(group, cluster), (group.coverage == "never").to_numpy()
-        if min(never.sum(), (~never).sum()) < 1:
-            continue
+    for level, group in _levels(ends, ["coverage"]):
+        clusters, never = subjects_of(group), (group.coverage == "never").to_numpy(dtype=float)
         rng = np.random.default_rng(seed_of("truth", "separation", level))
-        x, levels = group.epistemic.to_numpy(dtype=float), group[by].to_numpy(dtype=float)
+        x, within = group.epistemic.to_numpy(dtype=float), None
+        if level == "pooled":
+            within = group[LEVEL].to_numpy(dtype=float)
         counts = task_counts(x.size, N_RESAMPLES, rng, clusters)
         counts = np.vstack([np.ones(x.size), counts])  # the estimate stands before its resamples
-        areas = resampled_areas(x, group.coverage, counts, levels if level == "pooled" else None)
+        areas = resampled_areas(x, group.coverage, counts, within)
         spread = areas[0] + widening(clusters) * (areas[1:] - areas[0])
-        low, high = np.clip(bootstrap_interval(spread, confidence), 0, 1)
-        dealt = {"clusters": clusters, "within": levels if level == "pooled" else None}
-        pvalue = level_pvalue(x, never.astype(float), rng, **dealt)
+        low, high = np.clip(bootstrap_interval(spread), 0, 1)
+        pvalue = level_pvalue(x, never, rng, clusters=clusters, within=within)
         row = {"level": level, "auroc": areas[0], "low": low, "high": high, "pvalue": pvalue}
-        rows.append(row | {"n": x.size, "confidence": confidence})
+        rows.append(row | {"n": x.size, "confidence": CONFIDENCE})
     return pd.DataFrame(rows)
 
 
@@ -453,26 +403,11 @@ def truth_positions(summary: pd.DataFrame, positions: pd.DataFrame) -> pd.DataFr
     return positions.assign(label="", title=title)
 
 
-def _finding(
-    name: str, found: tuple[float, float], bar: str, verdict: bool | str
-) -> dict[str, object]:
-    if not isinstance(verdict, str):
-        verdict = HOLDS if verdict else DOES_NOT
-    return {"finding": name, "value": found[0], "pvalue": found[1], "bar": bar, "verdict": verdict}
-
-
 OWN = {"aleatoric": "true entropy", "epistemic": "coverage"}
 """Component -> the truth that it should follow; the other's is not to leak into it."""
 
 
-def against_truth(
-    rows: Rows,
-    truth: pd.DataFrame,
-    *,
-    confidence: float = 0.95,
-    n_resamples: int | None = None,
-    cluster: str = "subject",
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def against_truth(rows: Rows, truth: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Hold every estimator's aleatoric and epistemic term against both truths.
 
     The disentanglement score of an estimator is the mean of its two signals less the mean of its
@@ -486,18 +421,12 @@ def against_truth(
     rows : leaderboard.Rows
     truth : DataFrame
         As `Archive.truth`: task, true_entropy, coverage.
-    confidence : float
-        Of the bootstrap intervals.
-    n_resamples : int, optional
-        By default as `leaderboard.resamples_for`.
-    cluster : str
-        The truth's column of what is resampled as a whole; tasks where it has none.
 
     Returns
     -------
     taus : DataFrame
         estimator, component, truth, kind ("signal" or "leakage"), tau, low, high, pvalue, n,
-        confidence.
+        confidence, baseline.
     scores : DataFrame
         A row for each estimator that has both terms: estimator, signal, leakage (the two means),
         score (D, from -2 to 1; higher = better), low, high, and the columns of
@@ -507,73 +436,56 @@ def against_truth(
     Raises
     ------
     ValueError
-        If the truth lacks a column or a task, or is the same for all tasks.
+        If a truth is the same for all tasks.
     """
-    truths = _truths_of(rows, truth)
-    clusters = clusters_of(truth.set_index("task").loc[rows.accuracy.index], cluster)
+    known = truth.set_index("task").loc[rows.accuracy.index]
+    truths = {name: values.to_numpy() for name, values in truths_of(known).items()}
+    for name, values in truths.items():
+        if values.min() == values.max():
+            raise ValueError(f"{name} is the same for all {len(values)} tasks; it ranks nothing")
+    clusters = subjects_of(known)
     rng = np.random.default_rng(seed_of("leaderboard", "truth"))
-    counts = task_counts(rows.accuracy.size, n_resamples or resamples_for(rows), rng, clusters)
+    counts = task_counts(rows.accuracy.size, resamples_for(rows), rng, clusters)
     taus, resampled = [], {}
     for x, label in zip(rows.scores, rows.labels.itertuples(), strict=True):
-        for name, known in truths.items() if label.component in OWN else ():
-            tau, pvalue = kendalltau(x, known)
-            plain = weighted_taus(x[None], known, counts)
-            drawn = drawn_in(plain, x[None], known, clusters)
-            low, high = bootstrap_interval(drawn[0], confidence)
+        for name, values in truths.items() if label.component in OWN else ():
+            tau, pvalue = kendalltau(x, values)
+            plain = weighted_taus(x[None], values, counts)
+            low, high = bootstrap_interval(drawn_in(plain, x[None], values, clusters)[0])
             # The estimate stands before its resamples, so that one line scores them all.
             spread = tau + widening(clusters) * (plain[0] - tau)
             resampled[label.estimator, label.component, name] = np.append(tau, spread)
             row = {"estimator": label.estimator, "component": label.component, "truth": name}
             row["kind"] = "signal" if OWN[label.component] == name else "leakage"
-            row.update(tau=tau, low=low, high=high, pvalue=pvalue, n=known.size)
+            row.update(tau=tau, low=low, high=high, pvalue=pvalue, n=values.size)
             taus.append(row)
-    tables = (
-        pd.DataFrame(taus).assign(confidence=confidence, baseline=BASELINE),
-        _scores(resampled, confidence),
-    )
+    taus = pd.DataFrame(taus).assign(confidence=CONFIDENCE, baseline=BASELINE)
+    scores = _scores(resampled)
     if rows.accuracy.size < FEWEST_TASKS:
-        for table in tables:
+        for table in (taus, scores):
             table[table.columns.intersection(INTERVALS)] = np.nan
-    return tables
+    return taus, scores
 
 
-def _scores(resampled: dict[tuple[str, str, str], np.ndarray], confidence: float) -> pd.DataFrame:
+def _scores(resampled: dict[tuple[str, str, str], np.ndarray]) -> pd.DataFrame:
     """Return a row for each estimator with both terms, from its taus: the estimate, resamples."""
     rows, scores = [], []
     for estimator in dict.fromkeys(name for name, _, _ in resampled):
-        terms = {term for name, term, _ in resampled if name == estimator}
-        if terms == set(OWN):
+        if {term for name, term, _ in resampled if name == estimator} == set(OWN):
             s_A = resampled[estimator, "aleatoric", "true entropy"]
             s_E = resampled[estimator, "epistemic", "coverage"]
             l_A = resampled[estimator, "aleatoric", "coverage"]
             l_E = resampled[estimator, "epistemic", "true entropy"]
             signal, leakage = (s_A + s_E) / 2, (abs(l_A) + abs(l_E)) / 2
             score = signal - leakage
-            low, high = bootstrap_interval(score[1:], confidence)
-            rows.append((estimator, signal[0], leakage[0], score[0], low, high))
-            scores.append(score)
-    columns = ["estimator", "signal", "leakage", "score", "low", "high"]
-    table = pd.DataFrame(rows, columns=columns)
+            ends = bootstrap_interval(score[1:])
+            rows.append((estimator, signal[0], leakage[0], score[0], *ends))
+            scores.append(score[1:])
+    table = pd.DataFrame(rows, columns=["estimator", "signal", "leakage", "score", "low", "high"])
     if not rows:
         return table
-    values, drawn = table.score.to_numpy(), np.array(scores)[:, 1:]
-    alike = first_alike(np.nan_to_num(drawn))
+    drawn = np.array(scores)
     bases = counterparts(table[["estimator"]].assign(component="disentanglement"))
-    compared = paired(bases, values, drawn, alike, confidence=confidence, name="difference")
-    return table.join(compared).assign(confidence=confidence)
-
-
-def _truths_of(rows: Rows, truth: pd.DataFrame) -> dict[str, np.ndarray]:
-    missing = {"task", "true_entropy", "coverage"} - set(truth)
-    lost = set(rows.accuracy.index) - set(truth.get("task", []))
-    if missing or lost:
-        raise ValueError(
-            f"the truth lacks the columns {sorted(missing)} and the tasks {sorted(lost)[:3]}; "
-            "expected task, true_entropy and coverage of every task"
-        )
-    known = truth.set_index("task").loc[rows.accuracy.index]
-    truths = {name: values.to_numpy() for name, values in truths_of(known).items()}
-    for name, values in truths.items():
-        if values.min() == values.max():
-            raise ValueError(f"{name} is the same for all {len(values)} tasks; it ranks nothing")
-    return truths
+    alike = first_alike(np.nan_to_num(drawn))
+    compared = paired(bases, table.score.to_numpy(), drawn, alike, name="difference")
+    return table.join(compared).assign(confidence=CONFIDENCE)

@@ -31,8 +31,9 @@ LIKENESS = 0.4
 
 VALUE = ("aleatoric", "aleatoric_low", "aleatoric_high")
 
-ENDS = ("low", "high")
-DIFFERENCE = ("difference", "difference_low", "difference_high", "difference_pvalue")
+LADDER = ["measure", "tau", "low", "high", "pvalue"]
+LADDER += ["difference", "difference_low", "difference_high", "difference_pvalue"]
+LADDER += ["within", "within_low", "within_high"]
 
 MOST_WORDS = 6
 """Most words of a question."""
@@ -117,7 +118,7 @@ def words_of(text: str) -> list[str]:
 
 
 def ladder_taus(
-    table: pd.DataFrame, latents: pd.DataFrame, *, rungs: Sequence[str], confidence: float = 0.95
+    table: pd.DataFrame, latents: pd.DataFrame, *, rungs: Sequence[str]
 ) -> pd.DataFrame:
     """Hold h(Z given l) to a ladder of prompts that say more and more, beside measures of words.
 
@@ -145,23 +146,19 @@ def ladder_taus(
     tasks = table[table["rank"].notna()].set_index("task")
     rung = tasks.category.map({name: i for i, name in enumerate(rungs)}).to_numpy(float)
     measures = {"S-QUBED": tasks.aleatoric, "word count": -tasks.prompt.str.split().map(len)}
-    measures |= word_spreads(latents[latents.task.isin(tasks.index)], {})
+    measures |= word_spreads(latents[latents.task.isin(tasks.index)])
     ours, rows = tasks.aleatoric.to_numpy(), []
     for name, series in measures.items():
         x, rng = series[tasks.index].to_numpy(float), np.random.default_rng(seed_of("ladder", name))
-        tau = kendall(x, rung, rng=rng, confidence=confidence)
-        row = {"measure": name, "tau": tau.tau} | dict(zip(ENDS, tau.interval, strict=True))
-        row |= {"pvalue": tau.pvalue}
+        tau = kendall(x, rung, rng=rng)
+        row = [name, tau.tau, *tau.interval, tau.pvalue]
         if name != "S-QUBED":
-            less = tau_difference(ours, x, rung, rng=rng, confidence=confidence)
-            row |= dict(zip(DIFFERENCE, less, strict=True))
+            less = tau_difference(ours, x, rung, rng=rng)
             (taus,) = resampled_taus(x[None], ours, task_counts(len(x), 2000, rng), levels=rung)
-            row |= {"within": plain_tau(x, ours, rung)}
-            ends = bootstrap_interval(taus, confidence)
-            row |= {f"within_{end}": value for end, value in zip(ENDS, ends, strict=True)}
-        rows.append(row)
-    found = pd.DataFrame(rows)
-    for column in ("pvalue", DIFFERENCE[-1]):
+            row += [*less, plain_tau(x, ours, rung), *bootstrap_interval(taus)]
+        rows.append(dict(zip(LADDER, row, strict=False)))
+    found = pd.DataFrame(rows, columns=LADDER)
+    for column in ("pvalue", "difference_pvalue"):
         told = found[column].notna()
         found.loc[told, column] = holm(found.loc[told, column])
     return found

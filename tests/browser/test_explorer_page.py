@@ -20,7 +20,7 @@ from scipy.stats import kendalltau
 from squbed_utils import explore, open_archive, summarize, video
 from squbed_utils.commands.notebooks import as_html
 from squbed_utils.statistics.calibration import kendall
-from squbed_utils.statistics.decision import control_risk, shortfall
+from squbed_utils.statistics.decision import control_risk
 
 pytestmark = pytest.mark.browser
 HOSTILE = {"a": "</script><script>alert(1)</script>", "b": '<img src=x onerror="alert(1)">'}
@@ -126,7 +126,7 @@ def test_target_and_level_choose_the_threshold_of_the_package(opened, path, arch
         page.locator("#level").fill(str(level * (high - low)))
         target, level = (float(page.locator(f"#{k}").input_value()) for k in ("target", "level"))
         rows = table.set_index("prompt").loc[selected(page)]
-        losses = shortfall(rows.clip_reference, target=target, bound=target + 1)
+        losses = (target - rows.clip_reference).clip(0, target + 1)
         found = control_risk(rows.total, losses, level=level, bound=target + 1)
         shown = decided.get_attribute("data-threshold")
         if found.value is None:

@@ -63,8 +63,8 @@ def test_widths_matter_where_the_other_form_orders_otherwise(rng):
 
 def test_sweep_ends_at_each_component_alone(rng):
     table = make_table(rng)
-    sweep = audit.weight_sweep(table, rng, steps=3)
-    for row, term in ((0, "epistemic"), (2, "aleatoric")):
+    sweep = audit.weight_sweep(table, rng)
+    for row, term in ((0, "epistemic"), (20, "aleatoric")):
         tau = kendalltau(table[term], table.accuracy).statistic
         assert sweep.tau[row] == pytest.approx(tau)
     assert (sweep.low <= sweep.tau).all() and (sweep.tau <= sweep.high).all()

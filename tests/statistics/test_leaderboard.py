@@ -28,7 +28,6 @@ from squbed_utils.statistics.summary import score_tasks
 from squbed_utils.statistics.truth import against_truth
 
 N = 40
-FEW = {"n_resamples": 200, "n_permutations": 200}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ def told_apart(n=N, noise=0.0):
 class TestCompare:
     def test_tau_p_and_null_are_of_the_row(self):
         rows = rows_of(scores(), accuracy())
-        table = compare(rows, **FEW)
+        table = compare(rows)
         for x, row in zip(rows.scores, table.itertuples(), strict=True):
             expected = kendall(x, rows.accuracy)
             assert (row.tau, row.pvalue) == pytest.approx((expected.tau, expected.pvalue))
@@ -94,13 +93,13 @@ class TestCompare:
     def test_the_null_band_deals_references_where_it_can(self):
         rows = rows_of(scores(), accuracy())
         lost_anywhere = -np.outer(stats.rankdata(rows.scores[0]), np.ones(N))
-        table = compare(rows, similarity=lost_anywhere, **FEW)
+        table = compare(rows, similarity=lost_anywhere)
         assert set(table.permuted) == {"references"}
         assert (table.null_low[0], table.null_high[0]) == (-1, -1)
-        assert set(compare(rows, **FEW).permuted) == {"accuracies"}
+        assert set(compare(rows).permuted) == {"accuracies"}
 
     def test_differences_are_paired_and_to_the_same_component(self):
-        table = compare(rows_of(scores(), accuracy()), **FEW).set_index(["estimator", "component"])
+        table = compare(rows_of(scores(), accuracy())).set_index(["estimator", "component"])
         own = table.loc["squbed"]
         assert own.difference.isna().all() and own.difference_holm.isna().all()
         for other in ("better", "worse_one"):
@@ -112,15 +111,15 @@ class TestCompare:
 
     def test_a_twin_does_not_differ(self):
         both = pd.concat([scores(squbed=1.0), scores(squbed=1.0).assign(estimator="twin")])
-        twin = compare(rows_of(both, accuracy()), **FEW).set_index("estimator").loc["twin"]
+        twin = compare(rows_of(both, accuracy())).set_index("estimator").loc["twin"]
         assert (twin[["difference", "difference_low", "difference_high"]] == 0).all(axis=None)
         assert (twin.difference_pvalue == 1).all()
 
     def test_rows_that_order_tasks_alike_count_once(self):
         twin = scores().assign(estimator=lambda t: t.estimator + "_twin")
         twin["value"] = np.exp(twin.value)
-        table = compare(rows_of(pd.concat([scores(), twin]), accuracy()), **FEW)
-        alone = compare(rows_of(scores(), accuracy()), **FEW)
+        table = compare(rows_of(pd.concat([scores(), twin]), accuracy()))
+        alone = compare(rows_of(scores(), accuracy()))
         own, other = table[:9], table[9:].reset_index(drop=True)
         assert (own.identical == "").all()
         assert other.identical.tolist() == (own.estimator + " " + own.component).tolist()
@@ -135,7 +134,7 @@ class TestCompare:
         table = scores(squbed=1.0, other=0.1)
         spoilt = (table.estimator == "squbed") & (table.component == "total")
         table.loc[spoilt, "value"] = np.random.default_rng(4).normal(size=N)
-        found = compare(rows_of(table, accuracy()), **FEW)
+        found = compare(rows_of(table, accuracy()))
         assert found.over_aleatoric.notna().tolist() == (found.component == "total").tolist()
         row = found.set_index(["estimator", "component"])
         for name in ("squbed", "other"):
@@ -147,34 +146,29 @@ class TestCompare:
         assert "term: none; worse: squbed (" in last and "other" not in last
 
     def test_no_row_depends_on_the_others_but_for_holm(self):
-        every = compare(rows_of(scores(), accuracy()), **FEW)
-        alone = compare(rows_of(scores().query("estimator == 'squbed'"), accuracy()), **FEW)
+        every = compare(rows_of(scores(), accuracy()))
+        alone = compare(rows_of(scores().query("estimator == 'squbed'"), accuracy()))
         shared = [c for c in every if "holm" not in c]  # all orders of tasks are distinct here
         pd.testing.assert_frame_equal(every[every.estimator == "squbed"][shared], alone[shared])
 
     def test_order_of_tasks_changes_no_measure(self):
-        table = compare(rows_of(scores(), accuracy()), **FEW)
-        other = compare(rows_of(scores().iloc[::-1], accuracy()), **FEW)
+        table = compare(rows_of(scores(), accuracy()))
+        other = compare(rows_of(scores().iloc[::-1], accuracy()))
         keys, same = ["estimator", "component"], ["tau", "pvalue", "auroc", "prr", "aurc"]
         a, b = (t.set_index(keys)[same].sort_index() for t in (table, other))
         np.testing.assert_allclose(a, b)
 
     def test_without_squbed_nothing_is_compared(self):
-        table = compare(rows_of(scores(better=0.1), accuracy()), **FEW)
+        table = compare(rows_of(scores(better=0.1), accuracy()))
         assert table.difference.isna().all() and table.difference_holm.isna().all()
         assert "S-QUBED has no row here" in leaderboard.verdict(table)
 
     def test_the_threshold_is_the_median_or_given(self):
         rows = rows_of(scores(), accuracy())
-        assert compare(rows, **FEW).threshold[0] == accuracy().median()
-        assert compare(rows, threshold=0.5, **FEW).threshold[0] == 0.5
+        assert compare(rows).threshold[0] == accuracy().median()
+        assert compare(rows, threshold=0.5).threshold[0] == 0.5
         with pytest.raises(ValueError, match="40 of 40 tasks have an accuracy below the threshold"):
-            compare(rows, threshold=99, **FEW)
-
-    @pytest.mark.parametrize("options", [{"confidence": 1}, {"n_resamples": 0}])
-    def test_options_out_of_range(self, options):
-        with pytest.raises(ValueError, match="expected confidence between 0 and 1, the others at"):
-            compare(rows_of(scores(), accuracy()), **options)
+            compare(rows, threshold=99)
 
 
 class TestRows:
@@ -207,13 +201,6 @@ class TestRows:
         ):
             rows_of(scores(squbed=1.0).assign(value=1.0), accuracy())
 
-    def test_a_score_that_is_not_finite_is_named(self):
-        table = scores().reset_index(drop=True)
-        table.loc[3, "value"] = np.inf
-        message = "squbed's aleatoric of task 't3' is inf .1 scores are not finite.; mend"
-        with pytest.raises(ValueError, match=message):
-            rows_of(table, accuracy())
-
     def test_one_accuracy_for_all(self):
         with pytest.raises(ValueError, match="ssim is 1 for all 40 tasks; choose an accuracy"):
             rows_of(scores(), accuracy() * 0 + 1)
@@ -243,16 +230,14 @@ class TestAccuracy:
 
 class TestTruth:
     def test_a_perfect_estimator_has_full_signals(self):
-        taus, found = against_truth(rows_of(told_apart(), accuracy()), truth(), n_resamples=200)
+        taus, found = against_truth(rows_of(told_apart(), accuracy()), truth())
         own = taus[(taus.estimator == "squbed") & (taus.kind == "signal")]
         assert own.tau.to_numpy() == pytest.approx(1)
         assert found.estimator.tolist() == ["squbed", "mixed"]  # "half" has no aleatoric term
         assert found.signal[0] == pytest.approx(1)
 
     def test_the_score_by_hand(self):
-        taus, found = against_truth(
-            rows_of(told_apart(noise=1.0), accuracy()), truth(), n_resamples=200
-        )
+        taus, found = against_truth(rows_of(told_apart(noise=1.0), accuracy()), truth())
         own = taus[taus.estimator == "squbed"]
         signal, leakage = (own[own.kind == k].tau for k in ("signal", "leakage"))
         expected = signal.mean() - leakage.abs().mean()
@@ -264,7 +249,7 @@ class TestTruth:
         assert (found.low <= found.score).all() and (found.score <= found.high).all()
 
     def test_the_mixed_one_is_beaten_and_does_not_beat(self):
-        _, found = against_truth(rows_of(told_apart(), accuracy()), truth(), n_resamples=200)
+        _, found = against_truth(rows_of(told_apart(), accuracy()), truth())
         assert found.difference[1] < 0 and np.isnan(found.difference[0])
         text = leaderboard.truth_verdict(found)
         assert "disentanglement: S-QUBED scores 0." in text and "No other (1)" in text
@@ -275,17 +260,13 @@ class TestTruth:
 
     def test_no_estimator_with_both_terms(self):
         half = told_apart().query("component == 'epistemic'")
-        taus, found = against_truth(rows_of(half, accuracy()), truth(), n_resamples=50)
+        taus, found = against_truth(rows_of(half, accuracy()), truth())
         assert found.empty and len(taus) == 6
         assert "for want of a component" in leaderboard.truth_verdict(found)
         assert len(figures.figure_signals(taus, found).axes) == 2
 
     def test_refusals(self):
         rows = rows_of(told_apart(), accuracy())
-        with pytest.raises(ValueError, match=r"lacks the columns \['coverage'\]"):
-            against_truth(rows, truth().drop(columns="coverage"))
-        with pytest.raises(ValueError, match=r"and the tasks \['t0'\]"):
-            against_truth(rows, truth()[1:])
         with pytest.raises(ValueError, match="coverage is the same for all 40 tasks"):
             against_truth(rows, truth().assign(coverage="rare"))
 
@@ -294,7 +275,7 @@ class TestFewTasks:
     """So few that they say nothing of others: what is seen is said, and no more."""
 
     def test_nothing_is_said_of_intervals_and_differences(self):
-        table = compare(rows_of(scores(7), accuracy(7)), **FEW)
+        table = compare(rows_of(scores(7), accuracy(7)))
         assert table[INTERVALS].isna().all(axis=None)
         seen = ["tau", "pvalue", "holm", "null_low", "null_high", "auroc", "prr", "aurc"]
         assert np.isfinite(table[seen]).all(axis=None)
@@ -312,20 +293,20 @@ class TestFewTasks:
         assert len(figures.figure_signals(taus, found).axes) == 3
 
     def test_eight_are_enough(self):
-        table = compare(rows_of(scores(8), accuracy(8)), **FEW)
+        table = compare(rows_of(scores(8), accuracy(8)))
         assert np.isfinite(table[["low", "high"]]).all(axis=None)
 
 
 def test_the_default_threshold_parts_tied_accuracies():
     tied = accuracy().where(accuracy() > accuracy().quantile(0.8), -9.0)
-    table = compare(rows_of(scores(), tied), **FEW)
+    table = compare(rows_of(scores(), tied))
     assert table.threshold[0] == tied[tied > -9].min() and np.isfinite(table.auroc).all()
 
 
 def test_holm_has_room_below_five_percent_with_many_rows():
     many = rows_of(scores(**{"squbed": 1.0} | {f"e{i}": 0.1 for i in range(30)}), accuracy())
     assert resamples_for(many) == 9300
-    table = compare(many, n_permutations=10)
+    table = compare(many)
     assert (table.difference_holm[3:] < 0.05).any()
 
 
@@ -339,7 +320,7 @@ def test_an_accuracy_is_not_compared_with_itself():
 
 class TestText:
     def test_who_beats_squbed(self):
-        table = compare(rows_of(scores(), accuracy()), n_permutations=50)
+        table = compare(rows_of(scores(), accuracy()))
         lines = leaderboard.verdict(table).splitlines()
         assert [line.split(":")[0] for line in lines] == ["aleatoric", "epistemic", "total", "sum"]
         for line in lines[:3]:
@@ -350,13 +331,13 @@ class TestText:
         assert "above the null band" in leaderboard.verdict(wrong_way)
 
     def test_not_beaten_and_not_surviving(self):
-        table = compare(rows_of(scores(squbed=0.1, worse=5.0), accuracy()), **FEW)
+        table = compare(rows_of(scores(squbed=0.1, worse=5.0), accuracy()))
         assert leaderboard.verdict(table).count("No other (1) has a lower one.") == 3
         close = table.assign(difference=-0.01, difference_holm=0.4)
         assert "does not survive Holm (p = 0.400)" in leaderboard.verdict(close)
 
     def test_latex_is_balanced_and_escaped(self, tmp_path):
-        table = compare(rows_of(scores(squbed=1, worse_one=2, **{"50%&": 3}), accuracy()), **FEW)
+        table = compare(rows_of(scores(squbed=1, worse_one=2, **{"50%&": 3}), accuracy()))
         leaderboard.save_latex(tmp_path, "board", table)
         text = (tmp_path / "data" / "board.tex").read_text()
         about, *lines = text.splitlines()
@@ -379,9 +360,9 @@ def words(fig):
 @pytest.fixture(scope="module")
 def drawn():
     rows = rows_of(scores(), accuracy())
-    signals = against_truth(rows_of(told_apart(), accuracy()), truth(), n_resamples=50)
+    signals = against_truth(rows_of(told_apart(), accuracy()), truth())
     return {
-        "leaderboard": figures.figure_leaderboard(compare(rows, **FEW)),
+        "leaderboard": figures.figure_leaderboard(compare(rows)),
         "rejection": figures.figure_rejection(rejection_curves(rows)),
         "signals": figures.figure_signals(*signals),
     }
@@ -402,7 +383,7 @@ class TestFigures:
             assert box.y0 >= -2 and box.y1 <= fig.bbox.y1 + 2, text.get_text()
 
     def test_the_forest_shows_the_table(self):
-        table = compare(rows_of(scores(), accuracy()), **FEW).query("component == 'total'")
+        table = compare(rows_of(scores(), accuracy())).query("component == 'total'")
         ax = figures.plot_forest(table)
         points = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
         assert points == table.tau.tolist()
@@ -417,7 +398,7 @@ class TestFigures:
         assert (low, high) == pytest.approx((min(0, ends[0]) - 0.05, max(0, ends[1]) + 0.05))
 
     def test_a_line_without_a_part_says_so(self):
-        table = compare(rows_of(scores(), accuracy()), **FEW).query("component == 'total'")
+        table = compare(rows_of(scores(), accuracy())).query("component == 'total'")
         names = [*table.estimator, "another"]
         ax = figures.plot_forest(table, estimators=names)
         assert [(t.get_text(), t.get_position()[1]) for t in ax.texts] == [
@@ -466,7 +447,7 @@ class TestFigures:
 
 @pytest.mark.filterwarnings("ignore:.*rows left out. they are the same for every task")
 def test_an_archive_from_end_to_end(archive):
-    table = compare(rows_of(score_tasks(archive), mean_accuracy(archive)), **FEW)
+    table = compare(rows_of(score_tasks(archive), mean_accuracy(archive)))
     assert {"squbed", "squbed_mle"} <= set(table.estimator) and set(table.n) == {15}
     own = table[table.estimator == "squbed"].set_index("component")
     assert own.tau["total"] < own.null_low["total"]
@@ -475,7 +456,7 @@ def test_an_archive_from_end_to_end(archive):
 @pytest.mark.filterwarnings("ignore:.*rows left out. they are")
 def test_without_truth_latent_prompts_or_references(archive, tmp_path):
     bare = open_archive(strip(archive, tmp_path / "bare"))
-    table = compare(rows_of(score_tasks(bare), mean_accuracy(bare)), **FEW)
+    table = compare(rows_of(score_tasks(bare), mean_accuracy(bare)))
     assert set(table.accuracy) == {"clip_prompt"} and "alignment" not in set(table.estimator)
     assert set(table[table.estimator == "squbed"].component) == {"epistemic"}
     with pytest.raises(ValueError, match="no task of .* has the accuracy 'ssim'"):

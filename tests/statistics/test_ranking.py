@@ -8,7 +8,7 @@ from scipy import stats
 
 from squbed_utils.statistics.calibration import (
     aurc,
-    auroc_at,
+    auroc,
     bootstrap_interval,
     bootstrap_pvalue,
     holm,
@@ -65,16 +65,26 @@ class TestRejection:
             prediction_rejection_ratio([1, 2, 3], [1, np.nan, 2])
 
 
-class TestAurocAt:
+class TestAuroc:
     def test_by_hand(self):
-        assert auroc_at([1, 3, 2, 4], [0.9, 0.8, 0.2, 0.1], threshold=0.5).auroc == 0.75
-        assert auroc_at([1, 2, 3], [0.9, 0.5, 0.5], threshold=0.9).auroc == 1.0
+        assert auroc([1, 3, 2, 4], [0.9, 0.8, 0.2, 0.1], threshold=0.5) == 0.75
+        assert auroc([1, 2, 3], [0.9, 0.5, 0.5], threshold=0.9) == 1.0
+
+    @given(*[st.lists(st.integers(0, 5), min_size=2, max_size=15)] * 2)
+    def test_agrees_with_counting_pairs_and_is_antisymmetric(self, low, high):
+        low, high = [9, *low], [-9, *high]
+        counted = np.mean([(b > a) + (b == a) / 2 for a in low for b in high])
+        accuracy = np.repeat([1.0, 0.0], [len(low), len(high)])
+        assert auroc([*low, *high], accuracy, threshold=0.5) == pytest.approx(counted)
+        assert auroc(np.negative([*low, *high]), accuracy, threshold=0.5) == pytest.approx(
+            1 - counted
+        )
 
     @pytest.mark.parametrize(("threshold", "below"), [(0.1, 0), (5.0, 3)])
     def test_a_threshold_with_one_side_empty_is_refused(self, threshold, below):
         message = f"{below} of 3 tasks have an accuracy below the threshold .*above 0.1, to 0.9"
         with pytest.raises(ValueError, match=message):
-            auroc_at([1, 2, 3], [0.9, 0.5, 0.1], threshold=threshold)
+            auroc([1, 2, 3], [0.9, 0.5, 0.1], threshold=threshold)
 
 
 class TestHolm:

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from squbed_utils.files import seed_of
 from squbed_utils.statistics import examples, tables
 from squbed_utils.statistics import truth as findings
+from squbed_utils.statistics.calibration import kendall
 
 
 def summary(n=8):
@@ -231,6 +233,22 @@ def test_curves_end_with_all_tasks_and_hold_the_one_shown():
         assert curve["size"].iloc[-1] == 8 and 4 in set(curve["size"])
         assert set(curve.shown) == {4}
     assert curves.tau[curves.panel.str.startswith("aleatoric")].to_numpy() == pytest.approx(-1.0)
+
+
+def test_a_curve_is_kendall_on_each_subset_of_least_of_the_other_part():
+    table = summary(12).assign(epistemic=np.random.default_rng(0).permutation(12) + 0.0)
+    curves = tables.subset_curves(table, accuracy="ssim", fraction=0.5)
+    rng = np.random.default_rng(seed_of("subsets", "aleatoric"))
+    for row in curves[curves.panel.str.startswith("aleatoric")].itertuples():
+        kept = table.iloc[np.argsort(table.epistemic)[: row.size]]
+        one = kendall(kept.aleatoric, kept.ssim, rng=rng)
+        assert (row.tau, row.pvalue, row.lo, row.hi) == (one.tau, one.pvalue, *one.interval)
+
+
+def test_a_subset_without_a_tau_names_its_size():
+    table = summary().assign(aleatoric=[2.0] + [1.0] * 7)
+    with pytest.raises(ValueError, match="size 3 has no tau: uncertainty is 1.0 for all 3"):
+        tables.subset_curves(table, accuracy="ssim", fraction=0.5)
 
 
 def test_tables_are_written_the_same_every_time(tmp_path):
