@@ -11,14 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student_t
 
-from squbed_utils.estimators import vmf
-from squbed_utils.estimators.baselines import (
-    energy_split,
-    kappa,
-    knn_entropy,
-    pairwise_distance,
-    semantic_entropy,
-)
+from squbed_utils.estimators import baselines, kernels, squbed, vmf  # noqa: F401 - they register
 from squbed_utils.estimators.checks import (
     LATENT_PROMPTS,
     VIDEOS,
@@ -28,13 +21,6 @@ from squbed_utils.estimators.checks import (
     real_array,
     unit_rows,
 )
-from squbed_utils.estimators.kernels import (
-    conditional_vendi,
-    eigenscore,
-    graph_laplacian,
-    von_neumann,
-    von_neumann_jackknife,
-)
 from squbed_utils.estimators.registry import (
     ESTIMATORS,
     Estimator,
@@ -42,32 +28,9 @@ from squbed_utils.estimators.registry import (
     Videos,
     evaluate,
     lookup,
-    register,
 )
-from squbed_utils.estimators.squbed import squbed, squbed_mle
 
-__all__ = [
-    "ESTIMATORS",
-    "Estimator",
-    "Terms",
-    "Uncertainty",
-    "check_comparable",
-    "conditional_vendi",
-    "eigenscore",
-    "energy_split",
-    "estimate",
-    "graph_laplacian",
-    "kappa",
-    "knn_entropy",
-    "pairwise_distance",
-    "pooled_pca",
-    "register",
-    "semantic_entropy",
-    "squbed",
-    "squbed_mle",
-    "von_neumann",
-    "von_neumann_jackknife",
-]
+__all__ = ["ESTIMATORS", "Uncertainty", "check_comparable", "estimate", "pooled_pca"]
 
 LEAST_LATENTS = 3
 """Latent prompts that a jackknife over them needs, and a fit of the text."""
@@ -96,9 +59,7 @@ class Uncertainty:
 
     A value that does not exist is None: aleatoric and total where the latent prompts are not known,
     a component that the estimator lacks or that needs more videos than there are, and the fields
-    that belong to these. An interval that
-    would say nothing is None too. The remark of a component says why it has no interval or was not
-    measured.
+    that belong to these.
 
     Attributes
     ----------
@@ -109,7 +70,7 @@ class Uncertainty:
         three latent prompts, and where the width is 0; for aleatoric and total also for fewer than
         four distinct latent prompts.
     aleatoric_remark, epistemic_remark, total_remark : str
-        What must be said beside the value; empty where nothing.
+        Why there is no interval, or the value was not measured; empty where nothing is to be said.
     aleatoric_per_dof, epistemic_per_dof, total_per_dof : float or None
         The entropies as (h - log area) / (d - 1), and their sum; None too where the estimator's
         terms are not entropies on the sphere.
@@ -119,15 +80,11 @@ class Uncertainty:
         Videos of each latent prompt.
     d_text, d_video : int
         Widths of the embeddings; `d_text` None without text.
-    estimator : str
-    confidence : float
     degenerate : bool
         A value is finite but set by the estimator's cap, as that on kappa of identical samples.
-        Always False for an estimator that needs no cap.
     identical : tuple of str
         "latent prompts" where all their embeddings are identical, "videos" where all videos of a
         latent prompt are, for any estimator: their spread was not measured.
-    unit : str
     """
 
     aleatoric: float | None
@@ -195,11 +152,6 @@ def estimate(
     confidence : float
         Between 0 and 1, both excluded.
 
-    Returns
-    -------
-    Uncertainty
-        Higher = less certain.
-
     Raises
     ------
     ValueError
@@ -251,14 +203,8 @@ def check_comparable(uncertainties: Iterable[Uncertainty]) -> None:
     changes with the counts, as that of the plug-in, -(d-1)/2 log(m/(m-1)), also needs equal n
     and m; the corrected one and the energy split do not.
 
-    Raises
-    ------
-    ValueError
-        Naming what differs, the two values, the position of the first that differs, and the
-        remedy.
+    ValueError names what differs, the two values, the first that differs, and the remedy.
 
-    Examples
-    --------
     >>> videos = np.random.default_rng(0).normal(size=(4, 5, 8))
     >>> check_comparable([estimate(np.eye(4), videos), estimate(np.eye(4), videos[:, :3])])
     """

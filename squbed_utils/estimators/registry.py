@@ -35,25 +35,12 @@ class Terms(NamedTuple):
 class Estimator:
     """A registered estimator.
 
-    Attributes
-    ----------
-    name : str
-    function : callable
-        (text, videos) -> Terms, as the module says; text may be None where `text_optional`.
-    unit : str
-    sphere_entropy : bool
-        Its terms are differential entropies on the sphere (text, then video); only these have a
-        form per degree of freedom.
-    equal_counts : bool
-        Its values depend on n and m, so that tasks with unequal counts must not be compared.
-    text_optional : bool
-        It gives the epistemic term without text.
-    least_videos : int
-        What it needs of a latent prompt to read its videos; 2 where it looks at pairs of them.
-    label : str
-        Its name in a figure or a table; `name` if none is given.
-    source : str
-        Where it comes from, as a short citation.
+    `function` is (text, videos) -> Terms, as the module says, and `label` and `source` are its name
+    and a short citation in figures and tables. `sphere_entropy`: its terms are differential
+    entropies on the sphere (text, then video), which alone have a form per degree of freedom.
+    `equal_counts`: its values depend on n and m, so that tasks with unequal counts must not be
+    compared. `text_optional`: it gives the epistemic term without text. `least_videos` is what it
+    needs of a latent prompt to read its videos; 2 where it looks at pairs of them.
     """
 
     name: str

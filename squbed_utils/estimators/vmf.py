@@ -33,15 +33,9 @@ BLOCK = 1 << 18  # sample components per block of a batched fit
 class Fit:
     """A batch of fitted von Mises-Fisher distributions.
 
-    Attributes
-    ----------
-    kappa : ndarray, shape (...)
-        Concentration, 0 to 1e9.
-    mu : ndarray, shape (..., n)
-        Mean direction, unit length. Where the samples cancel exactly (kappa 0), every direction
-        is a mean direction, and `mu` is the first sample.
-    degenerate : ndarray of bool, shape (...)
-        True where the samples are identical to rounding, so that `kappa` is the cap 1e9.
+    `kappa` (...), 0 to 1e9; `mu` (..., n), mean directions of unit length: where the samples cancel
+    exactly (kappa 0), every direction is one, and it is the first sample; `degenerate` (...), True
+    where the samples are identical to rounding, so that `kappa` is the cap 1e9.
     """
 
     kappa: np.ndarray
@@ -55,15 +49,10 @@ def log_normalizer(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     C_n(kappa) = kappa^nu / ((2 pi)^(n/2) I_nu(kappa)), nu = n/2 - 1 (Mardia and Jupp 2000,
     sec. 9.3.2); I_nu by its Debye series (DLMF 10.41) or its power series.
 
-    Returns
-    -------
-    ndarray or float
-        Nats; minus the log area of the sphere at kappa 0, then falling with kappa. Within 2e-13
-        of the truth, relative to max(1, |log C|); where log C crosses 0 in thousands of
-        dimensions, within the effect of rounding kappa itself (2e-12 at n = 8192).
+    Nats; minus the log area of the sphere at kappa 0, then falling with kappa. Within 2e-13 of the
+    truth, relative to max(1, |log C|); where log C crosses 0 in thousands of dimensions, within the
+    effect of rounding kappa itself (2e-12 at n = 8192).
 
-    Examples
-    --------
     >>> round(float(log_normalizer(3, 1.0)), 12)  # log(1 / (4 pi sinh 1))
     -2.69246360854
     """
@@ -75,13 +64,8 @@ def mean_resultant_length(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
 
     Source: Mardia and Jupp 2000, sec. 9.3.2; evaluated without cancellation at both ends.
 
-    Returns
-    -------
-    ndarray or float
-        From 0 (uniform) to 1 (a point); no unit.
+    From 0 (uniform) to 1 (a point); no unit.
 
-    Examples
-    --------
     >>> round(float(mean_resultant_length(3, 1.0)), 12)  # coth 1 - 1
     0.313035285499
     """
@@ -94,13 +78,8 @@ def entropy(n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
     With respect to the sphere's surface measure, as in `scipy.stats.vonmises_fisher`. The terms
     of size kappa are cancelled on paper, not in floating point.
 
-    Returns
-    -------
-    ndarray or float
-        Nats; the log area of the sphere at kappa 0, then falling with kappa.
+    Nats; the log area of the sphere at kappa 0, then falling with kappa.
 
-    Examples
-    --------
     >>> round(float(entropy(3, 0.0)), 12)  # log(4 pi)
     2.531024246969
     """
@@ -113,13 +92,8 @@ def entropy_per_dof(n: ArrayLike, h: ArrayLike) -> np.ndarray:
     Entropies of embeddings of different widths are not commensurable in nats; this form is 0
     for the uniform distribution in every dimension and about log sqrt(1 - A^2) elsewhere.
 
-    Returns
-    -------
-    ndarray or float
-        Nats per degree of freedom, at most 0. An h that is not finite is refused.
+    Nats per degree of freedom, at most 0. An h that is not finite is refused.
 
-    Examples
-    --------
     >>> float(entropy_per_dof(3, entropy(3, 0.0)))
     0.0
     """
@@ -134,15 +108,9 @@ def kappa_from_spherical_variance(n: ArrayLike, variance: ArrayLike) -> np.ndarr
     Newton on logit A against log kappa from the start of Banerjee et al. 2005 (eq. 4.4). The
     argument is 1 - R and not R because R keeps few digits when samples lie close together.
 
-    The variance (Mardia and Jupp 2000, sec. 9.2) is from 0 to 1, else it is refused.
+    The variance (Mardia and Jupp 2000, sec. 9.2) is from 0 to 1, else it is refused; kappa is from
+    0 (variance 1) to the cap 1e9 (variance 0).
 
-    Returns
-    -------
-    ndarray or float
-        Concentration, 0 (variance 1) to the cap 1e9 (variance 0).
-
-    Examples
-    --------
     >>> round(float(kappa_from_spherical_variance(3, 1 - 0.313035285499)), 9)
     1.0
     """
@@ -207,33 +175,11 @@ def sample(
     size: int | tuple[int, ...],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Draw directions: `scipy.stats.vonmises_fisher`, and the uniform ones at kappa 0.
+    """Draw directions (*size, n): `scipy.stats.vonmises_fisher`, and the uniform ones at kappa 0.
 
-    Parameters
-    ----------
-    n_or_mu : int or array_like of float, shape (n,)
-        Mean direction of any positive length, or the dimension for the first basis vector.
-    kappa : float
-        Concentration, 0 to 1e9.
-    size : int or tuple of int
-        How many to draw.
-    rng : numpy.random.Generator
-        Source of randomness.
+    `n_or_mu` is a mean direction (n,) of any positive length, or the dimension for the first basis
+    vector; `kappa` is from 0 to 1e9.
 
-    Returns
-    -------
-    ndarray of float, shape (*size, n)
-        Unit vectors.
-
-    Raises
-    ------
-    ValueError
-        If the mean direction is zero, not finite or shorter than 2, or kappa is outside 0 to 1e9.
-    TypeError
-        If `rng` is not a Generator.
-
-    Examples
-    --------
     >>> sample(3, 10.0, (4, 2), np.random.default_rng(0)).shape
     (4, 2, 3)
     """

@@ -5,6 +5,7 @@ figure. Only `save` writes, none computes a result or shows. Every label, count,
 interval comes from the data given.
 """
 
+# ruff: noqa: F401 - the public names
 from squbed_utils.figures.audit import figure_audit
 from squbed_utils.figures.cases import figure_1, figure_2, plot_positions, plot_terms
 from squbed_utils.figures.decision import figure_decision
@@ -31,39 +32,3 @@ from squbed_utils.figures.panels import (
 )
 from squbed_utils.figures.style import COVERAGE_COLOURS, DOUBLE, SINGLE, STYLE, save
 from squbed_utils.figures.vagueness import figure_rungs, figure_vagueness, plot_rungs
-
-__all__ = [
-    "COVERAGE_COLOURS",
-    "DOUBLE",
-    "SINGLE",
-    "STYLE",
-    "contact_sheet",
-    "figure_1",
-    "figure_2",
-    "figure_answer",
-    "figure_audit",
-    "figure_cost",
-    "figure_decision",
-    "figure_dose",
-    "figure_encoders",
-    "figure_leaderboard",
-    "figure_pairs",
-    "figure_panels",
-    "figure_rejection",
-    "figure_rungs",
-    "figure_signals",
-    "figure_subset_size",
-    "figure_truth",
-    "figure_vagueness",
-    "plot_cost",
-    "plot_curve",
-    "plot_forest",
-    "plot_frames",
-    "plot_points",
-    "plot_positions",
-    "plot_rejection",
-    "plot_rungs",
-    "plot_taus",
-    "plot_terms",
-    "save",
-]

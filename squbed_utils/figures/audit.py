@@ -1,6 +1,5 @@
 """The page of figures of an audit."""
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +12,8 @@ from squbed_utils.figures.style import (
     SMALLEST,
     VERMILLION,
     caption,
+    draw_intervals,
+    name_lines,
     new_axes,
     new_figure,
     remark,
@@ -83,16 +84,10 @@ def plot_lines(lines: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     shown = lines[lines.value.notna()].reset_index(drop=True)
     if shown.empty:
         return _say(ax, "tasks are few, or all the same")
-    for i, row in enumerate(shown.itertuples()):
-        if np.isfinite(row.low):
-            ax.plot([row.low, row.high], [i, i], color=BLUE, lw=1)
-        ax.plot(row.value, i, "o", color=BLUE)
-    ax.axvline(0, color=GREY, lw=0.6)
-    names = shown.question.str.removeprefix("tau of ")
-    ax.set_yticks(range(len(shown)), names)
+    draw_intervals(ax, shown, shown.index, value="value", color=BLUE)
+    name_lines(ax, shown.question.str.removeprefix("tau of "))
     most = 1.1 * shown[["value", "high"]].max(axis=None)
     ax.set(xlabel="Kendall's τ (lines: 95% interval)", xlim=(-1, max(0.5, most)))
-    ax.set_ylim(len(shown) - 0.5, -0.5)
     return ax
 
 
@@ -102,12 +97,8 @@ def figure_audit(
 ) -> Figure:
     """Draw an audit: survival, weights, fewer samples, fit; a table without rows says why.
 
-    Parameters
-    ----------
-    lines, sweep : DataFrame
-        As `audit.page` and `audit.weight_sweep`.
-    few, fit : DataFrame
-        As `audit_samples.agreement` and `audit_samples.goodness_of_fit`.
+    The tables are as `audit.page`, `audit.weight_sweep`, `audit_samples.agreement` and
+    `audit_samples.goodness_of_fit`.
     """
     fig = new_figure(DOUBLE, 3.4)
     top, bottom = fig.subfigures(2, 1)

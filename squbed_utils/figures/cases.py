@@ -20,7 +20,9 @@ from squbed_utils.figures.style import (
     SMALLEST,
     VERMILLION,
     caption,
+    draw_intervals,
     few_ticks,
+    name_lines,
     new_axes,
     new_figure,
     remark,
@@ -72,11 +74,7 @@ def plot_positions(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def figure_1(examples: list[Example], positions: pd.DataFrame) -> Figure:
     """Draw Figure 1: a hallucination beside a faithful video, and how certain the model seems.
 
-    Parameters
-    ----------
-    examples : list of Example
-    positions : DataFrame
-        As `plot_positions`: the uncertainty of every task, with a label for each example.
+    `positions` is as `plot_positions`: the uncertainty of every task, a label for each example.
     """
     heights = [EXAMPLE_HEIGHT * len(examples) + 0.2, 1.5]
     fig = new_figure(DOUBLE, sum(heights))
@@ -97,18 +95,16 @@ def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes(ax, height=1.2)
     lines = np.arange(len(terms))
-    names = terms.term.str.replace("|l)", "|ℓ)", regex=False)
-    error = [terms.value - terms.low, terms.high - terms.value]
-    ax.errorbar(terms.value, lines, xerr=error, fmt="o", color=BLUE, elinewidth=1)
+    draw_intervals(ax, terms, lines, value="value", color=BLUE)
     for line, row in zip(lines, terms.itertuples(), strict=True):
         if row.remark:
             if not row.remark.startswith("no interval"):
                 ax.plot(row.value, line, "o", **OPEN)
             side, x = ("right", -6) if row.value > terms.value.mean() else ("left", 6)
             remark(ax, row.remark, (row.value, line), (x, 0), ha=side, va="center")
-    values = (number(value, ".1f") for value in terms.value)
-    ax.set_yticks(lines, [f"{name} = {value}" for name, value in zip(names, values, strict=True)])
-    ax.set(xlabel=terms.unit.iloc[0], ylim=(len(terms) - 0.5, -0.5))
+    names = terms.term.str.replace("|l)", "|ℓ)", regex=False) + " = "
+    name_lines(ax, names + terms.value.map(lambda value: number(value, ".1f")), zero=False)
+    ax.set_xlabel(terms.unit.iloc[0])
     return ax
 
 
@@ -116,19 +112,8 @@ def plot_terms(terms: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def figure_2(example: Example, latents: pd.DataFrame, terms: pd.DataFrame) -> Figure:
     """Draw Figure 2: from a prompt to latent prompts, to their videos, to entropies and sums.
 
-    Parameters
-    ----------
-    example : Example
-        Videos of every latent prompt, equally many.
-    latents : DataFrame
-        latent, prompt, entropy of its videos, degenerate (set by the cap: an open marker), unit.
-    terms : DataFrame
-        As `plot_terms`: aleatoric, epistemic and total.
-
-    Raises
-    ------
-    ValueError
-        If a latent prompt has no video in the example.
+    The arguments are as `examples.walk`; entropies that the cap set have an open marker. An example
+    with a latent prompt without video is refused.
     """
     heights = [0.3, LATENT_HEIGHT * len(latents) + 0.3, 0.95]
     fig = new_figure(DOUBLE, sum(heights))
@@ -175,7 +160,7 @@ def _plot_entropies(latents: pd.DataFrame, ax: Axes) -> None:
     ax.plot(latents.entropy, lines, "o", color=BLUE)
     ax.axvline(mean, color=VERMILLION, lw=0.8, ls="--")
     ax.plot(latents.entropy[latents.degenerate], lines[latents.degenerate], "o", **OPEN)
-    ax.set(ylim=(len(latents) - 0.5, -0.5), xlabel=latents.unit.iloc[0])
+    name_lines(ax, [f"z{latent + 1}" for latent in latents.latent], zero=False)
+    ax.set_xlabel(latents.unit.iloc[0])
     few_ticks(ax, x=3)
-    ax.set_yticks(lines, [f"z{latent + 1}" for latent in latents.latent])
     ax.set_title("h(V|zᵢ), mean dashed")

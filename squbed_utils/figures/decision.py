@@ -135,17 +135,9 @@ def figure_decision(
 ) -> Figure:
     """Draw reliability, risk and actions side by side.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `reliability.reliability`.
-    errors : dict
-        ece, noise, skill, as `reliability.calibration_errors`.
-    curve, suggestions : DataFrame
-        As `decision.risk_curve` and `decision.suggest`.
-    threshold : decision.Threshold
-    labels : dict
-        accuracy, unit: names in the panels.
+    `table` and `errors` are as `reliability.reliability` and `reliability.calibration_errors`,
+    `curve` and `suggestions` as `decision.risk_curve` and `decision.suggest`; `labels` has the
+    names of accuracy and unit in the panels.
     """
     fig = new_figure(DOUBLE, 2.8)
     left, middle, right = fig.subplots(1, 3)

@@ -35,8 +35,8 @@ GAP = 0.06
 TEXT_WIDTH, EXAMPLE_HEIGHT, LETTERS = 1.6, 0.72, 28
 """Inches for an example's text and its height, and letters to a line."""
 
-SHEET_HEIGHT, SHEET_LETTERS = 0.47, 44
-"""Inches for a line of a contact sheet, and letters of a prompt above a strip."""
+SHEET_HEIGHT, SHEET_LETTERS, COLUMNS = 0.47, 44, 3
+"""Inches for a line of a contact sheet, letters of a prompt above a strip, strips side by side."""
 
 
 @styled
@@ -105,25 +105,19 @@ def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
 
 
 @styled
-def contact_sheet(examples: list[Example], *, of: int, columns: int = 3) -> Figure:
+def contact_sheet(examples: list[Example], *, of: int) -> Figure:
     """Draw tasks as strips: a frame of the reference, if any, framed; then one of each video.
 
-    Parameters
-    ----------
-    examples : list of Example
-        At least one; its prompt stands above the strip.
-    of : int
-        How many tasks there are; the figure says how many of them it shows.
-    columns : int
-        Strips side by side.
+    At least one is given; its prompt stands above the strip. The figure says how many of the tasks,
+    `of` in number, it shows.
     """
     if not examples:
         raise ValueError("a contact sheet of no tasks; give at least one example")
-    rows = -(-len(examples) // columns)
+    rows = -(-len(examples) // COLUMNS)
     height = SHEET_HEIGHT * rows + 0.25
     fig = Figure(figsize=(DOUBLE, height))
     fig.subplots_adjust(0.005, 0.03 / height, 0.995, 1 - 0.34 / height, wspace=0.03, hspace=0.4)
-    axes = fig.subplots(rows, columns, squeeze=False)
+    axes = fig.subplots(rows, COLUMNS, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, example in zip(axes.T.flat, examples, strict=False):

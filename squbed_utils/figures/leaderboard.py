@@ -17,19 +17,13 @@ from squbed_utils.figures.style import (
     SMALLEST,
     VERMILLION,
     caption,
+    draw_intervals,
+    name_lines,
     new_axes,
     new_figure,
-    require_columns,
     styled,
 )
 from squbed_utils.text import interval, number
-
-FOREST_COLUMNS = ("estimator", "component", "tau", "low", "high", "holm", "null_low", "null_high")
-FOREST_COLUMNS += ("permuted", "accuracy", "n", "confidence", "baseline")
-CURVE_COLUMNS = ("estimator", "component", "rejected", "kept_accuracy", "prr", "accuracy")
-CURVE_COLUMNS += ("baseline",)
-SIGNAL_COLUMNS = ("estimator", "component", "kind", "tau", "low", "high", "n", "confidence")
-SIGNAL_COLUMNS += ("baseline",)
 
 ORACLE, CHANCE = "oracle", "chance"
 COMPONENT_COLOURS = {"aleatoric": BLUE, "epistemic": VERMILLION}
@@ -50,12 +44,10 @@ def plot_forest(
     The rows are those that `figure_leaderboard` takes, of one component; `estimators` names the
     lines from top to bottom, by default as in the table.
     """
-    require_columns(rows, FOREST_COLUMNS, "the leaderboard")
     estimators = list(rows.estimator) if estimators is None else list(estimators)
     ax = new_axes(ax, height=0.7 + LINE * len(estimators))
     lines = rows.estimator.map(estimators.index)
     ax.barh(lines, rows.null_high - rows.null_low, left=rows.null_low, height=1, color="0.9", lw=0)
-    ax.axvline(0, color=GREY, lw=0.6)
     for line, row in zip(lines, rows.itertuples(), strict=True):
         colour = BLUE if row.estimator == row.baseline else BLACK
         ax.plot([row.low, row.high], [line, line], color=colour, lw=1)
@@ -72,13 +64,8 @@ def plot_forest(
 def figure_leaderboard(table: pd.DataFrame) -> Figure:
     """Draw the leaderboard, a panel a component; the estimator of lowest tau on top.
 
-    Parameters
-    ----------
-    table : DataFrame
-        estimator, component, tau, low, high, holm, null_low, null_high, permuted, accuracy, n,
-        confidence, baseline.
+    The table is as `leaderboard.compare`, made `leaderboard.readable`.
     """
-    require_columns(table, FOREST_COLUMNS, "the leaderboard")
     components = list(dict.fromkeys(table.component))
     best = table.groupby("estimator").tau.min().sort_values(kind="stable")
     fig = new_figure(DOUBLE, 0.95 + LINE * len(best))
@@ -104,7 +91,6 @@ def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     The rows are those that `figure_rejection` takes. The baseline and the best other estimator
     are coloured; dashed: the oracle; dotted: chance.
     """
-    require_columns(curves, CURVE_COLUMNS, "the table of rejection curves")
     curves = curves[curves.rejected <= MOST_REJECTED]
     ax = new_axes(ax)
     baseline = curves.baseline.iloc[0]
@@ -131,13 +117,8 @@ def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 def figure_rejection(curves: pd.DataFrame) -> Figure:
     """Draw the rejection curves, a panel a component.
 
-    Parameters
-    ----------
-    curves : DataFrame
-        estimator (also "oracle" and "chance"), component, rejected (0 to 1), kept_accuracy, prr,
-        accuracy, baseline.
+    They are as `leaderboard.rejection_curves`, made `leaderboard.readable`.
     """
-    require_columns(curves, CURVE_COLUMNS, "the table of rejection curves")
     curves = curves[curves.rejected <= MOST_REJECTED]
     components = list(dict.fromkeys(curves.component))
     fig, found = new_figure(DOUBLE, 2.4), []
@@ -165,16 +146,9 @@ def figure_rejection(curves: pd.DataFrame) -> Figure:
 def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """Draw signals, leakages and disentanglement scores, a line an estimator.
 
-    Parameters
-    ----------
-    taus : DataFrame
-        estimator, component, kind ("signal" or "leakage"), tau, low, high, n, confidence,
-        baseline.
-    scores : DataFrame
-        estimator, score, low, high; the highest score is drawn on top, estimators without a score
-        below. An empty table gets no panel.
+    Both tables are as `truth.against_truth`, made `leaderboard.readable`. The highest score is
+    drawn on top, estimators without a score below; an empty table of scores gets no panel.
     """
-    require_columns(taus, SIGNAL_COLUMNS, "the table of signals")
     ranked = scores.sort_values("score", ascending=False, kind="stable")
     names = list(dict.fromkeys([*ranked.estimator, *taus.estimator]))
     fig = new_figure(DOUBLE, 1.0 + LINE * len(names))
@@ -182,7 +156,10 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     _draw_taus(panels[0], taus[taus.kind == "signal"], names, "signal: with its own truth")
     _draw_taus(panels[1], taus[taus.kind == "leakage"], names, "leakage: with the other's truth")
     if not ranked.empty:
-        _draw_scores(panels[2], ranked, names)
+        lines = map(names.index, ranked.estimator)
+        draw_intervals(panels[2], ranked, lines, value="score", color=BLACK)
+        labels = {"title": "disentanglement score", "xlabel": "mean signal − mean |leakage|"}
+        panels[2].set(**labels)
     for ax in panels:
         scored = ranked.estimator if ax in panels[2:] else taus.estimator
         _name_lines(ax, names, taus.baseline.iloc[0], map(names.index, scored))
@@ -198,21 +175,11 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     )
 
 
-def _draw_scores(ax: Axes, ranked: pd.DataFrame, names: list[str]) -> None:
-    for row in ranked.itertuples():
-        line = names.index(row.estimator)
-        ax.plot([row.low, row.high], [line, line], color=BLACK, lw=1)
-        ax.plot(row.score, line, "o", ms=3.5, color=BLACK)
-    ax.axvline(0, color=GREY, lw=0.6)
-    ax.set(title="disentanglement score", xlabel="mean signal − mean |leakage|")
-
-
 def _draw_taus(ax: Axes, rows: pd.DataFrame, names: list[str], title: str) -> None:
     for component, part in rows.groupby("component"):
         lines = part.estimator.map(names.index) + OFFSETS[component]
-        style = {"color": COMPONENT_COLOURS[component], "fmt": "o", "ms": 3, "label": component}
-        ax.errorbar(part.tau, lines, xerr=[part.tau - part.low, part.high - part.tau], **style)
-    ax.axvline(0, color=GREY, lw=0.6)
+        colour = COMPONENT_COLOURS[component]
+        draw_intervals(ax, part, lines, value="tau", color=colour, label=component)
     ax.set(title=title, xlabel="Kendall's τ", xlim=_limits(rows))
 
 
@@ -224,8 +191,7 @@ def _limits(rows: pd.DataFrame) -> tuple[float, float]:
 
 def _name_lines(ax: Axes, names: list[str], bold: str, drawn: Iterable[int]) -> None:
     """Name the lines, and say in those that have nothing drawn that the estimator has no such."""
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    name_lines(ax, names)
     for line in set(range(len(names))) - set(drawn):
         style = {"color": GREY, "ha": "center", "va": "center", "fontsize": SMALLEST}
         ax.text(0.5, line, "has none", transform=ax.get_yaxis_transform(), **style)

@@ -31,10 +31,11 @@ from squbed_utils.figures.style import (
     VERMILLION,
     caption,
     chance,
+    draw_intervals,
     few_ticks,
+    name_lines,
     new_axes,
     new_figure,
-    require_columns,
     styled,
     supported,
     without_unit,
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from squbed_utils.statistics.examples import Example
 
 
-POINT_COLUMNS = ("row", "panel", "x", "y", "x_label", "y_label", "coverage")
-STATISTIC_COLUMNS = ("row", "panel", "tau", "pvalue", "n", "low", "high", "confidence")
 ROW_HEIGHT, LEGEND_HEIGHT = 1.75, 0.25
 
 
@@ -61,11 +60,9 @@ def plot_points(
 ) -> Axes:
     """Draw one panel: accuracy against uncertainty, one point a task.
 
-    The points are one panel of those that `figure_panels` takes, `statistics` their row, and
-    `trend` what there is of their trend. Another number of points than the statistics say is
-    refused.
+    The points are one panel of those that `figure_panels` takes, `statistics` their row, refused if
+    of another number of points, and `trend` what there is of their trend.
     """
-    require_columns(points, POINT_COLUMNS, "the table of points")
     if len(points) != statistics["n"]:
         raise ValueError(
             f"panel {points.panel.iloc[0]!r} has {len(points)} points but its statistics are of "
@@ -116,23 +113,16 @@ def figure_panels(
     Parameters
     ----------
     points : DataFrame
-        row (this run, published) and panel, in the order of drawing; x (higher = less certain),
-        y (higher = better), x_label, y_label and coverage (common, rare, never; empty: unknown); if
-        wanted x_spread, drawn as x ± x_spread.
+        As `tables.points_of`: row (this run, published) and panel, in the order of drawing; x
+        (higher = less certain), y (higher = better), x_label, y_label and coverage (common, rare,
+        never; empty: unknown); if wanted x_spread, drawn as x ± x_spread.
     statistics : DataFrame
-        row, panel, tau, pvalue, n, low, high, confidence: one row for each panel's points.
+        As `tables.statistics_of`, one row for each panel's points; else refused.
     examples : list of Example
         Tasks shown below the panels; may be empty.
     trend : DataFrame, optional
         row, panel, x, y, low, high: the line and band of panels that have one.
-
-    Raises
-    ------
-    ValueError
-        If a panel has no statistics, or another number of points than they say.
     """
-    require_columns(points, POINT_COLUMNS, "the table of points")
-    require_columns(statistics, STATISTIC_COLUMNS, "the table of statistics")
     rows = list(dict.fromkeys(points.row))
     heights = [ROW_HEIGHT + LEGEND_HEIGHT * _is_coloured(points[points.row == row]) for row in rows]
     if examples:
@@ -211,10 +201,6 @@ def _said(
     return shown, what + "; ".join(found)
 
 
-TAU_COLUMNS = ("label", "tau", "low", "high", "n", "kind", "bar", "confidence")
-
-CURVE_COLUMNS = ("panel", "size", "tau", "lo", "hi", "shown", "confidence")
-
 KIND_COLOURS = {"signal": BLUE, "leakage": VERMILLION}
 
 
@@ -225,19 +211,16 @@ def plot_taus(taus: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     The table has label, tau, low, high, n, confidence, bar and kind: a "signal" should exceed its
     bar, a "leakage" lie within plus and minus its bar.
     """
-    require_columns(taus, TAU_COLUMNS, "the table of taus")
     ax, taus = new_axes(ax), supported(taus, "n", "low", "high")
-    for line, row in enumerate(taus.itertuples()):
+    for line, row in taus.reset_index(drop=True).iterrows():
         colour = KIND_COLOURS[row.kind]
-        start = -row.bar if row.kind == "leakage" else row.bar
-        end = row.bar if row.kind == "leakage" else 1.0
+        ends = (-row.bar, row.bar) if row.kind == "leakage" else (row.bar, 1.0)
         if np.isfinite(row.bar):
-            ax.barh(line, end - start, left=start, height=0.7, color=colour, alpha=0.15, lw=0)
-        error = [[row.tau - row.low], [row.high - row.tau]]
-        ax.errorbar(row.tau, line, xerr=error, fmt="o", color=colour, elinewidth=1)
-    ax.axvline(0, color=GREY, lw=0.6)
-    ax.set_yticks(range(len(taus)), taus.label)
-    ax.set(xlim=(-1, 1), ylim=(len(taus) - 0.5, -0.5))
+            width = ends[1] - ends[0]
+            ax.barh(line, width, left=ends[0], height=0.7, color=colour, alpha=0.15, lw=0)
+        draw_intervals(ax, taus.iloc[[line]], [line], value="tau", color=colour)
+    name_lines(ax, taus.label)
+    ax.set_xlim(-1, 1)
     ax.set_xlabel(f"Kendall's τ, {taus.confidence.iloc[0]:.0%} interval; shaded: what should hold")
     return ax
 
@@ -247,7 +230,6 @@ def plot_curve(
     curve: pd.DataFrame, *, published: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw tau over the number of tasks kept, with its band: one panel of `figure_subset_size`."""
-    require_columns(curve, CURVE_COLUMNS, "the curve")
     ax, curve = new_axes(ax), supported(curve, "size", "lo", "hi")
     ax.fill_between(curve["size"], curve.lo, curve.hi, color=BLUE, alpha=0.2, lw=0)
     ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=BLUE, label="this run")
@@ -265,16 +247,9 @@ def plot_curve(
 def figure_subset_size(curves: pd.DataFrame, statistics: pd.DataFrame) -> Figure:
     """Draw tau over the subset's size, a panel for each part of the uncertainty.
 
-    Parameters
-    ----------
-    curves : DataFrame
-        panel (its first word is the part), size, tau, lo, hi, confidence, and `shown`, the size
-        that Figure 5 shows.
-    statistics : DataFrame
-        As `figure_panels`; where row begins with "published", panel (its last word is the part), n
-        and tau of the paper's own subsets. May have no rows.
+    `curves` is as `tables.subset_curves`, `statistics` as `figure_panels`: its rows that begin with
+    "published" are the paper's own subsets. It may have no rows.
     """
-    require_columns(curves, CURVE_COLUMNS, "the table of curves")
     theirs = statistics[statistics.row.str.startswith("published")]
     panels = supported(curves, "size", "lo", "hi").groupby("panel", sort=False)
     fig, found = new_figure(DOUBLE, 2.2), []
@@ -300,14 +275,8 @@ def figure_truth(
 ) -> Figure:
     """Draw both estimates against both truths.
 
-    Parameters
-    ----------
-    points, statistics : DataFrame
-        As `figure_panels`: the aleatoric estimate against the true entropy; one row of statistics.
-    positions : DataFrame
-        As `plot_positions`: the epistemic estimate by coverage.
-    taus : DataFrame
-        As `plot_taus`.
+    `points`, with one row of `statistics`, are the aleatoric estimate against the true entropy;
+    `positions` is as `plot_positions`, the epistemic estimate by coverage; `taus` as `plot_taus`.
     """
     fig = new_figure(DOUBLE, 3.9)
     top, bottom = fig.subfigures(2, 1, height_ratios=[2.1, 1.8])
@@ -325,21 +294,12 @@ def figure_truth(
     return caption(fig, shown, f"Kendall's τ with its {confidence} interval is {'; '.join(found)}")
 
 
-DOSE_COLUMNS = ("clips", "subjects", "epistemic", "low", "high", "tau", "pvalue", "confidence")
-
-
 @styled
 def figure_dose(table: pd.DataFrame) -> Figure:
     """Draw dose and response: epistemic uncertainty, and confident mistakes where they are known.
 
-    Parameters
-    ----------
-    table : DataFrame
-        clips (ascending), subjects, epistemic, low, high (missing for a single subject), tau,
-        pvalue, confidence; and, if known, mistakes (0 to 1), mistakes_low and mistakes_high.
-        Numbers of clips stand at equal distances.
+    The table is as `truth.dose`. Numbers of clips stand at equal distances.
     """
-    require_columns(table, DOSE_COLUMNS, "the table of doses")
     panels = 1 + ("mistakes" in table)
     fig = new_figure(DOUBLE, 2.4)
     axes = fig.subplots(1, panels, squeeze=False)[0]
@@ -369,8 +329,6 @@ def _draw_dose(ax: Axes, table: pd.DataFrame, column: str, prefix: str) -> None:
     ax.set_xlabel("distinct clips of the subject in training")
 
 
-ENCODER_COLUMNS = ("panel", "label", "encoders", "value", "low", "high")
-
 ENCODER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY)
 
 
@@ -380,12 +338,10 @@ def draw_encoders(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> 
     for i, name in enumerate(names):
         rows = table[table.encoders == name]
         lines = [labels.index(label) + (i + 1) / (len(names) + 1) - 0.5 for label in rows.label]
-        error = [rows.value - rows.low, rows.high - rows.value]
         colour = colours.get(name, GREY)
-        ax.errorbar(rows.value, lines, xerr=error, fmt="o", color=colour, lw=1, label=name)
-    ax.axvline(0, color=GREY, lw=0.6)
-    ax.set_yticks(range(len(labels)), [wrapped(label, 44) for label in labels])
-    ax.set(ylim=(len(labels) - 0.5, -0.5), xlim=(min(-0.05, *(table.low - 0.05)), 1.05))
+        draw_intervals(ax, rows, lines, value="value", color=colour, label=name)
+    name_lines(ax, [wrapped(label, 44) for label in labels])
+    ax.set_xlim(min(-0.05, *(table.low - 0.05)), 1.05)
     ax.set_title(wrapped(table.panel.iloc[0], 38))
 
 
@@ -393,13 +349,8 @@ def draw_encoders(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> 
 def figure_encoders(table: pd.DataFrame) -> Figure:
     """Draw the same prompts and videos under several encoders, a panel each question.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `statistics.pairs.compare_encoders`: panel, label, encoders, value, low and high (95 %).
-        The first panel is as wide as the figure.
+    The table is as `pairs.compare_encoders`; the first panel is as wide as the figure.
     """
-    require_columns(table, ENCODER_COLUMNS, "the table of encoders")
     first, *others = (rows for _, rows in table.groupby("panel", sort=False))
     fig = new_figure(DOUBLE, 4.8)
     top, bottom = fig.subfigures(2, 1, height_ratios=[1.1, 1])
@@ -418,23 +369,13 @@ def figure_encoders(table: pd.DataFrame) -> Figure:
     return caption(fig, shown, f"{last.panel.iloc[0]} is {'; '.join(found)}")
 
 
-PAIR_COLUMNS = ("panel", "quantity", "first", "second", "value", "low", "high", "pvalue")
-
-
 @styled
 def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str]) -> Figure:
     """Draw two video models on the same tasks: certainty, whether it is justified, calibration.
 
-    Parameters
-    ----------
-    tasks : DataFrame
-        As `statistics.pairs.paired_tasks`, with its ``attrs``.
-    table : DataFrame
-        As `statistics.pairs.compare`.
-    names : tuple of str
-        What the two models are called.
+    `tasks` is as `pairs.paired_tasks`, with its ``attrs``, and `table` as `pairs.compare`; `names`
+    are what the two models are called.
     """
-    require_columns(table, PAIR_COLUMNS, "the table of a comparison")
     accuracy, label, unit = (tasks.attrs[key] for key in ("accuracy", "label", "unit"))
     change = tasks[f"{accuracy}_second"] - tasks[f"{accuracy}_first"]
     more = tasks.epistemic_second - tasks.epistemic_first
@@ -455,15 +396,13 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
     mistaken = f"{wrong.sum()} of {(change < 0).sum()} less accurate, yet more certain"
     changes.set_title(wrapped(mistaken, 30), color=VERMILLION)
     rows = table[table.panel == "tau with accuracy"].reset_index(drop=True)
-    for which, colour, name, up in (
-        ("first", GREY, names[0], -0.12),
-        ("second", BLUE, names[1], 0.12),
+    name_lines(taus, rows.quantity)
+    for which, colour, name, up in zip(
+        ("first", "second"), (GREY, BLUE), names, (-0.12, 0.12), strict=True
     ):
         taus.plot(rows[which], rows.index + up, "o", color=colour, label=name)
     for line, row in rows.iterrows():
         taus.annotate(chance(row.pvalue), (0.02, line - 0.3), fontsize=SMALLEST, color=GREY)
-    taus.axvline(0, color=GREY, lw=0.6)
-    taus.set_yticks(rows.index, rows.quantity)
     taus.set(xlim=(-1, 0.6), ylim=(len(rows) - 0.5, -0.6), xlabel=f"Kendall's τ with {label}")
     taus.set_title("calibration; p of the difference")
     fig.legend(loc="outside lower right", ncols=2)
@@ -478,10 +417,6 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
     return caption(fig, shown, f"τ {'; '.join(found)}; of the tasks {mistaken}")
 
 
-COST_COLUMNS = ("measure", "component", "label", "latents", "each", "videos", "value")
-COST_COLUMNS += ("low", "high", "verdict", "ceiling")
-
-
 @styled
 def plot_cost(
     table: pd.DataFrame, *, colours: Mapping[str, str] | None = None, ax: Axes | None = None
@@ -492,7 +427,6 @@ def plot_cost(
     to be equivalent to all videos; dashed: the ceiling. Labels that are not among the `colours`
     are grey.
     """
-    require_columns(table, COST_COLUMNS, "the table of costs")
     ax = new_axes(ax)
     names = list(dict.fromkeys(table.label))
     falls = table.value.mean() < 0  # tau with accuracy, where more negative is better
@@ -522,15 +456,7 @@ def plot_cost(
 
 @styled
 def figure_cost(table: pd.DataFrame) -> Figure:
-    """Draw what designs of fewer videos are worth, a panel a measure and component.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `statistics.cost.curve`: measure, component, label, latents, each, videos, value, low,
-        high, verdict, ceiling, confidence.
-    """
-    require_columns(table, COST_COLUMNS, "the table of costs")
+    """Draw what designs of fewer videos are worth (`cost.curve`), a panel a measure and part."""
     panels = [rows for _, rows in table.groupby(["measure", "component"], sort=False)]
     lines = 1 + len(panels) // 3  # the last place is the legend's
     fig = new_figure(DOUBLE, 0.3 + 2.0 * lines)

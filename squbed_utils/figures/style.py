@@ -5,7 +5,7 @@ import functools
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -272,15 +272,27 @@ def remark(
     ax.annotate(text, at, xytext=offset, **style)
 
 
-def require_columns(table: pd.DataFrame, columns: Collection[str], what: str) -> None:
-    """Refuse a table that lacks a column or has no rows; the error says what it lacks and has."""
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise ValueError(
-            f"{what} lacks the columns {', '.join(missing)}; it has: {', '.join(table.columns)}"
-        )
-    if table.empty:
-        raise ValueError(f"{what} has no rows; expected at least one")
+def name_lines(ax: Axes, names: Sequence[str], *, zero: bool = True) -> None:
+    """Name the lines 0 to n - 1, the first on top, and mark zero."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(max(len(names), 1) - 0.5, -0.5)
+    if zero:
+        ax.axvline(0, color=GREY, lw=0.6)
+
+
+def draw_intervals(
+    ax: Axes,
+    rows: pd.DataFrame,
+    lines: Iterable[float],
+    *,
+    value: str,
+    color: str,
+    label: str | None = None,
+) -> None:
+    """Draw a column of values, each on its line, with intervals from low to high where they are."""
+    x = rows[value]
+    error = [x - rows.low, rows.high - x]
+    ax.errorbar(x, list(lines), xerr=error, fmt="o", color=color, lw=1, label=label)
 
 
 def save(
@@ -296,22 +308,9 @@ def save(
     The files hold no dates or versions, and embed their fonts. Each is written under a temporary
     name and renamed.
 
-    Parameters
-    ----------
-    fig : Figure
-    name : str
-        File name without ending, such as ``figure_3``; a folder or an ending is a ValueError.
-    folder : path
-        Made if need be.
-    kinds : collection of str
-        ``pdf``, ``png`` or both.
-    style : str
-        ``paper`` writes with serifs, ``talk`` without.
-
-    Returns
-    -------
-    list of Path
-        A file of each kind, and then that of the caption, if the figure has one.
+    `name` is without ending, such as ``figure_3``, `kinds` are ``pdf``, ``png`` or both, and the
+    style ``paper`` writes with serifs, ``talk`` without. Returned is a path of each kind, and then
+    that of the caption, if the figure has one.
     """
     if style not in FAMILIES:
         raise ValueError(f"unknown style {style!r}; known: {', '.join(FAMILIES)}")

@@ -13,6 +13,7 @@ from squbed_utils.figures.style import (
     DOUBLE,
     GREY,
     caption,
+    name_lines,
     new_axes,
     new_figure,
     styled,
@@ -44,9 +45,8 @@ def figure_vagueness(table: pd.DataFrame) -> Figure:
         if row.question:
             asked = wrapped(f"{row.question} ({row.removes:.0%})", LETTERS, lines=2)
             ax.annotate(asked, (1.02, line), xycoords=("axes fraction", "data"), va="center")
-    labels = [wrapped(prompt, LETTERS, lines=2) for prompt in drawn.prompt]
-    ax.set_yticks(range(len(drawn)), labels)
-    ax.set(ylim=(max(len(drawn), 1) - 0.5, -0.5), xlabel="h(Z | l), nats")
+    name_lines(ax, [wrapped(prompt, LETTERS, lines=2) for prompt in drawn.prompt], zero=False)
+    ax.set_xlabel("h(Z | l), nats")
     said = f"The {MOST} vaguest of {count} prompts" if count > MOST else f"{count} prompts"
     said += f", {len(table) - count} more without a rank" if count < len(table) else ""
     fig.suptitle(said, x=0.008, ha="left")
@@ -72,8 +72,8 @@ def plot_rungs(table: pd.DataFrame, rungs: Sequence[str], *, ax: Axes | None = N
             ax.plot([values.median()] * 2, [line - 0.4, line + 0.4], color=GREY)
         first = table.prompt[table.category == rung].iloc[0]
         labels.append(f"{rung} ({len(values)}), such as\n" + wrapped(first, 30, lines=3))
-    ax.set_yticks(range(len(rungs)), labels)
-    ax.set(ylim=(len(rungs) - 0.5, -0.5), xlabel="h(Z | l), nats")
+    name_lines(ax, labels, zero=False)
+    ax.set_xlabel("h(Z | l), nats")
     return ax
 
 
