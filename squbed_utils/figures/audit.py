@@ -4,43 +4,29 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from squbed_utils.figures.style import (
-    BLUE,
-    DOUBLE,
-    GREY,
-    ORANGE,
-    SMALLEST,
-    VERMILLION,
-    caption,
-    draw_intervals,
-    name_lines,
-    new_axes,
-    new_figure,
-    remark,
-    styled,
-)
+from squbed_utils.figures import style
 
-COLOURS = (BLUE, ORANGE)
+COLOURS = (style.BLUE, style.ORANGE)
 
 
-@styled
+@style.styled
 def plot_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw tau against the weight of aleatoric (`audit.weight_sweep`); mark the paper's sum."""
     ax = _titled(ax, "tau by the weight of aleatoric")
     ax.set(xlabel="weight of aleatoric (1 − weight: epistemic)", ylabel="Kendall's τ")
     if sweep.empty:
         return _say(ax, "tasks are few, or a component is missing or constant")
-    ax.fill_between(sweep.weight, sweep.low, sweep.high, color=BLUE, alpha=0.2, lw=0)
-    ax.plot(sweep.weight, sweep.tau, color=BLUE)
+    ax.fill_between(sweep.weight, sweep.low, sweep.high, color=style.BLUE, alpha=0.2, lw=0)
+    ax.plot(sweep.weight, sweep.tau, color=style.BLUE)
     paper = sweep.paper.iloc[0]
-    ax.axvline(paper, color=VERMILLION, lw=0.8, ls="--")
-    remark(ax, "the sum", (paper, 0.02), (2, 0))
-    ax.axhline(0, color=GREY, lw=0.6)
+    ax.axvline(paper, color=style.VERMILLION, lw=0.8, ls="--")
+    style.remark(ax, "the sum", (paper, 0.02), (2, 0))
+    ax.axhline(0, color=style.GREY, lw=0.6)
     ax.set(xlim=(0, 1), ylim=(-1, max(0.25, 1.1 * sweep.high.max())))
     return ax
 
 
-@styled
+@style.styled
 def plot_agreement(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw how well a few samples order the tasks as others do (`audit_samples.agreement`).
 
@@ -61,14 +47,14 @@ def plot_agreement(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@styled
+@style.styled
 def plot_fit(fit: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the share of tasks at or below each p-value of `audit_samples.goodness_of_fit`."""
     ax = _titled(ax, "fit of the von Mises-Fisher model")
     ax.set(xlabel="p-value of a task", ylabel="share of tasks up to it")
     if fit.empty:
         return _say(ax, "no task can be tested")
-    ax.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls="--", label="if it fits")
+    ax.plot([0, 1], [0, 1], color=style.GREY, lw=0.8, ls="--", label="if it fits")
     kinds = fit.groupby("kind", sort=False).pvalue
     for (kind, pvalues), colour, width in zip(kinds, COLOURS, (2.5, 1), strict=False):
         ax.ecdf(pvalues, color=colour, lw=width, label=kind)
@@ -77,21 +63,21 @@ def plot_fit(fit: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@styled
+@style.styled
 def plot_lines(lines: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the taus of the lines on survival of `audit.page`, with the intervals that exist."""
     ax = _titled(ax, "does tau survive?")
     shown = lines[lines.value.notna()].reset_index(drop=True)
     if shown.empty:
         return _say(ax, "tasks are few, or all the same")
-    draw_intervals(ax, shown, shown.index, value="value", color=BLUE)
-    name_lines(ax, shown.question.str.removeprefix("tau of "))
+    style.draw_intervals(ax, shown, shown.index, value="value", color=style.BLUE)
+    style.name_lines(ax, shown.question.str.removeprefix("tau of "))
     most = 1.1 * shown[["value", "high"]].max(axis=None)
     ax.set(xlabel="Kendall's τ (lines: 95% interval)", xlim=(-1, max(0.5, most)))
     return ax
 
 
-@styled
+@style.styled
 def figure_audit(
     lines: pd.DataFrame, sweep: pd.DataFrame, few: pd.DataFrame, fit: pd.DataFrame
 ) -> Figure:
@@ -100,7 +86,7 @@ def figure_audit(
     The tables are as `audit.page`, `audit.weight_sweep`, `audit_samples.agreement` and
     `audit_samples.goodness_of_fit`.
     """
-    fig = new_figure(DOUBLE, 3.4)
+    fig = style.new_figure(3.4)
     top, bottom = fig.subfigures(2, 1)
     survival, weights = top.subplots(1, 2)
     agreement, model = bottom.subplots(1, 2)
@@ -114,15 +100,15 @@ def figure_audit(
     )
     counts = lines.verdict.value_counts()
     found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    return caption(fig, shown, f"of the {len(lines)} lines of the audit: {found}")
+    return style.caption(fig, shown, f"of the {len(lines)} lines of the audit: {found}")
 
 
 def _titled(ax: Axes | None, title: str) -> Axes:
-    ax = new_axes(ax)
+    ax = style.new_axes(ax)
     ax.set_title(title)
     return ax
 
 
 def _say(ax: Axes, text: str) -> Axes:
-    ax.text(0.5, 0.5, text, ha="center", va="center", size=SMALLEST, transform=ax.transAxes)
+    ax.text(0.5, 0.5, text, ha="center", va="center", size=style.SMALLEST, transform=ax.transAxes)
     return ax

@@ -10,17 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
-from squbed_utils.figures.style import (
-    DOUBLE,
-    GREY,
-    PANEL,
-    SMALLEST,
-    VERMILLION,
-    caption,
-    new_axes,
-    styled,
-    wrapped,
-)
+from squbed_utils.figures import style
 
 if TYPE_CHECKING:
     from squbed_utils.statistics.examples import Example
@@ -39,13 +29,13 @@ SHEET_HEIGHT, SHEET_LETTERS, COLUMNS = 0.47, 44, 3
 """Inches for a line of a contact sheet, letters of a prompt above a strip, strips side by side."""
 
 
-@styled
+@style.styled
 def plot_frames(video: np.ndarray, *, count: int = SHOWN, ax: Axes | None = None) -> Axes:
     """Draw evenly spaced frames of a video, uint8 (T, H, W, 3), side by side, first to last.
 
     A video of fewer than `count` frames is drawn whole.
     """
-    ax = new_axes(ax, height=1.2)
+    ax = style.new_axes(ax, height=1.2)
     _draw_strip(ax, video, count)
     return ax
 
@@ -57,7 +47,7 @@ def _draw_strip(ax: Axes, video: np.ndarray, count: int) -> None:
     ax.set_axis_off()
     height, width = video.shape[1:3]
     for left in range(0, image.shape[1], width + _gap(width)):
-        edge = Rectangle((left - 0.5, -0.5), width, height, fill=False, lw=0.3, ec=GREY)
+        edge = Rectangle((left - 0.5, -0.5), width, height, fill=False, lw=0.3, ec=style.GREY)
         ax.add_patch(edge).set_clip_on(False)
 
 
@@ -89,14 +79,24 @@ def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
     for row, example in zip(axes, examples, strict=True):
         for ax in row:
             ax.set_axis_off()
-        row[0].set(label=PANEL, title=example.label)
-        text = [wrapped(line, LETTERS) for line in (f"“{example.prompt}”", example.values) if line]
-        place = {"xy": (0, 1), "xycoords": "axes fraction", "va": "top", "fontsize": SMALLEST}
+        row[0].set(label=style.PANEL, title=example.label)
+        text = [
+            style.wrapped(line, LETTERS) for line in (f"“{example.prompt}”", example.values) if line
+        ]
+        place = {"xy": (0, 1), "xycoords": "axes fraction", "va": "top", "fontsize": style.SMALLEST}
         row[0].annotate("\n".join(text), **place)
         videos = [example.reference, *example.videos] if known else example.videos
         for ax, video in zip(row[1:], videos, strict=False):
             if video is None:
-                ax.text(0.5, 0.5, "none", ha="center", va="center", fontsize=SMALLEST, color=GREY)
+                ax.text(
+                    0.5,
+                    0.5,
+                    "none",
+                    ha="center",
+                    va="center",
+                    fontsize=style.SMALLEST,
+                    color=style.GREY,
+                )
             else:
                 plot_frames(video, ax=ax)
     axes[0, 1].set_title("reference" if known else "generated")
@@ -104,7 +104,7 @@ def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
         axes[0, 2].set_title("generated")
 
 
-@styled
+@style.styled
 def contact_sheet(examples: list[Example], *, of: int) -> Figure:
     """Draw tasks as strips: a frame of the reference, if any, framed; then one of each video.
 
@@ -115,14 +115,14 @@ def contact_sheet(examples: list[Example], *, of: int) -> Figure:
         raise ValueError("a contact sheet of no tasks; give at least one example")
     rows = -(-len(examples) // COLUMNS)
     height = SHEET_HEIGHT * rows + 0.25
-    fig = Figure(figsize=(DOUBLE, height))
+    fig = Figure(figsize=(style.DOUBLE, height))
     fig.subplots_adjust(0.005, 0.03 / height, 0.995, 1 - 0.34 / height, wspace=0.03, hspace=0.4)
     axes = fig.subplots(rows, COLUMNS, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, example in zip(axes.T.flat, examples, strict=False):
         videos = [v for v in (example.reference, *example.videos) if v is not None]
-        ax.set_title(wrapped(example.prompt, SHEET_LETTERS, lines=1), pad=1.5)
+        ax.set_title(style.wrapped(example.prompt, SHEET_LETTERS, lines=1), pad=1.5)
         if not videos:
             continue
         size = (example.videos or videos)[0].shape[1:3]
@@ -130,14 +130,14 @@ def contact_sheet(examples: list[Example], *, of: int) -> Figure:
         frames = np.stack([video[len(video) // 2] for video in videos])
         _draw_strip(ax, frames, len(frames))
         if example.reference is not None:
-            ax.patches[0].set(edgecolor=VERMILLION, linewidth=1.2)
+            ax.patches[0].set(edgecolor=style.VERMILLION, linewidth=1.2)
         ax.set_anchor("W")
     known = any(example.reference is not None for example in examples)
     shown = f"{len(examples)} of {of} tasks, each with the middle frame of "
     shown += "its reference (framed), then of " * known + "a video of each of its latent prompts"
     fig.text(0.005, 1 - 0.05 / height, shown, va="top")
     counts = dict.fromkeys(example.values for example in examples)
-    return caption(fig, shown, f"of a task it shows {' or '.join(counts)}")
+    return style.caption(fig, shown, f"of a task it shows {' or '.join(counts)}")
 
 
 def stretched(video: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -157,10 +157,10 @@ TALLEST, ROW_GAP, MARGIN = 0.8, 0.07, 0.08
 
 TITLE, BOLD = {"fontsize": 8.5, "fontweight": "bold"}, {"fontweight": "bold"}
 
-FAINT = {"color": GREY}
+FAINT = {"color": style.GREY}
 
 
-@styled
+@style.styled
 def figure_answer(
     prompt: str, terms: pd.DataFrame, latents: pd.DataFrame, *, note: str = ""
 ) -> Figure:
@@ -169,52 +169,55 @@ def figure_answer(
     `terms` has term, text (its value, written out) and meaning; `latents` has latent, prompt and
     frames, a list of uint8 (H, W, 3), one of each video.
     """
-    room = DOUBLE - PROMPT_WIDTH - 2 * MARGIN
+    room = style.DOUBLE - PROMPT_WIDTH - 2 * MARGIN
     rows = []
     for row in latents.itertuples():
-        text, tall = wrapped(f"z{row.latent + 1}: {row.prompt}", PROMPT_LETTERS), 0
+        text, tall = style.wrapped(f"z{row.latent + 1}: {row.prompt}", PROMPT_LETTERS), 0
         if row.frames:
             height, width = row.frames[0].shape[:2]
             tall = min(TALLEST, room / len(row.frames) * height / width)
         rows.append((text, row.frames, max(tall, LINE * len(text.splitlines())) + ROW_GAP))
     head = _head_lines(prompt, terms, note)
     height = sum(line[0] for line in head) + sum(line for _, _, line in rows) + 2 * MARGIN
-    fig = Figure(figsize=(DOUBLE, height))
+    fig = Figure(figsize=(style.DOUBLE, height))
     top = height - MARGIN
     for line, pieces in head:
-        for left, text, style in pieces:
-            _write(fig, MARGIN + left, top, text, **({"fontsize": 7} | style))
+        for left, text, font in pieces:
+            _write(fig, MARGIN + left, top, text, **({"fontsize": 7} | font))
         top -= line
     for text, frames, line in rows:
         _write(fig, MARGIN, top, text)
         place = np.array([MARGIN + PROMPT_WIDTH, top - line + ROW_GAP, room, line - ROW_GAP])
-        _draw_videos(fig.add_axes(place / np.tile([DOUBLE, height], 2)), frames)
+        _draw_videos(fig.add_axes(place / np.tile([style.DOUBLE, height], 2)), frames)
         top -= line
     return fig
 
 
 def _head_lines(prompt: str, terms: pd.DataFrame, note: str) -> list[tuple[float, list]]:
-    """Return the head's lines: their inches, and pieces of left edge, text and style."""
-    title = wrapped(f"“{prompt}”", 80)
+    """Return the head's lines: their inches, and pieces of left edge, text and font."""
+    title = style.wrapped(f"“{prompt}”", 80)
     lines = [(0.17 * len(title.splitlines()) + 0.03, [(0, title, TITLE)])]
     lines += [
         (0.14, [(0, t.term, BOLD), (0.7, t.text, {}), (2.1, t.meaning, FAINT)])
         for t in terms.itertuples()
     ]
-    text = wrapped(note, 135)
-    return [*lines, (LINE * len(text.splitlines()) + 0.1, [(0, text, {"fontsize": SMALLEST})])]
+    text = style.wrapped(note, 135)
+    return [
+        *lines,
+        (LINE * len(text.splitlines()) + 0.1, [(0, text, {"fontsize": style.SMALLEST})]),
+    ]
 
 
-def _write(fig: Figure, left: float, top: float, text: str, **style: object) -> None:
+def _write(fig: Figure, left: float, top: float, text: str, **font: object) -> None:
     """Write text with its upper left corner at a place in inches."""
     width, height = fig.get_size_inches()
-    fig.text(left / width, top / height, text, va="top", **({"fontsize": SMALLEST} | style))
+    fig.text(left / width, top / height, text, va="top", **({"fontsize": style.SMALLEST} | font))
 
 
 def _draw_videos(ax: Axes, frames: list[np.ndarray]) -> None:
     ax.set_axis_off()
     if not frames:
-        ax.text(0, 1, "no video", va="top", fontsize=SMALLEST, color=GREY)
+        ax.text(0, 1, "no video", va="top", fontsize=style.SMALLEST, color=style.GREY)
         return
     alike = np.concatenate([stretched(f[None], frames[0].shape[:2]) for f in frames])
     plot_frames(alike, count=len(alike), ax=ax)

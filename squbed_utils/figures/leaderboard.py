@@ -8,25 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from squbed_utils.figures.style import (
-    BLACK,
-    BLUE,
-    DOUBLE,
-    GREY,
-    ORANGE,
-    SMALLEST,
-    VERMILLION,
-    caption,
-    draw_intervals,
-    name_lines,
-    new_axes,
-    new_figure,
-    styled,
-)
+from squbed_utils.figures import style
 from squbed_utils.text import interval, number
 
 ORACLE, CHANCE = "oracle", "chance"
-COMPONENT_COLOURS = {"aleatoric": BLUE, "epistemic": VERMILLION}
+COMPONENT_COLOURS = {"aleatoric": style.BLUE, "epistemic": style.VERMILLION}
 OFFSETS = {"aleatoric": -0.17, "epistemic": 0.17}
 MOST_REJECTED = 0.95
 """Share of tasks; beyond it the mean of the last few is noise and would set the scale."""
@@ -35,7 +21,7 @@ LINE = 0.155
 """Inches a line of text takes."""
 
 
-@styled
+@style.styled
 def plot_forest(
     rows: pd.DataFrame, *, estimators: Sequence[str] | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -45,22 +31,22 @@ def plot_forest(
     lines from top to bottom, by default as in the table.
     """
     estimators = list(rows.estimator) if estimators is None else list(estimators)
-    ax = new_axes(ax, height=0.7 + LINE * len(estimators))
+    ax = style.new_axes(ax, height=0.7 + LINE * len(estimators))
     lines = rows.estimator.map(estimators.index)
     ax.barh(lines, rows.null_high - rows.null_low, left=rows.null_low, height=1, color="0.9", lw=0)
     for line, row in zip(lines, rows.itertuples(), strict=True):
-        colour = BLUE if row.estimator == row.baseline else BLACK
+        colour = style.BLUE if row.estimator == row.baseline else style.BLACK
         ax.plot([row.low, row.high], [line, line], color=colour, lw=1)
         face = colour if row.holm < 1 - row.confidence else "white"
         ax.plot(row.tau, line, "o", ms=3.5, color=colour, mfc=face, mew=0.8)
         if row.estimator == row.baseline:
-            ax.axvline(row.tau, color=BLUE, lw=0.6, ls=":")
+            ax.axvline(row.tau, color=style.BLUE, lw=0.6, ls=":")
     _name_lines(ax, estimators, rows.baseline.iloc[0], lines)
     ax.set(title=rows.component.iloc[0], xlabel="Kendall's τ", xlim=_limits(rows))
     return ax
 
 
-@styled
+@style.styled
 def figure_leaderboard(table: pd.DataFrame) -> Figure:
     """Draw the leaderboard, a panel a component; the estimator of lowest tau on top.
 
@@ -68,7 +54,7 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
     """
     components = list(dict.fromkeys(table.component))
     best = table.groupby("estimator").tau.min().sort_values(kind="stable")
-    fig = new_figure(DOUBLE, 0.95 + LINE * len(best))
+    fig = style.new_figure(0.95 + LINE * len(best))
     panels = fig.subplots(1, len(components), sharey=True, squeeze=False)[0]
     for component, ax in zip(components, panels, strict=True):
         plot_forest(table[table.component == component], estimators=list(best.index), ax=ax)
@@ -81,10 +67,10 @@ def figure_leaderboard(table: pd.DataFrame) -> Figure:
     best = table.loc[table.groupby("component", sort=False).tau.idxmin()]
     rows = pd.concat([best, table[table.estimator == first.baseline]]).itertuples()
     found = (f"{r.component} {interval(r.tau, r.low, r.high)} ({r.estimator})" for r in rows)
-    return caption(fig, shown, f"the best, and {first.baseline}: {'; '.join(found)}")
+    return style.caption(fig, shown, f"the best, and {first.baseline}: {'; '.join(found)}")
 
 
-@styled
+@style.styled
 def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the mean accuracy of the tasks kept over the share rejected, for one component.
 
@@ -92,7 +78,7 @@ def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     are coloured; dashed: the oracle; dotted: chance.
     """
     curves = curves[curves.rejected <= MOST_REJECTED]
-    ax = new_axes(ax)
+    ax = style.new_axes(ax)
     baseline = curves.baseline.iloc[0]
     others = curves[~curves.estimator.isin([baseline, ORACLE, CHANCE])]
     best = None if others.empty else others.estimator[others.prr.idxmax()]
@@ -101,9 +87,9 @@ def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             ax.plot(curve.rejected, curve.kept_accuracy, color="0.8", lw=0.6)
     for name, dashes in ((ORACLE, "--"), (CHANCE, ":")):
         curve = curves[curves.estimator == name]
-        ax.plot(curve.rejected, curve.kept_accuracy, color=GREY, ls=dashes)
+        ax.plot(curve.rejected, curve.kept_accuracy, color=style.GREY, ls=dashes)
     title = [f"{curves.component.iloc[0]}; PRR:"]
-    for name, colour, width in ((baseline, BLUE, 2), (best, ORANGE, 0.8)):
+    for name, colour, width in ((baseline, style.BLUE, 2), (best, style.ORANGE, 0.8)):
         curve = curves[curves.estimator == name]
         if not curve.empty:
             title.append(f"{number(curve.prr.iloc[0], '.2f')} {name}")
@@ -113,7 +99,7 @@ def plot_rejection(curves: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@styled
+@style.styled
 def figure_rejection(curves: pd.DataFrame) -> Figure:
     """Draw the rejection curves, a panel a component.
 
@@ -121,28 +107,28 @@ def figure_rejection(curves: pd.DataFrame) -> Figure:
     """
     curves = curves[curves.rejected <= MOST_REJECTED]
     components = list(dict.fromkeys(curves.component))
-    fig, found = new_figure(DOUBLE, 2.4), []
+    fig, found = style.new_figure(2.4), []
     panels = fig.subplots(1, len(components), sharey=True, squeeze=False)[0]
     for component, ax in zip(components, panels, strict=True):
         plot_rejection(curves[curves.component == component], ax=ax)
         ax.label_outer()
         found.append(ax.get_title(loc="left").replace("; PRR:\n", " ").replace("\n", " and "))
-    styles = {
-        str(curves.baseline.iloc[0]): {"color": BLUE, "lw": 2},
-        "the best other": {"color": ORANGE, "lw": 0.8},
+    lines = {
+        str(curves.baseline.iloc[0]): {"color": style.BLUE, "lw": 2},
+        "the best other": {"color": style.ORANGE, "lw": 0.8},
         "the others": {"color": "0.8", "lw": 0.6},
-        ORACLE: {"color": GREY, "ls": "--"},
-        CHANCE: {"color": GREY, "ls": ":"},
+        ORACLE: {"color": style.GREY, "ls": "--"},
+        CHANCE: {"color": style.GREY, "ls": ":"},
     }
-    handles = [Line2D([], [], label=name, **style) for name, style in styles.items()]
+    handles = [Line2D([], [], label=name, **line) for name, line in lines.items()]
     fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     shown = f"mean {curves.accuracy.iloc[0]} of the tasks that remain as the least certain are "
     shown += "rejected, by the parts of every estimator"
     what = "the prediction-rejection ratio (PRR; 1: an oracle's, 0: chance) is"
-    return caption(fig, shown, f"{what} {'; '.join(found)}")
+    return style.caption(fig, shown, f"{what} {'; '.join(found)}")
 
 
-@styled
+@style.styled
 def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """Draw signals, leakages and disentanglement scores, a line an estimator.
 
@@ -151,13 +137,13 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """
     ranked = scores.sort_values("score", ascending=False, kind="stable")
     names = list(dict.fromkeys([*ranked.estimator, *taus.estimator]))
-    fig = new_figure(DOUBLE, 1.0 + LINE * len(names))
+    fig = style.new_figure(1.0 + LINE * len(names))
     panels = fig.subplots(1, 2 if ranked.empty else 3, sharey=True)
     _draw_taus(panels[0], taus[taus.kind == "signal"], names, "signal: with its own truth")
     _draw_taus(panels[1], taus[taus.kind == "leakage"], names, "leakage: with the other's truth")
     if not ranked.empty:
         lines = map(names.index, ranked.estimator)
-        draw_intervals(panels[2], ranked, lines, value="score", color=BLACK)
+        style.draw_intervals(panels[2], ranked, lines, value="score", color=style.BLACK)
         labels = {"title": "disentanglement score", "xlabel": "mean signal − mean |leakage|"}
         panels[2].set(**labels)
     for ax in panels:
@@ -170,7 +156,7 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     shown += f"with the other's, and what is between them; {first.confidence:.0%} intervals"
     named = ranked[(ranked.estimator == first.baseline) | (ranked.score == ranked.score.max())]
     found = (f"{interval(r.score, r.low, r.high)} ({r.estimator})" for r in named.itertuples())
-    return caption(
+    return style.caption(
         fig, shown, f"the best score, and {first.baseline}'s: {', '.join(found) or 'none'}"
     )
 
@@ -179,7 +165,7 @@ def _draw_taus(ax: Axes, rows: pd.DataFrame, names: list[str], title: str) -> No
     for component, part in rows.groupby("component"):
         lines = part.estimator.map(names.index) + OFFSETS[component]
         colour = COMPONENT_COLOURS[component]
-        draw_intervals(ax, part, lines, value="tau", color=colour, label=component)
+        style.draw_intervals(ax, part, lines, value="tau", color=colour, label=component)
     ax.set(title=title, xlabel="Kendall's τ", xlim=_limits(rows))
 
 
@@ -191,20 +177,20 @@ def _limits(rows: pd.DataFrame) -> tuple[float, float]:
 
 def _name_lines(ax: Axes, names: list[str], bold: str, drawn: Iterable[int]) -> None:
     """Name the lines, and say in those that have nothing drawn that the estimator has no such."""
-    name_lines(ax, names)
+    style.name_lines(ax, names)
     for line in set(range(len(names))) - set(drawn):
-        style = {"color": GREY, "ha": "center", "va": "center", "fontsize": SMALLEST}
-        ax.text(0.5, line, "has none", transform=ax.get_yaxis_transform(), **style)
+        place = {"color": style.GREY, "ha": "center", "va": "center", "fontsize": style.SMALLEST}
+        ax.text(0.5, line, "has none", transform=ax.get_yaxis_transform(), **place)
     for label in ax.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == bold else "normal")
 
 
 def _forest_key(row: pd.Series) -> list[Line2D | Patch]:
     alpha, band = f"{1 - row.confidence:.2g}", f"null band, {row.confidence:.0%}"
-    dots = {"linestyle": "", "marker": "o", "markersize": 3.5, "color": BLACK}
+    dots = {"linestyle": "", "marker": "o", "markersize": 3.5, "color": style.BLACK}
     return [
         Line2D([], [], label=f"Holm p < {alpha}", **dots),
         Line2D([], [], label=f"Holm p ≥ {alpha}", markerfacecolor="white", **dots),
-        Line2D([], [], color=BLUE, ls=":", lw=0.8, label=f"τ of {row.baseline}"),
+        Line2D([], [], color=style.BLUE, ls=":", lw=0.8, label=f"τ of {row.baseline}"),
         Patch(color="0.9", label=f"{band}: {row.permuted} permuted"),
     ]

@@ -13,34 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
+from squbed_utils.figures import style
 from squbed_utils.figures.cases import plot_positions
 from squbed_utils.figures.frames import EXAMPLE_HEIGHT, draw_examples
-from squbed_utils.figures.style import (
-    BLACK,
-    BLUE,
-    COVERAGE_COLOURS,
-    COVERAGE_MARKERS,
-    DOUBLE,
-    GREEN,
-    GREY,
-    LEAST_FOR_INTERVAL,
-    ORANGE,
-    PURPLE,
-    SKY,
-    SMALLEST,
-    VERMILLION,
-    caption,
-    chance,
-    draw_intervals,
-    few_ticks,
-    name_lines,
-    new_axes,
-    new_figure,
-    styled,
-    supported,
-    without_unit,
-    wrapped,
-)
 from squbed_utils.text import interval, number
 
 if TYPE_CHECKING:
@@ -50,7 +25,7 @@ if TYPE_CHECKING:
 ROW_HEIGHT, LEGEND_HEIGHT = 1.75, 0.25
 
 
-@styled
+@style.styled
 def plot_points(
     points: pd.DataFrame,
     *,
@@ -68,23 +43,21 @@ def plot_points(
             f"panel {points.panel.iloc[0]!r} has {len(points)} points but its statistics are of "
             f"{statistics['n']}; compute them from the points shown"
         )
-    ax = new_axes(ax)
+    ax = style.new_axes(ax)
     if trend is not None and len(trend):
-        band = {"color": VERMILLION, "alpha": 0.2, "lw": 0}
+        band = {"color": style.VERMILLION, "alpha": 0.2, "lw": 0}
         ax.fill_between(trend.x, trend.low, trend.high, **band)
-        ax.plot(trend.x, trend.y, color=VERMILLION)
+        ax.plot(trend.x, trend.y, color=style.VERMILLION)
     if "x_spread" in points:
-        spread = {"xerr": points.x_spread, "ecolor": GREY, "elinewidth": 0.6}
+        spread = {"xerr": points.x_spread, "ecolor": style.GREY, "elinewidth": 0.6}
         ax.errorbar(points.x, points.y, fmt="none", zorder=0, **spread)
-    for level in ("", *COVERAGE_COLOURS):
+    for level in ("", *style.COVERAGE_COLOURS):
         rows = points[points.coverage == level]
-        style = {"color": COVERAGE_COLOURS.get(level, GREY), "edgecolor": "white", "lw": 0.3}
-        marker, size = COVERAGE_MARKERS.get(level, "o"), 18 if len(points) <= 100 else 11
-        ax.scatter(rows.x, rows.y, s=size, marker=marker, **style)
-    x, y = (without_unit(points[column].iloc[0]) for column in ("x_label", "y_label"))
+        ax.scatter(rows.x, rows.y, s=18 if len(points) <= 100 else 11, **style.dots(level))
+    x, y = (style.without_unit(points[column].iloc[0]) for column in ("x_label", "y_label"))
     ax.set(xlabel=x, ylabel=y)
     ax.margins(0.07)
-    few_ticks(ax)
+    style.few_ticks(ax)
     ax.set_title(f"{points.panel.iloc[0]}\n{describe(statistics)}")
     return ax
 
@@ -96,11 +69,11 @@ def describe(statistics: pd.Series) -> str:
     """
     tau, low, high = (number(statistics[k], ".2f") for k in ("tau", "low", "high"))
     ends = f"{statistics['confidence']:.0%} [{low}, {high}]"
-    ends = ends if statistics["n"] >= LEAST_FOR_INTERVAL else "no interval"
-    return f"τ = {tau}, {chance(statistics['pvalue'])}\nn = {statistics['n']}, {ends}"
+    ends = ends if statistics["n"] >= style.LEAST_FOR_INTERVAL else "no interval"
+    return f"τ = {tau}, {style.chance(statistics['pvalue'])}\nn = {statistics['n']}, {ends}"
 
 
-@styled
+@style.styled
 def figure_panels(
     points: pd.DataFrame,
     statistics: pd.DataFrame,
@@ -127,7 +100,7 @@ def figure_panels(
     heights = [ROW_HEIGHT + LEGEND_HEIGHT * _is_coloured(points[points.row == row]) for row in rows]
     if examples:
         heights.append(EXAMPLE_HEIGHT * len(examples) + 0.2)
-    fig = new_figure(DOUBLE, sum(heights))
+    fig = style.new_figure(sum(heights))
     parts = fig.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     trend = pd.DataFrame(columns=["row", "panel"]) if trend is None else trend
     tables = (points, statistics, trend)
@@ -136,7 +109,7 @@ def figure_panels(
     if examples:
         draw_examples(parts[-1], examples)
     taus = points[["row", "panel"]].drop_duplicates().merge(statistics, on=["row", "panel"])
-    return caption(fig, *_said(points, taus, with_trend=not trend.empty, examples=examples))
+    return style.caption(fig, *_said(points, taus, with_trend=not trend.empty, examples=examples))
 
 
 def _draw_row(
@@ -174,8 +147,8 @@ def _legend(part: SubFigure, points: pd.DataFrame) -> None:
     drawn = {"linestyle": "", "markeredgecolor": "white", "markeredgewidth": 0.3}
     handles = [Line2D([], [], linestyle="", label="subject in training:")]
     handles += [
-        Line2D([], [], marker=COVERAGE_MARKERS[level], color=colour, label=level, **drawn)
-        for level, colour in COVERAGE_COLOURS.items()
+        Line2D([], [], marker=style.COVERAGE_MARKERS[level], color=colour, label=level, **drawn)
+        for level, colour in style.COVERAGE_COLOURS.items()
         if level in set(points.coverage)
     ]
     part.legend(handles=handles, loc="outside lower center", ncols=len(handles), handlelength=0.9)
@@ -185,7 +158,7 @@ def _said(
     points: pd.DataFrame, taus: pd.DataFrame, *, with_trend: bool, examples: list[Example]
 ) -> tuple[str, str]:
     """Return the caption of `figure_panels`; `taus` are the statistics in the order of panels."""
-    x = " or ".join(dict.fromkeys(map(without_unit, points.x_label)))
+    x = " or ".join(dict.fromkeys(map(style.without_unit, points.x_label)))
     taus = taus.assign(letter=list(ascii_lowercase[: len(taus)]))
     panels = taus.groupby("row", sort=False).letter.agg(["first", "last"])
     letters = panels.agg(lambda ends: "–".join(dict.fromkeys(ends)), axis="columns")
@@ -193,57 +166,57 @@ def _said(
     shown = f"accuracy against {x}, one point a task: {'; '.join(sources)}"
     shown += "; line: means of tasks in bins of equal count, with 95% band" * with_trend
     shown += "; below: videos of some tasks" * bool(examples)
-    taus = supported(taus, "n", "low", "high")
+    taus = style.supported(taus, "n", "low", "high")
     found = map(interval, taus.tau, taus.low, taus.high)
     found = map("({}) {} for {}".format, taus.letter, found, taus.panel)
-    withheld = f" (none below {LEAST_FOR_INTERVAL} tasks)" * bool(taus.low.isna().any())
+    withheld = f" (none below {style.LEAST_FOR_INTERVAL} tasks)" * bool(taus.low.isna().any())
     what = f"Kendall's τ, with its {taus.confidence.iloc[0]:.0%} interval over tasks{withheld}, is "
     return shown, what + "; ".join(found)
 
 
-KIND_COLOURS = {"signal": BLUE, "leakage": VERMILLION}
+KIND_COLOURS = {"signal": style.BLUE, "leakage": style.VERMILLION}
 
 
-@styled
+@style.styled
 def plot_taus(taus: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw Kendall's tau with its interval, one line each, beside the bar that it should meet.
 
     The table has label, tau, low, high, n, confidence, bar and kind: a "signal" should exceed its
     bar, a "leakage" lie within plus and minus its bar.
     """
-    ax, taus = new_axes(ax), supported(taus, "n", "low", "high")
+    ax, taus = style.new_axes(ax), style.supported(taus, "n", "low", "high")
     for line, row in taus.reset_index(drop=True).iterrows():
         colour = KIND_COLOURS[row.kind]
         ends = (-row.bar, row.bar) if row.kind == "leakage" else (row.bar, 1.0)
         if np.isfinite(row.bar):
             width = ends[1] - ends[0]
             ax.barh(line, width, left=ends[0], height=0.7, color=colour, alpha=0.15, lw=0)
-        draw_intervals(ax, taus.iloc[[line]], [line], value="tau", color=colour)
-    name_lines(ax, taus.label)
+        style.draw_intervals(ax, taus.iloc[[line]], [line], value="tau", color=colour)
+    style.name_lines(ax, taus.label)
     ax.set_xlim(-1, 1)
     ax.set_xlabel(f"Kendall's τ, {taus.confidence.iloc[0]:.0%} interval; shaded: what should hold")
     return ax
 
 
-@styled
+@style.styled
 def plot_curve(
     curve: pd.DataFrame, *, published: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw tau over the number of tasks kept, with its band: one panel of `figure_subset_size`."""
-    ax, curve = new_axes(ax), supported(curve, "size", "lo", "hi")
-    ax.fill_between(curve["size"], curve.lo, curve.hi, color=BLUE, alpha=0.2, lw=0)
-    ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=BLUE, label="this run")
-    ax.axhline(0, color=GREY, lw=0.6)
+    ax, curve = style.new_axes(ax), style.supported(curve, "size", "lo", "hi")
+    ax.fill_between(curve["size"], curve.lo, curve.hi, color=style.BLUE, alpha=0.2, lw=0)
+    ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=style.BLUE, label="this run")
+    ax.axhline(0, color=style.GREY, lw=0.6)
     shown = curve.shown.iloc[0]
-    ax.axvline(shown, color=BLACK, lw=0.8, ls="--", label=f"the {shown} of Figure 5")
+    ax.axvline(shown, color=style.BLACK, lw=0.8, ls="--", label=f"the {shown} of Figure 5")
     if published is not None:
-        ax.plot(published.n, published.tau, "X", color=VERMILLION, label="published", ls="")
+        ax.plot(published.n, published.tau, "X", color=style.VERMILLION, label="published", ls="")
     ax.set_title(curve.panel.iloc[0])
     ax.set(xlabel="tasks kept", ylabel="Kendall's τ", ylim=(-1.08, 1))
     return ax
 
 
-@styled
+@style.styled
 def figure_subset_size(curves: pd.DataFrame, statistics: pd.DataFrame) -> Figure:
     """Draw tau over the subset's size, a panel for each part of the uncertainty.
 
@@ -251,8 +224,8 @@ def figure_subset_size(curves: pd.DataFrame, statistics: pd.DataFrame) -> Figure
     "published" are the paper's own subsets. It may have no rows.
     """
     theirs = statistics[statistics.row.str.startswith("published")]
-    panels = supported(curves, "size", "lo", "hi").groupby("panel", sort=False)
-    fig, found = new_figure(DOUBLE, 2.2), []
+    panels = style.supported(curves, "size", "lo", "hi").groupby("panel", sort=False)
+    fig, found = style.new_figure(2.2), []
     axes = fig.subplots(1, len(panels), squeeze=False)[0]
     for (panel, curve), ax in zip(panels, axes, strict=True):
         part = panel.split(",")[0]
@@ -266,10 +239,10 @@ def figure_subset_size(curves: pd.DataFrame, statistics: pd.DataFrame) -> Figure
     fig.legend(handles, names, loc="outside lower center", ncols=len(names))
     shown = "Kendall's τ of each part with accuracy, on the tasks with the least of the other part"
     band = f"; band: {curves.confidence.iloc[0]:.0%} interval over tasks"
-    return caption(fig, shown + band, f"it is {', and '.join(found)}")
+    return style.caption(fig, shown + band, f"it is {', and '.join(found)}")
 
 
-@styled
+@style.styled
 def figure_truth(
     points: pd.DataFrame, statistics: pd.DataFrame, positions: pd.DataFrame, taus: pd.DataFrame
 ) -> Figure:
@@ -278,7 +251,7 @@ def figure_truth(
     `points`, with one row of `statistics`, are the aleatoric estimate against the true entropy;
     `positions` is as `plot_positions`, the epistemic estimate by coverage; `taus` as `plot_taus`.
     """
-    fig = new_figure(DOUBLE, 3.9)
+    fig = style.new_figure(3.9)
     top, bottom = fig.subfigures(2, 1, height_ratios=[2.1, 1.8])
     left, right = top.subplots(1, 2)
     plot_points(points, statistics=statistics.iloc[0], ax=left)
@@ -288,24 +261,26 @@ def figure_truth(
         _legend(top, points)
     shown = "both estimates and both truths: (a) aleatoric against the prompt's entropy, (b) "
     shown += "epistemic by coverage, (c) each with its own truth (blue) and the other's (red)"
-    taus = supported(taus, "n", "low", "high")
+    taus = style.supported(taus, "n", "low", "high")
     found = (f"{interval(row.tau, row.low, row.high)} for {row.label}" for row in taus.itertuples())
     confidence = f"{taus.confidence.iloc[0]:.0%}"
-    return caption(fig, shown, f"Kendall's τ with its {confidence} interval is {'; '.join(found)}")
+    return style.caption(
+        fig, shown, f"Kendall's τ with its {confidence} interval is {'; '.join(found)}"
+    )
 
 
-@styled
+@style.styled
 def figure_dose(table: pd.DataFrame) -> Figure:
     """Draw dose and response: epistemic uncertainty, and confident mistakes where they are known.
 
     The table is as `truth.dose`. Numbers of clips stand at equal distances.
     """
     panels = 1 + ("mistakes" in table)
-    fig = new_figure(DOUBLE, 2.4)
+    fig = style.new_figure(2.4)
     axes = fig.subplots(1, panels, squeeze=False)[0]
     _draw_dose(axes[0], table, "epistemic", "")
     first = table.iloc[0]
-    tau, p = number(first.tau, ".2f"), chance(first.pvalue)
+    tau, p = number(first.tau, ".2f"), style.chance(first.pvalue)
     axes[0].set_title(f"τ with clips = {tau}, {p}\n{table.subjects.sum()} subjects")
     axes[0].set_ylabel("epistemic uncertainty")
     shown = "means over the tasks of a number of training clips: epistemic uncertainty"
@@ -317,19 +292,19 @@ def figure_dose(table: pd.DataFrame) -> Figure:
         shares, clips = map("{:.0%}".format, table.mistakes), map("{:,}".format, table.clips)
         found += f"; confident mistakes are {', '.join(shares)} at {'; '.join(clips)} clips"
     band = f"; band: {first.confidence:.0%} interval over subjects"
-    return caption(fig, shown + band, found)
+    return style.caption(fig, shown + band, found)
 
 
 def _draw_dose(ax: Axes, table: pd.DataFrame, column: str, prefix: str) -> None:
     places = range(len(table))
     low, high = (table[f"{prefix}{end}"].fillna(table[column]) for end in ("low", "high"))
-    ax.fill_between(places, low, high, color=BLUE, alpha=0.2, lw=0)
-    ax.plot(places, table[column], "o-", ms=3, color=BLUE)
+    ax.fill_between(places, low, high, color=style.BLUE, alpha=0.2, lw=0)
+    ax.plot(places, table[column], "o-", ms=3, color=style.BLUE)
     ax.set_xticks(places, [f"{clips:,}" for clips in table.clips])
     ax.set_xlabel("distinct clips of the subject in training")
 
 
-ENCODER_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, BLACK, SKY)
+ENCODER_COLOURS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.BLACK, style.SKY)
 
 
 def draw_encoders(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> None:
@@ -338,21 +313,21 @@ def draw_encoders(ax: Axes, table: pd.DataFrame, colours: Mapping[str, str]) -> 
     for i, name in enumerate(names):
         rows = table[table.encoders == name]
         lines = [labels.index(label) + (i + 1) / (len(names) + 1) - 0.5 for label in rows.label]
-        colour = colours.get(name, GREY)
-        draw_intervals(ax, rows, lines, value="value", color=colour, label=name)
-    name_lines(ax, [wrapped(label, 44) for label in labels])
+        colour = colours.get(name, style.GREY)
+        style.draw_intervals(ax, rows, lines, value="value", color=colour, label=name)
+    style.name_lines(ax, [style.wrapped(label, 44) for label in labels])
     ax.set_xlim(min(-0.05, *(table.low - 0.05)), 1.05)
-    ax.set_title(wrapped(table.panel.iloc[0], 38))
+    ax.set_title(style.wrapped(table.panel.iloc[0], 38))
 
 
-@styled
+@style.styled
 def figure_encoders(table: pd.DataFrame) -> Figure:
     """Draw the same prompts and videos under several encoders, a panel each question.
 
     The table is as `pairs.compare_encoders`; the first panel is as wide as the figure.
     """
     first, *others = (rows for _, rows in table.groupby("panel", sort=False))
-    fig = new_figure(DOUBLE, 4.8)
+    fig = style.new_figure(4.8)
     top, bottom = fig.subfigures(2, 1, height_ratios=[1.1, 1])
     colours = dict(zip(dict.fromkeys(first.encoders), itertools.cycle(ENCODER_COLOURS)))
     above = top.subplots()
@@ -366,10 +341,10 @@ def figure_encoders(table: pd.DataFrame) -> Figure:
     shown = "the same prompts and videos under several encoders: (a) every finding, (b) and the "
     shown += "following by number of attributes that the prompt leaves open; lines: 95% intervals"
     found = (f"{interval(r.value, r.low, r.high)} for {r.label}" for r in last.itertuples())
-    return caption(fig, shown, f"{last.panel.iloc[0]} is {'; '.join(found)}")
+    return style.caption(fig, shown, f"{last.panel.iloc[0]} is {'; '.join(found)}")
 
 
-@styled
+@style.styled
 def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str]) -> Figure:
     """Draw two video models on the same tasks: certainty, whether it is justified, calibration.
 
@@ -380,29 +355,31 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
     change = tasks[f"{accuracy}_second"] - tasks[f"{accuracy}_first"]
     more = tasks.epistemic_second - tasks.epistemic_first
     wrong = (change < 0) & (more < 0)
-    fig = new_figure(DOUBLE, 2.5)
+    fig = style.new_figure(2.5)
     levels, changes, taus = fig.subplots(1, 3, width_ratios=[1, 1, 0.9])
-    for chosen, colour in ((~wrong, BLUE), (wrong, VERMILLION)):
+    for chosen, colour in ((~wrong, style.BLUE), (wrong, style.VERMILLION)):
         of = tasks[chosen]
         levels.scatter(of.epistemic_first, of.epistemic_second, s=7, color=colour, lw=0, alpha=0.7)
         changes.scatter(change[chosen], more[chosen], s=7, color=colour, lw=0, alpha=0.7)
     ends = tasks[["epistemic_first", "epistemic_second"]].stack().agg(["min", "max"])
-    levels.plot(ends, ends, color=GREY, lw=0.6)
+    levels.plot(ends, ends, color=style.GREY, lw=0.6)
     levels.set(xlabel=f"{names[0]} ({unit})", ylabel=f"{names[1]} ({unit})")
     levels.set_title("epistemic uncertainty")
     for line in (changes.axvline, changes.axhline):
-        line(0, color=GREY, lw=0.6)
+        line(0, color=style.GREY, lw=0.6)
     changes.set(xlabel=f"change of {label}", ylabel=f"change of epistemic ({unit})")
     mistaken = f"{wrong.sum()} of {(change < 0).sum()} less accurate, yet more certain"
-    changes.set_title(wrapped(mistaken, 30), color=VERMILLION)
+    changes.set_title(style.wrapped(mistaken, 30), color=style.VERMILLION)
     rows = table[table.panel == "tau with accuracy"].reset_index(drop=True)
-    name_lines(taus, rows.quantity)
+    style.name_lines(taus, rows.quantity)
     for which, colour, name, up in zip(
-        ("first", "second"), (GREY, BLUE), names, (-0.12, 0.12), strict=True
+        ("first", "second"), (style.GREY, style.BLUE), names, (-0.12, 0.12), strict=True
     ):
         taus.plot(rows[which], rows.index + up, "o", color=colour, label=name)
     for line, row in rows.iterrows():
-        taus.annotate(chance(row.pvalue), (0.02, line - 0.3), fontsize=SMALLEST, color=GREY)
+        taus.annotate(
+            style.chance(row.pvalue), (0.02, line - 0.3), fontsize=style.SMALLEST, color=style.GREY
+        )
     taus.set(xlim=(-1, 0.6), ylim=(len(rows) - 0.5, -0.6), xlabel=f"Kendall's τ with {label}")
     taus.set_title("calibration; p of the difference")
     fig.legend(loc="outside lower right", ncols=2)
@@ -414,10 +391,10 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
         f"{row.quantity} {number(row.first, '.2f')} and {number(row.second, '.2f')}"
         for row in rows.itertuples()
     )
-    return caption(fig, shown, f"τ {'; '.join(found)}; of the tasks {mistaken}")
+    return style.caption(fig, shown, f"τ {'; '.join(found)}; of the tasks {mistaken}")
 
 
-@styled
+@style.styled
 def plot_cost(
     table: pd.DataFrame, *, colours: Mapping[str, str] | None = None, ax: Axes | None = None
 ) -> Axes:
@@ -427,7 +404,7 @@ def plot_cost(
     to be equivalent to all videos; dashed: the ceiling. Labels that are not among the `colours`
     are grey.
     """
-    ax = new_axes(ax)
+    ax = style.new_axes(ax)
     names = list(dict.fromkeys(table.label))
     falls = table.value.mean() < 0  # tau with accuracy, where more negative is better
     for i, name in enumerate(names):
@@ -435,7 +412,7 @@ def plot_cost(
         rows = rows.drop_duplicates("videos").sort_values("videos")
         best = rows.value.cummin() if falls else rows.value.cummax()
         rows = rows[(rows.value == best) | (rows.videos == rows.videos.max())]
-        colour = (colours or {}).get(name, GREY)
+        colour = (colours or {}).get(name, style.GREY)
         error = [rows.value - rows.low, rows.high - rows.value]
         places = rows.videos * 1.03 ** (i - (len(names) - 1) / 2)  # so that none hides another
         ax.errorbar(places, rows.value, yerr=error, color=colour, lw=0.8, label=name)
@@ -454,12 +431,12 @@ def plot_cost(
     return ax
 
 
-@styled
+@style.styled
 def figure_cost(table: pd.DataFrame) -> Figure:
     """Draw what designs of fewer videos are worth (`cost.curve`), a panel a measure and part."""
     panels = [rows for _, rows in table.groupby(["measure", "component"], sort=False)]
     lines = 1 + len(panels) // 3  # the last place is the legend's
-    fig = new_figure(DOUBLE, 0.3 + 2.0 * lines)
+    fig = style.new_figure(0.3 + 2.0 * lines)
     axes = fig.subplots(lines, 3, squeeze=False).ravel()
     colours = dict(zip(dict.fromkeys(table.label), itertools.cycle(ENCODER_COLOURS)))
     for ax, rows in zip(axes, panels, strict=False):
@@ -475,4 +452,6 @@ def figure_cost(table: pd.DataFrame) -> Figure:
     least = least.drop_duplicates(["measure", "component"])
     found = [f"{r.component} ({r.measure}): {r.videos}" for r in least.itertuples()]
     most = f"of {table.videos.max()}"
-    return caption(fig, shown, f"fewest videos {most} shown to be equivalent: {'; '.join(found)}")
+    return style.caption(
+        fig, shown, f"fewest videos {most} shown to be equivalent: {'; '.join(found)}"
+    )

@@ -94,6 +94,13 @@ VERMILLION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F"
 COVERAGE_COLOURS = {"common": SKY, "rare": ORANGE, "never": BLACK}
 COVERAGE_MARKERS = {"common": "o", "rare": "s", "never": "^"}
 
+
+def dots(coverage: str) -> dict[str, object]:
+    """Return how tasks on subjects of a coverage are drawn; grey where it is unknown."""
+    colour, marker = COVERAGE_COLOURS.get(coverage, GREY), COVERAGE_MARKERS.get(coverage, "o")
+    return {"color": colour, "marker": marker, "edgecolor": "white", "lw": 0.3}
+
+
 PANEL = "panel"
 """Label of axes that are a panel although they show no axis, such as those of videos."""
 
@@ -254,14 +261,14 @@ def wrapped(text: str, letters: int, *, lines: int = 12) -> str:
     return textwrap.fill("".join(wide), letters, **how).replace(pad, "")
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(height: float, *, width: float = DOUBLE) -> Figure:
     """Return an empty figure of a size in inches, which no window or notebook shows unasked."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def new_axes(ax: Axes | None, *, width: float = SINGLE, height: float = 2.2) -> Axes:
-    """Return the axes given, or those of a new one-panel figure."""
-    return new_figure(width, height).subplots() if ax is None else ax
+def new_axes(ax: Axes | None, *, height: float = 2.2) -> Axes:
+    """Return the axes given, or those of a new one-panel figure, a column wide."""
+    return new_figure(height, width=SINGLE).subplots() if ax is None else ax
 
 
 def remark(

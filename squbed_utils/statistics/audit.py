@@ -296,15 +296,6 @@ def tasks_needed(tau: float, *, reliability: float = 1.0) -> float:
     return float(max(4, np.ceil((-b + np.sqrt(b**2 + 20 * ratio)) / (2 * ratio))))
 
 
-def null_end(n: int) -> float:
-    """Return where the middle 95 % of tau ends if the true tau is 0, by its null variance.
-
-    >>> round(null_end(150), 3)
-    0.108
-    """
-    return float(norm.ppf((1 + CONFIDENCE) / 2)) * null_spread(n)
-
-
 def powers(statistics: pd.DataFrame) -> list[dict]:
     """Say whether there are enough tasks for each tau seen.
 
@@ -451,8 +442,9 @@ def _given(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
             detail = f"{freedom} degrees of freedom are left; {FEWEST_TASKS} are needed"
             lines.append(line(*question, detail=detail))
             continue
+        null_end = norm.ppf((1 + CONFIDENCE) / 2) * null_spread(freedom)
         tau, p = partial_tau(table[term], table.accuracy, covariates, rng)
-        lines.append(line(*question, _by_null(tau, p, null_end(freedom)), value=tau, pvalue=p))
+        lines.append(line(*question, _by_null(tau, p, null_end), value=tau, pvalue=p))
     return lines
 
 

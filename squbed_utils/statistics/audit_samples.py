@@ -64,11 +64,8 @@ def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.Data
     length of the mean of the samples. "best" is the best video's, which rises with spread;
     "centroid" is the cosine to the mean of all frames, for a cosine.
 
-    Returns
-    -------
-    DataFrame
-        mean, best, median and, for a cosine of an archive with CLIP's embeddings, centroid; a row
-        a task, in the order of `tasks`; higher = better.
+    Columns mean, best, median and, for a cosine of an archive with CLIP's embeddings, centroid; a
+    row a task, in the order of `tasks`; higher = better.
     """
     videos = archive.videos()
     good = videos[videos.status == OK]
@@ -128,9 +125,7 @@ def panel_statistics(
         return statistics, no_curves
 
 
-def goodness_of_fit(
-    embeddings: dict[str, Embeddings], rng: np.random.Generator, *, draws: int = DRAWS
-) -> pd.DataFrame:
+def goodness_of_fit(embeddings: dict[str, Embeddings], rng: np.random.Generator) -> pd.DataFrame:
     """Test per task whether samples are spread about their mean as a von Mises-Fisher says.
 
     Under the model the directions from the mean are isotropic. The statistic is the mean squared
@@ -142,11 +137,8 @@ def goodness_of_fit(
     of the directions are rejected 45 % of the time with six samples a task and 16 % with three;
     along a quarter, 92 % and 40 % (200 simulated tasks, about 3 points either way).
 
-    Returns
-    -------
-    DataFrame
-        task, kind ("latent prompts" or "videos"), pvalue; without groups of fewer than three or of
-        identical samples, which cannot be tested.
+    Columns: task, kind ("latent prompts" or "videos"), pvalue; without groups of fewer than three
+    or of identical samples, which cannot be tested.
     """
     rows = []
     for task, pair in embeddings.items():
@@ -156,11 +148,11 @@ def goodness_of_fit(
             for x in groups:
                 kappa = 0.0 if x is None or len(x) < 3 else float(vmf.fit(x).kappa)
                 if 0 < kappa < KAPPA_MAX:
-                    simulated = vmf.sample(x.shape[1], kappa, (draws, len(x)), rng)
+                    simulated = vmf.sample(x.shape[1], kappa, (DRAWS, len(x)), rng)
                     tests.append((_squared_cosines(x), _squared_cosines(simulated)))
             if tests:
                 own, null = (np.mean(part, axis=0) for part in zip(*tests, strict=True))
-                rows.append((task, kind, (1 + (null >= own).sum()) / (1 + draws)))
+                rows.append((task, kind, (1 + (null >= own).sum()) / (1 + DRAWS)))
     return pd.DataFrame(rows, columns=["task", "kind", "pvalue"])
 
 
@@ -204,14 +196,11 @@ def agreement(
     sample correlate by r, two fresh samples of c halves do by c r / (1 + (c - 1) r). For videos
     the latent prompts are the same on both sides.
 
-    Returns
-    -------
-    DataFrame
-        kind ("latent prompts" or "videos of each"), size (of the few), of (in this archive), term,
-        tau (mean over `repeats` splits of Kendall's tau of both orders), low, high (least and
-        greatest), fresh (tau of the few and a fresh whole archive), ceiling (of two fresh whole
-        archives); empty for fewer than `FEWEST_TASKS` tasks or tasks that are all the same, and
-        without sizes of which the halves cannot be estimated.
+    Columns: kind ("latent prompts" or "videos of each"), size (of the few), of (in this archive),
+    term, tau (mean over `repeats` splits of Kendall's tau of both orders), low, high (least and
+    greatest), fresh (tau of the few and a fresh whole archive), ceiling (of two fresh whole
+    archives); empty for fewer than `FEWEST_TASKS` tasks or tasks that are all the same, and without
+    sizes of which the halves cannot be estimated.
     """
     units = [_with_videos(*check_task(*pair)[:2]) for pair in embeddings.values()]
     known = all(text is not None for text, _ in units)
@@ -226,6 +215,7 @@ def agreement(
     few = len(units) < FEWEST_TASKS or not all(len(videos) for _, videos in units)
     if few or len({value(*unit) for unit in units}) < 2:
         return pd.DataFrame(columns=AGREEMENT_COLUMNS)
+
     n = min(len(videos) for _, videos in units)
     m = min(len(x) for _, videos in units for x in videos)
     rows = []

@@ -222,19 +222,9 @@ def suggest(summary: pd.DataFrame, latents: pd.DataFrame, threshold: Threshold) 
 
 
 def by_action(suggestions: pd.DataFrame, accuracy: pd.Series) -> pd.DataFrame:
-    """Return how many tasks have each action, and how accurate they are.
+    """Return how many tasks have each action, and how accurate they are, a value a task in order.
 
-    Parameters
-    ----------
-    suggestions : DataFrame
-        As `suggest`.
-    accuracy : Series
-        A value a task, in the same order.
-
-    Returns
-    -------
-    DataFrame
-        action, tasks, share, mean_accuracy (missing without tasks).
+    Columns: action, tasks, share, mean_accuracy (missing without tasks).
     """
     values = pd.Series(np.asarray(accuracy, dtype=float))
     groups = values.groupby(suggestions.action.array, observed=False)

@@ -160,21 +160,10 @@ def find(summary: pd.DataFrame, task: str) -> pd.Series:
 def walk(archive: Archive, task: pd.Series) -> tuple[Example, pd.DataFrame, pd.DataFrame]:
     """Return S-QUBED's steps on one task: videos of each latent prompt, entropies, sums.
 
-    Parameters
-    ----------
-    archive : Archive
-    task : Series
-        A row of the summary made with the estimator ``squbed``.
-
-    Returns
-    -------
-    example : Example
-    latents : DataFrame
-        latent, prompt ("not known" where it is not), entropy h(V|z_i) in nats, degenerate (its
-        videos are identical), unit.
-    terms : DataFrame
-        term, value, low, high, remark, unit: h(Z|l), the mean of h(V|z_i), and their sum; absent
-        ones have no row.
+    `task` is a row of the summary made with the estimator ``squbed``. Returned are three videos of
+    each latent prompt; latents: latent, prompt ("not known" where it is not), entropy h(V|z_i) in
+    nats, degenerate (its videos are identical), unit; and terms: term, value, low, high, remark,
+    unit: h(Z|l), the mean of h(V|z_i), and their sum; absent ones have no row.
     """
     videos = _videos(archive, task.task)
     videos = videos.groupby("latent").filter(lambda rows: len(rows) >= 2)

@@ -61,23 +61,11 @@ def paired_tasks(
 ) -> pd.DataFrame:
     """Return a row a task that both archives could measure, with the columns of both.
 
-    Parameters
-    ----------
-    first, second : Archive
-        Finished, of the same tasks and latent prompts (``squbed collect --like``), embedded and
-        scored by the same models.
-    estimator : str
-        A name in ``registry.ESTIMATORS``.
-    accuracy : str
-        A column of ``summary.summarize``; empty: as `tables.default_accuracy`.
-
-    Returns
-    -------
-    DataFrame
-        task, category, prompt, subject where known; aleatoric, epistemic, total and every accuracy
-        (higher = better, so LPIPS is negated), each with _first and _second; in ``attrs`` the
-        accuracy chosen, its label and the entropies' unit. ValueError names what differs: the
-        latent prompts, the numbers of videos, or the models that measured them.
+    They are finished, of the same tasks and latent prompts (``squbed collect --like``), embedded
+    and scored by the same models; ValueError names what differs. An empty accuracy is
+    `tables.default_accuracy`. Columns: task, category, prompt, subject where known; aleatoric,
+    epistemic, total and every accuracy (higher = better, so LPIPS is negated), each with _first and
+    _second; in ``attrs`` the accuracy chosen, its label and the entropies' unit.
     """
     like = f"squbed collect --profile PROFILE --like {shlex.quote(str(first.folder))}"
     require_same_samples((first, second), like)
@@ -119,25 +107,16 @@ def _measured(archive: Archive, role: str) -> tuple[object, object]:
 def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
     """Hold two models' uncertainties and accuracies on the same tasks against each other.
 
-    Subjects are resampled where they are known, else tasks; below eight of them no interval is
-    stated.
+    `tasks` is as `paired_tasks`; the accuracy is for what asks whether a model is right to be
+    certain. Subjects are resampled where they are known, else tasks; below eight of them no
+    interval is stated.
 
-    Parameters
-    ----------
-    tasks : DataFrame
-        As `paired_tasks`.
-    accuracy : str
-        For what asks whether a model is right to be certain.
-
-    Returns
-    -------
-    DataFrame
-        panel, quantity, first, second (each model's), value, low, high, pvalue (of no effect, by
-        the same resamples). By panel: the mean of a quantity, value the mean change (second less
-        first); tau of a term with accuracy, value the difference of taus on the same resamples
-        (negative: the second is the better calibrated); tau between the two models' values of a
-        term; of the tasks on which the second is the less accurate, the share on which it is also
-        the more certain, beside that share of all tasks (`first`).
+    Columns: panel, quantity, first, second (each model's), value, low, high, pvalue (of no effect,
+    by the same resamples). By panel: the mean of a quantity, value the mean change (second less
+    first); tau of a term with accuracy, value the difference of taus on the same resamples
+    (negative: the second is the better calibrated); tau between the two models' values of a term;
+    of the tasks on which the second is the less accurate, the share on which it is also the more
+    certain, beside that share of all tasks (`first`).
     """
     clusters = subjects_of(tasks)
     quantities = [c.removesuffix("_first") for c in tasks if c.endswith("_first")]
@@ -211,18 +190,10 @@ def _spread(replicates: np.ndarray, enough: bool, zero: float | None = 0.0) -> d
 def paired_change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return how each part changed between two models, on subjects of added clips and on others.
 
-    Parameters
-    ----------
-    before, after : DataFrame
-        As `summary.summarize` with the truth: task, subject, clips, aleatoric, epistemic. The
-        second model was shown more clips of some subjects.
-
-    Returns
-    -------
-    DataFrame
-        group ("added", "others", "added less others"), part, change (mean over subjects, after less
-        before), low, high (subjects resampled), pvalue (Wilcoxon's, by subject; missing for the
-        difference), subjects, tasks, confidence.
+    Both tables are as `summary.summarize` with the truth; the second model was shown more clips of
+    some subjects. Columns: group ("added", "others", "added less others"), part, change (mean over
+    subjects, after less before), low, high (subjects resampled), pvalue (Wilcoxon's, by subject;
+    missing for the difference), subjects, tasks, confidence.
     """
     pair = before.merge(after, on=["task", "subject"], suffixes=("_before", "_after"))
     added = pair.clips_after > pair.clips_before
@@ -314,21 +285,13 @@ ENCODER_COLUMNS = ("panel", "label", "encoders", "value", "low", "high", "pvalue
 
 
 def compare_encoders(archives: Mapping[str, Archive]) -> pd.DataFrame:
-    """Hold every finding of Figure 5 and of the truth to each archive's encoders.
+    """Hold every finding of Figure 5 and of the truth to each archive's encoders, given by name.
 
-    Parameters
-    ----------
-    archives : mapping of str to Archive
-        Finished archives of the same prompts, latent prompts and videos, by the encoders' names, as
-        ``squbed score ARCHIVE`` makes them; two or more.
-
-    Returns
-    -------
-    DataFrame
-        panel (what should hold; what follows the truth, by number of attributes left open; whether
-        two encoders rank the tasks alike), label, encoders, value (Kendall's tau or an AUROC), low,
-        high (95 % intervals, resampled by subject where coverage is touched), pvalue, bar and
-        verdict (as `truth.truth_findings`; empty where there is no bar).
+    The archives are of the same prompts, latent prompts and videos, as ``squbed score ARCHIVE``
+    makes them. Columns: panel (what should hold; what follows the truth, by number of attributes
+    left open; whether two encoders rank the tasks alike), label, encoders, value (Kendall's tau or
+    an AUROC), low, high (resampled by subject where coverage is touched), pvalue, bar and verdict
+    (as `truth.truth_findings`; empty where there is no bar).
     """
     if len(archives) < 2:
         raise ValueError(f"{len(archives)} archive; expected two or more, of the same samples")

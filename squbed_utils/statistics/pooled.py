@@ -86,35 +86,16 @@ def pool(
 ) -> Pooled:
     """Return the posterior of each task's mean entropy over its latent prompts.
 
-    Parameters
-    ----------
-    text : ndarray of float, shape (N, d_t)
-        Embeddings of the latent prompts of all tasks.
-    h : ndarray of float, shape (N,)
-        Entropy of each one's videos, nats; whatever it is where `m` is below two.
-    m : ndarray of int, shape (N,)
-        Videos of each; of fewer than two nothing is read, and the value comes from other prompts.
-    task : ndarray, shape (N,)
-        The task of each.
-    prior : Prior, optional
-        By default as `fit` finds it on these samples.
+    A row a latent prompt: `text` (N, d_t), its embedding; `h` (N,), the entropy of its videos in
+    nats; `m` (N,), their number, of fewer than two of which nothing is read, and the value comes
+    from other prompts; `task` (N,). The prior is by default as `fit` finds it on these samples.
 
-    Returns
-    -------
-    Pooled
-        In the order in which the tasks come first. The interval is for the mean over all latent
-        prompts that the task may have: to the posterior's variance it adds that of having drawn
-        these, the variance of the posterior means over the task's latent prompts, over their
-        number.
+    Tasks are returned in the order in which they come first. The interval is for the mean over all
+    latent prompts that the task may have: to the posterior's variance it adds that of having drawn
+    these, the variance of the posterior means over the task's latent prompts, over their number.
+    ValueError if lengths differ, fewer than three latent prompts have two videos or more than
+    `MOST` have, or a value is not finite.
 
-    Raises
-    ------
-    ValueError
-        If lengths differ, fewer than three latent prompts have two videos or more than `MOST`
-        have, or a value is not finite.
-
-    Examples
-    --------
     >>> text, h = np.repeat(np.eye(3), 4, axis=0), np.array([1.0, 2, 1, 2, 5, 6, 5, 6, 9, 8, 9, 8])
     >>> pool(text, h, np.full(12, 3), np.repeat(["a", "b", "c"], 4)).value.round(1).tolist()
     [1.5, 5.5, 8.5]

@@ -204,28 +204,13 @@ def rereferenced_taus(
     """Return tau-b of each score with the accuracy against references dealt at random.
 
     Videos that scatter are less like any reference, so that these values need not centre on zero:
-    the mean cosine of samples is R cos(centroid), R the length of their mean.
+    the mean cosine of samples is R cos(centroid), R the length of their mean. `similarity` (n, n)
+    is the accuracy of each task's videos (row) were each task's reference theirs (column). float
+    (k, n_permutations), NaN where every accuracy is the same; no score may be constant.
 
-    Parameters
-    ----------
-    scores : ndarray of float, shape (k, n)
-        None of them constant.
-    similarity : ndarray of float, shape (n, n)
-        Accuracy of each task's videos (row) were each task's reference theirs (column).
-    n_permutations : int
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of float, shape (k, n_permutations)
-        NaN where every accuracy is the same.
-
-    Examples
-    --------
     >>> similarity = np.outer([3.0, 2.0, 1.0], [1.0, 1.0, 1.0])  # scatter alone decides
     >>> rereferenced_taus(np.array([[1, 2, 3]]), similarity, 2, np.random.default_rng(0))
     array([[-1., -1.]])
-
     """
     require_generator(rng)
     n = len(similarity)

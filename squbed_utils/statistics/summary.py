@@ -78,12 +78,7 @@ def summarize(
     ------
     ValueError
         If the estimator is unknown, no task is left, the counts make the estimates incomparable,
-        or `truth` is asked for and the archive has none.
-
-    Warns
-    -----
-    UserWarning
-        If tasks are left out; they are named. And as `cautions.cautions` says.
+        or `truth` is asked for and the archive has none. Warnings are as `cautions.cautions`.
     """
     for sentence in cautions(archive):
         warnings.warn(sentence, UserWarning, stacklevel=2)
@@ -261,14 +256,11 @@ def clip_means(archive: Archive) -> pd.DataFrame | None:
 
 
 def reference_similarity(archive: Archive, tasks: list[str]) -> np.ndarray | None:
-    """Return how like every task's reference every task's videos are, by CLIP.
+    """Return how like every task's reference every task's videos are, by CLIP, (n, n).
 
-    Returns
-    -------
-    ndarray of float, shape (n, n), or None
-        Mean cosine over all frames of the videos of the task of the row with all frames of the
-        reference of the task of the column, `tasks` in this order. None where the archive lacks
-        embeddings or references.
+    It is the mean cosine over all frames of the videos of the task of the row with all frames of
+    the reference of the task of the column, `tasks` in this order; None where the archive lacks
+    embeddings or references.
     """
     means = clip_means(archive)
     if means is None or means.reference[tasks].isna().any():
@@ -291,31 +283,13 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
     Where tasks differ in their counts (failed videos), the estimators whose values depend on the
     counts take as many latent prompts and videos of every task as the poorest task has, the first
     ones, so that all their values compare; the others take all. A control covers the same tasks.
+    A warning says which tasks are left out, and that counts differ. Without `read_videos` there is
+    no control `motion`, which reads a video of every latent prompt: some milliseconds for each of
+    the shapes world's, seconds for one in high definition.
 
-    Parameters
-    ----------
-    archive : Archive
-        A finished one.
-    read_videos : bool
-        False leaves out the control `motion`, which reads a video of every latent prompt: some
-        milliseconds for each of the shapes world's, seconds for one in high definition.
-
-    Returns
-    -------
-    DataFrame
-        estimator, component ("aleatoric", "epistemic" or "total"), task, value (higher = less
-        certain). A component that an estimator does not have, or cannot have without latent
-        prompts, has no rows; nor has a control whose videos the archive does not hold.
-
-    Raises
-    ------
-    ValueError
-        As `measured_embeddings`; or if an estimator's value is not finite.
-
-    Warns
-    -----
-    UserWarning
-        If tasks are left out, or counts differ.
+    Columns: estimator, component ("aleatoric", "epistemic" or "total"), task, value (higher = less
+    certain). A component that an estimator does not have, or cannot have without latent prompts,
+    has no rows; nor has a control whose videos the archive does not hold.
     """
     whole = {t: check_task(*pair)[:2] for t, pair in measured_embeddings(archive).items()}
     equal = at_equal_counts(whole)

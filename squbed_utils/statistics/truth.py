@@ -106,14 +106,11 @@ def subjects_of(table: pd.DataFrame) -> np.ndarray | None:
 def truth_taus(summary: pd.DataFrame) -> pd.DataFrame:
     """Return tau of each estimate against each truth; ValueError if the summary has no truth.
 
-    Returns
-    -------
-    DataFrame
-        estimate, truth, label, tau, low, high (bootstrap interval), pvalue (of a tau of zero; for
-        coverage with its levels dealt to whole subjects), n, confidence, kind ("signal" where the
-        two should go together, else "leakage"), bar (the least signal, the most leakage; missing
-        where none is stated), equivalence_pvalue and verdict (of a leakage: as
-        `calibration.equivalence` with the bar; of a signal missing and empty).
+    Columns: estimate, truth, label, tau, low, high (bootstrap interval), pvalue (of a tau of zero;
+    for coverage with its levels dealt to whole subjects), n, confidence, kind ("signal" where the
+    two should go together, else "leakage"), bar (the least signal, the most leakage; missing where
+    none is stated), equivalence_pvalue and verdict (of a leakage: as `calibration.equivalence` with
+    the bar; of a signal missing and empty).
     """
     if "true_entropy" not in summary:
         raise ValueError("the summary has no true_entropy; use an archive with a truth.parquet")
@@ -171,12 +168,9 @@ def _association(
 def within_levels(summary: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
     """Hold epistemic against accuracy and coverage within each number of attributes left open.
 
-    Returns
-    -------
-    DataFrame
-        estimate, target (the accuracy's name, "coverage"), level (that of `LEVEL`; "pooled": the
-        tau-b of pairs of one level alone; "all": of all pairs), tau, low, high, pvalue, n,
-        confidence. A level in which either is the same for all tasks has no row and is not pooled.
+    Columns: estimate, target (the accuracy's name, "coverage"), level (that of `LEVEL`; "pooled":
+    the tau-b of pairs of one level alone; "all": of all pairs), tau, low, high, pvalue, n,
+    confidence. A level in which either is the same for all tasks has no row and is not pooled.
     """
     clusters, coverage = subjects_of(summary), truths_of(summary)["coverage"]
     accurate = better_is_higher(summary, accuracy)
@@ -243,18 +237,8 @@ def truth_controls(summary: pd.DataFrame, latents: pd.DataFrame) -> pd.DataFrame
 
     What a count of words ranks as well needs no encoder; within levels it says little.
 
-    Parameters
-    ----------
-    summary : DataFrame
-        As `summary.summarize` with the truth.
-    latents : DataFrame
-        As `Archive.latents`: task, prompt, a row a latent prompt.
-
-    Returns
-    -------
-    DataFrame
-        measure, kind ("S-QUBED", "control"), level, tau, low, high, pvalue, n, confidence, as
-        `within_levels`.
+    `latents` is as `Archive.latents`. Columns: measure, kind ("S-QUBED", "control"), level, tau,
+    low, high, pvalue, n, confidence, as `within_levels`.
     """
     tasks = summary.set_index("task")
     words = latents.prompt.str.lower().str.split().set_axis(latents.task)
@@ -278,18 +262,11 @@ def truth_controls(summary: pd.DataFrame, latents: pd.DataFrame) -> pd.DataFrame
 def dose(table: pd.DataFrame) -> pd.DataFrame:
     """Return the mean epistemic uncertainty by the number of clips of its subject in training.
 
-    Parameters
-    ----------
-    table : DataFrame
-        A row a task: clips, epistemic, subject, and confident_mistake (0 to 1) where that is known.
-
-    Returns
-    -------
-    DataFrame
-        A row a number of clips, ascending: clips, subjects, tasks; epistemic, low, high (a band
-        from resampled subjects, missing for a single one); with mistakes also mistakes,
-        mistakes_low, mistakes_high; tau and pvalue (of epistemic and clips over all tasks, clips
-        dealt to whole subjects; repeated); confidence.
+    The table has a row a task: clips, epistemic, subject, and confident_mistake (0 to 1) where that
+    is known. Returned is a row a number of clips, ascending: clips, subjects, tasks; epistemic,
+    low, high (a band from resampled subjects, missing for a single one); with mistakes also
+    mistakes, mistakes_low, mistakes_high; tau and pvalue (of epistemic and clips over all tasks,
+    clips dealt to whole subjects; repeated); confidence.
     """
     lost = {"clips", "epistemic", "subject"} - set(table)
     if lost or table.clips.nunique() < 2:
@@ -369,12 +346,9 @@ def separation(summary: pd.DataFrame) -> tuple[float, float]:
 def separation_within(summary: pd.DataFrame) -> pd.DataFrame:
     """Return how well epistemic uncertainty tells never-seen subjects from common ones, by level.
 
-    Returns
-    -------
-    DataFrame
-        level (that of `LEVEL`; "pooled": of pairs of one level alone; "all": of all pairs), auroc,
-        low, high, pvalue (the two coverages dealt to whole subjects), n, confidence. A level
-        without one of the two has no row and is not pooled.
+    Columns: level (that of `LEVEL`; "pooled": of pairs of one level alone; "all": of all pairs),
+    auroc, low, high, pvalue (the two coverages dealt to whole subjects), n, confidence. A level
+    without one of the two has no row and is not pooled.
     """
     ends = summary[summary.coverage.isin(["common", "never"])]
     rows = []
@@ -420,7 +394,7 @@ def against_truth(rows: Rows, truth: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
     ----------
     rows : leaderboard.Rows
     truth : DataFrame
-        As `Archive.truth`: task, true_entropy, coverage.
+        As `Archive.truth`; ValueError if a truth is the same for all tasks.
 
     Returns
     -------
@@ -432,11 +406,6 @@ def against_truth(rows: Rows, truth: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
         score (D, from -2 to 1; higher = better), low, high, and the columns of
         `leaderboard.paired` (positive = better than S-QUBED); confidence. With fewer than 8
         tasks intervals and differences are missing, as in `leaderboard.compare`.
-
-    Raises
-    ------
-    ValueError
-        If a truth is the same for all tasks.
     """
     known = truth.set_index("task").loc[rows.accuracy.index]
     truths = {name: values.to_numpy() for name, values in truths_of(known).items()}

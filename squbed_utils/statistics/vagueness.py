@@ -125,23 +125,14 @@ def ladder_taus(
     A ladder on which a count of words ranks as well tells nothing of meaning; what the measures
     share within a rung does.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `vagueness`, with the rung in `category`; prompts without a rank are left out.
-    latents : DataFrame
-        task and prompt, a row a latent prompt.
-    rungs : sequence of str
-        From those that say the least.
+    `table` is as `vagueness`, with the rung in `category`; prompts without a rank are left out.
+    `latents` has task and prompt, a row a latent prompt; `rungs` begin with those that say least.
 
-    Returns
-    -------
-    DataFrame
-        measure; tau, low, high, pvalue: Kendall's tau with the rung (negative: prompts that say
-        more are less vague); difference, difference_low and so on: S-QUBED's tau less the
-        measure's, on the same resamples; within, within_low, within_high: the measure's tau with
-        S-QUBED, of pairs of one rung. p-values are corrected by Holm's method, each of the two
-        columns as one family.
+    Columns: measure; tau, low, high, pvalue: Kendall's tau with the rung (negative: prompts that
+    say more are less vague); difference, difference_low and so on: S-QUBED's tau less the
+    measure's, on the same resamples; within, within_low, within_high: the measure's tau with
+    S-QUBED, of pairs of one rung. p-values are corrected by Holm's method, each of the two columns
+    as one family.
     """
     tasks = table[table["rank"].notna()].set_index("task")
     rung = tasks.category.map({name: i for i, name in enumerate(rungs)}).to_numpy(float)

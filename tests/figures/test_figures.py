@@ -176,20 +176,6 @@ def test_a_panel_without_statistics_is_refused():
         figures.figure_panels(table, found.iloc[:-1], [])
 
 
-@pytest.mark.parametrize(
-    ("plot", "table"),
-    [
-        (figures.plot_taus, taus()),
-        (figures.plot_curve, curves()),
-    ],
-)
-def test_a_table_without_a_column_or_a_row_is_refused(plot, table):
-    with pytest.raises(ValueError, match=f"lacks the columns {table.columns[0]}; it has: "):
-        plot(table.drop(columns=table.columns[0]))
-    with pytest.raises(ValueError, match="has no rows; expected at least one"):
-        plot(table.iloc[:0])
-
-
 def test_plots_draw_on_the_axes_given():
     fig = mpl.figure.Figure()
     ax = fig.subplots()

@@ -432,18 +432,6 @@ class TestFigures:
         oracle = curves[curves.estimator == "oracle"].kept_accuracy
         assert oracle.max() == accuracy().max()
 
-    @pytest.mark.parametrize(
-        ("draw", "arguments", "what"),
-        [
-            (figures.figure_leaderboard, 1, "the leaderboard lacks the columns"),
-            (figures.figure_rejection, 1, "the table of rejection curves lacks the columns"),
-            (figures.figure_signals, 2, "the table of signals lacks the columns"),
-        ],
-    )
-    def test_a_table_without_its_columns_is_refused(self, draw, arguments, what):
-        with pytest.raises(ValueError, match=what):
-            draw(*[pd.DataFrame({"x": [1]})] * arguments)
-
 
 @pytest.mark.filterwarnings("ignore:.*rows left out. they are the same for every task")
 def test_an_archive_from_end_to_end(archive):
