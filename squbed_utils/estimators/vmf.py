@@ -15,16 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import uniform_direction, vonmises_fisher
 
-from squbed_utils.estimators import bessel
-from squbed_utils.estimators.checks import (
-    KAPPA_MAX,
-    concentration,
-    dimension,
-    real_array,
-    require,
-    require_generator,
-    unit_rows,
-)
+from squbed_utils.estimators import bessel, checks
 
 BLOCK = 1 << 18  # sample components per block of a batched fit
 
@@ -97,8 +88,8 @@ def entropy_per_dof(n: ArrayLike, h: ArrayLike) -> np.ndarray:
     >>> float(entropy_per_dof(3, entropy(3, 0.0)))
     0.0
     """
-    n, h = dimension(n), np.asarray(h, dtype=float)
-    require(np.isfinite(h), h, "entropy h", "a finite number of nats")
+    n, h = checks.dimension(n), np.asarray(h, dtype=float)
+    checks.require(np.isfinite(h), h, "entropy h", "a finite number of nats")
     return (h - bessel.log_area(n)) / (n - 1)
 
 
@@ -114,10 +105,12 @@ def kappa_from_spherical_variance(n: ArrayLike, variance: ArrayLike) -> np.ndarr
     >>> round(float(kappa_from_spherical_variance(3, 1 - 0.313035285499)), 9)
     1.0
     """
-    n, variance = dimension(n), np.asarray(variance, dtype=float)
-    require((variance >= 0) & (variance <= 1), variance, "spherical variance 1 - R", "0 to 1")
+    n, variance = checks.dimension(n), np.asarray(variance, dtype=float)
+    checks.require(
+        (variance >= 0) & (variance <= 1), variance, "spherical variance 1 - R", "0 to 1"
+    )
     n, variance = np.broadcast_arrays(n, variance)
-    out = np.where(variance == 0, KAPPA_MAX, 0.0)
+    out = np.where(variance == 0, checks.KAPPA_MAX, 0.0)
     inside = (variance > 0) & (variance < 1)
     out[inside] = bessel.solve_kappa(n[inside], variance[inside])
     return out[()]
@@ -161,12 +154,12 @@ def fit(samples: ArrayLike, *, corrected: bool = True) -> Fit:
     step = max(1, BLOCK // (m * n))
     for start in range(0, len(flat), step):
         block = slice(start, start + step)
-        unit = unit_rows(flat[block], "sample", partial(_index_in, leading, start))
+        unit = checks.unit_rows(flat[block], "sample", partial(_index_in, leading, start))
         mu[block], scatter[block] = _direction_and_scatter(unit)
     deficit = np.minimum(scatter / (m - 1 if corrected else m), 1.0)  # 1 - R^2
     kappa = kappa_from_spherical_variance(n, deficit / (1 + np.sqrt(1 - deficit)))
     kappa = np.reshape(kappa, leading)
-    return Fit(kappa[()], mu.reshape(*leading, n), (kappa >= KAPPA_MAX)[()])
+    return Fit(kappa[()], mu.reshape(*leading, n), (kappa >= checks.KAPPA_MAX)[()])
 
 
 def sample(
@@ -183,22 +176,22 @@ def sample(
     >>> sample(3, 10.0, (4, 2), np.random.default_rng(0)).shape
     (4, 2, 3)
     """
-    require_generator(rng)
+    checks.require_generator(rng)
     if np.ndim(n_or_mu) == 0:
-        mu = np.eye(1, int(dimension(n_or_mu)))[0]
+        mu = np.eye(1, int(checks.dimension(n_or_mu)))[0]
     else:
-        mu = real_array(n_or_mu, "mean direction")
+        mu = checks.real_array(n_or_mu, "mean direction")
         if mu.ndim != 1 or mu.size < 2:
             raise ValueError(f"mean direction has shape {mu.shape}; expected (n,) with n >= 2")
-        mu = unit_rows(mu[None], "mean direction")[0]
-    kappa = float(concentration(kappa))
+        mu = checks.unit_rows(mu[None], "mean direction")[0]
+    kappa = float(checks.concentration(kappa))
     shape = (size,) if isinstance(size, int | np.integer) else tuple(size)
     family = vonmises_fisher(mu, kappa) if kappa else uniform_direction(mu.size)
     return family.rvs(int(np.prod(shape)), random_state=rng).reshape(*shape, mu.size)
 
 
 def _evaluate(function: Callable, row: int, n: ArrayLike, kappa: ArrayLike) -> np.ndarray:
-    n, kappa = np.broadcast_arrays(dimension(n), concentration(kappa))
+    n, kappa = np.broadcast_arrays(checks.dimension(n), checks.concentration(kappa))
     return function(n.ravel(), kappa.ravel())[row].reshape(n.shape)[()]
 
 
@@ -221,7 +214,7 @@ def _direction_and_scatter(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _sample_array(samples: ArrayLike) -> np.ndarray:
-    samples = real_array(samples, "samples")
+    samples = checks.real_array(samples, "samples")
     if samples.ndim < 2:
         raise ValueError(f"samples have shape {samples.shape}; expected (..., m, n)")
     if samples.shape[-2] < 2:
@@ -229,5 +222,5 @@ def _sample_array(samples: ArrayLike) -> np.ndarray:
             f"samples have shape {samples.shape}, so m = {samples.shape[-2]}; "
             "a fit needs at least 2 samples along the last axis but one"
         )
-    dimension(samples.shape[-1])
+    checks.dimension(samples.shape[-1])
     return samples

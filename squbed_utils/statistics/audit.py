@@ -28,6 +28,8 @@ from squbed_utils.statistics.calibration import (
 )
 from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
+    N_PERMUTATIONS,
+    N_RESAMPLES,
     concordance,
     permuted_taus,
     rereferenced_taus,
@@ -40,8 +42,6 @@ NEGLIGIBLE = 0.1
 """Size of a tau that is of no use; "negative" is refuted where tau lies above minus this."""
 
 P = 0.05
-
-RESAMPLES, PERMUTATIONS = 2000, 1000
 
 LINE_COLUMNS = ["theme", "question", "value", "low", "high", "pvalue", "bar", "verdict", "detail"]
 
@@ -123,7 +123,7 @@ def shares(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
         why = "this estimator's components do not add up to its total"
     if why:
         return [line(*question, detail=why)]
-    counts = task_counts(len(table), RESAMPLES, rng)
+    counts = task_counts(len(table), N_RESAMPLES, rng)
     weights = counts / counts.sum(axis=1, keepdims=True)
     terms = (table[[*TERMS]] - table[[*TERMS]].mean()).to_numpy()
     total = terms[:, 2:]
@@ -164,7 +164,7 @@ def widths(table: pd.DataFrame, rng: np.random.Generator) -> list[dict]:
     if np.corrcoef(scores)[0, 1] > 1 - 1e-9:
         detail = "both encoders have one width; it takes two of different widths to tell"
         return [line(*question, detail=detail)]
-    taus = resampled_taus(scores, table.accuracy, task_counts(len(table), RESAMPLES, rng))
+    taus = resampled_taus(scores, table.accuracy, task_counts(len(table), N_RESAMPLES, rng))
     low, high = bootstrap_interval(taus[1] - taus[0])
     nats, per_dof = (kendalltau(x, table.accuracy).statistic for x in scores)
     within = max(abs(low), abs(high)) <= WIDTH_MATTERS
@@ -187,7 +187,7 @@ def weight_sweep(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     weights = np.linspace(0, 1, 21)
     a, e = (table[term].to_numpy() / spread[term] for term in spread.index)
     scores = np.outer(weights, a) + np.outer(1 - weights, e)
-    resampled = resampled_taus(scores, table.accuracy, task_counts(len(a), RESAMPLES, rng))
+    resampled = resampled_taus(scores, table.accuracy, task_counts(len(a), N_RESAMPLES, rng))
     rows = [
         (weight, kendalltau(score, table.accuracy).statistic, *bootstrap_interval(taus))
         for weight, score, taus in zip(weights, scores, resampled, strict=True)
@@ -205,12 +205,8 @@ def small_samples(table: pd.DataFrame, plug_in: pd.Series | None) -> list[dict]:
     why = lack(table, varying=(term,))
     bias = "few samples", "Does the bias leave the order?", f"tau at least {SAME_ORDER}"
     if why or plug_in is None:
-        lines = [
-            line(
-                *bias,
-                detail=why or "plug-in values compare with squbed's alone, and at equal counts",
-            )
-        ]
+        untold = why or "plug-in values compare with squbed's alone, and at equal counts"
+        lines = [line(*bias, detail=untold)]
     else:
         tau = kendalltau(table[term], plug_in).statistic
         detail = f"plug-in {term} is {(plug_in - table[term]).mean():.1f} nats from the corrected"
@@ -236,9 +232,8 @@ def subsets(curves: pd.DataFrame) -> list[dict]:
     bar = f"band below 0 at every size from {FEWEST_TASKS}; refuted if one is above -{NEGLIGIBLE}"
     if curves.empty:
         detail = "the tasks are few, or a component is missing or the same for many tasks"
-        return [
-            line("subsets", "Do the panels of Figure 5 hold at every size?", bar, detail=detail)
-        ]
+        question = "Do the panels of Figure 5 hold at every size?"
+        return [line("subsets", question, bar, detail=detail)]
     lines = []
     for panel, curve in curves.groupby("panel", sort=False):
         large = curve[curve["size"] >= FEWEST_TASKS]
@@ -248,10 +243,8 @@ def subsets(curves: pd.DataFrame) -> list[dict]:
             continue
         below = (large.hi < 0).mean()
         verdict = verdict_of(below == 1, (large.lo > -NEGLIGIBLE).any())
-        detail = (
-            f"tau from {large.tau.min():.2f} to {large.tau.max():.2f} over {len(large)} sizes; "
-        )
-        detail += "the share of sizes is given"
+        detail = f"tau from {large.tau.min():.2f} to {large.tau.max():.2f} over {len(large)} sizes"
+        detail += "; the share of sizes is given"
         lines.append(line("subsets", panel, bar, verdict, detail, value=below))
     return lines
 
@@ -303,14 +296,8 @@ def powers(statistics: pd.DataFrame) -> list[dict]:
     """
     bar = "80 % power at the tau seen"
     if statistics.empty:
-        return [
-            line(
-                "power",
-                "Enough tasks?",
-                bar,
-                detail="the tasks are few, or have the same uncertainty or accuracy",
-            )
-        ]
+        detail = "the tasks are few, or have the same uncertainty or accuracy"
+        return [line("power", "Enough tasks?", bar, detail=detail)]
     lines = []
     for row in statistics.itertuples():
         needed = tasks_needed(row.tau)
@@ -335,7 +322,7 @@ def published(figure: int) -> pd.DataFrame:
     for stats in table.itertuples():
         x, y = points.loc[points.panel == stats.panel, ["x", "y"]].to_numpy().T
         rng = np.random.default_rng(seed_of("published", figure, stats.panel))
-        null = bootstrap_interval(permuted_taus(x[None], y, PERMUTATIONS, rng)[0])
+        null = bootstrap_interval(permuted_taus(x[None], y, N_PERMUTATIONS, rng)[0])
         needed = tasks_needed(stats.tau)
         others = ~np.eye(stats.n, dtype=bool)
         taus = [kendalltau(x[i], y[i]).statistic for i in others if stats.n > 3] or [stats.tau]
@@ -386,12 +373,12 @@ def survivals(
         numbers = {"value": k.tau, "low": low, "high": high, "pvalue": k.pvalue}
         lines.append(line(*question, verdict, FORM_NOTES.get(name, ""), **numbers))
     tau = kendalltau(table[term], table.accuracy).statistic
-    null = permuted_taus(scores, table.accuracy.to_numpy(), PERMUTATIONS, rng)[0]
+    null = permuted_taus(scores, table.accuracy.to_numpy(), N_PERMUTATIONS, rng)[0]
     dealt = term, "permuted accuracies", f"negative, p below {P}"
     lines.append(_against(*dealt, tau, null, np.abs(null) >= abs(tau)))
     if similarity is not None:
         tau = kendalltau(table[term], np.diag(similarity)).statistic
-        null = rereferenced_taus(scores, similarity, PERMUTATIONS, rng)[0]
+        null = rereferenced_taus(scores, similarity, N_PERMUTATIONS, rng)[0]
         dealt = term, "permuted references", f"below, one-sided p below {P}"
         note = ": what videos that scatter lose with any reference"
         lines.append(_against(*dealt, tau, null, null <= tau, note))
@@ -409,7 +396,7 @@ def _against(
 ) -> dict:
     """Compare tau with those of accuracies or references dealt at random; `extreme`: as far."""
     low, high = bootstrap_interval(null)
-    p = (1 + extreme.sum()) / (1 + PERMUTATIONS)
+    p = (1 + extreme.sum()) / (1 + N_PERMUTATIONS)
     detail = f"{CONFIDENCE:.0%} of {dealt} give {low:.2f} to {high:.2f}{note}"
     verdict = _by_null(tau, p, high)
     question = f"tau of {term} against {dealt}"
@@ -463,11 +450,11 @@ def partial_tau(
     x, y = (_residuals(rankdata(values), basis) for values in (x, y))
     if min(np.ptp(x), np.ptp(y)) == 0:
         return 0.0, 1.0
-    shuffled = rng.permuted(np.tile(y, (PERMUTATIONS, 1)), axis=1)
+    shuffled = rng.permuted(np.tile(y, (N_PERMUTATIONS, 1)), axis=1)
     own, *null = np.abs(
         concordance(x[None], np.vstack([y, *(_residuals(values, basis) for values in shuffled)]))[0]
     )
-    p = (1 + (np.array(null) >= own).sum()) / (1 + PERMUTATIONS)
+    p = (1 + (np.array(null) >= own).sum()) / (1 + N_PERMUTATIONS)
     return float(kendalltau(x, y).statistic), float(p)
 
 

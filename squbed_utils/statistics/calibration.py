@@ -12,7 +12,12 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from squbed_utils.estimators.checks import finite_vector, require, task_pair
-from squbed_utils.statistics.resampling import resampled_taus, task_counts, weighted_taus
+from squbed_utils.statistics.resampling import (
+    N_RESAMPLES,
+    resampled_taus,
+    task_counts,
+    weighted_taus,
+)
 
 SHOWN, NOT_SHOWN, REFUTED = "shown", "not shown", "refuted"
 """What a test says of a claim."""
@@ -51,7 +56,7 @@ def kendall(
     accuracy: ArrayLike,
     *,
     rng: np.random.Generator | None = None,
-    n_bootstrap: int = 2000,
+    n_bootstrap: int = N_RESAMPLES,
 ) -> Kendall:
     """Return Kendall's tau-b with its p-value and a bootstrap interval.
 
@@ -113,7 +118,7 @@ def tau_difference(
     """
     scores = np.stack([task_pair(x, accuracy)[0] for x in (first, second)])
     y = np.asarray(accuracy, dtype=float)
-    replicates = np.subtract(*weighted_taus(scores, y, task_counts(y.size, 2000, rng)))
+    replicates = np.subtract(*weighted_taus(scores, y, task_counts(y.size, N_RESAMPLES, rng)))
     value = np.subtract(*(stats.kendalltau(x, y).statistic for x in scores))
     ends = bootstrap_interval(replicates)
     return Difference(float(value), *ends, bootstrap_pvalue(replicates))

@@ -4,7 +4,6 @@ It is chosen on calibration tasks, whose accuracy is known, and used on new ones
 Uncertainty: higher = less certain; accuracy: higher = better.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from squbed_utils.estimators.checks import equal_vectors, require, require_generator
+from squbed_utils.statistics.vagueness import words_of
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,6 @@ ACCEPT, ASK, DISTRUST = "accept", "ask to be more specific", "do not trust"
 
 ACTIONS = (ACCEPT, ASK, DISTRUST)
 
-WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-
 FUNCTION_WORDS = frozenset(
     "a an the this that these those and or but of in on at to into onto from by with as is are was "
     "were be been being it its his her their while where which who for there then has have".split()
@@ -176,8 +174,8 @@ def splitting_words(prompt: str, latent_prompts: Sequence[str]) -> list[str]:
     >>> splitting_words("a dog", ["a brown dog runs", "a brown dog", "a black dog", "a dog sits"])
     ['brown', 'black', 'runs', 'sits']
     """
-    texts_with = Counter(word for text in latent_prompts for word in _words(text))
-    n, known = len(latent_prompts), _words(prompt) | FUNCTION_WORDS
+    texts_with = Counter(word for text in latent_prompts for word in set(words_of(text)))
+    n, known = len(latent_prompts), FUNCTION_WORDS.union(words_of(prompt))
     splits = [(word, k) for word, k in texts_with.items() if k < n and word not in known]
     splits.sort(key=lambda split: (abs(2 * split[1] - n), -split[1], split[0]))
     return [word for word, _ in splits[:5]]
@@ -231,7 +229,3 @@ def by_action(suggestions: pd.DataFrame, accuracy: pd.Series) -> pd.DataFrame:
     table = groups.agg(tasks="size", mean_accuracy="mean")
     table.insert(1, "share", table.tasks / len(suggestions))
     return table.rename_axis("action").reset_index()
-
-
-def _words(text: str) -> set[str]:
-    return set(WORD.findall(text.casefold()))

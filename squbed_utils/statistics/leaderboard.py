@@ -20,6 +20,7 @@ from scipy.stats import kendalltau, rankdata
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.files import replacing, seed_of
+from squbed_utils.statistics import tables
 from squbed_utils.statistics.calibration import (
     CONFIDENCE,
     aurc,
@@ -32,6 +33,8 @@ from squbed_utils.statistics.calibration import (
 )
 from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
+    N_PERMUTATIONS,
+    N_RESAMPLES,
     drawn_in,
     permuted_taus,
     rereferenced_taus,
@@ -39,14 +42,6 @@ from squbed_utils.statistics.resampling import (
     weighted_taus,
 )
 from squbed_utils.statistics.summary import TERMS, sources, task_accuracies
-from squbed_utils.statistics.tables import (
-    LEAST_TASKS,
-    NotShown,
-    accuracies_there,
-    better_is_higher,
-    default_accuracy,
-    y_label,
-)
 from squbed_utils.text import interval, number
 
 ITSELF = {"clip_prompt": "alignment"}
@@ -72,12 +67,12 @@ def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
     without it are left out. ValueError if it is unknown or no task has it.
     """
     means = task_accuracies(archive).set_index("task")
-    metric = metric or default_accuracy(means)
-    found = better_is_higher(means, metric).dropna().rename(metric)
+    metric = metric or tables.default_accuracy(means)
+    found = tables.better_is_higher(means, metric).dropna().rename(metric)
     if found.empty:
         raise ValueError(
             f"no task of {archive.folder} has the accuracy {metric!r}, which needs reference "
-            f"videos; there is: {', '.join(accuracies_there(means)) or 'none'}"
+            f"videos; there is: {', '.join(tables.accuracies_there(means)) or 'none'}"
         )
     return found
 
@@ -91,13 +86,13 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
     """
     tasks = [task for task in scores.task.drop_duplicates() if task in accuracy.index]
     accuracy = accuracy[tasks]
-    if len(accuracy) < LEAST_TASKS:
-        raise NotShown(
+    if len(accuracy) < tables.LEAST_TASKS:
+        raise tables.NotShown(
             f"{len(accuracy)} tasks have scores and {accuracy.name}; a rank correlation needs at "
-            f"least {LEAST_TASKS}"
+            f"least {tables.LEAST_TASKS}"
         )
     if accuracy.min() == accuracy.max():
-        raise NotShown(
+        raise tables.NotShown(
             f"{accuracy.name} is {accuracy.iloc[0]:g} for all {len(accuracy)} tasks; choose an "
             "accuracy that differs between them"
         )
@@ -126,8 +121,6 @@ def _warn(names: Collection[str], what: str) -> None:
 
 BASELINE = "squbed"
 """What every other estimator is compared with, component by component."""
-
-N_RESAMPLES, N_PERMUTATIONS = 2000, 1000
 
 RESAMPLES_A_ROW = 100
 """Resamples for each row, at least: a bootstrap p-value cannot be less than 2 / (resamples + 1),
@@ -307,7 +300,7 @@ def rejection_curves(rows: Rows) -> pd.DataFrame:
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of this module or of `truth.against_truth` with names in place of keys."""
     names = sources().label.to_dict()
-    names |= {accuracy: y_label(accuracy) for accuracy in set(table.get("accuracy", ()))}
+    names |= {accuracy: tables.y_label(accuracy) for accuracy in set(table.get("accuracy", ()))}
     keys = [column for column in ("estimator", "baseline", "accuracy") if column in table]
     return table.assign(**{key: table[key].map(lambda k: names.get(k, k)) for key in keys})
 

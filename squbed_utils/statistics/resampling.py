@@ -20,6 +20,8 @@ from squbed_utils.estimators.checks import require_generator
 FEWEST_TASKS = 8
 """Tasks below which an interval over them says nothing."""
 
+N_RESAMPLES, N_PERMUTATIONS = 2000, 1000
+
 FEW = 10
 """Tasks below which the jackknife says too little about the spread of tau."""
 

@@ -16,6 +16,7 @@ from scipy.stats import t as student_t
 from squbed_utils import plain_yaml
 from squbed_utils.archive.layout import COVERAGES
 from squbed_utils.files import ROOT, seed_of
+from squbed_utils.statistics import leaderboard
 from squbed_utils.statistics.calibration import (
     CONFIDENCE,
     bootstrap_interval,
@@ -23,18 +24,9 @@ from squbed_utils.statistics.calibration import (
     equivalence,
 )
 from squbed_utils.statistics.controls import word_spreads
-from squbed_utils.statistics.leaderboard import (
-    BASELINE,
-    INTERVALS,
-    N_RESAMPLES,
-    Rows,
-    counterparts,
-    first_alike,
-    paired,
-    resamples_for,
-)
 from squbed_utils.statistics.resampling import (
     FEWEST_TASKS,
+    N_RESAMPLES,
     drawn_in,
     level_pvalue,
     plain_tau,
@@ -381,7 +373,7 @@ OWN = {"aleatoric": "true entropy", "epistemic": "coverage"}
 """Component -> the truth that it should follow; the other's is not to leak into it."""
 
 
-def against_truth(rows: Rows, truth: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Hold every estimator's aleatoric and epistemic term against both truths.
 
     The disentanglement score of an estimator is the mean of its two signals less the mean of its
@@ -414,7 +406,7 @@ def against_truth(rows: Rows, truth: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
             raise ValueError(f"{name} is the same for all {len(values)} tasks; it ranks nothing")
     clusters = subjects_of(known)
     rng = np.random.default_rng(seed_of("leaderboard", "truth"))
-    counts = task_counts(rows.accuracy.size, resamples_for(rows), rng, clusters)
+    counts = task_counts(rows.accuracy.size, leaderboard.resamples_for(rows), rng, clusters)
     taus, resampled = [], {}
     for x, label in zip(rows.scores, rows.labels.itertuples(), strict=True):
         for name, values in truths.items() if label.component in OWN else ():
@@ -428,11 +420,11 @@ def against_truth(rows: Rows, truth: pd.DataFrame) -> tuple[pd.DataFrame, pd.Dat
             row["kind"] = "signal" if OWN[label.component] == name else "leakage"
             row.update(tau=tau, low=low, high=high, pvalue=pvalue, n=values.size)
             taus.append(row)
-    taus = pd.DataFrame(taus).assign(confidence=CONFIDENCE, baseline=BASELINE)
+    taus = pd.DataFrame(taus).assign(confidence=CONFIDENCE, baseline=leaderboard.BASELINE)
     scores = _scores(resampled)
     if rows.accuracy.size < FEWEST_TASKS:
         for table in (taus, scores):
-            table[table.columns.intersection(INTERVALS)] = np.nan
+            table[table.columns.intersection(leaderboard.INTERVALS)] = np.nan
     return taus, scores
 
 
@@ -454,7 +446,7 @@ def _scores(resampled: dict[tuple[str, str, str], np.ndarray]) -> pd.DataFrame:
     if not rows:
         return table
     drawn = np.array(scores)
-    bases = counterparts(table[["estimator"]].assign(component="disentanglement"))
-    alike = first_alike(np.nan_to_num(drawn))
-    compared = paired(bases, table.score.to_numpy(), drawn, alike, name="difference")
+    bases = leaderboard.counterparts(table[["estimator"]].assign(component="disentanglement"))
+    alike = leaderboard.first_alike(np.nan_to_num(drawn))
+    compared = leaderboard.paired(bases, table.score.to_numpy(), drawn, alike, name="difference")
     return table.join(compared).assign(confidence=CONFIDENCE)

@@ -18,7 +18,7 @@ from squbed_utils.estimators.estimate import LEAST_LATENTS, estimate
 from squbed_utils.files import seed_of
 from squbed_utils.statistics.calibration import bootstrap_interval, holm, kendall, tau_difference
 from squbed_utils.statistics.controls import word_spreads
-from squbed_utils.statistics.resampling import plain_tau, resampled_taus, task_counts
+from squbed_utils.statistics.resampling import N_RESAMPLES, plain_tau, resampled_taus, task_counts
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
@@ -145,7 +145,9 @@ def ladder_taus(
         row = [name, tau.tau, *tau.interval, tau.pvalue]
         if name != "S-QUBED":
             less = tau_difference(ours, x, rung, rng=rng)
-            (taus,) = resampled_taus(x[None], ours, task_counts(len(x), 2000, rng), levels=rung)
+            (taus,) = resampled_taus(
+                x[None], ours, task_counts(len(x), N_RESAMPLES, rng), levels=rung
+            )
             row += [*less, plain_tau(x, ours, rung), *bootstrap_interval(taus)]
         rows.append(dict(zip(LADDER, row, strict=False)))
     found = pd.DataFrame(rows, columns=LADDER)

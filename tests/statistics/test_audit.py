@@ -361,7 +361,7 @@ def test_a_category_for_each_task_leaves_nothing_to_judge(rng):
 
 
 def test_partial_tau_rejects_as_often_as_its_level_allows(rng, monkeypatch):
-    monkeypatch.setattr(audit, "PERMUTATIONS", 99)
+    monkeypatch.setattr(audit, "N_PERMUTATIONS", 99)
     found = []
     for _ in range(300):
         groups = pd.get_dummies(rng.integers(0, 5, 20)).astype(float)
