@@ -10,7 +10,13 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CARRIED = [f"data/{name}" for name in ("instructions", "profiles", "published", "templates")]
-CARRIED += ["data/bars.yaml", "data/world", "notebooks", "figures/reference/data"]
+CARRIED += [
+    "data/bars.yaml",
+    "data/figures.mplstyle",
+    "data/world",
+    "notebooks",
+    "figures/reference/data",
+]
 
 
 class BuildWithData(build_py):

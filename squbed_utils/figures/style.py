@@ -21,71 +21,22 @@ from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from squbed_utils.files import replacing
+from squbed_utils.files import ROOT, replacing
 from squbed_utils.text import number, visible
 
 SINGLE, DOUBLE = 3.25, 6.75
 """Widths of one and of two columns of a paper, in inches."""
 
-SMALLEST = 6.5
-"""Points; no text is smaller at a paper's column width."""
-
 LINE_SPACING = 1.15
 """Times the font's size."""
 
-FONT = "DejaVu Sans"
-FALLBACKS = (
-    FONT,
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "Source Han Sans"),
-    *("WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Microsoft YaHei", "PingFang SC"),
-    *("Hiragino Sans", "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Thai"),
-    *("Noto Sans Devanagari", "Noto Emoji", "Segoe UI Emoji", "Segoe UI Symbol", "Symbola"),
-    *("Arial Unicode MS", "FreeSans", "Unifont"),
-)
-"""Fonts for characters that the first one lacks; those that are installed are used."""
-
-INSTALLED = set(fontManager.get_font_names())
-FAMILIES = {
-    style: list(dict.fromkeys([font, *(f for f in FALLBACKS if f in INSTALLED)]))
-    for style, font in {"paper": "STIXGeneral", "talk": FONT}.items()
-}
+STYLE = mpl.rc_params_from_file(ROOT / "data" / "figures.mplstyle", use_default_template=False)
+STYLE["font.family"] = [f for f in STYLE["font.family"] if f in fontManager.get_font_names()]
+FAMILIES = {"paper": STYLE["font.family"], "talk": STYLE["font.family"][1:]}
 """Fonts by style: with serifs, as papers have them, and without, which carry further in a room."""
 
-STYLE = {
-    "font.family": FAMILIES["paper"],
-    "text.parse_math": False,
-    "font.size": 7,
-    "axes.labelsize": 7,
-    "axes.titlesize": SMALLEST,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 3,
-    "axes.labelpad": 2,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.titlesize": 7.5,
-    "figure.dpi": 150,
-    "figure.constrained_layout.h_pad": 0.03,
-    "figure.constrained_layout.w_pad": 0.03,
-    "xtick.labelsize": SMALLEST,
-    "ytick.labelsize": SMALLEST,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2,
-    "ytick.major.size": 2,
-    "xtick.major.pad": 2,
-    "ytick.major.pad": 2,
-    "legend.fontsize": SMALLEST,
-    "legend.frameon": False,
-    "legend.handletextpad": 0.2,
-    "legend.columnspacing": 1.0,
-    "legend.borderpad": 0.2,
-    "lines.linewidth": 1.0,
-    "lines.markersize": 4,
-    "savefig.dpi": 300,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "squbed",
-}
+SMALLEST = STYLE["xtick.labelsize"]
+"""Points; no text is smaller at a paper's column width."""
 
 BLUE, ORANGE, BLACK, GREEN = "#0072B2", "#E69F00", "#000000", "#009E73"
 VERMILLION, SKY, PURPLE, GREY = "#D55E00", "#56B4E9", "#CC79A7", "#7F7F7F"

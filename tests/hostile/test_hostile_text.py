@@ -157,7 +157,7 @@ def test_a_text_on_axes_of_the_caller_is_no_mathematics_either(rc):
 
 
 def test_what_no_font_has_is_a_box_and_one_line(monkeypatch, capsys):
-    monkeypatch.setitem(style.STYLE, "font.family", [style.FONT])
+    monkeypatch.setitem(style.STYLE, "font.family", ["DejaVu Sans"])
     style._characters.cache_clear()
     terms = pd.DataFrame({"term": ["total"], "text": ["1 nats"], "meaning": ["猫 猫"]})
     latents = pd.DataFrame({"latent": [0, 1], "prompt": ["一只红色的猫", "é"], "frames": [[], []]})
