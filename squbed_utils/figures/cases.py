@@ -141,7 +141,7 @@ def _plot_entropies(latents: pd.DataFrame, ax: Axes) -> None:
     ax.plot(latents.entropy, lines, "o", color=style.BLUE)
     ax.axvline(mean, color=style.VERMILLION, lw=0.8, ls="--")
     ax.plot(latents.entropy[latents.degenerate], lines[latents.degenerate], "o", **OPEN)
+    style.few_ticks(ax, x=3)
     style.name_lines(ax, [f"z{latent + 1}" for latent in latents.latent], zero=False)
     ax.set_xlabel(latents.unit.iloc[0])
-    style.few_ticks(ax, x=3)
     ax.set_title("h(V|zᵢ), mean dashed")

@@ -143,7 +143,7 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     _draw_taus(panels[1], taus[taus.kind == "leakage"], names, "leakage: with the other's truth")
     if not ranked.empty:
         lines = map(names.index, ranked.estimator)
-        style.draw_intervals(panels[2], ranked, lines, value="score", color=style.BLACK)
+        style.draw_intervals(panels[2], ranked, lines, value="score", color=style.BLACK, size=3.5)
         labels = {"title": "disentanglement score", "xlabel": "mean signal − mean |leakage|"}
         panels[2].set(**labels)
     for ax in panels:
@@ -164,8 +164,8 @@ def figure_signals(taus: pd.DataFrame, scores: pd.DataFrame) -> Figure:
 def _draw_taus(ax: Axes, rows: pd.DataFrame, names: list[str], title: str) -> None:
     for component, part in rows.groupby("component"):
         lines = part.estimator.map(names.index) + OFFSETS[component]
-        colour = COMPONENT_COLOURS[component]
-        style.draw_intervals(ax, part, lines, value="tau", color=colour, label=component)
+        look = {"color": COMPONENT_COLOURS[component], "label": component, "size": 3}
+        style.draw_intervals(ax, part, lines, value="tau", **look)
     ax.set(title=title, xlabel="Kendall's τ", xlim=_limits(rows))
 
 

@@ -246,11 +246,12 @@ def draw_intervals(
     value: str,
     color: str,
     label: str | None = None,
+    size: float = 4,
 ) -> None:
     """Draw a column of values, each on its line, with intervals from low to high where they are."""
     x = rows[value]
     error = [x - rows.low, rows.high - x]
-    ax.errorbar(x, list(lines), xerr=error, fmt="o", color=color, lw=1, label=label)
+    ax.errorbar(x, list(lines), xerr=error, fmt="o", ms=size, color=color, lw=1, label=label)
 
 
 def save(

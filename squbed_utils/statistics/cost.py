@@ -482,21 +482,11 @@ def plan(
 ) -> pd.DataFrame:
     """Return the designs that reach what is asked, the one of fewest videos first.
 
-    Parameters
-    ----------
-    known : Pilot
-    tasks : int, optional
-        Tasks of the run; by default as few as each design needs.
-    wanted : float
-        Power of tau of the total with accuracy, at 5 %.
-    width : float, optional
-        The most that the median interval of a task's total may span, in nats.
-
-    Returns
-    -------
-    DataFrame
-        n, videos_of, m, tasks, videos (of all tasks), aleatoric, epistemic, total (median widths of
-        a task's intervals, nats), tau (expected) and power; without rows if no design does.
+    A run has `tasks`, by default as few as each design needs; `wanted` is the power of tau of the
+    total with accuracy, at 5 %; `width` the most that the median interval of a task's total may
+    span, in nats. Columns: n, videos_of, m, tasks, videos (of all tasks), aleatoric, epistemic,
+    total (median widths of a task's intervals, nats), tau (expected) and power; no rows if no
+    design does.
     """
     for what, value, fits, range_ in (
         ("tasks", tasks, tasks is None or tasks >= 3, "at least 3"),

@@ -315,6 +315,12 @@ def test_entropies_are_drawn_with_their_mean(drawn):
     assert set(ax.lines[1].get_xdata()) == {latents().entropy.mean()}
 
 
+def test_every_latent_prompt_is_named_beside_its_entropy():
+    fig = figures.figure_2(example(videos=6), latents(6), terms())
+    ax = next(a for a in fig.axes if "mean dashed" in a.get_title(loc="left"))
+    assert [t.get_text() for t in ax.get_yticklabels()] == [f"z{i}" for i in range(1, 7)]
+
+
 def test_what_was_not_measured_is_an_open_marker_with_its_remark():
     table = terms().assign(remark=["no interval: 2 distinct latent prompts", "", "identical: set"])
     ax = figures.plot_terms(table.assign(low=[np.nan, -10, np.nan], high=[np.nan, -8, np.nan]))
