@@ -74,6 +74,7 @@ def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
             f"no task of {archive.folder} has the accuracy {metric!r}, which needs reference "
             f"videos; there is: {', '.join(tables.accuracies_there(means)) or 'none'}"
         )
+    found.attrs["label"] = tables.y_label(metric, tables.clip_form(archive))
     return found
 
 
@@ -204,6 +205,7 @@ def compare(
     if y.size < FEWEST_TASKS:
         table[INTERVALS] = np.nan
     shared = {"accuracy": rows.accuracy.name, "threshold": threshold, "n": y.size}
+    table.attrs |= rows.accuracy.attrs
     return table.assign(**shared, confidence=CONFIDENCE, baseline=BASELINE)
 
 
@@ -294,15 +296,16 @@ def rejection_curves(rows: Rows) -> pd.DataFrame:
     table.insert(2, "rejected", [rejected] * len(table))
     table = table.explode(["rejected", "kept_accuracy"], ignore_index=True)
     table = table.astype({"rejected": float, "kept_accuracy": float})
+    table.attrs |= rows.accuracy.attrs
     return table.assign(accuracy=rows.accuracy.name, baseline=BASELINE)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of this module or of `truth.against_truth` with names in place of keys."""
     names = sources().label.to_dict()
-    names |= {accuracy: tables.y_label(accuracy) for accuracy in set(table.get("accuracy", ()))}
-    keys = [column for column in ("estimator", "baseline", "accuracy") if column in table]
-    return table.assign(**{key: table[key].map(lambda k: names.get(k, k)) for key in keys})
+    keys = [column for column in ("estimator", "baseline") if column in table]
+    table = table.assign(**{key: table[key].map(lambda k: names.get(k, k)) for key in keys})
+    return table.assign(accuracy=table.attrs["label"]) if "label" in table.attrs else table
 
 
 HEADERS = {

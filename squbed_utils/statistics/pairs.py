@@ -92,7 +92,7 @@ def paired_tasks(
     pair = summaries[0][[*fixed, *quantities]].merge(
         summaries[1][["task", *quantities]], on="task", suffixes=("_first", "_second")
     )
-    pair.attrs |= {"accuracy": accuracy, "label": tables.y_label(accuracy)}
+    pair.attrs |= {"accuracy": accuracy, "label": tables.y_label(accuracy, tables.clip_form(first))}
     pair.attrs["unit"] = summaries[0].unit.iloc[0]
     return pair
 

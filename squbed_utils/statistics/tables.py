@@ -86,7 +86,7 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
         row=f"this run ({datasets}, {_size_of(archive)}, {ESTIMATORS[estimator].label})",
         unit=ESTIMATORS[estimator].unit,
         lpips_form=profile.get("lpips", {}).get("kind", ""),  # none without references
-        clip_form=profile.get("clip", {}).get("kind", "open_clip"),
+        clip_form=clip_form(archive),
     )
 
 
@@ -170,8 +170,8 @@ def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str
     it.
     """
     table = summary.assign(panel=panel, x=summary[x], y=better_is_higher(summary, y))
-    names = {"panel": panel, "y_label": y_label(y)}
-    names = {key: _as_measured(name, summary) for key, name in names.items()}
+    clip = summary.clip_form.iloc[0]
+    names = {"panel": _as_measured(panel, clip), "y_label": y_label(y, clip)}
     if y == "lpips" and summary.lpips_form.iloc[0] == "st-alex":
         names["y_label"] = "negative ST-LPIPS"
     return _ordered(table[table.y.notna()].assign(x_label=x_label, **names))
@@ -269,7 +269,7 @@ def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = ()) -> pd.Da
     """Return Figure 3's points of this run: each accuracy against the rank by vagueness."""
     metrics = metrics or accuracies_of_figure(ranked, 3)
     form = ranked.lpips_form.iloc[0]
-    panels = {m: label(m, lpips=form) if m == "lpips" else y_label(m) for m in metrics}
+    panels = {m: label(m, lpips=form) if m == "lpips" else y_label(m, "") for m in metrics}
     x_label = "rank by vagueness"
     if "raters" in ranked:
         x_label = f"mean rank of {ranked.raters.iloc[0]} raters ± sd"
@@ -447,28 +447,32 @@ def label(name: str, *, lpips: str) -> str:
     """
     if name == "lpips":
         return LPIPS_FORMS[lpips]
-    return LABELS[name] if name in LABELS else y_label(name)
+    return LABELS[name] if name in LABELS else y_label(name, "")
 
 
-def y_label(accuracy: str) -> str:
-    """Return an accuracy's label of `Y_LABELS`, or that of people's ratings.
+def clip_form(archive: Archive) -> str:
+    """Return the kind of model that stands for CLIP in an archive."""
+    return archive.profile.get("clip", {}).get("kind", "open_clip")
 
-    >>> y_label("rating_visual_quality")
-    'people: visual quality'
+
+def y_label(accuracy: str, clip: str) -> str:
+    """Return an accuracy's label of `Y_LABELS`, or that of people's ratings; `clip` is `clip_form`.
+
+    >>> y_label("rating_visual_quality", "open_clip"), y_label("clip_prompt", "imagenet")
+    ('people: visual quality', 'ImageNet labels to prompt')
     """
     if RATING.fullmatch(accuracy):
         return f"people: {accuracy.removeprefix('rating_').replace('_', ' ')}"
     if accuracy not in Y_LABELS:
         raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(Y_LABELS)}")
-    return Y_LABELS[accuracy]
+    return _as_measured(Y_LABELS[accuracy], clip)
 
 
 def short_label(accuracy: str, summary: pd.DataFrame) -> str:
     """Return what an accuracy of these tasks is called beside a video, such as CLIP."""
-    return _as_measured(y_label(accuracy), summary).partition(" to ")[0]
+    return y_label(accuracy, summary.clip_form.iloc[0]).partition(" to ")[0]
 
 
-def _as_measured(name: str, summary: pd.DataFrame) -> str:
+def _as_measured(name: str, clip: str) -> str:
     """Return a label; ImageNet's labels that stand for CLIP are called so."""
-    form = summary.get("clip_form", pd.Series([""])).iloc[0]
-    return name.replace("CLIP", "ImageNet labels") if form == "imagenet" else name
+    return name.replace("CLIP", "ImageNet labels") if clip == "imagenet" else name

@@ -407,7 +407,9 @@ class TestFigures:
 
     def test_names_take_the_place_of_keys(self):
         table = pd.DataFrame({"estimator": ["energy_split", "oracle"], "baseline": "squbed"})
-        shown = readable(table.assign(accuracy="clip_reference", tau=0.5))
+        measured = table.assign(accuracy="clip_reference", tau=0.5)
+        measured.attrs["label"] = "CLIP to reference"
+        shown = readable(measured)
         assert shown.estimator.tolist() == ["Energy split", "oracle"]
         assert set(shown.baseline) == {"S-QUBED"} and set(shown.accuracy) == {"CLIP to reference"}
         assert readable(table).baseline.tolist() == ["S-QUBED"] * 2 and "accuracy" not in readable(
@@ -474,3 +476,12 @@ def strip(archive, folder):
         gone = dict.fromkeys(["ssim", "psnr", "lpips", "clip_reference", "prompt"])
         bare.write_shard(task, latent, [r | gone | {"text_embedding": None} for r in rows])
     return folder
+
+
+def test_an_accuracy_by_imagenet_is_not_called_clip(archive, monkeypatch):
+    monkeypatch.setitem(archive.profile, "clip", {"kind": "imagenet"})
+    accuracies = mean_accuracy(archive, "clip_prompt")
+    known = scores(len(accuracies)).assign(task=lambda t: accuracies.index[t.index])
+    rows = rows_of(known, accuracies)
+    for table in (compare(rows), rejection_curves(rows)):
+        assert set(readable(table).accuracy) == {"ImageNet labels to prompt"}

@@ -21,6 +21,7 @@ def archive(prompt="a red star", videos=2):
 def measured(monkeypatch):
     """Two encoders' summaries, of which the second tells nothing."""
     own = summary().assign(row="this run", unit="nats", lpips_form="", identical="")
+    own = own.assign(clip_form="open_clip")
     own["total"] = own.aleatoric + own.epistemic
     own["clip_reference"] = own.ssim - 0.2 * own.aleatoric
     own["clip_prompt"] = own.clip_reference

@@ -22,6 +22,7 @@ def summary(n=8):
     table = table.assign(category=(["round", "sign"] * n)[:n], dataset="shapes-world")
     table = table.astype({"left_out": "Int64"})
     table = table.assign(prompt="a circle", row="this run", unit="nats", lpips_form="unlearned")
+    table = table.assign(clip_form="open_clip")
     return table.assign(identical="")
 
 
@@ -94,7 +95,7 @@ def test_a_rating_is_an_accuracy_by_its_own_name():
     points = tables.points_of(rated, "total", "rating_visual_quality", panel="p", x_label="x")
     assert points.y.tolist() == list(range(8))
     assert set(points.y_label) == {"people: visual quality"}
-    assert tables.y_label("rating") == "people: rating"
+    assert tables.y_label("rating", "open_clip") == "people: rating"
     with pytest.raises(ValueError, match="unknown accuracy 'rating'; known: .*rating_visual_qual"):
         tables.better_is_higher(rated, "rating")
 
@@ -357,6 +358,3 @@ def test_separation_of_the_never_seen():
 )
 def test_an_accuracy_is_called_what_it_is(accuracy, form, expected):
     assert tables.short_label(accuracy, pd.DataFrame({"clip_form": [form]})) == expected
-    assert tables.short_label(accuracy, pd.DataFrame({"task": ["a"]})) == (
-        "CLIP" if accuracy.startswith("clip") else expected
-    )
