@@ -220,8 +220,9 @@ class Archive:
         for text, (prefix, key) in kinds.items():
             rows = self._rows.dropna(subset=f"{prefix}_tokens").drop_duplicates(key)
             named = {f"{prefix}_{count}": count for count in layout.READ}
-            found.append(rows.rename(columns=named).assign(text=text))
-        return pd.concat(found, ignore_index=True)[["task", "text", *layout.READ]]
+            rows = rows.rename(columns=named).assign(text=text)
+            found.append(rows[["task", "text", *layout.READ]])
+        return pd.concat(found, ignore_index=True)
 
     def videos(self) -> pd.DataFrame:
         """Return a row a video, failures included.

@@ -219,8 +219,7 @@ def quantify(
     prompts.require_sayable([prompt], profile)
     profile = profiles.changed(profile, n=n, m=m, seed=seed)
     task = Task(readable_name(prompt, prompt), QUANTIFIED, "", prompt, reference=None)
-    settings = "\0".join(map(str, (prompt, profile.name, profile.n, profile.m, profile.seed)))
-    archive = Archive(output or files.SAMPLES / "quantify" / readable_name(prompt, settings))
+    archive = Archive(output or _default_folder(prompt, profile))
     roles = [role for role in ROLES if role != "lpips"]  # which needs a reference
     resolved = checkpoints.resolve(profile, roles)
     with held(archive):
@@ -261,6 +260,11 @@ def _peers(archive: Archive, profile: Profile) -> pd.DataFrame | None:
         return None
     tasks, term = tables.with_main_term(tables.summarize_run(others, estimator=profile.estimator))
     return tasks if term == "total" else None
+
+
+def _default_folder(prompt: str, profile: Profile) -> Path:
+    settings = "\0".join(map(str, (prompt, profile.name, profile.n, profile.m, profile.seed)))
+    return files.SAMPLES / "quantify" / readable_name(prompt, settings)
 
 
 def page(answer: Answer, *, whole: bool = True) -> str:

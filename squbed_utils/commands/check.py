@@ -117,10 +117,10 @@ def _device(profile: Profile) -> Iterator[Finding]:
 
 
 def _memory(profile: Profile) -> Iterator[Finding]:
-    import torch
-
     if not isinstance(profile.video_model, roles.Diffusers):
         return
+    import torch
+
     need, source = _memory_needed(profile)
     if need is None:
         yield Finding("GPU memory", UNKNOWN, source)

@@ -26,7 +26,7 @@ from squbed_utils.figures import style
 from squbed_utils.files import write_text
 from squbed_utils.statistics import summary as summaries
 from squbed_utils.statistics.cautions import repeated
-from squbed_utils.statistics.summary import TERMS
+from squbed_utils.statistics.summary import TERMS, summarize, value_text
 from squbed_utils.statistics.tables import accuracies_there, better_is_higher, clip_form, y_label
 from squbed_utils.text import visible
 from squbed_utils.video import scan
@@ -175,9 +175,7 @@ def _table(archive: Archive) -> tuple[pd.DataFrame, Labels, list[str], pd.DataFr
     scores, known = pd.DataFrame(columns=["estimator", "component", "task"]), summaries.sources()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        summary = summaries.summarize(archive, estimator=estimator.name, truth=truth).set_index(
-            "task"
-        )
+        summary = summarize(archive, estimator=estimator.name, truth=truth).set_index("task")
         if (summary.identical == "").any():
             scores = summaries.score_tasks(archive, read_videos=False)
     table, labels = pd.DataFrame(index=archive.tasks().task), {}
@@ -242,11 +240,7 @@ def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
         known = task in summary.index
         parts[task] = {
             "terms": [
-                {
-                    "name": term,
-                    "unit": unit,
-                    "text": summaries.value_text(row, term).replace("-", "−"),
-                }
+                {"name": term, "unit": unit, "text": value_text(row, term).replace("-", "−")}
                 | {"remark": row[f"{term}_remark"] if known else LEFT_OUT}
                 for term in TERMS
             ],

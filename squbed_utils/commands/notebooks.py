@@ -28,7 +28,7 @@ from squbed_utils.profiles import FOLDER, find, load
 from squbed_utils.statistics.tables import METRICS, NotShown, save_tables
 from squbed_utils.text import visible
 
-SOURCES = ROOT / "notebooks"
+SOURCES, TEMPLATE = ROOT / "notebooks", ROOT / "data" / "templates" / "notebook.html.j2"
 
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Libraries whose versions change a figure's bytes."""
@@ -270,11 +270,8 @@ class Execution:
 
     def record(self) -> dict[str, object]:
         """Return all that the outputs depend on, and the outputs, as they are now."""
-        files = [
-            self.notebook.path,
-            *Path(__file__).parents[1].rglob("*.py"),
-            *FOLDER.glob("*.yaml"),
-        ]
+        files = [self.notebook.path, TEMPLATE, *FOLDER.glob("*.yaml")]
+        files += Path(__file__).parents[1].rglob("*.py")
         files += [path_of(self.values[k]) for k in ("profile", "ranking") if self.values.get(k)]
         folders = [self.values["samples"], *str(self.values.get("ensemble", "")).split()]
         folders += [path_of(self.values[k]) for k in ("added", "prompts") if self.values.get(k)]
@@ -377,8 +374,8 @@ def as_html(executed: Path) -> str:
     if answer:
         source = f"**In short**\n<pre>{answer}</pre>"
         book.cells.insert(1, nbformat.v4.new_markdown_cell(source, id="answer"))
-    template = (ROOT / "data" / "templates" / "notebook.html.j2").read_text(encoding="utf-8")
-    return HTMLExporter(raw_template=template).from_notebook_node(book)[0]
+    exporter = HTMLExporter(raw_template=TEMPLATE.read_text(encoding="utf-8"))
+    return exporter.from_notebook_node(book)[0]
 
 
 def _hashes(paths: Iterable[Path]) -> dict[str, str]:

@@ -235,7 +235,7 @@ SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1
 """Number of rows below which a dataset is of each of the hub's sizes."""
 
 
-def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
+def describe(archive: Archive, rows: pd.DataFrame, form: str) -> dict:
     """Return what the templates of the card and of the Croissant metadata say."""
     recorded, tasks = archive.profile, archive.tasks()
     profile = without_folders(recorded)
@@ -244,7 +244,7 @@ def describe(archive: Archive, rows: pd.DataFrame, layout: str) -> dict:
     units = UNITS | dict.fromkeys(layout.ratings_of(rows), "people's rating; higher is better")
     return {
         "name": f"{visible(without_folders(str(recorded['name'])))}-uncertainty",
-        "layout": layout,
+        "layout": form,
         "size": next((name for most, name in SIZES.items() if len(rows) < most), "1M<n<10M"),
         "videos": len(rows),
         "tasks": len(tasks),

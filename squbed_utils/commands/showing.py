@@ -61,9 +61,9 @@ def compare_models(options: Namespace) -> None:
     from squbed_utils.statistics import pairs, tables
 
     first, second = map(squbed_utils.open_archive, (options.archive, options.archive_b))
-    chosen = {"estimator": options.estimator, "accuracy": options.accuracy or ""}
+    settings = {"estimator": options.estimator, "accuracy": options.accuracy or ""}
     with common.warnings_as_lines():
-        tasks = pairs.paired_tasks(first, second, **chosen)
+        tasks = pairs.paired_tasks(first, second, **settings)
     table = pairs.compare(tasks, accuracy=tasks.attrs["accuracy"])
     tables.save_tables(options.output, "compare", points=table, tasks=tasks)
     names = (first.folder.name, second.folder.name)

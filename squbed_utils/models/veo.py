@@ -6,16 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
+import tenacity
 from google import genai
 from google.genai import types
 from google.genai.errors import APIError
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_exponential,
-)
 
 from squbed_utils import playback, video
 from squbed_utils.models import servers, spending
@@ -103,10 +97,10 @@ def _start(
         generate_audio=False,
     )
     source = types.GenerateVideosSource(prompt=prompt)
-    patiently = Retrying(
-        retry=retry_if_exception(lambda e: isinstance(e, UNREACHED) or _is_busy(e)),
-        wait=wait_exponential(FIRST_WAIT, max=LONGEST_WAIT),
-        stop=stop_after_attempt(ATTEMPTS) | stop_before_delay(model.timeout),
+    patiently = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda e: isinstance(e, UNREACHED) or _is_busy(e)),
+        wait=tenacity.wait_exponential(FIRST_WAIT, max=LONGEST_WAIT),
+        stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(model.timeout),
         sleep=time.sleep,
         reraise=True,
     )

@@ -268,7 +268,7 @@ def test_a_failed_video_is_left_out(answer, tiny_profile, tmp_path):
     for row in rows:
         row |= {"path": None, "embedding": None, "clip_prompt": None, "status": "failed"}
     archive.write_shard(task, 0, rows)
-    with pytest.raises(ValueError, match="no task has 3 latent prompts.*--retry-failed"):
+    with pytest.raises(ValueError, match="no task has 3 or more latent prompts.*--retry-failed"):
         quantify.quantify(PROMPT, profile=tiny_profile, m=2, output=folder)
     shown = Answer(Archive(folder), answer.summary)
     assert "(2 failed)" in shown.note() and "no video" in shown._repr_html_()

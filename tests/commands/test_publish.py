@@ -198,7 +198,7 @@ def test_an_interrupted_export_leaves_nothing(tiny_archive, tmp_path, monkeypatc
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("squbed_utils.commands.publish._write_sums", interrupt)
+    monkeypatch.setattr("squbed_utils.commands.publish.write_sums", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(tiny_archive, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
