@@ -6,6 +6,7 @@
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.spatial.distance import cosine
 from scipy.stats import binomtest, kendalltau
 
 from squbed_utils.archive.archive import Archive
@@ -75,14 +76,10 @@ def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.Data
     if accuracy == "clip_prompt" and clip is not None:
         forms["centroid"] = forms["mean"] / clip.video.map(np.linalg.norm)
     if accuracy == "clip_reference" and clip is not None:
-        forms["centroid"] = clip.dropna().apply(_cosine, axis=1)
+        known = clip.dropna()
+        cosines = map(cosine, known.video, known.reference)  # distances: 1 - cosine
+        forms["centroid"] = 1 - pd.Series(cosines, known.index, dtype=float)
     return pd.DataFrame(forms).loc[tasks].reset_index(drop=True)
-
-
-def _cosine(means: pd.Series) -> float:
-    """Return the cosine of a task's mean video embedding and its mean reference embedding."""
-    video, reference = means.video, means.reference
-    return float(video @ reference / np.linalg.norm(reference) / np.linalg.norm(video))
 
 
 def plug_in(archive: Archive, table: pd.DataFrame, *, estimator: str) -> pd.Series | None:

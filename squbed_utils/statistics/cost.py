@@ -34,7 +34,7 @@ from squbed_utils.estimators import vmf
 from squbed_utils.estimators.checks import check_task
 from squbed_utils.estimators.estimate import ESTIMATORS, LEAST_DISTINCT, estimate
 from squbed_utils.files import seed_of
-from squbed_utils.statistics import pooled, tables
+from squbed_utils.statistics import pooled, resampling, tables
 from squbed_utils.statistics.audit_samples import fresh_and_ceiling
 from squbed_utils.statistics.calibration import (
     CONFIDENCE,
@@ -43,13 +43,6 @@ from squbed_utils.statistics.calibration import (
     equivalence,
     kendall,
     null_spread,
-)
-from squbed_utils.statistics.resampling import (
-    FEWEST_TASKS,
-    resampled_areas,
-    task_counts,
-    weighted_taus,
-    widening,
 )
 from squbed_utils.statistics.summary import TERMS, Embeddings, at_equal_counts, measured_embeddings
 from squbed_utils.statistics.tables import NotShown
@@ -103,10 +96,10 @@ def samples_of(archive: Archive) -> Samples:
     """
     pairs = {task: check_task(*pair)[:2] for task, pair in measured_embeddings(archive).items()}
     pairs = {task: pair for task, pair in pairs.items() if pair[0] is not None}
-    if len(pairs) < FEWEST_TASKS:
+    if len(pairs) < resampling.FEWEST_TASKS:
         raise NotShown(
             f"{len(pairs)} tasks have known latent prompts and can be ranked; the cost of a design "
-            f"is measured over {FEWEST_TASKS} or more"
+            f"is measured over {resampling.FEWEST_TASKS} or more"
         )
     if any(len(x) < 2 for _, videos in pairs.values() for x in videos):
         raise NotShown("some latent prompts have no two videos; designs are drawn from all of them")
@@ -200,11 +193,13 @@ def curve(samples: Samples, accuracy: pd.Series, truth: pd.DataFrame | None = No
     kept = np.isin(samples.tasks, tasks)
     samples = Samples(tasks, samples.text[kept], samples.videos[kept])
     y = accuracy[tasks].to_numpy()
-    if len(tasks) < FEWEST_TASKS or y.min() == y.max():
+    if len(tasks) < resampling.FEWEST_TASKS or y.min() == y.max():
         raise NotShown(f"{len(tasks)} tasks with {accuracy.name} are too few or all alike")
     known = None if truth is None else truth.set_index("task").loc[tasks]
     clusters = None if known is None else subjects_of(known)
-    counts = task_counts(len(tasks), N_RESAMPLES, np.random.default_rng(seed_of("cost")), clusters)
+    counts = resampling.task_counts(
+        len(tasks), N_RESAMPLES, np.random.default_rng(seed_of("cost")), clusters
+    )
     # The estimate stands before its resamples, so that one line scores them all.
     counts = np.vstack([np.ones((1, len(tasks)), counts.dtype), counts])
     coverage, ends = () if known is None else known.coverage, {"never", "common"}
@@ -212,14 +207,14 @@ def curve(samples: Samples, accuracy: pd.Series, truth: pd.DataFrame | None = No
     for k, v, half, found in _drawn(samples):
         for (component, estimator), x in found.items():
             key = (component, estimator, k, v)
-            values[TAU, *key].append(weighted_taus(x[None], y, counts)[0])
+            values[TAU, *key].append(resampling.weighted_taus(x[None], y, counts)[0])
             if component == "epistemic" and ends <= set(coverage):
-                values[AUROC, *key].append(resampled_areas(x, coverage, counts))
+                values[AUROC, *key].append(resampling.resampled_areas(x, coverage, counts))
             base = half.get((component, BASES.get(estimator, estimator)))
             if base is not None:
-                values[AGREEMENT, *key].append(weighted_taus(x[None], base, counts)[0])
+                values[AGREEMENT, *key].append(resampling.weighted_taus(x[None], base, counts)[0])
     sizes = samples.videos.shape[1:3]
-    rows = [_row(key, values, sizes, widening(clusters)) for key in values]
+    rows = [_row(key, values, sizes, resampling.widening(clusters)) for key in values]
     k = len(tasks) if clusters is None else np.unique(clusters).size
     table = pd.DataFrame(rows).assign(n=len(tasks), k=k, confidence=CONFIDENCE)
     ranks = {name: rank for rank, name in enumerate((TAU, AUROC, AGREEMENT, *TERMS[::-1]))}

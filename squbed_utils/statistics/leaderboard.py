@@ -20,7 +20,7 @@ from scipy.stats import kendalltau, rankdata
 
 from squbed_utils.archive.archive import Archive
 from squbed_utils.files import replacing, seed_of
-from squbed_utils.statistics import tables
+from squbed_utils.statistics import resampling, tables
 from squbed_utils.statistics.calibration import (
     CONFIDENCE,
     aurc,
@@ -30,16 +30,6 @@ from squbed_utils.statistics.calibration import (
     holm,
     prediction_rejection_ratio,
     rejection_curve,
-)
-from squbed_utils.statistics.resampling import (
-    FEWEST_TASKS,
-    N_PERMUTATIONS,
-    N_RESAMPLES,
-    drawn_in,
-    permuted_taus,
-    rereferenced_taus,
-    task_counts,
-    weighted_taus,
 )
 from squbed_utils.statistics.summary import TERMS, sources, task_accuracies
 from squbed_utils.text import interval, number
@@ -177,15 +167,15 @@ def compare(
     tests = [kendalltau(x, y) for x in rows.scores]
     tau = np.array([test.statistic for test in tests])
     pvalue = np.array([test.pvalue for test in tests])
-    counts = task_counts(y.size, resamples_for(rows), _rng("resamples"))
-    plain = weighted_taus(rows.scores, y, counts)
-    dealt = permuted_taus if similarity is None else rereferenced_taus
+    counts = resampling.task_counts(y.size, resamples_for(rows), _rng("resamples"))
+    plain = resampling.weighted_taus(rows.scores, y, counts)
+    dealt = resampling.permuted_taus if similarity is None else resampling.rereferenced_taus
     what = y if similarity is None else similarity
-    null = dealt(rows.scores, what, N_PERMUTATIONS, _rng("permutations"))
+    null = dealt(rows.scores, what, resampling.N_PERMUTATIONS, _rng("permutations"))
     # Ten digits: beyond them equal values differ by rounding, and the order with them.
     first = first_alike(rankdata([[float(f"{v:.10g}") for v in x] for x in rows.scores], axis=1))
     table = rows.labels.assign(tau=tau)
-    table[["low", "high"]] = [*map(bootstrap_interval, drawn_in(plain, rows.scores, y))]
+    table[["low", "high"]] = [*map(bootstrap_interval, resampling.drawn_in(plain, rows.scores, y))]
     table = table.assign(pvalue=pvalue, holm=holm_of_distinct(pvalue, first))
     table[["null_low", "null_high"]] = [*map(bootstrap_interval, null)]
     table["permuted"] = "accuracies" if similarity is None else "references"
@@ -202,7 +192,7 @@ def compare(
     table["auroc"] = [auroc(x, y, threshold=threshold) for x in rows.scores]
     table["prr"] = [prediction_rejection_ratio(x, y) for x in rows.scores]
     table["aurc"] = [aurc(x, y) for x in rows.scores]
-    if y.size < FEWEST_TASKS:
+    if y.size < resampling.FEWEST_TASKS:
         table[INTERVALS] = np.nan
     shared = {"accuracy": rows.accuracy.name, "threshold": threshold, "n": y.size}
     table.attrs |= rows.accuracy.attrs
@@ -215,7 +205,7 @@ def _rng(purpose: str) -> np.random.Generator:
 
 def resamples_for(rows: Rows) -> int:
     """Return how many resamples leave Holm's correction over all rows room below 5 %."""
-    return max(N_RESAMPLES, RESAMPLES_A_ROW * len(rows.scores))
+    return max(resampling.N_RESAMPLES, RESAMPLES_A_ROW * len(rows.scores))
 
 
 def counterparts(labels: pd.DataFrame) -> dict[int, int]:

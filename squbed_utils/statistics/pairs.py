@@ -15,21 +15,12 @@ from scipy.stats import wilcoxon
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import MEASURING
 from squbed_utils.files import seed_of
-from squbed_utils.statistics import tables, truth
+from squbed_utils.statistics import resampling, tables, truth
 from squbed_utils.statistics.calibration import (
     CONFIDENCE,
     bootstrap_interval,
     bootstrap_pvalue,
     kendall,
-)
-from squbed_utils.statistics.resampling import (
-    FEWEST_TASKS,
-    plain_tau,
-    resampled_means,
-    resampled_taus,
-    task_counts,
-    weighted_taus,
-    widening,
 )
 from squbed_utils.statistics.summary import TERMS
 from squbed_utils.statistics.truth import subjects_of
@@ -123,16 +114,18 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
     rows = [_mean(tasks, quantity, clusters) for quantity in quantities]
     known = tasks.dropna(subset=[f"{accuracy}_first", f"{accuracy}_second"])
     clusters = subjects_of(known)
-    counts = task_counts(len(known), N_RESAMPLES, np.random.default_rng(seed_of("pairs")), clusters)
+    counts = resampling.task_counts(
+        len(known), N_RESAMPLES, np.random.default_rng(seed_of("pairs")), clusters
+    )
     members = np.arange(len(known)) if clusters is None else clusters
-    enough = np.unique(members).size >= FEWEST_TASKS
+    enough = np.unique(members).size >= resampling.FEWEST_TASKS
     for term in TERMS:
         numbers, replicates = _calibration(known, term, accuracy, counts, clusters)
         rows.append({"panel": CALIBRATION} | numbers | _spread(replicates, enough))
     for term in TERMS:
         x, y = (known[f"{term}_{which}"].to_numpy() for which in ("first", "second"))
-        (taus,) = resampled_taus(x[None], y, counts, clusters)
-        row = {"panel": ORDER, "quantity": term, "value": plain_tau(x, y)}
+        (taus,) = resampling.resampled_taus(x[None], y, counts, clusters)
+        row = {"panel": ORDER, "quantity": term, "value": resampling.plain_tau(x, y)}
         rows.append(row | _spread(taus, enough))
     less = (known[f"{accuracy}_second"] < known[f"{accuracy}_first"]).to_numpy()
     if less.any():
@@ -141,8 +134,8 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
             shares = (counts @ (less & certain)) / (counts @ less)
         row = {"panel": MISTAKEN, "quantity": "epistemic", "first": certain.mean()}
         row["value"] = certain[less].mean()
-        shares = row["value"] + widening(clusters) * (shares - row["value"])
-        enough = np.unique(members[less]).size >= FEWEST_TASKS
+        shares = row["value"] + resampling.widening(clusters) * (shares - row["value"])
+        enough = np.unique(members[less]).size >= resampling.FEWEST_TASKS
         rows.append(row | _spread(np.clip(shares, 0, 1), enough, zero=None))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -155,8 +148,8 @@ def _mean(tasks: pd.DataFrame, quantity: str, clusters: np.ndarray | None) -> di
     changes = (pair.second - pair["first"]).to_numpy()
     rng = np.random.default_rng(seed_of("pairs", quantity))
     row = {"panel": MEAN, "quantity": quantity} | pair.mean().to_dict() | {"value": changes.mean()}
-    enough = changes.any() and changes.size >= FEWEST_TASKS
-    row |= _spread(resampled_means(changes, rng, N_RESAMPLES), enough)
+    enough = changes.any() and changes.size >= resampling.FEWEST_TASKS
+    row |= _spread(resampling.resampled_means(changes, rng, N_RESAMPLES), enough)
     return row if changes.any() else row | {"pvalue": 1.0}
 
 
@@ -171,11 +164,11 @@ def _calibration(
     taus, replicates = {}, []
     for which in ("first", "second"):
         x, y = (tasks[f"{name}_{which}"].to_numpy() for name in (term, accuracy))
-        taus[which] = plain_tau(x, y)
-        replicates.append(weighted_taus(x[None], y, counts)[0])
+        taus[which] = resampling.plain_tau(x, y)
+        replicates.append(resampling.weighted_taus(x[None], y, counts)[0])
     difference = taus["second"] - taus["first"]
     apart = replicates[1] - replicates[0]
-    spread = difference + widening(clusters) * (apart - difference)
+    spread = difference + resampling.widening(clusters) * (apart - difference)
     return {"quantity": term, **taus, "value": difference}, spread
 
 
@@ -209,7 +202,7 @@ def paired_change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         for group, kept in (("added", added), ("others", ~added)):
             changes = pair[kept].groupby("subject").change.mean().to_numpy()
             means.append(changes.mean())
-            replicates.append(resampled_means(changes, rng, N_RESAMPLES))
+            replicates.append(resampling.resampled_means(changes, rng, N_RESAMPLES))
             pvalue = wilcoxon(changes).pvalue if changes.any() else 1.0
             ends = bootstrap_interval(replicates[-1])
             rows.append((group, part, means[-1], *ends, pvalue, changes.size, int(kept.sum())))

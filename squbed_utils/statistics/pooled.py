@@ -11,7 +11,6 @@ where u is what the words do not tell. l, b and c maximise the marginal likeliho
 own samples, mu and s^2 integrated out (Rasmussen and Williams 2006, ch. 2.7 and 5.4).
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -70,9 +69,11 @@ def fit(text: np.ndarray, h: np.ndarray, m: np.ndarray, task: np.ndarray) -> Pri
     least = float(np.clip(least, *BOUNDS["length"]))
     ends = np.log([(least, BOUNDS["length"][1]), BOUNDS["task"], BOUNDS["noise"]])
     start = np.log([max(1.0, least), 0.1, 1.0])
-    found = minimize(
-        partial(_loss, *sample), start, method="L-BFGS-B", jac="3-point", bounds=ends, options=EXACT
-    )
+
+    def loss(theta: np.ndarray) -> float:
+        return _Solved(Prior(*np.exp(theta)), *sample).loss
+
+    found = minimize(loss, start, method="L-BFGS-B", jac="3-point", bounds=ends, options=EXACT)
     return Prior(*np.exp(found.x).tolist())
 
 
@@ -162,12 +163,6 @@ class _Solved:
     def solve(self, x: np.ndarray) -> np.ndarray:
         """Return the inverse covariance times x."""
         return cho_solve(self.factor, x, check_finite=False)
-
-
-def _loss(
-    text: np.ndarray, h: np.ndarray, noise: np.ndarray, task: np.ndarray, theta: np.ndarray
-) -> float:
-    return _Solved(Prior(*np.exp(theta)), text, h, noise, task).loss
 
 
 def _covariance(

@@ -10,14 +10,8 @@ import numpy as np
 import pandas as pd
 
 from squbed_utils import csv_files
+from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import (
-    HIGHER_IS_BETTER,
-    LABELS,
-    RATING,
-    ratings_of,
-    read_ratings,
-)
 from squbed_utils.estimators.estimate import ESTIMATORS
 from squbed_utils.files import ROOT, path_of, replacing, seed_of
 from squbed_utils.statistics.agreement import ranks_of
@@ -37,14 +31,14 @@ PUBLISHED_LABELS = {
     "negative_LPIPS": "negative LPIPS",
     "CLIP": "CLIP score",
 }
-Y_LABELS = LABELS | {
+Y_LABELS = layout.LABELS | {
     "lpips": "negative LPIPS",
     "clip_reference": "CLIP to reference",
     "clip_prompt": "CLIP to prompt",
 }
 """Accuracy -> a label short enough for a small panel, where higher = better."""
 
-METRICS = tuple(LABELS)
+METRICS = tuple(layout.LABELS)
 """The paper's four, and CLIP's other reading."""
 
 LEAST_TASKS = 3
@@ -179,10 +173,10 @@ def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str
 
 def better_is_higher(summary: pd.DataFrame, accuracy: str) -> pd.Series:
     """Return an accuracy, negated if it is a distance; refuse an unknown one."""
-    known = [*HIGHER_IS_BETTER, *ratings_of(summary)]
+    known = [*layout.HIGHER_IS_BETTER, *layout.ratings_of(summary)]
     if accuracy not in known:
         raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(known)}")
-    return summary[accuracy] if HIGHER_IS_BETTER.get(accuracy, True) else -summary[accuracy]
+    return summary[accuracy] if layout.HIGHER_IS_BETTER.get(accuracy, True) else -summary[accuracy]
 
 
 def ranked_tasks(
@@ -235,7 +229,7 @@ def _ranking_from_file(summary: pd.DataFrame, path: Path) -> pd.DataFrame:
     except (ValueError, OSError):
         rows = csv_files.read(path, "ranking", ("task", "rank"))
     else:
-        answers = ranks_of(read_ratings(path))
+        answers = ranks_of(layout.read_ratings(path))
         several = {"rank_spread": answers.std(axis=1), "raters": answers.shape[1]}
         several = several if answers.shape[1] > 1 else {}
         ranks = pd.DataFrame({"rank": answers.mean(axis=1)} | several).reset_index()
@@ -385,7 +379,7 @@ def default_accuracy(table: pd.DataFrame) -> str:
 
 def accuracies_there(table: pd.DataFrame, *, ranked: bool = False) -> list[str]:
     """Return the accuracies that some task has; with `ranked`, those that can rank the tasks."""
-    names = [m for m in (*METRICS, *ratings_of(table)) if m in table]
+    names = [m for m in (*METRICS, *layout.ratings_of(table)) if m in table]
     if ranked:
         names = [m for m in names if table[m].count() >= LEAST_TASKS and table[m].nunique() > 1]
     return [m for m in names if table[m].notna().any()]
@@ -398,7 +392,7 @@ def accuracies_of_figure(table: pd.DataFrame, figure: int) -> list[str]:
     default one and people's ratings, which go before others. `NotShown` if none ranks the tasks.
     """
     papers = METRICS[:4] if figure == 3 else METRICS[3:]
-    first = [default_accuracy(table), *ratings_of(table)]
+    first = [default_accuracy(table), *layout.ratings_of(table)]
     there = accuracies_there(table, ranked=True)
     chosen = sorted({*papers, *first} & {*there}, key=there.index)
     if not chosen:
@@ -447,7 +441,7 @@ def label(name: str, *, lpips: str) -> str:
     """
     if name == "lpips":
         return LPIPS_FORMS[lpips]
-    return LABELS[name] if name in LABELS else y_label(name, "")
+    return layout.LABELS[name] if name in layout.LABELS else y_label(name, "")
 
 
 def clip_form(archive: Archive) -> str:
@@ -461,7 +455,7 @@ def y_label(accuracy: str, clip: str) -> str:
     >>> y_label("rating_visual_quality", "open_clip"), y_label("clip_prompt", "imagenet")
     ('people: visual quality', 'ImageNet labels to prompt')
     """
-    if RATING.fullmatch(accuracy):
+    if layout.RATING.fullmatch(accuracy):
         return f"people: {accuracy.removeprefix('rating_').replace('_', ' ')}"
     if accuracy not in Y_LABELS:
         raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(Y_LABELS)}")

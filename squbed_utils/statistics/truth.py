@@ -16,7 +16,7 @@ from scipy.stats import t as student_t
 from squbed_utils import plain_yaml
 from squbed_utils.archive.layout import COVERAGES
 from squbed_utils.files import ROOT, seed_of
-from squbed_utils.statistics import leaderboard
+from squbed_utils.statistics import leaderboard, resampling
 from squbed_utils.statistics.calibration import (
     CONFIDENCE,
     bootstrap_interval,
@@ -24,18 +24,6 @@ from squbed_utils.statistics.calibration import (
     equivalence,
 )
 from squbed_utils.statistics.controls import word_spreads
-from squbed_utils.statistics.resampling import (
-    FEWEST_TASKS,
-    N_RESAMPLES,
-    drawn_in,
-    level_pvalue,
-    plain_tau,
-    resampled_areas,
-    resampled_taus,
-    task_counts,
-    weighted_taus,
-    widening,
-)
 from squbed_utils.statistics.tables import POINT_COLUMNS, better_is_higher
 
 BARS = plain_yaml.read(ROOT / "data/bars.yaml", "the bars")
@@ -145,12 +133,12 @@ def _association(
     """
     x, y = x.to_numpy(dtype=float), y.to_numpy(dtype=float)
     levels = None if levels is None else levels.to_numpy(dtype=float)
-    counts = task_counts(x.size, N_RESAMPLES, rng, clusters)
-    (replicates,) = resampled_taus(x[None], y, counts, clusters, levels)
-    numbers = {"tau": plain_tau(x, y, levels)}
+    counts = resampling.task_counts(x.size, resampling.N_RESAMPLES, rng, clusters)
+    (replicates,) = resampling.resampled_taus(x[None], y, counts, clusters, levels)
+    numbers = {"tau": resampling.plain_tau(x, y, levels)}
     numbers["low"], numbers["high"] = bootstrap_interval(replicates)
     numbers["pvalue"] = (
-        level_pvalue(x, y, rng, clusters=clusters, within=levels)
+        resampling.level_pvalue(x, y, rng, clusters=clusters, within=levels)
         if dealt
         else bootstrap_pvalue(replicates)
     )
@@ -194,7 +182,7 @@ def _by_level(
     table = table[[x, LEVEL]].assign(y=y, cluster=clusters).dropna(subset=[x, "y"])
     rows = []
     for level, group in _levels(table, [x, "y"]):
-        if len(group) < FEWEST_TASKS or (group[[x, "y"]].nunique() < 2).any():
+        if len(group) < resampling.FEWEST_TASKS or (group[[x, "y"]].nunique() < 2).any():
             continue
         numbers, _ = _association(
             group[x],
@@ -268,7 +256,7 @@ def dose(table: pd.DataFrame) -> pd.DataFrame:
         )
     x, clips = (table[name].to_numpy(dtype=float) for name in ("epistemic", "clips"))
     rng = np.random.default_rng(seed_of("dose"))
-    pvalue = level_pvalue(x, clips, rng, clusters=subjects_of(table))
+    pvalue = resampling.level_pvalue(x, clips, rng, clusters=subjects_of(table))
     rows = []
     for count, group in table.groupby("clips"):
         row = {"clips": count, "subjects": group.subject.nunique(), "tasks": len(group)}
@@ -291,7 +279,7 @@ def _mean_by_subject(
     Subjects without any spread, as where nothing was counted, tell no interval.
     """
     x, k = values.to_numpy(dtype=float), subjects.nunique()
-    counts = task_counts(x.size, N_RESAMPLES, rng, subjects.to_numpy())
+    counts = resampling.task_counts(x.size, resampling.N_RESAMPLES, rng, subjects.to_numpy())
     spread = np.sqrt(k / max(k - 1, 1)) * np.std(counts @ x / counts.sum(axis=1)) or np.nan
     return float(x.mean()), float(student_t.ppf((1 + CONFIDENCE) / 2, max(k - 1, 1)) * spread)
 
@@ -330,9 +318,9 @@ def separation(summary: pd.DataFrame) -> tuple[float, float]:
     if ends.coverage.nunique() < 2:
         raise ValueError("no task of a never-seen subject beside one of a common; take more tasks")
     x, never = ends.epistemic.to_numpy(dtype=float), (ends.coverage == "never").to_numpy(float)
-    (area,) = resampled_areas(x, ends.coverage, np.ones((1, x.size)))
+    (area,) = resampling.resampled_areas(x, ends.coverage, np.ones((1, x.size)))
     rng = np.random.default_rng(seed_of("truth", "separation"))
-    return float(area), level_pvalue(x, never, rng, clusters=subjects_of(ends))
+    return float(area), resampling.level_pvalue(x, never, rng, clusters=subjects_of(ends))
 
 
 def separation_within(summary: pd.DataFrame) -> pd.DataFrame:
@@ -350,12 +338,12 @@ def separation_within(summary: pd.DataFrame) -> pd.DataFrame:
         x, within = group.epistemic.to_numpy(dtype=float), None
         if level == "pooled":
             within = group[LEVEL].to_numpy(dtype=float)
-        counts = task_counts(x.size, N_RESAMPLES, rng, clusters)
+        counts = resampling.task_counts(x.size, resampling.N_RESAMPLES, rng, clusters)
         counts = np.vstack([np.ones(x.size), counts])  # the estimate stands before its resamples
-        areas = resampled_areas(x, group.coverage, counts, within)
-        spread = areas[0] + widening(clusters) * (areas[1:] - areas[0])
+        areas = resampling.resampled_areas(x, group.coverage, counts, within)
+        spread = areas[0] + resampling.widening(clusters) * (areas[1:] - areas[0])
         low, high = np.clip(bootstrap_interval(spread), 0, 1)
-        pvalue = level_pvalue(x, never, rng, clusters=clusters, within=within)
+        pvalue = resampling.level_pvalue(x, never, rng, clusters=clusters, within=within)
         row = {"level": level, "auroc": areas[0], "low": low, "high": high, "pvalue": pvalue}
         rows.append(row | {"n": x.size, "confidence": CONFIDENCE})
     return pd.DataFrame(rows)
@@ -406,15 +394,17 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
             raise ValueError(f"{name} is the same for all {len(values)} tasks; it ranks nothing")
     clusters = subjects_of(known)
     rng = np.random.default_rng(seed_of("leaderboard", "truth"))
-    counts = task_counts(rows.accuracy.size, leaderboard.resamples_for(rows), rng, clusters)
+    counts = resampling.task_counts(
+        rows.accuracy.size, leaderboard.resamples_for(rows), rng, clusters
+    )
     taus, resampled = [], {}
     for x, label in zip(rows.scores, rows.labels.itertuples(), strict=True):
         for name, values in truths.items() if label.component in OWN else ():
             tau, pvalue = kendalltau(x, values)
-            plain = weighted_taus(x[None], values, counts)
-            low, high = bootstrap_interval(drawn_in(plain, x[None], values, clusters)[0])
+            plain = resampling.weighted_taus(x[None], values, counts)
+            low, high = bootstrap_interval(resampling.drawn_in(plain, x[None], values, clusters)[0])
             # The estimate stands before its resamples, so that one line scores them all.
-            spread = tau + widening(clusters) * (plain[0] - tau)
+            spread = tau + resampling.widening(clusters) * (plain[0] - tau)
             resampled[label.estimator, label.component, name] = np.append(tau, spread)
             row = {"estimator": label.estimator, "component": label.component, "truth": name}
             row["kind"] = "signal" if OWN[label.component] == name else "leakage"
@@ -422,7 +412,7 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
             taus.append(row)
     taus = pd.DataFrame(taus).assign(confidence=CONFIDENCE, baseline=leaderboard.BASELINE)
     scores = _scores(resampled)
-    if rows.accuracy.size < FEWEST_TASKS:
+    if rows.accuracy.size < resampling.FEWEST_TASKS:
         for table in (taus, scores):
             table[table.columns.intersection(leaderboard.INTERVALS)] = np.nan
     return taus, scores
