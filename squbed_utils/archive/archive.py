@@ -85,7 +85,6 @@ class Archive:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self._held: dict[str, pa.Table] = {}
-        self._last: tuple[str, pa.Table | None] = ("", None)
         self._clip_means: list[tuple] = []
 
     def require(self) -> None:
@@ -457,11 +456,8 @@ class Archive:
         """Return the columns `EMBEDDED` of a task's shards."""
         if task not in self._places:
             raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
-        if task in self._held:
-            return self._held[task]
-        if self._last[0] != task:  # callers ask for the same one several times in a row
-            self._last = task, self._read_task(task).select(EMBEDDED)
-        return self._last[1]
+        held = self._held.get(task)
+        return self._read_task(task).select(EMBEDDED) if held is None else held
 
     def _rows_with(self, vectors: str | None, task: str | None) -> pd.DataFrame:
         """Return the rows of a task or all; `embedding` holds the named vectors, if any."""
