@@ -18,15 +18,28 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from squbed_utils import profiles, video
 from squbed_utils.archive.archive import Archive
-from squbed_utils.collection import claims, status
+from squbed_utils.collection import claims, latent, status
 from squbed_utils.collection import workers as work
 from squbed_utils.collection.collect import collect
 from squbed_utils.collection.executors import Executor
 from squbed_utils.tasks.task import Task
 
-TASKS = [f"{coverage}-{gaps}-round" for gaps in range(5) for coverage in ("common", "never")]
+TASKS = [
+    "slab-3",
+    "slab-4",
+    "clover-1",
+    "tee-0",
+    "arrow-2",
+    "boat-0",
+    "drop-3",
+    "vee-2",
+    "leaf-1",
+    "tree-4",
+]
 PROCESSES, THREADS, SIMULATED, SLEEP = 2, 100, 40_000, 0.5
 
 
@@ -56,16 +69,16 @@ def executors(name: str, folder: Path) -> None:
 
 
 def time_calls(owner: object, name: str, spent: dict) -> None:
-    """Add up the seconds that a function takes from now on."""
+    """Add up the seconds, of clock and processor, that a function takes from now on."""
     real = getattr(owner, name)
-    spent[name] = 0.0
+    spent[name] = np.zeros(2)
 
     def measured(*arguments: object, **options: object) -> object:
-        start = time.perf_counter()
+        start = np.array([time.perf_counter(), time.process_time()])
         try:
             return real(*arguments, **options)
         finally:
-            spent[name] += time.perf_counter() - start
+            spent[name] += [time.perf_counter(), time.process_time()] - start
 
     setattr(owner, name, measured)
 
@@ -85,19 +98,21 @@ def time_generation(spent: dict) -> None:
 
 
 def overhead(name: str, folder: Path) -> None:
-    """Print what storing takes, beside generating, and the size of a video."""
+    """Print what storing and all else take, beside generating, and the size of a video."""
     spent, part = {}, {}
     time_generation(spent)
+    time_calls(latent, "make", spent)
     stored = [(video, "write"), (video, "is_whole"), (Archive, "write_shard")]
     stored += [(claims.Worker, "claim"), (claims.Worker, "release"), (status.RunLog, "write")]
     for owner, function in stored:
         time_calls(owner, function, part)
-    archive = collect(some_tasks(name, 1), output=folder / "overhead")
-    videos = len(archive.videos())
-    print(f"generation   {spent['generate'] / videos * 1e3:8.2f} ms a video")
-    for function, seconds in [*part.items(), ("all of it", sum(part.values()))]:
-        each = f"{seconds / videos * 1e3:8.2f} ms a video"
-        print(f"{function:12} {each}  {seconds / spent['generate']:.2%} of generation")
+    archive = collect(some_tasks(name, 2), output=folder / "overhead")
+    videos, generation = len(archive.videos()), spent["generate"]
+    rows = {"generation": generation, **part, "all storing": sum(part.values())}
+    print("ms a video and share of generation, of clock and of processor")
+    for name, seconds in (rows | {"all but it": spent["make"] - generation}).items():
+        each, shares = seconds / videos * 1e3, seconds / generation
+        print(f"{name:12} {each[0]:8.2f} {shares[0]:8.2%} {each[1]:8.2f} {shares[1]:8.2%}")
     kinds = {"mp4": "videos/*/*", "parquet": "shards/*/*.parquet", "sha256": "shards/*/*.sha256"}
     for kind, pattern in kinds.items():
         size = sum(file.stat().st_size for file in archive.folder.glob(pattern)) / videos

@@ -72,11 +72,11 @@ def inside(folder: Path, path: str) -> Path:
     named = PureWindowsPath(path)  # knows the separators, drives and roots of every system
     if named.anchor or ".." in named.parts or "\0" in path:
         raise ValueError(f"path {path!r} leads out of the archive {folder}")
-    whole = folder.resolve()
+    whole = os.path.realpath(folder)  # strings: an archive asks this for each of its files
     for part in Path(path).parts:
-        whole /= part
+        whole = os.path.join(whole, part)
         with suppress(FileNotFoundError, NotADirectoryError):
-            mode = whole.lstat().st_mode
+            mode = os.lstat(whole).st_mode
             if stat.S_ISLNK(mode):
                 raise ValueError(
                     f"{whole} is a symbolic link, and none is followed in an archive; put what it "
@@ -84,7 +84,7 @@ def inside(folder: Path, path: str) -> Path:
                 )
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise ValueError(f"{whole} is a pipe, socket or device and no file; delete it")
-    return whole
+    return Path(whole)
 
 
 def sha256_of(path: Path) -> str:

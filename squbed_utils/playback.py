@@ -357,8 +357,9 @@ def _timeline(name: str, stamps: list[tuple], stream: av.VideoStream) -> tuple[n
     gaps = np.diff(pts)
     if not (gaps > 0).any():
         return order, _checked_rate(name, stated)
-    usual = int(np.median(gaps[gaps > 0]))
-    times = np.append(0, np.cumsum(np.where(gaps < 0, usual, gaps)))  # where stamps start anew
+    if (gaps < 0).any():  # where stamps start anew
+        gaps = np.where(gaps < 0, int(np.median(gaps[gaps > 0])), gaps)
+    times = np.append(0, np.cumsum(gaps))
     visible = np.append(np.diff(times) > 0, True)  # a picture shown for no time is not seen
     times, order = times[visible], order[visible]
     measured = (len(times) - 1) / (int(times[-1]) * stream.time_base)
@@ -389,7 +390,8 @@ def _on_grid(times: np.ndarray, rate: Fraction, tick: Fraction) -> tuple[np.ndar
     if np.abs(exact - steps).max() > rate * tick + 1e-3 or not (gaps > 0).all():
         return steps, Fraction(0)
     step = int(np.gcd.reduce(gaps))
-    common = np.quantile(gaps // step, 0.1) <= 5  # else it is so fine that any stamp lies on it
+    often = gaps // step  # mostly above 5 where it is so fine that any stamp lies on it
+    common = often.max() <= 5 or np.quantile(often, 0.1) <= 5
     return steps // step, rate / step if common else Fraction(0)
 
 

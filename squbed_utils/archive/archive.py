@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
     from squbed_utils.tasks.task import Task
 
 SHARD_NAME = re.compile(r"[0-9]+\.parquet")
+EMBEDDED = ["latent", "status", "text_embedding", "embedding"]
 VIDEO_COLUMNS = ["task", "latent", "sample", "seed", "path", "embedding", *LABELS]
 VIDEO_COLUMNS += ["caption", "status", "error"]
+
+MOST_HELD = 2**28
+"""Bytes of embeddings that stay in memory; those of further tasks are read whenever asked for."""
 
 
 def open_archive(folder: Path | str) -> Archive:
@@ -69,13 +74,18 @@ def open_archive(folder: Path | str) -> Archive:
 
 
 class Archive:
-    """A samples archive in a folder; it reads each table once, when it is first asked for.
+    """A samples archive in a folder; it reads each table when it is first asked for.
+
+    Tables are read once and kept; embeddings are read task by task, and of many tasks more than
+    once, so that memory does not grow with them.
 
     The folder need not exist yet: `open_archive` checks it, ``collect`` fills it.
     """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
+        self._held: dict[str, pa.Table] = {}
+        self._clip_means: list[tuple] = []
 
     def require(self) -> None:
         """Raise FileNotFoundError if the folder does not hold an archive."""
@@ -198,15 +208,17 @@ class Archive:
             for (task, z), of in groups
         }
 
-    def latents(self) -> pd.DataFrame:
-        """Return a row a latent prompt: task, latent, prompt, embedding, rejected.
+    def latents(self, task: str | None = None, *, embeddings: bool = True) -> pd.DataFrame:
+        """Return a row a latent prompt, of one task or all.
 
-        `embedding` is float32 (d_t,); `rejected` lists the draws refused before this one. Where
-        latent prompts are not known, prompt and embedding are missing.
+        Columns task, latent, prompt, embedding, rejected. `embedding` is float32 (d_t,); without
+        `embeddings` there is no such column, and nothing large is held. `rejected` lists the draws
+        refused before this one. Where latent prompts are not known, prompt and embedding are
+        missing.
         """
-        rows = self._rows.drop_duplicates(["task", "latent"])
-        rows = rows.drop(columns="embedding").rename(columns={"text_embedding": "embedding"})
-        columns = ["task", "latent", "prompt", "embedding", "rejected"]
+        rows = self._rows_with("text_embedding" if embeddings else None, task)
+        rows = rows.drop_duplicates(["task", "latent"])
+        columns = ["task", "latent", "prompt", *["embedding"] * embeddings, "rejected"]
         return rows[columns].reset_index(drop=True)
 
     def texts(self) -> pd.DataFrame:
@@ -224,26 +236,30 @@ class Archive:
             found.append(rows[["task", "text", *layout.READ]])
         return pd.concat(found, ignore_index=True)
 
-    def videos(self) -> pd.DataFrame:
-        """Return a row a video, failures included.
+    def videos(self, task: str | None = None, *, embeddings: bool = True) -> pd.DataFrame:
+        """Return a row a video, of one task or all, failures included.
 
         Columns task, latent, sample, seed, path (within the archive), embedding (float32 (d_v,)),
         ssim, psnr, lpips, clip_reference, clip_prompt, caption, status ("ok" or "failed"), error,
         and people's ratings, if there are any. A failed video has None as embedding and no
         accuracies; without a captioner there are no captions. A latent prompt that gets no videos
-        has no row.
+        has no row. Without `embeddings` there is no such column, and nothing large is held.
         """
-        rows = self._rows[self._rows.status != layout.TEXT]
-        return rows[[*VIDEO_COLUMNS, *layout.ratings_of(rows)]].reset_index(drop=True)
+        rows = self._rows_with("embedding" if embeddings else None, task)
+        rows = rows[rows.status != layout.TEXT]
+        columns = [name for name in VIDEO_COLUMNS if name in rows]
+        return rows[[*columns, *layout.ratings_of(rows)]].reset_index(drop=True)
 
-    def clip_embeddings(self) -> pd.DataFrame:
-        """Return a row a video that did not fail: task, clip_embedding, clip_reference_embedding.
+    def clip_means(self) -> pd.DataFrame | None:
+        """Return the mean CLIP embedding of all frames of each task's videos, and of its reference.
 
-        Embeddings are float32 (d,), means of unit frame embeddings over the aligned frames; that of
-        the reference is None where the task has none.
+        By task: video, reference; float64 (d,), not of unit length. The reference is None for a
+        task without one; the table is None where an earlier version wrote the archive, without CLIP
+        embeddings. A task whose every video failed has no row.
         """
-        columns = ["task", "clip_embedding", "clip_reference_embedding"]
-        return self._rows.loc[self._rows.status == OK, columns].reset_index(drop=True)
+        _ = self._rows  # which are read with them
+        table = pd.DataFrame(self._clip_means, columns=["task", "video", "reference"])
+        return None if table.video.isna().any() else table.set_index("task")
 
     def embeddings(self, task: str) -> tuple[np.ndarray | None, list[np.ndarray]]:
         """Return one task's embeddings, without its failed videos.
@@ -258,9 +274,8 @@ class Archive:
         videos : list of n numpy.ndarray
             float32, shape (m_i, d_v).
         """
-        if task not in self._places:
-            raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
-        latents, texts, found, status = (c[self._places[task]] for c in self._embedded)
+        rows = self._embedded(task)
+        latents, status, texts, found = (rows[name].to_numpy() for name in EMBEDDED)
         text, videos = [], []
         width = next((x.size for x in found if x is not None), 2)
         for latent in np.unique(latents):
@@ -438,23 +453,42 @@ class Archive:
         text = yaml.safe_dump({"schema": layout.SCHEMA} | resolved, sort_keys=False)
         write_text(self.inside("profile.yaml"), text)
 
+    def _embedded(self, task: str) -> pa.Table:
+        """Return the columns `EMBEDDED` of a task's shards."""
+        if task not in self._places:
+            raise KeyError(f"archive {self.folder} has no task {task!r}; see its tasks()")
+        held = self._held.get(task)
+        return self._read_task(task).select(EMBEDDED) if held is None else held
+
+    def _rows_with(self, vectors: str | None, task: str | None) -> pd.DataFrame:
+        """Return the rows of a task or all; `embedding` holds the named vectors, if any."""
+        rows = self._rows if task is None else self._rows.iloc[self._places[task]]
+        if vectors is None:
+            return rows
+        tables = map(self._embedded, self._units_of if task is None else [task])
+        return rows.assign(
+            embedding=np.concatenate([table[vectors].to_numpy() for table in tables])
+        )
+
     @cached_property
     def _places(self) -> dict[str, np.ndarray]:
-        """The row numbers of each task in the shards' table, computed once."""
+        """The row numbers of each task in `_rows`."""
         return self._rows.groupby("task").indices
 
     @cached_property
-    def _embedded(self) -> list[np.ndarray]:
-        """Return the columns that `embeddings` reads as arrays; taking rows of a table is slow."""
-        names = ("latent", "text_embedding", "embedding", "status")
-        return [self._rows[name].to_numpy() for name in names]
+    def _units_of(self) -> dict[str, list[tuple[str, int]]]:
+        units = {task: [] for task, _ in self.units}
+        for unit in self.units:
+            units[unit[0]].append(unit)
+        return units
 
     @cached_property
     def _rows(self) -> pd.DataFrame:
-        """All shards, in the order of tasks, latent prompts and samples."""
+        """All shards but their vectors, in the order of tasks, latent prompts and samples."""
         if misfit := self.misfit():
             raise ValueError(f"table {self.shard(*misfit[0])}: {misfit[1]}")
-        rows, manifest, answers = self._unchecked, self.manifest(), layout.rated(self.ratings())
+        rows, manifest = self._unchecked.drop(columns=[*layout.VECTORS]), self.manifest()
+        answers = layout.rated(self.ratings())
         if manifest is not None:
             old = [name for name in layout.ratings_of(manifest) if name not in answers]
             rows = rows.merge(manifest[["task", "latent", "sample", *old]], "left")
@@ -462,14 +496,44 @@ class Archive:
 
     @cached_property
     def _unchecked(self) -> pd.DataFrame:
+        """The same, with the widths of vectors, before shards are held against each other."""
+        rows, room, self._clip_means = [], MOST_HELD, []
         with ThreadPoolExecutor() as pool:
-            shards = pool.map(lambda unit: self._read_shard(*unit)[0], self.units)
-            table = pa.concat_tables(shards)
+            found = zip(self._units_of, pool.map(self._scan, self._units_of), strict=True)
+            for task, (table, embedded, means) in found:
+                rows.append(table)
+                self._clip_means += [(task, *means)] if means else []
+                room -= embedded.nbytes
+                if room >= 0:
+                    self._held[task] = embedded
+        return pa.concat_tables(rows).combine_chunks().to_pandas()  # in one piece: taking is quick
+
+    def _scan(self, task: str) -> tuple[pa.Table, pa.Table, tuple]:
+        """Return a task's rows with widths for vectors, its embeddings, and the means of CLIP's."""
+        table = self._read_task(task)
+        good = table.filter(pc.equal(table["status"], OK))
+        clip, reference = good["clip_embedding"], good["clip_reference_embedding"]
+        means = (
+            None if clip.null_count else layout.mean_vector(clip),
+            layout.mean_vector(reference),
+        )
+        first = pa.array(np.diff(table["latent"].to_numpy(), prepend=-1) != 0)
+        text = pc.if_else(first, table["text_embedding"], None)  # that of a latent prompt, once
+        embedded = table.select(EMBEDDED).set_column(2, "text_embedding", text)
+        for place, name in enumerate(table.column_names):
+            if name in layout.VECTORS:
+                table = table.set_column(place, name, pc.list_value_length(table[name]))
+        return table, embedded.combine_chunks(), means if len(good) else ()
+
+    def _read_task(self, task: str) -> pa.Table:
+        """Return a task's shards as one table; refuse unusable embeddings and scores."""
+        units = self._units_of[task]
+        table = pa.concat_tables([self._read_shard(*unit)[0] for unit in units])
         try:
             layout.check_shard(table, self.folder / "shards")
         except ValueError:  # rare: look at each, to name the one that is unusable
-            table = pa.concat_tables([self.checked_shard(*unit) for unit in self.units])
-        return table.to_pandas()
+            table = pa.concat_tables([self.checked_shard(*unit) for unit in units])
+        return table
 
     def misfit(self) -> tuple[tuple[str, int], str] | None:
         """Return a shard that does not fit the others, and what is wrong with it.
@@ -478,7 +542,7 @@ class Archive:
         """
         rows = self._unchecked
         for name in ("embedding", "text_embedding"):
-            widths = rows[name].dropna().map(len)
+            widths = rows[name].dropna().astype(int)
             odd = widths.index[widths != widths.mode().max()]
             if len(odd):
                 row = rows.loc[odd[0]]

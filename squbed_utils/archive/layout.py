@@ -473,6 +473,13 @@ def check_shard(table: pa.Table, path: Path) -> None:
         _refuse_rows(wrong, f"table {path}: column {name}", "is not a number")
 
 
+def mean_vector(vectors: pa.ChunkedArray) -> np.ndarray | None:
+    """Return the mean of vectors that are not null, float64 (d,); None without any."""
+    known = vectors.drop_null().combine_chunks()
+    rows = known.flatten().to_numpy().reshape(max(len(known), 1), -1)
+    return rows.mean(axis=0, dtype=float) if len(known) else None
+
+
 def write_table(path: Path, table: pa.Table | pd.DataFrame) -> None:
     """Write a table to a file that is whole or absent."""
     if isinstance(table, pd.DataFrame):

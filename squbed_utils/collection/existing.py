@@ -116,7 +116,7 @@ def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
         strange = (texts.unknown > 0).sum()
         signs += [f"{strange} of {len(texts)} texts have words it lacks"] if strange else []
     if "video_encoder" in known:
-        videos = archive.videos()
+        videos = archive.videos(embeddings=False)
         firsts = videos[videos.status == OK].drop_duplicates("task").path
         sizes = (archive.read_video(path).shape[1:3] for path in firsts)
         other = next((size for size in sizes if size != (SIDE, SIDE)), None)
@@ -246,9 +246,9 @@ def of_archive(archive: Archive) -> pd.DataFrame:
 
     A latent prompt that has no videos by design is a row without one.
     """
-    tasks, videos = archive.tasks(), archive.videos()
+    tasks, videos = archive.tasks(), archive.videos(embeddings=False)
     rated = layout.ratings_of(videos)
-    latents = archive.latents().rename(columns={"prompt": "latent_prompt"})
+    latents = archive.latents(embeddings=False).rename(columns={"prompt": "latent_prompt"})
     videos = videos[videos.status == OK].rename(columns={"path": "video"})
     if videos.empty:
         raise ValueError(f"all videos of {archive.folder} failed; there is nothing to score")

@@ -229,9 +229,10 @@ def _details(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
     tasks, unit = archive.tasks().set_index("task"), ESTIMATORS[archive.profile["estimator"]].unit
     twins, entropies = repeated(archive), summaries.latent_entropies(archive)
     marks = twins.what + " " + twins.why + ": " + twins.places
-    latents = archive.latents().set_index(["task", "latent"])[["prompt"]].sort_index()
+    latents = archive.latents(embeddings=False)
+    latents = latents.set_index(["task", "latent"])[["prompt"]].sort_index()
     latents = latents.assign(entropy=[entropies.get(place) for place in latents.index])
-    videos = archive.videos().sort_values(["latent", "sample"]).set_index("task")
+    videos = archive.videos(embeddings=False).sort_values(["latent", "sample"]).set_index("task")
     errors = videos.error.map(lambda error: stored_error(str(error)), "ignore")
     seeds = videos.seed.astype("Int64").astype("string")  # no number of a script's has its digits
     videos = videos.assign(seed=seeds, error=errors)[VIDEO]
@@ -269,7 +270,7 @@ def _embedded(archives: tuple[Archive, ...], room: int) -> tuple[list[dict], str
             break
         clips[number][path] = address
         shown += latent >= 0
-    count = sum(len(archive.videos()) for archive in archives)
+    count = sum(len(archive.videos(embeddings=False)) for archive in archives)
     return clips, (
         f"Previews of {shown:,} of {count:,} videos, at most one of each latent prompt, {side} "
         f"pixels and {frames} frames; saved as a folder, the explorer has previews of all"
@@ -290,7 +291,7 @@ def _beside(archives: tuple[Archive, ...], folder: Path) -> list[dict]:
 def _jobs(archives: tuple[Archive, ...], *, every: bool) -> Iterator[tuple[int, int, str]]:
     """Yield (latent prompt or -1, number of the archive, path) of the videos to be shown."""
     for number, archive in enumerate(archives):
-        videos = archive.videos()
+        videos = archive.videos(embeddings=False)
         videos = videos[videos.status == OK]
         yield from ((-1, number, path) for path in archive.tasks().reference.dropna() if path)
         for v in (videos if every else videos.drop_duplicates(["task", "latent"])).itertuples():

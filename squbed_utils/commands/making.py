@@ -279,7 +279,7 @@ def score_videos(options: Namespace) -> None:
     with common.warnings_as_lines():
         settings = chosen(options, "profile", "output", "retry_failed")
         archive = squbed_utils.score(options.manifest, **settings)
-    videos = archive.videos()
+    videos = archive.videos(embeddings=False)
     failed = videos[videos.status == FAILED]
     print(
         f"{archive.folder}: {len(archive.tasks())} tasks, {len(videos)} videos "

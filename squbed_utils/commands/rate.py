@@ -52,7 +52,7 @@ def page(archive: Archive, question: str, *, tasks: int | None = None, videos: i
             raise ValueError(f"{name} is {number}; expected at least {least}")
     count, rng = ASKED[question][0], np.random.default_rng(seed_of("rate", question))
     by_prompt = count == 0 or question.endswith("_prompt")
-    made, table, truth = archive.videos(), archive.tasks(), archive.truth()
+    made, table, truth = archive.videos(embeddings=False), archive.tasks(), archive.truth()
     made = made[made.status == OK]
     table["reference"] = table.reference.replace("", None)
     if count:

@@ -9,7 +9,6 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.special import betainc, betaln, digamma, entr, gammaln, hyp2f1
 
-from squbed_utils.estimators import vmf
 from squbed_utils.estimators.registry import (
     Terms,
     Videos,
@@ -152,13 +151,12 @@ def kappa(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> [value + 0.0 for value in kappa(np.eye(3), np.stack([np.eye(4)] * 3))[:2]]
     [0.0, 0.0]
     """
-    each, degenerate = concentrations(videos, corrected=True)
+    others = () if text is None else (text, pooled(videos))
+    each, others, degenerate = concentrations(videos, others)
     epistemic = -float(each.mean())
     if text is None:
         return Terms(None, epistemic, None, degenerate)
-    latent, everything = vmf.fit(text), vmf.fit(pooled(videos))
-    degenerate = degenerate or bool(latent.degenerate)
-    return Terms(-float(latent.kappa), epistemic, -float(everything.kappa), degenerate)
+    return Terms(-others[0], epistemic, -others[1], degenerate)
 
 
 @register(

@@ -48,16 +48,25 @@ def real_array(values: ArrayLike, name: str) -> np.ndarray:
 def unit_rows(
     x: np.ndarray, name: str, index_of: Callable[..., tuple[int, ...]] | None = None
 ) -> np.ndarray:
-    """Return vectors (..., d) in float64 at unit length, also if squares overflow or vanish.
+    """Return vectors (..., d) in float64 at unit length, also if squares overflow or vanish."""
+    x, length = measured_rows(x, name, index_of)
+    return x / length[..., None]
+
+
+def measured_rows(
+    x: np.ndarray, name: str, index_of: Callable[..., tuple[int, ...]] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return vectors (..., d) in float64, scaled if squares overflow or vanish, and their lengths.
 
     `index_of` turns an index into `x` into the one that an error shows, for a block of an array.
     """
     x = np.asarray(x, dtype=float)
-    squared = np.einsum("...i,...i->...", x, x)
-    if not np.all((squared > 1e-200) & (squared < 1e200)):
+    with np.errstate(over="ignore"):
+        squared = np.vecdot(x, x)
+    if squared.size and not (squared.min() > 1e-200 and squared.max() < 1e200):
         x = _scaled_rows(x, name, index_of)
-        squared = np.einsum("...i,...i->...", x, x)
-    return x / np.sqrt(squared)[..., None]
+        squared = np.vecdot(x, x)
+    return x, np.sqrt(squared)
 
 
 def _scaled_rows(

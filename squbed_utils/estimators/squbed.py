@@ -1,5 +1,7 @@
 """S-QUBED: entropies of von Mises-Fisher fits, corrected for few samples or as published."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from squbed_utils.estimators import vmf
@@ -76,18 +78,27 @@ def entropy_power(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(aleatoric, epistemic, float(np.logaddexp(aleatoric, epistemic)), degenerate)
 
 
-def concentrations(videos: Videos, *, corrected: bool) -> tuple[np.ndarray, bool]:
-    """Return kappa of each latent prompt's videos, (n,) in no order, and whether one is capped."""
-    fits = [vmf.fit(group, corrected=corrected) for group in equal_groups(videos)]
-    return np.concatenate([f.kappa for f in fits]), any(bool(f.degenerate.any()) for f in fits)
+def concentrations(
+    videos: Videos, others: Sequence[np.ndarray], *, corrected: bool = True
+) -> tuple[np.ndarray, list[float], bool]:
+    """Return kappa of each latent prompt's videos, (n,) in no order, and of other samples (m, d).
+
+    The last says whether one of them is capped.
+    """
+    groups = equal_groups(videos)
+    fits = vmf.fit_all([*groups, *others], corrected=corrected)
+    of_videos = np.concatenate([f.kappa for f in fits[: len(groups)]])
+    of_others = [float(f.kappa) for f in fits[len(groups) :]]
+    return of_videos, of_others, any(np.any(f.degenerate) for f in fits)
 
 
 def _vmf_terms(text: np.ndarray | None, videos: Videos, *, corrected: bool) -> Terms:
-    kappa, degenerate = concentrations(videos, corrected=corrected)
-    epistemic = float(np.mean(vmf.entropy(videos[0].shape[-1], kappa)))
+    d_video, texts = videos[0].shape[-1], () if text is None else (text,)
+    kappa, latent, degenerate = concentrations(videos, texts, corrected=corrected)
+    widths = [d_video] * len(kappa) + [x.shape[-1] for x in texts]
+    entropies = vmf.entropy(widths, [*kappa, *latent])
+    epistemic = float(entropies[: len(kappa)].mean())
     if text is None:
         return Terms(None, epistemic, None, degenerate)
-    latent = vmf.fit(text, corrected=corrected)
-    aleatoric = float(vmf.entropy(text.shape[-1], latent.kappa))
-    degenerate = bool(latent.degenerate) or degenerate
+    aleatoric = float(entropies[-1])
     return Terms(aleatoric, epistemic, aleatoric + epistemic, degenerate)

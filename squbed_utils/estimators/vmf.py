@@ -17,7 +17,13 @@ from scipy.stats import uniform_direction, vonmises_fisher
 
 from squbed_utils.estimators import bessel, checks
 
-BLOCK = 1 << 18  # sample components per block of a batched fit
+BLOCK = 1 << 18  # sample components per block of a batched fit: 2 MB, near a core's cache
+
+NEAR = 1e-2
+"""Below this 1 - |mean|^2 loses digits, and distances from the mean are summed instead."""
+
+TINY = 1e-28
+"""Below this |mean|^2 is rounding, and samples cancel."""
 
 
 @dataclass(frozen=True)
@@ -147,19 +153,25 @@ def fit(samples: ArrayLike, *, corrected: bool = True) -> Fit:
     >>> fit([[1.0, 0.0], [0.0, 1.0]], corrected=False).mu.round(3)
     array([0.707, 0.707])
     """
-    samples = _sample_array(samples)
-    *leading, m, n = samples.shape
-    flat = samples.reshape(-1, m, n)
-    mu, scatter = np.empty((len(flat), n)), np.empty(len(flat))
-    step = max(1, BLOCK // (m * n))
-    for start in range(0, len(flat), step):
-        block = slice(start, start + step)
-        unit = checks.unit_rows(flat[block], "sample", partial(_index_in, leading, start))
-        mu[block], scatter[block] = _direction_and_scatter(unit)
-    deficit = np.minimum(scatter / (m - 1 if corrected else m), 1.0)  # 1 - R^2
-    kappa = kappa_from_spherical_variance(n, deficit / (1 + np.sqrt(1 - deficit)))
-    kappa = np.reshape(kappa, leading)
-    return Fit(kappa[()], mu.reshape(*leading, n), (kappa >= checks.KAPPA_MAX)[()])
+    return fit_all([samples], corrected=corrected)[0]
+
+
+def fit_all(batches: Sequence[ArrayLike], *, corrected: bool = True) -> list[Fit]:
+    """Return the fits, as `fit`, to several batches of any shapes, all solved together."""
+    directions, widths, deficits = [], [], []
+    for samples in batches:
+        samples = _sample_array(samples)
+        *leading, m, n = samples.shape
+        mu, variance = _directions_and_variances(samples.reshape(-1, m, n), leading)
+        directions.append(mu.reshape(*leading, n))
+        widths.append(np.full(len(variance), n))
+        deficits.append(np.minimum(variance * m / (m - 1 if corrected else m), 1.0))  # 1 - R^2
+    deficit = np.concatenate(deficits)
+    variance = deficit / (1 + np.sqrt(1 - deficit))
+    kappa = kappa_from_spherical_variance(np.concatenate(widths), variance)
+    parts = np.split(kappa, np.cumsum([*map(len, deficits)])[:-1])
+    parts = [of.reshape(mu.shape[:-1])[()] for of, mu in zip(parts, directions, strict=True)]
+    return [Fit(of, mu, of >= checks.KAPPA_MAX) for of, mu in zip(parts, directions, strict=True)]
 
 
 def sample(
@@ -200,17 +212,32 @@ def _index_in(leading: list[int], start: int, row: int, i: int) -> tuple[int, ..
     return (*map(int, np.unravel_index(start + row, leading)), i)
 
 
-def _direction_and_scatter(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean direction (b, n) and sum_i |x_i - xbar|^2 (b,) of unit samples (b, m, n).
+def _directions_and_variances(
+    samples: np.ndarray, leading: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean directions (b, n) and 1 - |mean|^2 (b,) of samples (b, m, n) at unit length.
 
-    Centres `unit` in place: a fit of large batches is bound by memory traffic.
+    A fit of large batches is bound by memory traffic: samples are read once, in blocks, and none
+    is written at unit length but where the mean alone does not say enough.
     """
-    mean = np.einsum("bij->bj", unit) / unit.shape[1]
-    length = np.sqrt(np.einsum("bi,bi->b", mean, mean))
-    mu = np.where(length[:, None] > 0, mean, unit[:, 0])
-    mu /= np.where(length > 0, length, 1.0)[:, None]
-    unit -= mean[:, None]
-    return mu, np.einsum("bij,bij->b", unit, unit)
+    m, n = samples.shape[1:]
+    mu, squared = np.empty((len(samples), n)), np.empty(len(samples))
+    step = max(1, BLOCK // (m * n))
+    for start in range(0, len(samples), step):
+        block = slice(start, start + step)
+        x, length = checks.measured_rows(
+            samples[block], "sample", partial(_index_in, leading, start)
+        )
+        mean = np.matmul(1 / (m * length[:, None]), x)[:, 0]
+        squared[block] = np.vecdot(mean, mean)
+        np.divide(mean, np.sqrt(np.maximum(squared[block], TINY))[:, None], out=mu[block])
+    variance = 1 - squared
+    for i in np.flatnonzero((squared > 1 - NEAR) | (squared < TINY)):
+        unit = checks.unit_rows(samples[i], "sample")
+        mean = unit.mean(axis=0)
+        variance[i] = np.square(unit - mean).sum() / m
+        mu[i] = checks.unit_rows(mean if mean.any() else unit[0], "mean")
+    return mu, variance
 
 
 def _sample_array(samples: ArrayLike) -> np.ndarray:

@@ -20,7 +20,7 @@ from squbed_utils.statistics.audit import P, line, main_term, verdict_of
 from squbed_utils.statistics.calibration import REFUTED, SHOWN
 from squbed_utils.statistics.cautions import named, repeated
 from squbed_utils.statistics.resampling import FEWEST_TASKS
-from squbed_utils.statistics.summary import LEAST_VIDEOS, TERMS, Embeddings, clip_means, summarize
+from squbed_utils.statistics.summary import LEAST_VIDEOS, TERMS, Embeddings, summarize
 
 LOSES = 0.05
 """Tau that fewer samples may lose of what two whole archives agree by."""
@@ -68,11 +68,11 @@ def accuracy_forms(archive: Archive, accuracy: str, tasks: pd.Series) -> pd.Data
     Columns mean, best, median and, for a cosine of an archive with CLIP's embeddings, centroid; a
     row a task, in the order of `tasks`; higher = better.
     """
-    videos = archive.videos()
+    videos = archive.videos(embeddings=False)
     good = videos[videos.status == OK]
     values = tables.better_is_higher(good, accuracy).groupby(good.task)
     forms = {"mean": values.mean(), "best": values.max(), "median": values.median()}
-    clip = clip_means(archive)
+    clip = archive.clip_means()
     if accuracy == "clip_prompt" and clip is not None:
         forms["centroid"] = forms["mean"] / clip.video.map(np.linalg.norm)
     if accuracy == "clip_reference" and clip is not None:
@@ -89,7 +89,8 @@ def plug_in(archive: Archive, table: pd.DataFrame, *, estimator: str) -> pd.Seri
     table, is not squbed.
     """
     counts = table[["n", "m"]].drop_duplicates()
-    if estimator != "squbed" or len(counts) > 1 or archive.videos().status.ne(OK).any():
+    failed = archive.videos(embeddings=False).status.ne(OK).any()
+    if estimator != "squbed" or len(counts) > 1 or failed:
         return None
     values = summarize(archive, estimator="squbed_mle").set_index("task")[main_term(table)]
     return values.loc[table.task].reset_index(drop=True)

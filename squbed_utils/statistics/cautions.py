@@ -1,6 +1,7 @@
 """What a reader of an archive's numbers must know of its texts and its samples."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,19 +47,24 @@ def repeated(archive: Archive) -> pd.DataFrame:
     differ and whose embeddings do not ("latents 0, 1"). A latent prompt drawn twice is a draw like
     any other.
     """
-    videos, latents = archive.videos(), archive.latents()
-    rows = []
-    for task, shown in videos[videos.status == OK].groupby("task", sort=False):
+    rows, texts = [], []
+    for task in archive.tasks().task:
+        text, videos = archive.embeddings(task)
+        shown, drawn = pd.DataFrame({"embedding": []}), pd.DataFrame({"embedding": []})
+        if _twins(np.concatenate(videos)):  # rare: only then look up their places
+            shown = archive.videos(task)
+            shown = shown[shown.status == OK]
+        if text is not None and _twins(text):
+            drawn = archive.latents(task).dropna(subset="prompt")
         for group in _twins(shown.embedding):
             places = shown.iloc[group].groupby("latent")["sample"]
             of = [f"latent {k} sample{'s' * (len(s) > 1)} {_joined(s)}" for k, s in places]
             rows.append((task, "videos", "are identical", " = ".join(of)))
-    for task, drawn in latents[latents.prompt.notna()].groupby("task", sort=False):
         for group in _twins(drawn.embedding):
             twins = drawn.iloc[group]
             if twins.prompt.nunique() > 1:
-                rows.append((task, "latent prompts", UNTOLD, f"latents {_joined(twins.latent)}"))
-    return pd.DataFrame(rows, columns=["task", "what", "why", "places"])
+                texts.append((task, "latent prompts", UNTOLD, f"latents {_joined(twins.latent)}"))
+    return pd.DataFrame(rows + texts, columns=["task", "what", "why", "places"])
 
 
 def refuse_unmeasured(tasks: list[str], identical: set[str]) -> None:
@@ -84,8 +90,10 @@ def named(names: list[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _twins(embeddings: pd.Series) -> list[np.ndarray]:
+def _twins(embeddings: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return the positions of each group of two or more identical embeddings."""
+    if not len(embeddings):
+        return []
     firsts = first_twins(unit_rows(np.stack(list(embeddings)), "embedding"))
     return [np.flatnonzero(firsts == i) for i in np.flatnonzero(np.bincount(firsts) > 1)]
 

@@ -52,7 +52,7 @@ def motion(archive: Archive) -> pd.Series:
     frame, 0 (still) to 255. A task of single frames is left out; all are if the archive holds none
     of these videos, as one that was passed on without them. FileNotFoundError if it holds some.
     """
-    videos = archive.videos()
+    videos = archive.videos(embeddings=False)
     first = videos[videos.status == OK].drop_duplicates(["task", "latent"])
     if not any(archive.inside(path).is_file() for path in first.path):
         return pd.Series(dtype=float)
@@ -77,7 +77,7 @@ def alignment(archive: Archive) -> pd.Series:
     Huang et al. 2024, which takes another encoder of both). It is an accuracy that needs no
     reference, and no measure of spread.
     """
-    videos = archive.videos()
+    videos = archive.videos(embeddings=False)
     return -videos[videos.status == OK].groupby("task", sort=False).clip_prompt.mean().dropna()
 
 
@@ -128,7 +128,7 @@ CONTROLS: dict[str, NullScore] = {
 
 def _word_overlaps(archive: Archive, share: str) -> pd.Series:
     """Return the mean precision or recall of each task's captions against its prompt."""
-    videos = archive.videos()
+    videos = archive.videos(embeddings=False)
     prompts = archive.tasks().set_index("task").prompt
     means = {}
     for task, captions in videos[videos.status == OK].groupby("task", sort=False).caption:

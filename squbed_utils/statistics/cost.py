@@ -44,7 +44,7 @@ from squbed_utils.statistics.calibration import (
     kendall,
     null_spread,
 )
-from squbed_utils.statistics.summary import TERMS, Embeddings, at_equal_counts, measured_embeddings
+from squbed_utils.statistics.summary import TERMS, Embeddings, equal_counts, measured_embeddings
 from squbed_utils.statistics.tables import NotShown
 from squbed_utils.statistics.truth import subjects_of
 
@@ -103,7 +103,8 @@ def samples_of(archive: Archive) -> Samples:
         )
     if any(len(x) < 2 for _, videos in pairs.values() for x in videos):
         raise NotShown("some latent prompts have no two videos; designs are drawn from all of them")
-    pairs = at_equal_counts(pairs)
+    cut = equal_counts((True, [len(x) for x in videos]) for _, videos in pairs.values())
+    pairs = {task: cut(*pair) for task, pair in pairs.items()}
     videos = np.stack([np.stack(list(of)) for _, of in pairs.values()])
     return Samples(list(pairs), np.stack([text for text, _ in pairs.values()]), videos)
 
@@ -341,7 +342,8 @@ def pilot(archive: Archive, *, accuracy: str = "") -> Pilot:
     accuracy = accuracy or tables.default_accuracy(summary)
     tables.better_is_higher(summary, accuracy)  # refuses an unknown one
     sign = 1 if HIGHER_IS_BETTER.get(accuracy, True) else -1
-    scores = archive.videos().dropna(subset=accuracy).groupby(["task", "latent"])[accuracy]
+    scores = archive.videos(embeddings=False).dropna(subset=accuracy)
+    scores = scores.groupby(["task", "latent"])[accuracy]
     scores, within = sign * scores.mean().unstack(), scores.var().unstack()
     n, m = (int(summary[size].max()) for size in ("n", "m"))
     design, fewer, thinner = Design(n, n, m), max(LEAST_DISTINCT, round(2 * n / 3)), max(2, m // 2)

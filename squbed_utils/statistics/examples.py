@@ -167,7 +167,7 @@ def walk(archive: Archive, task: pd.Series) -> tuple[Example, pd.DataFrame, pd.D
     """
     videos = _videos(archive, task.task)
     videos = videos.groupby("latent").filter(lambda rows: len(rows) >= 2)
-    prompts = archive.latents().query("task == @task.task").set_index("latent").prompt
+    prompts = archive.latents(task.task, embeddings=False).set_index("latent").prompt
     prompts = prompts.fillna("not known")
     latents = []
     for latent, rows in videos.groupby("latent"):
@@ -206,7 +206,7 @@ def collected(archive: Archive) -> pd.DataFrame:
 
     Columns: task, latents, distinct (latent prompts), refused (draws), videos, failed.
     """
-    latents, videos = archive.latents(), archive.videos()
+    latents, videos = archive.latents(embeddings=False), archive.videos(embeddings=False)
     drawn = latents.assign(refused=latents.rejected.map(len)).groupby("task", sort=False)
     table = drawn.agg(
         latents=("latent", "size"), distinct=("prompt", "nunique"), refused=("refused", "sum")
@@ -217,8 +217,8 @@ def collected(archive: Archive) -> pd.DataFrame:
 
 def _videos(archive: Archive, task: str) -> pd.DataFrame:
     """Return the rows of a task's videos that did not fail."""
-    videos = archive.videos()
-    return videos[(videos.task == task) & (videos.status == OK)]
+    videos = archive.videos(task)
+    return videos[videos.status == OK]
 
 
 def _example(

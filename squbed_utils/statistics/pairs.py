@@ -264,7 +264,7 @@ def confident_mistakes(archive: Archive, subjects: pd.Series) -> pd.Series:
     `subjects` is task -> the subject asked for. What a video shows is read from its caption, so the
     archive needs a captioner that names subjects; captions that name none count as no mistake.
     """
-    videos, known = archive.videos(), set(subjects)
+    videos, known = archive.videos(embeddings=False), set(subjects)
     words = videos.caption.fillna("").str.split()
     videos = videos.assign(shown=[next((w for w in said if w in known), "") for said in words])
     latents = videos.groupby(["task", "latent"]).shown.agg(["nunique", "first"]).reset_index()

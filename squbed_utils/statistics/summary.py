@@ -1,6 +1,7 @@
 """From a finished archive to one row a task: uncertainty, accuracy, counts."""
 
 import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,27 @@ NO_PAIRS = "aleatoric and epistemic need two videos of a latent prompt; the tota
 CAP_MARK = " (cap)"
 
 Embeddings = tuple[np.ndarray | None, list[np.ndarray]]
+
+
+Shape = tuple[bool, Sequence[int]]
+
+
+class ByTask(Mapping[str, Embeddings]):
+    """Embeddings by task, read whenever a task is asked for, so that few are in memory at once."""
+
+    def __init__(self, tasks: Iterable[str], read: Callable[[str], Embeddings]) -> None:
+        self._tasks, self._read = dict.fromkeys(tasks), read
+
+    def __getitem__(self, task: str) -> Embeddings:
+        """Read a task's embeddings; KeyError if it is not one of the tasks."""
+        self._tasks[task]
+        return self._read(task)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
 
 
 def summarize(
@@ -99,7 +121,7 @@ def summarize(
     return table.merge(archive.truth(), on="task")
 
 
-def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
+def usable_embeddings(archive: Archive) -> Mapping[str, Embeddings]:
     """Return the embeddings of each task that can be estimated, missing data as in `summarize`.
 
     By task (text, videos): text float (n, d_t), or None where latent prompts are not known; videos
@@ -108,25 +130,31 @@ def usable_embeddings(archive: Archive) -> dict[str, Embeddings]:
     together.
     """
     counts = set(archive.units.values())
-    usable, single = {}, counts <= {0, 1}
+    single = counts <= {0, 1}
     every = single or 0 in counts
-    for task in archive.tasks().task:
+
+    def read(task: str) -> Embeddings:
         text, videos = archive.embeddings(task)
         enough = [i for i, x in enumerate(videos) if every or len(x) >= LEAST_VIDEOS]
-        usable[task] = None if text is None else text[enough], [videos[i] for i in enough]
-    measurable = _without_thin_tasks(usable, 1 if single else LEAST_VIDEOS)
+        return None if text is None else text[enough], [videos[i] for i in enough]
+
+    usable = ByTask(_measurable(archive, 1 if single else LEAST_VIDEOS), read)
     dimensions = archive.profile.get("pca")
-    return _projected(measurable, dimensions) if dimensions else measurable
+    return _projected(usable, dimensions) if dimensions else usable
 
 
 def latent_entropies(archive: Archive) -> dict[tuple[str, int], float]:
     """Return the uncertainty of each latent prompt's videos, whose mean is the epistemic term."""
-    videos, chosen = archive.videos(), ESTIMATORS[archive.profile["estimator"]]
+    entropies, chosen = {}, ESTIMATORS[archive.profile["estimator"]]
     if not chosen.text_optional or archive.profile.get("pca"):  # a task has them only as a whole
         return {}
-    good = videos[videos.status == OK].groupby(["task", "latent"]).embedding
-    rows = {z: unit_rows(np.stack(list(of)), "embedding") for z, of in good if len(of) > 1}
-    return {z: evaluate(chosen, None, [embeddings]).epistemic for z, embeddings in rows.items()}
+    for task in archive.tasks().task:
+        videos = archive.videos(task)
+        for latent, of in videos[videos.status == OK].groupby("latent").embedding:
+            if len(of) > 1:
+                rows = unit_rows(np.stack(list(of)), "embedding")
+                entropies[task, latent] = evaluate(chosen, None, [rows]).epistemic
+    return entropies
 
 
 def as_text(table: pd.DataFrame) -> str:
@@ -178,38 +206,57 @@ def _by_remark(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
     return tasks
 
 
-def measured_embeddings(archive: Archive) -> dict[str, Embeddings]:
+def measured_embeddings(archive: Archive) -> Mapping[str, Embeddings]:
     """Return `usable_embeddings` of the tasks that can be ranked.
 
     Tasks with identical samples are left out and warned of: their value is set by a cap or is none,
     and would rank as most certain.
     """
-    usable = usable_embeddings(archive)
-    identical = {task for task, pair in usable.items() if identical_parts(*check_task(*pair)[:2])}
+    return _measured(archive)[0]
+
+
+def _measured(archive: Archive) -> tuple[Mapping[str, Embeddings], list[Shape]]:
+    """Return the embeddings of the tasks that can be ranked, and the shape of each."""
+    usable, identical, shapes = usable_embeddings(archive), set(), []
+    for task, pair in usable.items():
+        text, videos, counts = check_task(*pair)
+        if identical_parts(text, videos):
+            identical.add(task)
+        else:
+            shapes.append((text is not None, counts))
     refuse_unmeasured(list(usable), identical)
-    return {task: pair for task, pair in usable.items() if task not in identical}
+    return ByTask([task for task in usable if task not in identical], usable.__getitem__), shapes
 
 
-def _without_thin_tasks(usable: dict[str, Embeddings], m: int) -> dict[str, Embeddings]:
-    least = {task: 1 if text is None else LEAST_LATENTS for task, (text, _) in usable.items()}
-    enough = {task: sum(len(x) >= m for x in videos) for task, (_, videos) in usable.items()}
-    thin = [task for task, count in enough.items() if count < least[task]]
-    if len(thin) == len(usable):
+def _measurable(archive: Archive, m: int) -> list[str]:
+    """Return the tasks with enough latent prompts of m videos; warn of the others."""
+    videos = archive.videos(embeddings=False)
+    videos = videos[videos.status == OK].groupby(["task", "latent"]).size()
+    latents = archive.latents(embeddings=False).set_index(["task", "latent"])
+    latents = latents.assign(enough=videos.reindex(latents.index, fill_value=0) >= m)
+    tasks, thin, least = list(archive.tasks().task), [], {}
+    for task, drawn in latents.groupby("task", sort=False):
+        known = drawn.prompt.notna()
+        least[task] = LEAST_LATENTS if known.any() else 1
+        if drawn.enough[known | ~known.any()].sum() < least[task]:
+            thin.append(task)
+    if len(thin) == len(tasks):
         raise ValueError(
             f"no task has {max(least.values())} or more latent prompts with {m} or more videos "
             "each; see the errors in videos(), then run the same command with --retry-failed"
         )
     if thin:
         warnings.warn(
-            f"{len(thin)} of {len(usable)} tasks left out for want of videos: {', '.join(thin)}",
+            f"{len(thin)} of {len(tasks)} tasks left out for want of videos: {', '.join(thin)}",
             UserWarning,
             stacklevel=4,
         )
-    return {task: usable[task] for task in usable if task not in thin}
+    return [task for task in tasks if task not in thin]
 
 
-def _projected(tasks: dict[str, Embeddings], dimensions: int) -> dict[str, Embeddings]:
-    """Apply pooled PCA to the texts of all tasks, and to their videos."""
+def _projected(tasks: Mapping[str, Embeddings], dimensions: int) -> dict[str, Embeddings]:
+    """Apply pooled PCA to the texts of all tasks, and to their videos; it needs all at once."""
+    tasks = dict(tasks)
     known = {task: text for task, (text, _) in tasks.items() if text is not None}
     texts = dict(
         zip(known, pooled_pca([*known.values()], dimensions) if known else (), strict=True)
@@ -235,24 +282,11 @@ def _row(u: Uncertainty) -> dict[str, object]:
 
 def task_accuracies(archive: Archive) -> pd.DataFrame:
     """Return each task's mean accuracies over its videos, and how many videos failed."""
-    videos = archive.videos()
+    videos = archive.videos(embeddings=False)
     accuracies = [*LABELS, *ratings_of(videos)]
     means = videos[videos.status == OK].groupby("task")[accuracies].mean()
     failed = (videos.status == FAILED).groupby(videos.task).sum().rename("failed")
     return means.join(failed).reset_index()
-
-
-def clip_means(archive: Archive) -> pd.DataFrame | None:
-    """Return the mean CLIP embedding of all frames of each task's videos, and of its reference.
-
-    By task: video, reference; float64 (d,), not of unit length. The reference is None for a task
-    without one; the table is None where an earlier version wrote the archive, without CLIP
-    embeddings.
-    """
-    rows = archive.clip_embeddings()
-    if rows.clip_embedding.isna().any():
-        return None
-    return rows.groupby("task").agg(_mean_of).set_axis(["video", "reference"], axis=1)
 
 
 def reference_similarity(archive: Archive, tasks: list[str]) -> np.ndarray | None:
@@ -262,19 +296,10 @@ def reference_similarity(archive: Archive, tasks: list[str]) -> np.ndarray | Non
     the reference of the task of the column, `tasks` in this order; None where the archive lacks
     embeddings or references.
     """
-    means = clip_means(archive)
+    means = archive.clip_means()
     if means is None or means.reference[tasks].isna().any():
         return None
     return np.stack(list(means.video[tasks])) @ np.stack(list(means.reference[tasks])).T
-
-
-def _mean_of(embeddings: pd.Series) -> np.ndarray | None:
-    """Return the mean of the embeddings that are not None; None without any."""
-    known = [e for e in embeddings if e is not None]
-    return np.mean(known, axis=0, dtype=float) if known else None
-
-
-Units = dict[str, tuple[np.ndarray | None, Videos]]
 
 
 def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
@@ -291,17 +316,21 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
     certain). A component that an estimator does not have, or cannot have without latent prompts,
     has no rows; nor has a control whose videos the archive does not hold.
     """
-    whole = {t: check_task(*pair)[:2] for t, pair in measured_embeddings(archive).items()}
-    equal = at_equal_counts(whole)
-    rows = []
-    for name, chosen in ESTIMATORS.items():
-        for task, (text, videos) in (equal if chosen.equal_counts else whole).items():
+    whole, shapes = _measured(archive)
+    cut, rows = equal_counts(shapes), []
+    for task, pair in whole.items():
+        pair = check_task(*pair)[:2]
+        equal = cut(*pair)
+        for name, chosen in ESTIMATORS.items():
+            text, videos = equal if chosen.equal_counts else pair
             if text is None and not chosen.text_optional:
                 continue
             if max(map(len, videos)) < chosen.least_videos:
                 continue
             terms = zip(TERMS, evaluate(chosen, text, videos)[:3], strict=True)
             rows += [(name, term, task, value) for term, value in terms if value is not None]
+    places = {name: place for place, name in enumerate(ESTIMATORS)}
+    rows.sort(key=lambda row: places[row[0]])  # stable: by estimator, then task
     for name, control in CONTROLS.items():
         if control.reads_videos and not read_videos:
             continue
@@ -322,32 +351,38 @@ def sources() -> pd.DataFrame:
     return table.set_axis(["estimator", "label", "unit", "source"], axis=1).set_index("estimator")
 
 
-def at_equal_counts(whole: Units) -> Units:
-    """Return the first n latent prompts of each task and their first m videos.
+def equal_counts(shapes: Iterable[Shape]) -> Callable[..., Embeddings]:
+    """Return a function that keeps the first n latent prompts of a task and their first m videos.
 
-    A task whose latent prompts are not known keeps them all: it has an epistemic term alone, a
-    mean over latent prompts.
+    `shapes` are those of all tasks: whether the text is known, and each latent prompt's videos. n
+    and m are those of the poorest task; a warning says so where tasks differ. A task whose latent
+    prompts are not known keeps them all: it has an epistemic term alone, a mean over latent
+    prompts.
     """
-    sizes = {len(x) for _, videos in whole.values() for x in videos if len(x)}
-    known = {len(text) for text, _ in whole.values() if text is not None}
-    shown = {sum(map(bool, map(len, of))) for text, of in whole.values() if text is not None}
+    sizes, known, shown = set(), set(), set()
+    for drawn, counts in shapes:
+        sizes.update(filter(None, counts))
+        if drawn:
+            known.add(len(counts))
+            shown.add(np.count_nonzero(counts))
     if max(map(len, (sizes, known, shown))) <= 1:
-        return whole
-    n, m = min(known, default=None), min(sizes)
+        return lambda text, videos: (text, videos)
+    n, m, most = min(known, default=None), min(sizes), min(shown, default=0)
     warnings.warn(
         f"tasks have {_range(sizes)} videos of a latent prompt and {_range(known)} latent prompts; "
         f"estimators that depend on the counts take the first {m} and {n or 'all'} of each",
         UserWarning,
         stacklevel=3,
     )
-    cut, most = {}, min(shown, default=0)
-    for task, (text, videos) in whole.items():
+
+    def cut(text: np.ndarray | None, videos: Videos) -> Embeddings:
         if text is None:
-            cut[task] = None, [x[:m] for x in videos]
-        else:  # those beyond the most that all tasks have get no videos
-            place = np.cumsum([len(x) > 0 for x in videos])
-            kept = [x[: m * (i <= most)] for i, x in zip(place, videos, strict=True)]
-            cut[task] = text[:n], kept[:n]
+            return None, [x[:m] for x in videos]
+        # those beyond the most that all tasks have get no videos
+        place = np.cumsum([len(x) > 0 for x in videos])
+        kept = [x[: m * (i <= most)] for i, x in zip(place, videos, strict=True)]
+        return text[:n], kept[:n]
+
     return cut
 
 

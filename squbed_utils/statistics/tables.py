@@ -92,7 +92,7 @@ def _size_of(archive: Archive) -> str:
         "–".join(map(str, sorted({counts.min(), counts.max()})))
         for counts in (prompts, videos.groupby(level=0).size(), videos)
     )
-    unknown = " (not known)" if archive.latents().prompt.isna().all() else ""
+    unknown = " (not known)" if archive.latents(embeddings=False).prompt.isna().all() else ""
     some = f", {shown} of them" if shown != n else ""
     return f"{n} latent prompt{'' if n == '1' else 's'}{unknown}{some} × {m} videos"
 

@@ -15,7 +15,7 @@ from squbed_utils.tasks.task import Source, Task
 def read(dataset: Like) -> Source:
     """Read an archive's tasks, latent prompts, references and truth."""
     archive = open_archive(path_of(dataset.path))
-    texts = archive.latents()[["task", "latent", "prompt"]].astype(object)
+    texts = archive.latents(embeddings=False)[["task", "latent", "prompt"]].astype(object)
     known = texts.where(texts.notna(), None).sort_values("latent").groupby("task").prompt.agg(tuple)
 
     def write_reference(task: Task, target: Path) -> None:
@@ -35,14 +35,15 @@ def instead(profile: Profile, folder: Path | str) -> Profile:
         raise ValueError(
             f"{folder} is not sealed; end its collection, or run `squbed verify {folder} --seal`"
         )
-    if archive.latents().prompt.isna().all():
+    latents = archive.latents(embeddings=False)
+    if latents.prompt.isna().all():
         raise ValueError(f"{folder} does not know the latent prompts of its videos")
     shown = archive.profile.get("videos_of")
     return profiles.replaced(
         profile,
         dataset={"kind": "like", "path": str(archive.folder)},
         refiner=None,
-        n=_only(archive, [len(z) for z in archive.latents().groupby("task").groups.values()]),
+        n=_only(archive, latents.groupby("task").size()),
         m=_only(archive, [m for m in archive.units.values() if m or not shown]),
         videos_of=shown,
         seed=archive.profile.get("seed", profile.seed),

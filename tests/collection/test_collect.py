@@ -135,9 +135,13 @@ def test_numbers_are_those_of_the_stored_videos(tiny_profile, tiny_archive):
     prompt_embedding = loaded.clip_texts([prompt])[0]
     assert row.clip_prompt == pytest.approx((frames @ prompt_embedding).mean(), **close)
     np.testing.assert_allclose(row.embedding, loaded.embed_videos([stored])[0], atol=1e-6)
-    clip = archive.clip_embeddings().iloc[4]
-    np.testing.assert_allclose(clip.clip_embedding, frames.mean(0), atol=1e-6)
-    np.testing.assert_allclose(clip.clip_reference_embedding, target.mean(0), atol=1e-6)
+    clip = archive.rows(row.task, row.latent)[row["sample"]]
+    np.testing.assert_allclose(clip["clip_embedding"], frames.mean(0), atol=1e-6)
+    np.testing.assert_allclose(clip["clip_reference_embedding"], target.mean(0), atol=1e-6)
+    rows = [r for z in range(tiny.N) for r in archive.rows(row.task, z)]
+    of_task, means = [r["clip_embedding"] for r in rows], archive.clip_means().loc[row.task]
+    np.testing.assert_array_equal(means.video, np.mean(of_task, axis=0))
+    np.testing.assert_array_equal(means.reference, clip["clip_reference_embedding"])
 
 
 @pytest.fixture

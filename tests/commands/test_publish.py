@@ -253,7 +253,7 @@ def test_an_archive_of_0_1_0_stays_readable():
         archive.texts().empty and (table.total_remark.str.endswith("distinct latent prompts")).all()
     )
     assert archive.videos().caption.isna().all()
-    assert archive.clip_embeddings().notna().all(axis=None)
+    assert archive.clip_means().notna().all(axis=None)
     video = archive.videos().iloc[0]
     assert video.status == OK
     frames = archive.read_video(video.path)

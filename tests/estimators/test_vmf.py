@@ -206,6 +206,22 @@ class TestFit:
         resultant = vmf.mean_resultant_length(20, vmf.fit(x).kappa)
         assert resultant**2 == pytest.approx(np.mean(cosines), rel=1e-12)
 
+    @pytest.mark.parametrize("spread", [1e-4, 0.02, 0.06, 0.1, 0.11, 0.3, 3.0])  # 0.1 is `NEAR`
+    def test_variance_keeps_its_digits_however_near_the_samples_are(self, spread):
+        x = np.eye(1, 100) + spread / 10 * np.random.default_rng(0).normal(size=(5, 8, 100))
+        exact = x.astype(np.longdouble)
+        exact /= np.sqrt(np.square(exact).sum(-1, keepdims=True))
+        gaps = np.square(exact - exact.mean(axis=1, keepdims=True)).sum((1, 2)) / 7
+        variance = 1 - np.sqrt(np.maximum(1 - gaps, 0))
+        kappa = vmf.kappa_from_spherical_variance(100, variance.astype(float))
+        np.testing.assert_allclose(vmf.fit(x).kappa, kappa, rtol=1e-11)
+
+    def test_fits_solved_together_are_those_alone(self):
+        batches = [np.random.default_rng(n).normal(size=(3, 5, n)) + 1 for n in (4, 30)]
+        for fit, x in zip(vmf.fit_all(batches), batches, strict=True):
+            np.testing.assert_array_equal(fit.kappa, vmf.fit(x).kappa)
+            np.testing.assert_array_equal(fit.mu, vmf.fit(x).mu)
+
     def test_plug_in_agrees_with_scipy_in_few_dimensions(self):
         x = vmf.sample(4, 8.0, 50, np.random.default_rng(2))
         mu, kappa = stats.vonmises_fisher.fit(x)
