@@ -34,8 +34,10 @@ def compare_encoders(options: Namespace) -> None:
     archives = {}
     for folder in options.archives:
         profile = (archive := open_archive(folder)).profile
-        paths = [profile[role]["path"] for role in ("text_encoder", "video_encoder")]
-        archives[", ".join(dict.fromkeys(map(named, paths)))] = archive
+        names = [named(profile[role]["path"]) for role in ("text_encoder", "video_encoder")]
+        if profile["video_encoder"].get("kind") == "vae":
+            names[1] = "latent space"
+        archives[", ".join(dict.fromkeys(names))] = archive
     table = pairs.compare_encoders(archives)
     tables.save_tables(options.output, "encoders", points=table)
     paths = figures.save(figures.figure_encoders(table), "encoders", options.output)
