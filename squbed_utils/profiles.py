@@ -3,14 +3,15 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictInt, TypeAdapter, ValidationError
+from pydantic import Field, JsonValue, StrictInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from squbed_utils import plain_yaml, roles
-from squbed_utils.archive.layout import BOUNDS, SAFE_ID
+from squbed_utils.archive.layout import BOUNDS, PAID, SAFE_ID
 from squbed_utils.estimators import estimate as estimators
 from squbed_utils.files import ROOT, left_by_a_tool
 from squbed_utils.settings import HUB_ID, PROMPT_PACKAGES, DType, Settings
@@ -24,7 +25,7 @@ VERSIONED += ("open_clip_torch", "av")
 """Libraries whose versions an archive records."""
 
 NOT_SAMPLED = ("estimator", "pca", "estimates", "versions")
-NOT_SAMPLED += tuple(f"video_model.{key}" for key in ("price", "budget", "timeout", "poll"))
+NOT_SAMPLED += tuple(f"video_model.{key}" for key in PAID)
 NOT_SAMPLED += tuple(f"refiner.{key}" for key in ("key", "timeout", "retries", "price", "budget"))
 NOT_SAMPLED += ("refiner.max_calls", "refiner.max_tokens")
 """Entries that may change between two runs on one archive."""
@@ -51,7 +52,8 @@ class Profile(Settings):
     that gives the latent prompts. Without a `captioner` the estimator PUNC is left out. At once,
     `batch_size` videos are made; it changes the last bits of the result, so it is fixed, and the
     last batch is padded. `pca` dimensions are kept before estimation (None: all). `device` auto is
-    CUDA where there is one; `dtype` is that of the video model's weights.
+    CUDA where there is one; `dtype` is that of the video model's weights. `twin` is what differs in
+    a cheaper twin of the video model (`twin_of`); no archive records it but the twin's own.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Profile(Settings):
     lpips: roles.Lpips
     batch_size: Annotated[StrictInt, within("batch_size")]
     captioner: roles.CaptionModel | None = None
+    twin: dict[str, JsonValue] | None = None
     videos_of: Annotated[StrictInt, within("videos_of")] | None = None
     estimates: roles.Estimates = roles.Estimates()
     seed: Annotated[StrictInt, within("seed")] = 0
@@ -92,6 +95,8 @@ class Profile(Settings):
                 "refiner is the language model that draws latent prompts; it is null where dataset "
                 "is an archive that gives them (kind: like), and nowhere else"
             )
+        if self.twin is not None:
+            twin_of(self)
 
     def videos(self, latent: int) -> int:
         """Return how many videos a latent prompt gets, 0 to n - 1."""
@@ -139,6 +144,29 @@ def changed(profile: Profile, **settings: object) -> Profile:
 def replaced(profile: Profile, **settings: object) -> Profile:
     """Return a profile with other settings, checked as all are."""
     return build(vars(profile) | settings, f"profile {profile.name}")
+
+
+def recorded(profile: Profile) -> dict:
+    """Return what an archive records of a profile's settings: all that it was made by."""
+    settings = asdict(profile)
+    del settings["twin"]
+    return settings
+
+
+def twin_of(profile: Profile) -> Profile:
+    """Return the profile NAME-twin, of the video model's cheaper twin, checked as all are.
+
+    How long one of its videos takes is not known.
+    """
+    if not profile.twin:
+        raise ValueError(
+            f"profile {profile.name} names no twin of its video model; add what differs in it, "
+            "such as `twin: {steps: 2}`"
+        )
+    model = _merge({"twin": asdict(profile.video_model)}, {"twin": profile.twin})["twin"]
+    estimates = asdict(profile.estimates) | {"source": "", "seconds": None}
+    changes = {"name": f"{profile.name}-twin", "video_model": model, "twin": None}
+    return build(vars(profile) | changes | {"estimates": estimates}, "twin")
 
 
 def _mistake(error: dict, settings: object) -> str:
@@ -258,7 +286,10 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
 
 
 def _merge(base: dict, over: dict) -> dict:
-    """Merge one mapping over another; a role of another kind takes nothing from the old one."""
+    """Merge one mapping over another; a role of another kind takes nothing from the old one.
+
+    Nor does a video model of another kind take the old one's twin.
+    """
     nested = {
         key: _merge(base[key], value)
         for key, value in over.items()
@@ -266,4 +297,6 @@ def _merge(base: dict, over: dict) -> dict:
         and isinstance(base.get(key), dict)
         and value.get("kind", base[key].get("kind")) == base[key].get("kind")
     }
+    if "video_model" in over.keys() - nested.keys() and base.get("twin"):
+        return _merge(base | {"twin": None}, over)
     return base | over | nested

@@ -102,10 +102,11 @@ class Prompts(Settings):
 
 @dataclass(frozen=True)
 class Like(Settings):
-    """The tasks of a sealed archive, with its latent prompts (``tasks.like``)."""
+    """The tasks of a sealed archive, or some of them, with its latent prompts (``tasks.like``)."""
 
     path: str
     kind: Literal["like"]
+    tasks: list[str] | None = None
 
     def places(self) -> dict[str, Place]:
         """Return the seal, which changes with whatever is in the archive."""
@@ -308,6 +309,22 @@ class Timm(ImageModel):
 
 
 @dataclass(frozen=True)
+class Autoencoder(Checkpoint):
+    """A video encoder: the latents of a pipeline's own autoencoder, nothing of it but those.
+
+    `path` is that of a video model of kind diffusers. A video enters as `frames` evenly spaced
+    frames of `size` pixels a side, by default of its own size.
+    """
+
+    kind: Literal["vae"]
+    frames: Frames = 9
+    size: Annotated[StrictInt, Field(ge=32, le=16_384)] | None = None
+    revision: str | None = None
+
+    MARKER: ClassVar[str] = Diffusers.MARKER
+
+
+@dataclass(frozen=True)
 class ImageNetLabels(ImageModel):
     """A captioner: the `top` most probable ImageNet labels over `frames` evenly spaced frames."""
 
@@ -399,6 +416,7 @@ KIND = Field(discriminator="kind")
 Dataset = Annotated[World | Panda70M | VidGen1M | Prompts | Like, KIND, kind_or("world")]
 VideoModel = Annotated[Diffusers | Command | Python | Veo, KIND, kind_or("diffusers")]
 Refiner = Annotated[CausalLM | Chat | OpenAI, KIND, kind_or("local")]
-VideoEncoder = Annotated[TransformersVideoEncoder | S3D | Timm, KIND, kind_or("transformers")]
+Embedder = TransformersVideoEncoder | S3D | Timm | Autoencoder
+VideoEncoder = Annotated[Embedder, KIND, kind_or("transformers")]
 CaptionModel = Annotated[Captioner | Recogniser | ImageNetLabels, KIND, kind_or("transformers")]
 Alignment = Annotated[Clip | ImageNetAlignment, KIND, kind_or("open_clip")]

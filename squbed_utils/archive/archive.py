@@ -114,6 +114,11 @@ class Archive:
         return layout.Recorded(found, path)
 
     @property
+    def video_model(self) -> dict:
+        """What made the videos, as `layout.video_model_of`; no level holds for those of another."""
+        return layout.video_model_of(self.profile)
+
+    @property
     def exported(self) -> bool:
         """Whether this is a published copy, which is only read and never filled."""
         return self.inside(SUMS).is_file()
@@ -568,7 +573,8 @@ def _begun_by(archive: Archive) -> str:
     place = shlex.quote(str(archive.folder))
     asked = archive.profile.get("dataset", {})
     if asked.get("kind") in ("prompts", "like"):
-        named += f" --{asked['kind']} {shlex.quote(asked['path'])} --output {place}"
+        option = "confirm" if asked.get("tasks") else asked["kind"]  # of which share, it cannot say
+        named += f" --{option} {shlex.quote(asked['path'])} --output {place}"
     if first.dataset != layout.QUANTIFIED or asked.get("kind") == "like":
         return f"squbed collect {named}"
     sizes = {name: shlex.quote(str(archive.profile[name])) for name in ("n", "m", "seed")}

@@ -157,6 +157,13 @@ MEASURING = ("text_encoder", "video_encoder", "clip", "lpips", "captioner")
 ROLES = ("video_model", "refiner", *MEASURING)
 """The models of a run; captioner and, where latent prompts are given, refiner may be absent."""
 
+PAID = ("price", "budget", "timeout", "poll")
+"""Settings of a video model that change no video."""
+
+PLACES = {"path": "video_model", "call": "video_model"}
+PLACES |= {"transformer": "transformer", "image_model": "image_model"}
+"""Setting of a video model that says where its weights lie -> the name of their checksum."""
+
 BOUNDS = {
     "n": (3, 1000),
     "m": (1, 1000),
@@ -497,6 +504,58 @@ class Recorded(dict):
 
     def __missing__(self, key: str) -> None:
         raise ValueError(f"profile {self.path} lacks {key}; put it back as it was")
+
+
+def video_model_of(profile: Mapping) -> dict:
+    """Return what a profile, or an archive's record of one, says of the video model.
+
+    Its settings, dtype and, where they are recorded, sha256 of weights; empty where videos were
+    made elsewhere, so that nothing is known.
+    """
+    model = dict(profile.get("video_model") or {})
+    hashes = profile.get("checkpoints") or {}
+    found = {name: hashes[name] for name in PLACES.values() if name in hashes}
+    known = {"dtype": profile.get("dtype"), "sha256": found} | model
+    return {k: v for k, v in known.items() if k not in PAID} if model else {}
+
+
+def made_by(table: object) -> dict:
+    """Return the video model of a table of ``summarize``, or of a column of it, if it is known."""
+    return getattr(table, "attrs", {}).get("video_model", {})
+
+
+def differences_of_models(there: Mapping, here: Mapping) -> list[str]:
+    """Say in words how two video models, as `video_model_of`, differ; [] if one is not known.
+
+    Weights of one checksum are the same wherever they lie.
+    """
+    if not there or not here:
+        return []
+    found = []
+    for key in sorted({*there, *here} - {"sha256"}):
+        sums = [one["sha256"].get(PLACES.get(key)) for one in (there, here)]
+        if None not in sums:
+            found += [f"the weights in {key} differ"] if sums[0] != sums[1] else []
+        elif there.get(key) != here.get(key):
+            values = (shortened(one.get(key)) for one in (there, here))
+            found.append("{} is {} there and {} here".format(key, *values))
+    return found
+
+
+def require_one_video_model(there: Mapping, here: Mapping, what: str) -> None:
+    """Refuse to carry a level of uncertainty from one video model's videos to another's.
+
+    Fewer steps alone lower it by half and leave the order of tasks. Both are as `video_model_of`;
+    `what` names what is carried, and begins the error.
+    """
+    if found := differences_of_models(there, here):
+        more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ValueError(
+            f"{what} is of another video model ({'; '.join(found[:3])}{more}), and levels of "
+            "uncertainty differ between video models, even where only the number of steps does; "
+            "take it from an archive of this one. Orders do compare: see `squbed compare` and "
+            "`squbed collect --confirm`"
+        )
 
 
 def check_recorded(settings: Mapping, where: str) -> None:

@@ -5,9 +5,9 @@ its own seeds alone, so order, interruptions and the number of workers change no
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +40,7 @@ def collect(
     *,
     prompts: Path | str | None = None,
     like: Path | str | None = None,
+    tasks: Sequence[str] | None = None,
     output: Path | str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
@@ -63,6 +64,8 @@ def collect(
     like : path, optional
         A sealed archive whose tasks, latent prompts and seeds are taken in place of the profile's,
         so that the two archives differ by their video models alone (``statistics.pairs``).
+    tasks : sequence of str, optional
+        Those of `like` that are taken; by default all.
     output : path or str, optional
         The archive's folder, by default ``data/samples/<profile>`` or ``<profile>-<source>`` there;
         or a URL of fsspec, its home, to which samples are copied as they are finished.
@@ -93,7 +96,7 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profiles.load(profile)
     consent = Consent(confirm)
-    profile = asking(profile, prompts, like)
+    profile = asking(profile, prompts, like, tasks)
     if profile.dataset is None:
         raise ValueError(f"profile {profile.name} has no dataset; add one, or give --prompts FILE")
     asked = next((f"-{Path(source).stem}" for source in (prompts, like) if source is not None), "")
@@ -110,12 +113,19 @@ def collect(
         return open_archive(archive.folder)
 
 
-def asking(profile: Profile, prompts: Path | str | None, like: Path | str | None) -> Profile:
+def asking(
+    profile: Profile,
+    prompts: Path | str | None,
+    like: Path | str | None,
+    tasks: Sequence[str] | None = None,
+) -> Profile:
     """Return a profile with a file's prompts, or an archive's, in place of its dataset."""
+    if tasks is not None and like is None:
+        raise ValueError("tasks are those of an archive; give it as like")
     if prompts is not None and like is not None:
         raise ValueError("prompts and like are both given; expected at most one of them")
     profile = profile if prompts is None else lists.instead(profile, prompts)
-    return profile if like is None else likes.instead(profile, like)
+    return profile if like is None else likes.instead(profile, like, tasks)
 
 
 @dataclass
@@ -369,7 +379,7 @@ def settings_over(archive: Archive, profile: Profile) -> dict:
 
     Nothing is resolved, since the models and the device may be absent.
     """
-    settings = asdict(profile)
+    settings = profiles.recorded(profile)
     del settings["device"]
     encoder, recorded = settings["video_encoder"], archive.profile.get("video_encoder")
     if encoder.get("sha256", "") is None and isinstance(recorded, dict):

@@ -79,7 +79,7 @@ def score(
     profile = profiles.load(profile)
     source = Path(manifest).expanduser().absolute()
     output = Path(output or SAMPLES / "score" / f"{source.stem}-{profile.name}")
-    table, truth, find = _read(source)
+    table, truth, find, made_by = _read(source)
     if truth is None and source in output.absolute().parents:
         raise ValueError(f"output {output} lies among the clips; choose a folder beside them")
     roles = [*layout.MEASURING]
@@ -88,6 +88,8 @@ def score(
     resolved = checkpoints.resolve(profile, roles)
     resolved = {key: resolved[key] for key in RECORDED if key in resolved}
     archive = Archive(output)
+    if not archive.inside("profile.yaml").is_file() or "video_model" in archive.profile:
+        resolved |= made_by  # which older archives do not record
     with held(archive):
         told = _refuse_collected(archive, table)
         if is_new(archive, resolved) or not told:
@@ -131,21 +133,25 @@ def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
         )
 
 
-def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find]:
-    """Return the manifest, the truth of its tasks if known, and what locates its files."""
+def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find, dict]:
+    """Return the manifest, the truth of its tasks if known, and what locates its files.
+
+    And what is to be recorded of the video model, if an archive says it.
+    """
     if not source.is_dir():
-        return manifests.read(source), None, lambda path: manifests.locate(path, source.parent)
+        return manifests.read(source), None, lambda path: manifests.locate(path, source.parent), {}
     if not any((source / name).exists() for name in ("profile.yaml", "tasks.parquet")):
         written = source / folders.MANIFEST
         table = manifests.read(written) if written.exists() else folders.read(source)
         what = f"{len(table)} videos of {table.task.nunique()} tasks"
         print(f"{source}: {what}\n{folders.understood(table)}", file=sys.stderr)
-        return table, None, lambda path: manifests.locate(path, source)
+        return table, None, lambda path: manifests.locate(path, source), {}
     archive = open_archive(source)
     table = of_archive(archive)
     for path in (*table.video.dropna(), *table.reference.dropna().unique()):
         archive.inside(path)  # refused before any is copied
-    return table, archive.truth(), archive.inside
+    made_by = {"video_model": archive.video_model} if archive.video_model else {}
+    return table, archive.truth(), archive.inside, made_by
 
 
 def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
@@ -153,7 +159,7 @@ def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
     if not archive.inside("profile.yaml").is_file():
         return False
     remedy = "choose another --output, or delete that folder"
-    if "video_model" in archive.profile:
+    if "n" in archive.profile:
         raise ValueError(f"{archive.folder} holds videos that were generated there; {remedy}")
     try:
         before = archive.manifest()

@@ -80,9 +80,9 @@ def write_profile(options: Namespace) -> None:
     common.PROFILE,
     option(
         "--pilot ARCHIVE",
-        "what tells the noise: an archive, the liker the better (default: data/samples/world)",
+        "what tells the noise: an archive of the profile's video model (default: the profile's "
+        "own; without one data/samples/world, which then says no widths)",
         type=Path,
-        default=SAMPLES / "world",
     ),
     option("--tasks N", "of the run (default: as few as each design needs)", type=int),
     option(
@@ -102,10 +102,18 @@ def plan_design(options: Namespace) -> None:
     what it costs. The designs of fewest videos that reach what is asked come first.
     """
     from squbed_utils import profiles
+    from squbed_utils.archive import layout
     from squbed_utils.models import spending
     from squbed_utils.statistics import cost
+    from squbed_utils.statistics.summary import TERMS
 
-    profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.pilot)
+    profile = profiles.load(options.profile)
+    own = SAMPLES / profile.name
+    pilot = options.pilot or (own if own.is_dir() else SAMPLES / "world")
+    archive = squbed_utils.open_archive(pilot)
+    models = archive.video_model, layout.video_model_of(profiles.recorded(profile))
+    if options.pilot or options.width:
+        layout.require_one_video_model(*models, f"the pilot {pilot}")
     with common.warnings_as_lines():
         known = cost.pilot(archive, accuracy=options.accuracy or "")
     table = cost.plan(known, tasks=options.tasks, wanted=options.power, width=options.width)
@@ -117,6 +125,9 @@ def plan_design(options: Namespace) -> None:
     if table.empty:
         raise ValueError("no design reaches that; ask for less --power or more --width or --tasks")
     table = table.drop_duplicates(["videos_of", "m"]).head(10)
+    if layout.differences_of_models(*models):
+        print("the pilot is of another video model: it says no widths, and tau only roughly")
+        table = table.drop(columns=[*TERMS])
     if seconds := profile.estimates.seconds:
         table = table.assign(gpu_hours=table.videos * seconds / 3600)
     if spending.cost(profile.video_model, 1):
@@ -129,6 +140,18 @@ def plan_design(options: Namespace) -> None:
     common.PROFILE,
     common.LIST,
     common.LIKE,
+    option("--twin", "ask the cheaper twin that the profile names of its video model"),
+    option(
+        "--confirm ARCHIVE",
+        "make again what a twin's archive leaves in doubt: as --like, but only the --share of the "
+        "tasks nearest by rank to the threshold above which --refer of them lie",
+        type=Path,
+    ),
+    option("--share S", "of the tasks to confirm (default: %(default)s)", type=float, default=0.2),
+    option(
+        "--refer S", "of them above the threshold (default: %(default)s)", type=float, default=0.2
+    ),
+    common.BY,
     option(
         "--output DIR",
         "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE), or a URL to keep it "
@@ -161,12 +184,27 @@ def collect_samples(options: Namespace) -> None:
 
     Fill the samples archive of a profile. It can be interrupted at any time; the same command goes
     on where it stopped, and may run several times at once: each run makes what no other is making.
+
+    To spend less, --twin asks a cheaper twin of the video model, into NAME-twin, and --confirm
+    data/samples/NAME-twin asks the video model itself about the tasks that leaves in doubt alone;
+    `squbed estimate --confirmed` then ranks all tasks.
     """
+    from squbed_utils import profiles
     from squbed_utils.archive.layout import FAILED
     from squbed_utils.collection.executors import Executor
 
+    profile, like, tasks = options.profile, options.like, None
+    if options.twin:
+        profile = profiles.twin_of(profiles.load(profile))
+    if options.confirm:
+        if like or options.prompts or options.twin:
+            raise ValueError("--confirm says what to ask of which model; leave out the others")
+        like, tasks = options.confirm, in_doubt(options)
     archive = squbed_utils.collect(
-        **chosen(options, "profile", "prompts", "like", "output", "workers", "retry_failed"),
+        profile,
+        like=like,
+        tasks=tasks,
+        **chosen(options, "prompts", "output", "workers", "retry_failed"),
         confirm=consent(options),
         executor=Executor(options.executor, options.address, common.parse_values(options.slurm)),
     )
@@ -181,6 +219,23 @@ def collect_samples(options: Namespace) -> None:
     )
     if errors:
         print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
+
+
+def in_doubt(options: Namespace) -> list[str]:
+    """Return the tasks of a twin's archive that the profile's video model is to confirm."""
+    from squbed_utils import profiles
+    from squbed_utils.archive import layout
+    from squbed_utils.statistics import decision
+
+    profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.confirm)
+    models = archive.video_model, layout.video_model_of(profiles.recorded(profile))
+    if archive.video_model and not layout.differences_of_models(*models):
+        raise ValueError(
+            f"{options.confirm} was made by the video model of profile {profile.name} itself; give "
+            "an archive of its twin (`squbed collect --twin`)"
+        )
+    ranked = common.uncertainty_of(archive, options.by)
+    return decision.in_doubt(ranked, refer=options.refer, share=options.share)
 
 
 @command("status", common.FOLDER)

@@ -67,6 +67,12 @@ ACCURACY = option(
 )
 FIGURES = option("--output DIR", "default: %(default)s", type=Path, default=Path("figures"))
 RETRY = option("--retry-failed", "make latent prompts with failed videos again")
+BY = option(
+    "--by",
+    "what ranks them (default: %(default)s)",
+    choices=("epistemic", "total"),
+    default="epistemic",
+)
 YES = option("--yes", "pay for paid models without being asked")
 STRICT = option("--strict", "end with exit code 3 if a table is not the reference run's")
 
@@ -101,6 +107,15 @@ def warnings_as_lines() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_: print(f"squbed: {message}", file=sys.stderr)
         yield
+
+
+def uncertainty_of(archive: object, by: str, estimator: str | None = None) -> object:
+    """Return what ranks an archive's tasks, epistemic or total, as a Series by task."""
+    from squbed_utils.statistics import tables
+
+    with warnings_as_lines():
+        table = tables.summarize_run(archive, estimator=estimator or archive.profile["estimator"])
+        return tables.with_parts(table).set_index("task")[by]
 
 
 def print_summary(archive: object, estimator: str | None, *, csv: bool = False) -> None:

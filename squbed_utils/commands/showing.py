@@ -34,8 +34,10 @@ def compare_encoders(options: Namespace) -> None:
     archives = {}
     for folder in options.archives:
         profile = (archive := open_archive(folder)).profile
-        paths = [profile[role]["path"] for role in ("text_encoder", "video_encoder")]
-        archives[", ".join(dict.fromkeys(map(named, paths)))] = archive
+        names = [named(profile[role]["path"]) for role in ("text_encoder", "video_encoder")]
+        if profile["video_encoder"].get("kind") == "vae":
+            names[1] = "latent space"
+        archives[", ".join(dict.fromkeys(names))] = archive
     table = pairs.compare_encoders(archives)
     tables.save_tables(options.output, "encoders", points=table)
     paths = figures.save(figures.figure_encoders(table), "encoders", options.output)
@@ -167,15 +169,37 @@ def compare_tables(options: Namespace) -> int:
     common.FOLDER,
     option("--estimator NAME", "by name (default: the one of the archive's profile)"),
     option("--csv", "all columns, as CSV"),
+    option(
+        "--confirmed ARCHIVE",
+        "what `squbed collect --confirm` made again: rank all tasks, these among themselves",
+        type=Path,
+    ),
+    common.BY,
 )
 def print_estimates(options: Namespace) -> None:
     """Print each task's uncertainty.
 
     Print a table of the tasks in an archive: aleatoric, epistemic and total uncertainty with
-    intervals; higher is less certain.
+    intervals; higher is less certain. With --confirmed, the ranks of the tasks alone, since two
+    models' levels do not compare, the most uncertain first.
     """
     archive = squbed_utils.open_archive(options.folder)
-    common.print_summary(archive, options.estimator, csv=options.csv)
+    if not options.confirmed:
+        common.print_summary(archive, options.estimator, csv=options.csv)
+        return
+    from squbed_utils.csv_files import for_spreadsheets
+    from squbed_utils.statistics import decision
+
+    confirmed, asked = squbed_utils.open_archive(options.confirmed), ["task", "prompt"]
+    if len(archive.tasks().merge(confirmed.tasks(), on=asked)) < len(confirmed.tasks()):
+        raise ValueError(f"{options.confirmed} has tasks or prompts that {options.folder} lacks")
+    archives = (archive, confirmed)
+    ranked, again = (common.uncertainty_of(a, options.by, options.estimator) for a in archives)
+    ranks = decision.merged_ranks(ranked, again).rename("rank").reset_index()
+    table = ranks.assign(confirmed=ranks.task.isin(again.index)).merge(archive.tasks(), "left")
+    table = table[["rank", "task", "confirmed", "prompt"]].sort_values("rank", ascending=False)
+    plain = table.to_string(index=False) + "\n"
+    print(for_spreadsheets(table).to_csv(index=False) if options.csv else plain, end="")
 
 
 @command(

@@ -1,6 +1,5 @@
 """Where a model lies: in a folder, in a file, or on the hub, from which it is fetched once."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Iterable
@@ -13,7 +12,7 @@ import safetensors
 from squbed_utils import instructions
 from squbed_utils.archive.layout import ROLES
 from squbed_utils.files import left_by_a_tool, path_of, sha256_of
-from squbed_utils.profiles import VERSIONED, Profile
+from squbed_utils.profiles import VERSIONED, Profile, recorded
 from squbed_utils.roles import S3D
 from squbed_utils.settings import PACKAGE, PACKAGED, Place, Settings
 from squbed_utils.text import suggestion
@@ -173,7 +172,7 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
             f"profile {profile.name} expects its tasks in {table}, which does not exist; "
             "correct dataset.path"
         )
-    settings = dataclasses.asdict(profile) | {"device": device_of(profile.device)}
+    settings = recorded(profile) | {"device": device_of(profile.device)}
     for role in {"dataset", *ROLES} - set(roles):
         del settings[role]
     checkpoints = {"dataset": hash_of(table)} if "dataset" in roles else {}

@@ -6,6 +6,7 @@ from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import open_clip
 import torch
@@ -233,6 +234,8 @@ def load(settings: roles.VideoEncoder, device: str) -> tuple[Embed, int]:
         return _load_s3d(settings, device)
     if isinstance(settings, roles.Timm):
         return _load_timm(settings, device)
+    if isinstance(settings, roles.Autoencoder):
+        return _load_autoencoder(settings, device)
     return _load_transformers(settings, device)
 
 
@@ -298,6 +301,35 @@ def _load_timm(settings: roles.Timm, device: str) -> tuple[Embed, int]:
     return encode, settings.frames
 
 
+GRID = 8
+"""Rows, and columns, of an autoencoder's latents."""
+
+
+def _load_autoencoder(settings: roles.Autoencoder, device: str) -> tuple[Embed, int]:
+    """Load a pipeline's autoencoder: each channel's mean and deviation over time, on a grid."""
+    folder = locate(settings, "video_encoder")
+    own = {"subfolder": "vae", "local_files_only": True, "use_safetensors": True}
+    model = diffusers.AutoModel.from_pretrained(str(folder), **own).eval()
+    if any(weight.is_meta for weight in model.parameters()):
+        raise ValueError(f"the vae in {folder} lacks some of its weights; get the checkpoint again")
+    if not any(weight.ndim == 5 for weight in model.to(device).parameters()):  # none spans time
+        raise ValueError(f"the vae in {folder} is one of images; expected one of videos")
+    centre, scale = (
+        torch.as_tensor(model.config.get(name) or [plain]).view(-1, 1, 1, 1).to(device)
+        for name, plain in (("latents_mean", 0.0), ("latents_std", 1.0))
+    )
+
+    @torch.inference_mode()
+    def encode(videos: list[np.ndarray]) -> np.ndarray:
+        clips = [_square(torch.from_numpy(v).permute(0, 3, 1, 2), settings.size) for v in videos]
+        latents = model.encode(2 * torch.stack(clips).to(device) - 1).latent_dist.mode()
+        latents = (latents - centre) / scale
+        grids = functional.adaptive_avg_pool3d(latents, (latents.shape[2], GRID, GRID))
+        return torch.cat([grids.mean(2), grids.std(2, correction=0)], 1).flatten(1).cpu().numpy()
+
+    return encode, settings.frames
+
+
 def _load_s3d(settings: roles.S3D, device: str) -> tuple[Embed, int]:
     path = locate(settings, "video_encoder")
     weights = read_weights(path)
@@ -320,10 +352,15 @@ def _load_s3d(settings: roles.S3D, device: str) -> tuple[Embed, int]:
     return encode, settings.frames
 
 
-def _square(frames: torch.Tensor, size: int) -> torch.Tensor:
-    """Scale the shorter side, cut the middle: uint8 (T, 3, H, W) to [0, 1], (3, T, size, size)."""
-    scaled = resize(frames.float() / 255, [size], antialias=True).clamp(0, 1)
-    return center_crop(scaled, [size]).permute(1, 0, 2, 3)
+def _square(frames: torch.Tensor, size: int | None) -> torch.Tensor:
+    """Scale the shorter side, cut the middle: uint8 (T, 3, H, W) to [0, 1], (3, T, size, size).
+
+    Without a size, frames stay as large as they are.
+    """
+    scaled = frames.float() / 255
+    if size:
+        scaled = center_crop(resize(scaled, [size], antialias=True).clamp(0, 1), [size])
+    return scaled.permute(1, 0, 2, 3)
 
 
 def _kinetics(size: int) -> Callable[[torch.Tensor], torch.Tensor]:

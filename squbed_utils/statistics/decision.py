@@ -6,12 +6,13 @@ Uncertainty: higher = less certain; accuracy: higher = better.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from squbed_utils.archive.layout import made_by, require_one_video_model
 from squbed_utils.estimators.checks import equal_vectors, require, require_generator
 from squbed_utils.statistics.vagueness import words_of
 
@@ -22,7 +23,8 @@ class Threshold:
 
     A task is accepted whose uncertainty is at most `value`; None: none is, and `reason` says why.
     `level` bounds the risk, in the accuracy's unit; `risk` is the summed shortfall of the
-    `accepted` ones of n calibration tasks, over n.
+    `accepted` ones of n calibration tasks, over n. It holds for videos of one `video_model`, as
+    ``Archive.video_model``; empty where that is not known.
     """
 
     value: float | None
@@ -31,9 +33,14 @@ class Threshold:
     accepted: int
     risk: float
     reason: str
+    video_model: dict = field(default_factory=dict, repr=False)
 
     def accepts(self, uncertainty: ArrayLike) -> np.ndarray:
-        """Return whether each task is accepted, shape as given."""
+        """Return whether each task is accepted, shape as given.
+
+        A column of another video model's ``summarize`` is a ValueError.
+        """
+        require_one_video_model(self.video_model, made_by(uncertainty), "the threshold")
         u = np.asarray(uncertainty, dtype=float)
         return np.zeros(u.shape, bool) if self.value is None else u <= self.value
 
@@ -112,15 +119,14 @@ def control_risk(
     valid = curve[curve.marginal_bound <= level]
     if len(valid):
         best = valid.iloc[-1]
-        return Threshold(
-            float(best.threshold), level, n, int(best.accepted), float(best.marginal), ""
-        )
+        found = float(best.threshold), level, n, int(best.accepted), float(best.marginal), ""
+        return Threshold(*found, made_by(uncertainty))
     least = int(np.ceil(bound / level)) - 1
     reason = f"already the most certain of {n} tasks fall short too far for level {level:g}"
     if n < least:
         reason = f"{n} calibration tasks are too few for level {level:g}: at least {least} are "
         reason += "needed"
-    return Threshold(None, level, n, 0, 0.0, reason)
+    return Threshold(None, level, n, 0, 0.0, reason, made_by(uncertainty))
 
 
 def held_out(
@@ -229,3 +235,78 @@ def by_action(suggestions: pd.DataFrame, accuracy: pd.Series) -> pd.DataFrame:
     table = groups.agg(tasks="size", mean_accuracy="mean")
     table.insert(1, "share", table.tasks / len(suggestions))
     return table.rename_axis("action").reset_index()
+
+
+def in_doubt(uncertainty: pd.Series, *, refer: float, share: float) -> list[str]:
+    """Return the tasks nearest by rank to the threshold above which a share of them lies.
+
+    They are those that a better, dearer video model may yet move across it. More are taken in
+    addition to fewer.
+
+    Parameters
+    ----------
+    uncertainty : Series
+        By task.
+    refer : float
+        The share of the tasks, the most uncertain, above the threshold; between 0 and 1.
+    share : float
+        Of the tasks, to be returned; above 0, up to 1.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If a share is out of range, or so small that it is no task.
+
+    Examples
+    --------
+    >>> in_doubt(pd.Series([4.0, 1, 3, 2], list("abcd")), refer=0.5, share=0.5)
+    ['c', 'd']
+    """
+    n = len(uncertainty)
+    above, count = round(refer * n), round(share * n)
+    if not (0 < above < n and 0 < count <= n):
+        raise ValueError(
+            f"of {n} tasks a share of {refer:g} is to lie above the threshold, and {share:g} to be "
+            "confirmed; expected one task or more of each, and one or more below the threshold"
+        )
+    ordered = uncertainty.sort_values(ascending=False, kind="stable").index
+    apart = np.abs(np.arange(n) + 0.5 - above)
+    return list(ordered[np.argsort(apart, kind="stable")[:count]])
+
+
+def merged_ranks(screened: pd.Series, confirmed: pd.Series) -> pd.Series:
+    """Return the ranks of tasks, 1 = the least uncertain, some of which two video models ranked.
+
+    The confirmed tasks keep the places that they have among all, and take them in the order that
+    the second model gives: no level of one is held to a level of the other.
+
+    Parameters
+    ----------
+    screened, confirmed : Series
+        Uncertainty by task; `confirmed` of some of them, by the other model.
+
+    Returns
+    -------
+    Series
+        By task, in the order of `screened`.
+
+    Raises
+    ------
+    ValueError
+        If a confirmed task is not among the screened.
+
+    Examples
+    --------
+    >>> screened = pd.Series([1.0, 2, 3, 4], list("abcd"))
+    >>> merged_ranks(screened, pd.Series([90.0, 80], list("bc"))).to_dict()
+    {'a': 1, 'b': 3, 'c': 2, 'd': 4}
+    """
+    if unknown := sorted(set(confirmed.index) - set(screened.index)):
+        raise ValueError(f"{unknown[0]!r} was confirmed, and is not among the tasks to rank")
+    ranks = screened.rank(method="first").astype(int)
+    ranks[confirmed.sort_values(kind="stable").index] = np.sort(ranks[confirmed.index])
+    return ranks

@@ -21,6 +21,7 @@ from scipy.spatial.distance import cdist, pdist
 from scipy.stats import t as student_t
 
 from squbed_utils.archive.archive import Archive
+from squbed_utils.archive.layout import made_by, require_one_video_model
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.checks import require, unit_rows
 from squbed_utils.estimators.registry import Videos
@@ -127,6 +128,7 @@ def beside(archive: Archive, summary: pd.DataFrame) -> pd.DataFrame:
     prompt, epistemic, epistemic_low, epistemic_high, pooled, pooled_low, pooled_high, of the tasks
     whose latent prompts are known and which can be ranked; `NotShown` if there are none.
     """
+    require_one_video_model(made_by(summary), archive.video_model, "the summary")
     pairs = {t: pair for t, pair in measured_embeddings(archive).items() if pair[0] is not None}
     if not pairs:
         raise NotShown("the latent prompts of no task are known, and pooling reads their texts")

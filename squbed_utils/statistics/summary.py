@@ -94,7 +94,8 @@ def summarize(
         prompts", "videos", both or ""); n, m (the fewest videos of a latent prompt); ssim, psnr,
         lpips, clip_reference, clip_prompt and people's ratings, if there are any (means over videos
         that have them; all but clip_prompt need a reference); failed (videos); vagueness_rank where
-        the archive's tasks have one.
+        the archive's tasks have one. In ``attrs`` the `video_model` of the archive, for whose
+        videos alone a level of these holds.
 
     Raises
     ------
@@ -114,11 +115,11 @@ def summarize(
     table = table.astype({f"{t}{part}": float for t in TERMS for part in ("", "_low", "_high")})
     labels = archive.tasks().drop(columns="reference")
     table = labels.merge(table, on="task").merge(task_accuracies(archive), on="task")
-    if not truth:
-        return table
-    if archive.truth() is None:
+    if truth and archive.truth() is None:
         raise ValueError(f"archive {archive.folder} has no truth.parquet; leave truth=False")
-    return table.merge(archive.truth(), on="task")
+    table = table.merge(archive.truth(), on="task") if truth else table
+    table.attrs["video_model"] = archive.video_model  # whose levels these are
+    return table
 
 
 def usable_embeddings(archive: Archive) -> Mapping[str, Embeddings]:

@@ -1,5 +1,6 @@
 """The tasks of another archive, with its latent prompts, so that two models are asked the same."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,14 +22,20 @@ def read(dataset: Like) -> Source:
     def write_reference(task: Task, target: Path) -> None:
         copy(archive.inside(task.reference), target)
 
-    tasks = [_task(row, known[row["task"]]) for row in archive.tasks().to_dict("records")]
-    return Source(tasks, archive.truth(), None, write_reference)
+    rows, truth = archive.tasks(), archive.truth()
+    asked = set(rows.task if dataset.tasks is None else dataset.tasks)
+    if unknown := asked - set(rows.task):
+        raise ValueError(f"{archive.folder} has no task {min(unknown)!r}; see its tasks()")
+    truth = None if truth is None else truth[truth.task.isin(asked)]
+    tasks = [_task(r, known[r["task"]]) for r in rows.to_dict("records") if r["task"] in asked]
+    return Source(tasks, truth, None, write_reference)
 
 
-def instead(profile: Profile, folder: Path | str) -> Profile:
+def instead(profile: Profile, folder: Path | str, tasks: Sequence[str] | None = None) -> Profile:
     """Return a profile that asks its video model what an archive asked, with the same seeds.
 
-    The archive must be sealed, know its latent prompts, and have equally many for every task.
+    `tasks` are those to ask, by default all. The archive must be sealed, know its latent prompts,
+    and have equally many for every task.
     """
     archive = open_archive(Path(folder).expanduser().absolute())
     if not archive.sealed:
@@ -41,7 +48,7 @@ def instead(profile: Profile, folder: Path | str) -> Profile:
     shown = archive.profile.get("videos_of")
     return profiles.replaced(
         profile,
-        dataset={"kind": "like", "path": str(archive.folder)},
+        dataset={"kind": "like", "path": str(archive.folder), "tasks": tasks and sorted(tasks)},
         refiner=None,
         n=_only(archive, latents.groupby("task").size()),
         m=_only(archive, [m for m in archive.units.values() if m or not shown]),

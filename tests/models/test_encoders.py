@@ -5,19 +5,22 @@ import hashlib
 import json
 import shutil
 
+import diffusers
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from huggingface_hub import constants
-from kit import tiny_checkpoints
+from kit import tiny, tiny_checkpoints
 from safetensors.torch import save_file
 from torchvision.models import alexnet
 from torchvision.models.video import s3d
 
-from squbed_utils import profiles, roles
+from squbed_utils import open_archive, profiles, roles, score
 from squbed_utils.models import checkpoints, encoders
 from squbed_utils.models import load as models
 from squbed_utils.models.weights import read_weights
+from squbed_utils.statistics import pairs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -309,3 +312,92 @@ def test_a_profile_of_single_files_runs(tiny_profile, s3d_files, alexnet_file, v
     assert set(resolved["checkpoints"]) >= {"video_encoder", "lpips"}
     assert resolved["video_encoder"]["sha256"] == sha256(s3d_files["milnce-s3d"])
     assert models.load(profile).embed_videos(videos[:1]).shape == (1, 512)
+
+
+@pytest.fixture
+def autoencoder(tiny_profile):
+    return roles.Autoencoder(str(tiny_profile.parent / "video_model"), kind="vae")
+
+
+def test_an_autoencoders_latents_by_hand(autoencoder, monkeypatch):
+    """Channel 0 rises from 0 to 2 over time, channel 1 is 1 in the first column and else 0."""
+    latents = torch.zeros(1, 2, 3, 8, 8)
+    latents[:, 0] = torch.arange(3.0)[:, None, None]
+    latents[:, 1, :, :, 0] = 1
+    encode, frames = encoders.load(autoencoder, "cpu")
+    taken = []
+
+    class Given:
+        def __init__(self, x):
+            taken.append(x)
+            self.latent_dist = self
+
+        def mode(self):
+            return latents
+
+    monkeypatch.setattr("diffusers.AutoencoderKLWan.encode", lambda self, x: Given(x))
+    video = np.zeros((frames, 32, 32, 3), np.uint8)
+    video[:, :, :, 2] = 255
+    mean, mark, deviation, steady = encode([video])[0].reshape(4, 8, 8)
+    assert frames == 9 and (mean == 1).all() and (steady == 0).all()
+    np.testing.assert_allclose(deviation, np.sqrt(2 / 3), rtol=1e-6)
+    assert (mark[:, 0] == 1).all() and (mark[:, 1:] == 0).all()
+    assert taken[0].shape == (1, 3, 9, 32, 32)
+    assert (taken[0][:, :2] == -1).all() and (taken[0][:, 2] == 1).all()
+
+
+def test_an_autoencoder_embeds_videos_of_any_size(autoencoder, videos):
+    check_rows(embedder(dataclasses.replace(autoencoder, size=32)), videos, 2 * 2 * 64)
+    same = [videos[0][:, :32, :32]]
+    plain, scaled = (
+        embedder(dataclasses.replace(autoencoder, size=size))(same) for size in (None, 32)
+    )
+    np.testing.assert_array_equal(plain, scaled)
+
+
+def test_latents_are_held_to_their_usual_mean_and_deviation(autoencoder, tmp_path, videos):
+    folder = shutil.copytree(autoencoder.path, tmp_path / "model")
+    config = folder / "vae" / "config.json"
+    settings = json.loads(config.read_text()) | {"latents_mean": [5.0, 0], "latents_std": [1, 100]}
+    config.write_text(json.dumps(settings))
+    before, after = (
+        encoders.load(dataclasses.replace(autoencoder, path=str(path), size=32), "cpu")[0]
+        for path in (autoencoder.path, folder)
+    )
+    clip = [encoders.spread(videos[0], 9)]
+    plain, moved = (one(clip).reshape(4, 64) for one in (before, after))
+    expected = plain / [[1], [100], [1], [100]] - [[5], [0], [0], [0]]
+    np.testing.assert_allclose(moved, expected, atol=1e-5)
+
+
+def test_an_autoencoder_of_images_or_without_weights_is_refused(autoencoder, tmp_path):
+    folder = shutil.copytree(autoencoder.path, tmp_path / "model")
+    weights = folder / "vae" / "diffusion_pytorch_model.safetensors"
+    kept = {k: v for k, v in read_weights(weights).items() if "encoder.conv_in" not in k}
+    save_file(kept, weights, metadata={"format": "pt"})
+    settings = dataclasses.replace(autoencoder, path=str(folder))
+    with pytest.raises(ValueError, match="the vae in .* lacks some of its weights"):
+        embedder(settings)
+    images = diffusers.AutoencoderKL(block_out_channels=[4], norm_num_groups=1, latent_channels=2)
+    shutil.rmtree(folder / "vae")
+    images.save_pretrained(folder / "vae")
+    index = folder / "model_index.json"
+    index.write_text(index.read_text().replace("AutoencoderKLWan", "AutoencoderKL"))
+    with pytest.raises(ValueError, match="is one of images; expected one of videos"):
+        embedder(settings)
+
+
+def test_an_archive_is_measured_in_the_latent_space_of_its_model(
+    autoencoder, tiny_profile, tiny_archive, tmp_path
+):
+    settings = {"kind": "vae", "path": autoencoder.path}
+    profile = tiny.write_profile(tiny_profile.parent, tmp_path / "vae.yaml", video_encoder=settings)
+    whole = open_archive(tiny_archive)
+    again = score(tiny_archive, profile=profile, output=tmp_path / "again")
+    videos, before = again.videos(), whole.videos()
+    assert (videos.status == "ok").all() and videos.embedding.map(len).eq(256).all()
+    pd.testing.assert_series_equal(videos.ssim, before.ssim)
+    embed = embedder(autoencoder)
+    rows = embed([whole.read_video(path) for path in before.path[:2]])
+    np.testing.assert_allclose(np.stack(videos.embedding[:2]), rows, atol=1e-6)
+    assert pairs.compare_encoders({"own": whole, "vae": again}).value.notna().any()

@@ -1,5 +1,7 @@
 """Thresholds with a promise, expected accuracy, actions and their figures."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,8 @@ from squbed_utils.statistics.decision import (
     by_action,
     control_risk,
     held_out,
+    in_doubt,
+    merged_ranks,
     risk_curve,
     splitting_words,
     suggest,
@@ -370,3 +374,38 @@ class TestOnAnArchive:
         ]
         counts = answered["suggestions"].action.value_counts(sort=False)
         assert ", ".join(f"{a} {n}" for a, n in counts.items()) in fig.get_label()
+
+
+def ranked(seed, n=20):
+    values = np.random.default_rng(seed).permutation(n).astype(float)
+    return pd.Series(values, [f"t{i}" for i in range(n)])
+
+
+def test_in_doubt_are_the_tasks_beside_the_threshold_and_more_in_addition_to_fewer():
+    screened = ranked(0)
+    shares = (0.1, 0.2, 0.5, 1.0)
+    chosen = [in_doubt(screened, refer=0.25, share=share) for share in shares]
+    assert set(screened[chosen[0]]) == {14, 15} and set(screened[chosen[1]]) == {13, 14, 15, 16}
+    assert set(screened[chosen[2]]) == set(range(10, 20)) and set(chosen[3]) == set(screened.index)
+    assert all(more[: len(fewer)] == fewer for fewer, more in pairwise(chosen))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 1.0])
+def test_merged_ranks_keep_places_and_take_the_other_models_order_whatever_its_level(share):
+    screened, full = ranked(1), ranked(2)
+    tasks = in_doubt(screened, refer=0.5, share=share)
+    ranks = merged_ranks(screened, full[tasks])
+    assert sorted(ranks) == list(range(1, 21)) and list(ranks.index) == list(screened.index)
+    others = screened.index.difference(tasks)
+    assert (ranks[others] == screened.rank()[others]).all()
+    assert sorted(ranks[tasks]) == sorted(screened.rank()[tasks])
+    assert (ranks[tasks].rank() == full[tasks].rank()).all()
+    assert ranks.equals(merged_ranks(np.exp(screened), 7 * full[tasks] - 1000))
+
+
+def test_of_no_task_nothing_is_confirmed():
+    for refer, share in ((0.0, 0.5), (1.0, 0.5), (0.5, 0.0), (0.5, 1.1), (0.01, 0.5)):
+        with pytest.raises(ValueError, match="of 20 tasks a share of .* expected one task or more"):
+            in_doubt(ranked(0), refer=refer, share=share)
+    with pytest.raises(ValueError, match="'x' was confirmed, and is not among the tasks"):
+        merged_ranks(ranked(0), pd.Series([1.0], ["x"]))

@@ -1,0 +1,235 @@
+"""A cheaper twin screens tasks, the full model confirms some, and no level is carried over."""
+
+import shutil
+
+import numpy as np
+import pytest
+from kit import small_archive, tiny
+
+from squbed_utils import cli, collect, open_archive, profiles, score, summarize
+from squbed_utils.archive import layout
+from squbed_utils.statistics import decision, pooled
+
+
+@pytest.fixture(scope="module")
+def profile(tiny_profile, tmp_path_factory):
+    """Return the file of a profile that names a twin of one step."""
+    path = tmp_path_factory.mktemp("twin") / "tiny.yaml"
+    return tiny.write_profile(tiny_profile.parent, path, twin={"steps": 1})
+
+
+@pytest.fixture(scope="module")
+def screened(profile):
+    folder = profile.parent / "screened"
+    assert cli.main(["collect", "--profile", str(profile), "--twin", "--output", str(folder)]) == 0
+    return open_archive(folder)
+
+
+@pytest.fixture(scope="module")
+def line(profile, screened):
+    line = ["collect", "--profile", str(profile), "--confirm", str(screened.folder)]
+    return [*line, "--share", "0.5", "--refer", "0.5", "--output", str(profile.parent / "again")]
+
+
+@pytest.fixture(scope="module")
+def confirmed(line):
+    assert cli.main(line) == 0
+    return open_archive(line[-1])
+
+
+def test_a_twin_differs_in_what_the_profile_says_alone(profile):
+    whole = profiles.load(profile)
+    twin = profiles.twin_of(whole)
+    assert twin.name == "world-tiny-twin" and twin.twin is None
+    found = profiles.differences(profiles.recorded(whole), profiles.recorded(twin))
+    assert found == [
+        "name is world-tiny there and world-tiny-twin here",
+        "video_model.steps is 2 there and 1 here",
+    ]
+
+
+def test_a_twin_is_checked_as_the_video_model_is(tiny_profile):
+    settings = profiles.load(tiny_profile)
+    with pytest.raises(ValueError, match="names no twin .* add what differs"):
+        profiles.twin_of(settings)
+    for wrong, said in (
+        ({"steps": 0}, "twin: video_model: steps is 0; expected at least 1"),
+        ({"stepz": 1}, "unknown key 'stepz' .did you mean 'steps'"),
+        ({"height": 33}, "height is 33; wan takes multiples of 16"),
+        ({"kind": "veo", "model": "x"}, "missing height"),
+        ({}, "names no twin"),
+        ([1], "twin is .1.; expected"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            profiles.replaced(settings, twin=wrong)
+
+
+def test_a_twin_is_inherited_with_its_video_model(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: world\nname: mine\nvideo_model: {steps: 8}")
+    assert profiles.load(path).twin == profiles.load("world").twin == {"steps": 1}
+    path.write_text("extends: world\nname: mine\nvideo_model: {kind: python, call: 'm.py:make'}")
+    assert profiles.load(path).twin is None
+    path.write_text(path.read_text() + "\ntwin: {call: 'm.py:sketch'}")
+    assert profiles.twin_of(profiles.load(path)).video_model.call == "m.py:sketch"
+
+
+def test_an_archive_is_the_same_whether_the_profile_names_a_twin_or_not(profile, tiny_archive):
+    sums = open_archive(tiny_archive).sealed
+    assert collect(profile, output=tiny_archive).sealed == sums
+    assert "twin" not in open_archive(tiny_archive).profile
+
+
+def test_the_twin_is_asked_the_same(screened, tiny_archive):
+    whole, keys = open_archive(tiny_archive), ["task", "latent", "prompt"]
+    assert screened.profile["name"] == "world-tiny-twin"
+    assert screened.latents()[keys].equals(whole.latents()[keys])
+    assert (screened.videos().seed == whole.videos().seed).all()
+    assert screened.inside(screened.videos().path[0]).read_bytes() != (
+        whole.inside(whole.videos().path[0]).read_bytes()
+    )
+
+
+def test_the_full_model_confirms_what_the_twin_leaves_in_doubt(confirmed, screened, tiny_archive):
+    """Two of four tasks: the second and third by the twin's own order, made as the model does."""
+    order = summarize(screened).sort_values("epistemic").task
+    assert set(confirmed.tasks().task) == set(order[1:3]) == set(confirmed.truth().task)
+    whole = open_archive(tiny_archive)
+    for path in (*confirmed.videos().path, *confirmed.tasks().reference):
+        assert confirmed.inside(path).read_bytes() == whole.inside(path).read_bytes()
+
+
+def test_confirming_is_resumed_and_repaired(confirmed, line, profile, screened, tmp_path, capsys):
+    sums = confirmed.sealed
+    assert cli.main(line) == 0 and open_archive(confirmed.folder).sealed == sums
+    more = [*line]
+    more[more.index("0.5")] = "0.75"
+    assert cli.main(more) == 2 and "dataset.tasks is" in capsys.readouterr().err
+    folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
+    open_archive(folder).shard(confirmed.tasks().task[0], 0).unlink()
+    with pytest.raises(ValueError, match="--confirm .*screened"):
+        open_archive(folder)
+    repair = ["verify", str(folder), "--repair", "--profile", str(profile)]
+    assert cli.main([*repair, "--like", str(screened.folder)]) == 0
+    assert open_archive(folder).sealed == sums
+
+
+def test_all_tasks_are_ranked_and_no_level_is_shown(confirmed, screened, capsys):
+    line = ["estimate", str(screened.folder), "--confirmed", str(confirmed.folder), "--csv"]
+    assert cli.main(line) == 0
+    head, *rows = capsys.readouterr().out.strip().split("\n")
+    assert head == "rank,task,confirmed,prompt"
+    order = summarize(screened).sort_values("epistemic").task.tolist()
+    middle = summarize(confirmed).sort_values("epistemic").task.tolist()
+    expected = [order[3], *middle[::-1], order[0]]
+    assert [row.split(",")[1] for row in rows] == expected
+    assert [row.split(",")[2] for row in rows] == ["False", "True", "True", "False"]
+    assert cli.main(line[:-1]) == 0 and "confirmed" in capsys.readouterr().out
+
+
+def test_what_cannot_be_confirmed_is_refused(line, screened, confirmed, tiny_archive, capsys):
+    for changes, said in (
+        (["--confirm", str(tiny_archive)], "was made by the video model of profile world-tiny it"),
+        (["--twin"], "leave out the others"),
+        (["--like", str(tiny_archive)], "leave out the others"),
+        (["--share", "0"], "share of 0.5 is to lie above the threshold, and 0 to be"),
+        (["--refer", "1"], "of 4 tasks a share of 1 is to lie above"),
+    ):
+        assert cli.main([*line, *changes]) == 2
+        assert said in capsys.readouterr().err
+    with pytest.raises(ValueError, match="has no task 'x'"):
+        collect(line[2], like=screened.folder, tasks=["x"], output=tiny_archive.parent / "none")
+    with pytest.raises(ValueError, match="tasks are those of an archive"):
+        collect(line[2], tasks=["x"])
+    other = ["estimate", str(confirmed.folder), "--confirmed", str(screened.folder)]
+    assert cli.main(other) == 2 and "tasks or prompts that" in capsys.readouterr().err
+
+
+MODEL = {"steps": 12, "path": "a", "price": 1.0}
+SUMS = {"video_model": "0" * 64, "clip": "1" * 64}
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "differences"),
+    [
+        ({}, {}, []),
+        ({"price": 2.0}, {}, []),
+        ({"steps": 2}, {}, ["steps is 2 there and 12 here"]),
+        ({"path": "b"}, {}, ["path is 'b' there and 'a' here"]),
+        ({"checkpoints": SUMS}, {"path": "b", "checkpoints": {**SUMS, "clip": "2"}}, []),
+        (
+            {"checkpoints": SUMS},
+            {"checkpoints": {"video_model": "3"}},
+            ["the weights in path differ"],
+        ),
+        ({"dtype": "bfloat16"}, {}, ["dtype is 'bfloat16' there and None here"]),
+        ({"transformer": "t"}, {}, ["transformer is 't' there and None here"]),
+    ],
+)
+def test_what_makes_another_video_model(there, here, differences):
+    made = []
+    for changes in (there, here):
+        outside = {k: v for k, v in changes.items() if k in ("checkpoints", "dtype")}
+        model = MODEL | {k: v for k, v in changes.items() if k not in outside}
+        made.append(layout.video_model_of({"video_model": model} | outside))
+    assert layout.differences_of_models(*made) == differences
+    assert layout.differences_of_models({}, made[0]) == []
+    if differences:
+        with pytest.raises(ValueError, match="x is of another video model .*squbed compare"):
+            layout.require_one_video_model(*made, "x")
+
+
+def test_no_threshold_serves_two_video_models(screened, tiny_archive):
+    whole, twin = summarize(open_archive(tiny_archive)), summarize(screened)
+    losses = np.linspace(0, 1e-9, len(whole))
+    threshold = decision.control_risk(whole.total, losses, level=1.0, bound=2.0)
+    assert threshold.accepts(whole.total).all() and threshold.accepts(whole.total.to_numpy()).all()
+    refused = decision.control_risk(twin.total, losses + 1.9, level=0.1, bound=2.0)
+    for one, table in ((threshold, twin), (refused, whole)):
+        with pytest.raises(ValueError, match="the threshold is of another video model .steps is"):
+            decision.suggest(table, screened.latents(), one)
+    with pytest.raises(ValueError, match="the summary is of another video model"):
+        pooled.beside(screened, whole)
+
+
+def test_measured_again_an_archive_keeps_its_video_model(
+    screened, tiny_profile, tiny_archive, tmp_path
+):
+    folder = tmp_path / "again"
+    again = score(tiny_archive, profile=tiny_profile, output=folder)
+    whole = open_archive(tiny_archive)
+    assert again.video_model == whole.video_model
+    again.shard(tiny.TASKS[0], 0).unlink()
+    with pytest.raises(ValueError, match="video_model.steps is 2 there and 1 here"):
+        score(screened.folder, profile=tiny_profile, output=folder)
+    assert score(tiny_archive, profile=tiny_profile, output=folder).sealed
+    older = {k: v for k, v in again.profile.items() if k != "video_model"}
+    again.write_profile(older)
+    again.seal()
+    assert score(tiny_archive, profile=tiny_profile, output=folder).video_model == {}
+
+
+def test_a_pilot_is_of_the_profiles_own_video_model(tmp_path, capsys, monkeypatch, profile):
+    prompts = {f"t{i}": f"cat {i}" for i in range(12)}
+    archive = small_archive.make(tmp_path / "pilot", prompts, n=6, m=4)
+    settings = archive.profile | {"video_model": {"steps": 12}}
+    archive.write_profile(settings)
+    line = ["plan", "--profile", str(profile), "--tasks", "300", "--power", "0.06"]
+    assert cli.main([*line, "--pilot", str(archive.folder)]) == 2
+    assert "is of another video model" in capsys.readouterr().err
+    monkeypatch.setattr("squbed_utils.commands.making.SAMPLES", tmp_path)
+    shutil.copytree(archive.folder, tmp_path / "world")
+    assert cli.main([*line, "--width", "5"]) == 2
+    assert "is of another video model" in capsys.readouterr().err
+    assert cli.main(line) == 0
+    _, told, head, *_ = capsys.readouterr().out.splitlines()
+    assert (
+        "it says no widths" in told
+        and head.split() == "n videos_of m tasks videos tau power".split()
+    )
+    shutil.copytree(archive.folder, tmp_path / "world-tiny")
+    (tmp_path / "world-tiny" / "profile.yaml").write_text(
+        (archive.folder / "profile.yaml").read_text().replace("steps: 12", "steps: 3")
+    )
+    assert cli.main([*line, "--width", "1e9"]) == 2
+    assert "the pilot" in (said := capsys.readouterr().err) and "world-tiny is of another" in said
