@@ -12,7 +12,7 @@ from torchvision.models import squeezenet1_1
 from squbed_utils import roles
 from squbed_utils.archive import layout
 from squbed_utils.models import accuracy
-from squbed_utils.models.encoders import SQUEEZENET_CUTS, Lpips
+from squbed_utils.models.networks import SQUEEZENET_CUTS, Lpips
 from squbed_utils.statistics import tables
 
 SHAPE = (3, 24, 20, 3)

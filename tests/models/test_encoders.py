@@ -17,7 +17,7 @@ from torchvision.models import alexnet
 from torchvision.models.video import s3d
 
 from squbed_utils import open_archive, profiles, roles, score
-from squbed_utils.models import checkpoints, encoders
+from squbed_utils.models import checkpoints, encoders, networks
 from squbed_utils.models import load as models
 from squbed_utils.models.weights import read_weights
 from squbed_utils.statistics import pairs
@@ -130,11 +130,11 @@ def fill_in_statistics(network):
 def s3d_files(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("s3d")
-    networks = {"torchvision-s3d": s3d(), "milnce-s3d": encoders.S3DG()}
-    fill_in_statistics(networks["milnce-s3d"])
-    for kind, network in networks.items():
+    made = {"torchvision-s3d": s3d(), "milnce-s3d": networks.S3DG()}
+    fill_in_statistics(made["milnce-s3d"])
+    for kind, network in made.items():
         torch.save(network.state_dict(), folder / f"{kind}.pth")
-    return {kind: folder / f"{kind}.pth" for kind in networks}
+    return {kind: folder / f"{kind}.pth" for kind in made}
 
 
 @pytest.mark.parametrize(("kind", "dimension"), [("torchvision-s3d", 1024), ("milnce-s3d", 512)])
@@ -168,7 +168,7 @@ def test_milnce_files_may_hold_the_text_part_and_lack_counters(s3d_files, tmp_pa
 
 
 def test_milnce_parameters_have_the_published_names_and_sizes():
-    shapes = {name: tuple(p.shape) for name, p in encoders.S3DG().named_parameters()}
+    shapes = {name: tuple(p.shape) for name, p in networks.S3DG().named_parameters()}
     assert shapes["conv1.conv1.weight"] == (64, 24, 2, 4, 4)
     assert shapes["conv_2c.conv2.weight"] == (192, 192, 3, 1, 1)
     assert shapes["gating.fc.weight"] == (192, 192)
@@ -179,7 +179,7 @@ def test_milnce_parameters_have_the_published_names_and_sizes():
 
 def test_space_to_depth_by_hand():
     x = torch.arange(2 * 2 * 2 * 4).reshape(1, 2, 2, 2, 4)
-    deep = encoders.space_to_depth(x)
+    deep = networks.space_to_depth(x)
     assert deep.shape == (1, 16, 1, 1, 2)
     for t, h, w, c in np.ndindex(2, 2, 2, 2):
         channel = ((t * 2 + h) * 2 + w) * 2 + c
@@ -188,8 +188,8 @@ def test_space_to_depth_by_hand():
 
 def test_pooling_pads_at_the_far_end():
     x = torch.arange(6.0).reshape(1, 1, 1, 1, 6)
-    assert encoders.pool(x, (1, 3, 3)).flatten().tolist() == [2, 4, 5]
-    assert encoders.pool(x.reshape(1, 1, 6, 1, 1), (2, 2, 2)).flatten().tolist() == [1, 3, 5]
+    assert networks.pool(x, (1, 3, 3)).flatten().tolist() == [2, 4, 5]
+    assert networks.pool(x.reshape(1, 1, 6, 1, 1), (2, 2, 2)).flatten().tolist() == [1, 3, 5]
 
 
 def test_frames_for_milnce_are_scaled_and_cut_in_the_middle():

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from squbed_utils import roles
-from squbed_utils.models import captioners, encoders
+from squbed_utils.models import captioners, encoders, networks
 from squbed_utils.models.imagenet import LABELS
 
 NETWORK = "test_efficientnet"
@@ -101,7 +101,7 @@ def test_a_model_of_other_classes_cannot_caption(tmp_path):
 
 def test_shift_tolerant_lpips_is_read_from_its_own_names(tmp_path):
     torch.manual_seed(0)
-    features, parts = encoders.shift_tolerant_alexnet(), (0, *encoders.SHIFT_TOLERANT_CUTS)
+    features, parts = networks.shift_tolerant_alexnet(), (0, *networks.SHIFT_TOLERANT_CUTS)
     weights = {}
     for name, value in features.state_dict().items():
         part = next(i for i in range(1, 6) if int(name.split(".")[0]) < parts[i])
@@ -114,6 +114,6 @@ def test_shift_tolerant_lpips_is_read_from_its_own_names(tmp_path):
     same, other = distance([a, a], [a, b])
     assert same == 0 and other > 0
     learned = [weights[f"lin{i}.model.1.weight"].flatten() for i in range(5)]
-    model = encoders.Lpips(features, encoders.SHIFT_TOLERANT_CUTS, learned).eval()
+    model = networks.Lpips(features, networks.SHIFT_TOLERANT_CUTS, learned).eval()
     x, y = (torch.from_numpy(v).permute(2, 0, 1)[None] / 255 for v in (a, b))
     assert other == pytest.approx(model(x, y).item(), rel=1e-4)
