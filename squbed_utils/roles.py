@@ -310,7 +310,7 @@ class Timm(ImageModel):
 
 @dataclass(frozen=True)
 class Autoencoder(Checkpoint):
-    """A video encoder: the latents of a pipeline's own autoencoder, nothing of it but those.
+    """A video encoder: the latents of a pipeline's own autoencoder, which decodes nothing.
 
     `path` is that of a video model of kind diffusers. A video enters as `frames` evenly spaced
     frames of `size` pixels a side, by default of its own size.

@@ -186,8 +186,8 @@ def collect_samples(options: Namespace) -> None:
     on where it stopped, and may run several times at once: each run makes what no other is making.
 
     To spend less, --twin asks a cheaper twin of the video model, into NAME-twin, and --confirm
-    data/samples/NAME-twin asks the video model itself about the tasks that leaves in doubt alone;
-    `squbed estimate --confirmed` then ranks all tasks.
+    data/samples/NAME-twin asks the video model itself, of those tasks alone that its twin leaves in
+    doubt; `squbed estimate --confirmed` then ranks all tasks.
     """
     from squbed_utils import profiles
     from squbed_utils.archive.layout import FAILED
