@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import pandas as pd
@@ -325,17 +326,19 @@ class Execution:
         failed.unlink(missing_ok=True)
         whole = True
         try:
-            papermill.execute_notebook(
-                self.notebook.path,
-                partial,
-                parameters=self.values,
-                kernel_name="python3",
-                cwd=PLACE,  # where relative paths in a profile start
-                start_timeout=300,
-                progress_bar={"desc": title},
-                extra_arguments=["--log-level=CRITICAL"],  # an interrupt at its end is no error
-                config=Config(KernelManager={"transport": "ipc"}),  # no port, nothing to overhear
-            )
+            with TemporaryDirectory() as sockets:  # no port to overhear, nor another run's sockets
+                channel = {"transport": "ipc", "ip": f"{sockets}/kernel"}
+                papermill.execute_notebook(
+                    self.notebook.path,
+                    partial,
+                    parameters=self.values,
+                    kernel_name="python3",
+                    cwd=PLACE,  # where relative paths in a profile start
+                    start_timeout=300,
+                    progress_bar={"desc": title},
+                    extra_arguments=["--log-level=CRITICAL"],  # an interrupt at its end is no error
+                    config=Config(KernelManager=channel),
+                )
         except papermill.PapermillExecutionError as error:
             whole = error.ename != NotShown.__name__
             if whole:

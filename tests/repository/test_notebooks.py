@@ -247,6 +247,24 @@ def test_what_has_not_changed_is_not_run_again(small, tmp_path, capfd):
 
 
 @quietly
+def test_runs_from_one_folder_have_sockets_of_their_own(small, tmp_path):
+    told = """
+import json
+from ipykernel import get_connection_file
+with open(get_connection_file()) as file:
+    place = json.load(file)["ip"]
+"""
+    write_notebook(tmp_path, "a", PARAMETERS, told + WRITE.replace('"a"', "place"))
+    places = set()
+    for _ in range(2):
+        (written,) = run_all("world", **small, only=["a"])
+        places.add(Path(written.read_text()))
+        written.unlink()
+    assert len(places) == 2 and all(place.is_absolute() for place in places)
+    assert not any(place.parent.exists() for place in places)
+
+
+@quietly
 def test_a_failing_notebook_stops_the_run(small, tmp_path):
     write_notebook(tmp_path, "a", PARAMETERS, "raise ValueError('too few tasks')")
     with pytest.raises(NotebookError, match="a failed in cell .: ValueError: too few tasks; the"):

@@ -217,7 +217,7 @@ class TestAccuracy:
     def test_without_references_clip_to_the_prompt(self, archive, monkeypatch):
         videos = archive.videos()
         videos[["ssim", "psnr", "lpips", "clip_reference"]] = np.nan
-        monkeypatch.setattr(Archive, "videos", lambda _: videos)
+        monkeypatch.setattr(Archive, "videos", lambda _, **_options: videos)
         assert mean_accuracy(archive).name == "clip_prompt"
         message = "has the accuracy 'ssim', which needs reference videos; there is: clip_prompt"
         with pytest.raises(ValueError, match=message):

@@ -122,7 +122,7 @@ def test_a_mistake_is_confident_where_all_videos_show_it():
     rows = [(*unit, caption) for unit, captions in shown.items() for caption in captions]
     videos = pd.DataFrame(rows, columns=["task", "latent", "caption"])
     subjects = pd.Series({"t": "star", "u": "ring"})
-    found = confident_mistakes(SimpleNamespace(videos=lambda: videos), subjects)
+    found = confident_mistakes(SimpleNamespace(videos=lambda **_options: videos), subjects)
     assert found.to_dict() == {"t": 1 / 3, "u": 0}
 
 
