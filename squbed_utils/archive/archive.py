@@ -546,7 +546,7 @@ class Archive:
         Embeddings have one width; what one video of a task has of scores and prompts, all have.
         """
         rows = self._unchecked
-        for name in ("embedding", "text_embedding"):
+        for name in layout.VECTORS:
             widths = rows[name].dropna().astype(int)
             odd = widths.index[widths != widths.mode().max()]
             if len(odd):

@@ -481,10 +481,11 @@ def check_shard(table: pa.Table, path: Path) -> None:
 
 
 def mean_vector(vectors: pa.ChunkedArray) -> np.ndarray | None:
-    """Return the mean of vectors that are not null, float64 (d,); None without any."""
+    """Return the mean of vectors that are not null, float64 (d,); None without any of one width."""
     known = vectors.drop_null().combine_chunks()
-    rows = known.flatten().to_numpy().reshape(max(len(known), 1), -1)
-    return rows.mean(axis=0, dtype=float) if len(known) else None
+    if len(pc.list_value_length(known).unique()) != 1:
+        return None
+    return known.flatten().to_numpy().reshape(len(known), -1).mean(axis=0, dtype=float)
 
 
 def write_table(path: Path, table: pa.Table | pd.DataFrame) -> None:

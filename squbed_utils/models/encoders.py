@@ -1,5 +1,6 @@
 """The encoders of a run, and LPIPS; embeddings are float32 and of unit length."""
 
+import math
 import re
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -297,6 +298,9 @@ def _load_timm(settings: roles.Timm, device: str) -> tuple[Embed, int]:
 GRID = 8
 """Rows, and columns, of an autoencoder's latents."""
 
+PROBE = 64
+"""Pixels a side of frames that show whether an autoencoder looks at the last of them."""
+
 
 def _load_autoencoder(settings: roles.Autoencoder, device: str) -> tuple[Embed, int]:
     """Load a pipeline's autoencoder: each channel's mean and deviation over time, on a grid."""
@@ -313,14 +317,29 @@ def _load_autoencoder(settings: roles.Autoencoder, device: str) -> tuple[Embed, 
     )
 
     @torch.inference_mode()
-    def encode(videos: list[np.ndarray]) -> np.ndarray:
-        clips = [_square(torch.from_numpy(v).permute(0, 3, 1, 2), settings.size) for v in videos]
-        latents = model.encode(2 * torch.stack(clips).to(device) - 1).latent_dist.mode()
-        latents = (latents - centre) / scale
-        grids = functional.adaptive_avg_pool3d(latents, (latents.shape[2], GRID, GRID))
-        return torch.cat([grids.mean(2), grids.std(2, correction=0)], 1).flatten(1).cpu().numpy()
+    def latents_of(clip: torch.Tensor) -> torch.Tensor:
+        return model.encode(2 * clip[None].to(device) - 1).latent_dist.mode()[0]
 
-    return encode, settings.frames
+    def one(video: np.ndarray) -> np.ndarray:
+        clip = _square(torch.from_numpy(video).permute(0, 3, 1, 2), settings.size)
+        latents = (latents_of(clip) - centre) / scale
+        if (least := min(latents.shape[2:])) < GRID:
+            side = math.ceil(min(clip.shape[2:]) / least * GRID)
+            raise ValueError(
+                f"frames of {clip.shape[2]} x {clip.shape[3]} are too small for the vae; set "
+                f"video_encoder.size to {side} or more"
+            )
+        grid = functional.adaptive_avg_pool3d(latents, (latents.shape[1], GRID, GRID))
+        return torch.cat([grid.mean(1), grid.std(1, correction=0)]).flatten().cpu().numpy()
+
+    clip = torch.zeros(3, settings.frames, PROBE, PROBE)
+    before, clip[:, -1] = latents_of(clip), 1.0
+    if torch.equal(latents_of(clip), before):
+        raise ValueError(
+            f"video_encoder.frames is {settings.frames}, of which the vae in {folder} leaves out "
+            "the last; give 8 k + 1 frames, such as 9 or 17"
+        )
+    return lambda videos: np.stack([one(video) for video in videos]), settings.frames
 
 
 def _load_s3d(settings: roles.S3D, device: str) -> tuple[Embed, int]:

@@ -45,14 +45,14 @@ def instead(profile: Profile, folder: Path | str, tasks: Sequence[str] | None = 
     latents = archive.latents(embeddings=False)
     if latents.prompt.isna().all():
         raise ValueError(f"{folder} does not know the latent prompts of its videos")
-    shown = archive.profile.get("videos_of")
+    n, shown = latents.groupby("task").size(), len({z for (_, z), m in archive.units.items() if m})
     return profiles.replaced(
         profile,
         dataset={"kind": "like", "path": str(archive.folder), "tasks": tasks and sorted(tasks)},
         refiner=None,
-        n=_only(archive, latents.groupby("task").size()),
-        m=_only(archive, [m for m in archive.units.values() if m or not shown]),
-        videos_of=shown,
+        n=_only(archive, n),
+        m=_only(archive, [m for (_, z), m in archive.units.items() if m or z < shown]),
+        videos_of=shown if shown < n.max() else None,
         seed=archive.profile.get("seed", profile.seed),
     )
 

@@ -28,6 +28,7 @@ from squbed_utils.models import accuracy
 from squbed_utils.models import load as models
 from squbed_utils.statistics import tables
 from squbed_utils.statistics.summary import TERMS, as_text, score_tasks, summarize
+from squbed_utils.tasks import like
 from squbed_utils.world import render, scenes
 
 UNITS = len(tiny.TASKS) * tiny.N
@@ -436,6 +437,8 @@ def test_a_design_that_is_measured_again_keeps_latent_prompts_without_videos(des
     assert again.units == first.units and verify(again.folder) == []
     assert summarize(again)[["n", "m", *TERMS]].equals(summarize(first)[["n", "m", *TERMS]])
     assert score(again.folder, profile=profile, output=tmp_path / "b").units == first.units
+    asked = like.instead(profiles.load(profile), again.folder)
+    assert (asked.n, asked.m, asked.videos_of) == (5, 2, 3)
 
 
 def test_another_model_is_asked_the_same_design(design, tmp_path):

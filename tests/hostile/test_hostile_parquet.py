@@ -132,6 +132,8 @@ CASES = [
     ("width in a shard", value("embedding", lambda v: v[:-1]), rf"{SHARD}: column embedding has v"),
     ("width of a shard", rows(lambda r: [x | {"embedding": x["embedding"][:-1]} for x in r]),
      rf"{SHARD}: column embedding has vectors of 127 numbers, and others of 128"),
+    ("width of CLIP", rows(lambda r: [x | {"clip_embedding": x["clip_embedding"][:-1]} for x in r]),
+     rf"{SHARD}: column clip_embedding has vectors of"),
     ("text without its prompt", value("prompt", None), rf"{SHARD}: column text_embedding, row 1"),
     ("failed with an embedding", value("status", "failed"), rf"{SHARD}: column embedding, row 1: "),
     ("status", value("status", "fine"), rf"{SHARD}, row 1: status is 'fine'; known: ok, failed"),

@@ -355,6 +355,24 @@ def test_an_autoencoder_embeds_videos_of_any_size(autoencoder, videos):
     np.testing.assert_array_equal(plain, scaled)
 
 
+def test_an_autoencoder_takes_videos_of_several_sizes_at_once(autoencoder, videos):
+    embed = embedder(autoencoder)
+    wide = np.concatenate([videos[0]] * 2, axis=2)
+    both = embed([videos[0], wide])
+    np.testing.assert_array_equal(both, np.concatenate([embed([videos[0]]), embed([wide])]))
+
+
+@pytest.mark.parametrize("frames", [4, 8, 10])
+def test_frames_that_an_autoencoder_would_leave_out_are_refused(autoencoder, frames):
+    with pytest.raises(ValueError, match=rf"frames is {frames}, of which .* leaves out the last"):
+        encoders.load(dataclasses.replace(autoencoder, frames=frames), "cpu")
+
+
+def test_frames_too_small_for_the_grid_are_refused(autoencoder, videos):
+    with pytest.raises(ValueError, match=r"16 x 16 are too small .*size to 32 or more"):
+        embedder(autoencoder)([videos[0][:, :16, :16]])
+
+
 def test_latents_are_held_to_their_usual_mean_and_deviation(autoencoder, tmp_path, videos):
     folder = shutil.copytree(autoencoder.path, tmp_path / "model")
     config = folder / "vae" / "config.json"
