@@ -67,8 +67,10 @@ def collect(
     tasks : sequence of str, optional
         Those of `like` that are taken; by default all.
     output : path or str, optional
-        The archive's folder, by default ``data/samples/<profile>`` or ``<profile>-<source>`` there;
-        or a URL of fsspec, its home, to which samples are copied as they are finished.
+        The archive's folder, by default ``data/samples/<profile>`` or ``<profile>-<source>`` there,
+        which ends in ``-confirmed`` where `tasks` are given, and is ``<profile>-confirmed`` if
+        `like` is ``<profile>-twin``; or a URL of fsspec, its home, to which samples are copied as
+        they are finished.
     workers : int, optional
         Processes, each with models of its own and one thread. Any number gives the same bytes. By
         default one, or with Ray as many as the cluster has GPUs for.
@@ -99,8 +101,7 @@ def collect(
     profile = asking(profile, prompts, like, tasks)
     if profile.dataset is None:
         raise ValueError(f"profile {profile.name} has no dataset; add one, or give --prompts FILE")
-    asked = next((f"-{Path(source).stem}" for source in (prompts, like) if source is not None), "")
-    place = output or files.SAMPLES / f"{profile.name}{asked}"
+    place = output or files.SAMPLES / _named(profile, prompts, like, tasks)
     with remote.mirrored(place) if remote.is_url(place) else nullcontext(place) as folder:
         archive = Archive(folder)
         if not _is_finished(archive, profile, retry_failed):
@@ -126,6 +127,19 @@ def asking(
         raise ValueError("prompts and like are both given; expected at most one of them")
     profile = profile if prompts is None else lists.instead(profile, prompts)
     return profile if like is None else likes.instead(profile, like, tasks)
+
+
+def _named(
+    profile: Profile,
+    prompts: Path | str | None,
+    like: Path | str | None,
+    tasks: Sequence[str] | None,
+) -> str:
+    """Return the name of an archive's folder, as `collect` says."""
+    source = Path(like).absolute().name if prompts is None and like else Path(prompts or "").stem
+    if tasks is not None and source == f"{profile.name}-twin":
+        source = ""
+    return "-".join(filter(None, (profile.name, source, "confirmed" if tasks is not None else "")))
 
 
 @dataclass

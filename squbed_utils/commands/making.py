@@ -154,8 +154,9 @@ def plan_design(options: Namespace) -> None:
     common.BY,
     option(
         "--output DIR",
-        "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE), or a URL to keep it "
-        "at, such as s3://BUCKET/NAME",
+        "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE, and with --confirm "
+        "NAME-confirmed of NAME-twin, NAME-ARCHIVE-confirmed of another), or a URL to keep it at, "
+        "such as s3://BUCKET/NAME",
         type=common.place,
     ),
     option(
@@ -186,8 +187,8 @@ def collect_samples(options: Namespace) -> None:
     on where it stopped, and may run several times at once: each run makes what no other is making.
 
     To spend less, --twin asks a cheaper twin of the video model, into NAME-twin, and --confirm
-    data/samples/NAME-twin asks the video model itself, of those tasks alone that its twin leaves in
-    doubt; `squbed estimate --confirmed` then ranks all tasks.
+    data/samples/NAME-twin asks the video model itself, into NAME-confirmed, of those tasks alone
+    that its twin leaves in doubt; `squbed estimate --confirmed` then ranks all tasks.
     """
     from squbed_utils import profiles
     from squbed_utils.archive.layout import FAILED

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from kit import small_archive, tiny
 
 from squbed_utils import cli, collect, open_archive, profiles, score, summarize
@@ -112,6 +113,28 @@ def test_confirming_is_resumed_and_repaired(confirmed, line, profile, screened, 
     repair = ["verify", str(folder), "--repair", "--profile", str(profile)]
     assert cli.main([*repair, "--like", str(screened.folder)]) == 0
     assert open_archive(folder).sealed == sums
+
+
+def test_each_archive_has_a_folder_of_its_own(profile, tmp_path, monkeypatch):
+    """By default, also where names have dots."""
+    monkeypatch.setattr("squbed_utils.files.SAMPLES", tmp_path / "samples")
+    dotted = tmp_path / "dotted.yaml"
+    settings = yaml.safe_load(profile.read_text()) | {"name": "tiny-1.3b", "n": 3, "m": 2}
+    settings["dataset"]["tasks"] = tiny.TASKS[:2]
+    dotted.write_text(yaml.safe_dump(settings))
+    line, twin = ["collect", "--profile", str(dotted)], tmp_path / "samples" / "tiny-1.3b-twin"
+    half = ["--share", "0.5", "--refer", "0.5"]
+    assert cli.main([*line, "--twin"]) == 0
+    assert cli.main([*line, "--like", str(twin)]) == 0
+    assert cli.main([*line, "--confirm", str(twin), *half]) == 0
+    other = shutil.copytree(twin, tmp_path / "other.1")
+    assert cli.main([*line, "--confirm", str(other), *half]) == 0
+    assert {folder.name: len(open_archive(folder).tasks()) for folder in twin.parent.iterdir()} == {
+        "tiny-1.3b-twin": 2,
+        "tiny-1.3b-tiny-1.3b-twin": 2,
+        "tiny-1.3b-confirmed": 1,
+        "tiny-1.3b-other.1-confirmed": 1,
+    }
 
 
 def test_all_tasks_are_ranked_and_no_level_is_shown(confirmed, screened, capsys):
