@@ -13,6 +13,8 @@ from squbed_utils.commands import options as common
 from squbed_utils.commands.options import chosen, command, consent, option
 from squbed_utils.files import ROOT, SAMPLES
 
+SHARE = 0.2
+
 
 @command("check", common.PROFILE, common.LIST)
 def check_profile(options: Namespace) -> None:
@@ -147,10 +149,8 @@ def plan_design(options: Namespace) -> None:
         "tasks nearest by rank to the threshold above which --refer of them lie",
         type=Path,
     ),
-    option("--share S", "of the tasks to confirm (default: %(default)s)", type=float, default=0.2),
-    option(
-        "--refer S", "of them above the threshold (default: %(default)s)", type=float, default=0.2
-    ),
+    option("--share S", f"of the tasks to confirm (default: {SHARE})", type=float),
+    option("--refer S", f"of them above the threshold (default: {SHARE})", type=float),
     common.BY,
     option(
         "--output DIR",
@@ -195,6 +195,7 @@ def collect_samples(options: Namespace) -> None:
     from squbed_utils.collection.executors import Executor
 
     profile, like, tasks = options.profile, options.like, None
+    common.refuse_without("confirm", options, "share", "refer", "by")
     if options.twin:
         profile = profiles.twin_of(profiles.load(profile))
     if options.confirm:
@@ -228,6 +229,12 @@ def in_doubt(options: Namespace) -> list[str]:
     from squbed_utils.archive import layout
     from squbed_utils.statistics import decision
 
+    share, refer = (SHARE if x is None else x for x in (options.share, options.refer))
+    if not (0 < share <= 1 and 0 < refer < 1):  # which nan is not
+        raise ValueError(
+            f"--share is {share:g} and --refer {refer:g}; expected shares of the tasks, above 0, "
+            "--share up to 1 and --refer below it"
+        )
     profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.confirm)
     models = archive.video_model, layout.video_model_of(profiles.recorded(profile))
     if archive.video_model and not layout.differences_of_models(*models):
@@ -235,8 +242,8 @@ def in_doubt(options: Namespace) -> list[str]:
             f"{options.confirm} was made by the video model of profile {profile.name} itself; give "
             "an archive of its twin (`squbed collect --twin`)"
         )
-    ranked = common.uncertainty_of(archive, options.by)
-    return decision.in_doubt(ranked, refer=options.refer, share=options.share)
+    ranked = common.uncertainty_of(archive, options.by or "epistemic")
+    return decision.in_doubt(ranked, refer=refer, share=share)
 
 
 @command("status", common.FOLDER)

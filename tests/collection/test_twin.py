@@ -155,11 +155,21 @@ def test_what_cannot_be_confirmed_is_refused(line, screened, confirmed, tiny_arc
         (["--confirm", str(tiny_archive)], "was made by the video model of profile world-tiny it"),
         (["--twin"], "leave out the others"),
         (["--like", str(tiny_archive)], "leave out the others"),
-        (["--share", "0"], "share of 0.5 is to lie above the threshold, and 0 to be"),
-        (["--refer", "1"], "of 4 tasks a share of 1 is to lie above"),
+        (["--share", "0"], "--share is 0 and --refer 0.5; expected shares"),
+        (["--share", "inf"], "--share is inf"),
+        (["--share", "nan"], "--share is nan"),
+        (["--refer", "1"], "--refer 1; expected"),
+        (["--refer", "inf"], "--refer inf"),
+        (["--refer", "nan"], "--refer nan"),
+        (["--share", "0.1"], "of 4 tasks a share of 0.5 is to lie above the threshold, and 0.1"),
     ):
         assert cli.main([*line, *changes]) == 2
         assert said in capsys.readouterr().err
+    for option in (["--share", "0.2"], ["--refer", "0.2"], ["--by", "total"]):
+        assert cli.main([*line[:3], *option]) == 2
+        assert f"{option[0]} says how to --confirm" in capsys.readouterr().err
+    assert cli.main(["estimate", str(screened.folder), "--by", "total"]) == 2
+    assert "--by says how to --confirmed" in capsys.readouterr().err
     with pytest.raises(ValueError, match="has no task 'x'"):
         collect(line[2], like=screened.folder, tasks=["x"], output=tiny_archive.parent / "none")
     with pytest.raises(ValueError, match="tasks are those of an archive"):
