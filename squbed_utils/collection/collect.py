@@ -41,6 +41,7 @@ def collect(
     prompts: Path | str | None = None,
     like: Path | str | None = None,
     tasks: Sequence[str] | None = None,
+    by: str | None = None,
     output: Path | str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
@@ -66,6 +67,8 @@ def collect(
         so that the two archives differ by their video models alone (``statistics.pairs``).
     tasks : sequence of str, optional
         Those of `like` that are taken; by default all.
+    by : {'epistemic', 'total'}, optional
+        What ranked `tasks` when they were chosen, which the archive records.
     output : path or str, optional
         The archive's folder, by default ``data/samples/<profile>`` or ``<profile>-<source>`` there,
         which ends in ``-confirmed`` where `tasks` are given, and is ``<profile>-confirmed`` if
@@ -98,7 +101,7 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profiles.load(profile)
     consent = Consent(confirm)
-    profile = asking(profile, prompts, like, tasks)
+    profile = asking(profile, prompts, like, tasks, by)
     if profile.dataset is None:
         raise ValueError(f"profile {profile.name} has no dataset; add one, or give --prompts FILE")
     place = output or files.SAMPLES / _named(profile, prompts, like, tasks)
@@ -119,6 +122,7 @@ def asking(
     prompts: Path | str | None,
     like: Path | str | None,
     tasks: Sequence[str] | None = None,
+    by: str | None = None,
 ) -> Profile:
     """Return a profile with a file's prompts, or an archive's, in place of its dataset."""
     if tasks is not None and like is None:
@@ -126,7 +130,7 @@ def asking(
     if prompts is not None and like is not None:
         raise ValueError("prompts and like are both given; expected at most one of them")
     profile = profile if prompts is None else lists.instead(profile, prompts)
-    return profile if like is None else likes.instead(profile, like, tasks)
+    return profile if like is None else likes.instead(profile, like, tasks, by)
 
 
 def _named(

@@ -105,7 +105,7 @@ def plan_design(options: Namespace) -> None:
     """
     from squbed_utils import profiles
     from squbed_utils.archive import layout
-    from squbed_utils.models import spending
+    from squbed_utils.models import checkpoints, spending
     from squbed_utils.statistics import cost
     from squbed_utils.statistics.summary import TERMS
 
@@ -113,7 +113,7 @@ def plan_design(options: Namespace) -> None:
     own = SAMPLES / profile.name
     pilot = options.pilot or (own if own.is_dir() else SAMPLES / "world")
     archive = squbed_utils.open_archive(pilot)
-    models = archive.video_model, layout.video_model_of(profiles.recorded(profile))
+    models = archive.video_model, checkpoints.video_model_here(profile)
     if options.pilot or options.width:
         layout.require_one_video_model(*models, f"the pilot {pilot}")
     with common.warnings_as_lines():
@@ -194,18 +194,20 @@ def collect_samples(options: Namespace) -> None:
     from squbed_utils.archive.layout import FAILED
     from squbed_utils.collection.executors import Executor
 
-    profile, like, tasks = options.profile, options.like, None
+    profile, like, tasks, by = options.profile, options.like, None, None
     common.refuse_without("confirm", options, "share", "refer", "by")
     if options.twin:
         profile = profiles.twin_of(profiles.load(profile))
     if options.confirm:
         if like or options.prompts or options.twin:
             raise ValueError("--confirm says what to ask of which model; leave out the others")
-        like, tasks = options.confirm, in_doubt(options)
+        like, by = options.confirm, options.by or "epistemic"
+        tasks = in_doubt(options, by)
     archive = squbed_utils.collect(
         profile,
         like=like,
         tasks=tasks,
+        by=by,
         **chosen(options, "prompts", "output", "workers", "retry_failed"),
         confirm=consent(options),
         executor=Executor(options.executor, options.address, common.parse_values(options.slurm)),
@@ -223,10 +225,11 @@ def collect_samples(options: Namespace) -> None:
         print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
 
 
-def in_doubt(options: Namespace) -> list[str]:
+def in_doubt(options: Namespace, by: str) -> list[str]:
     """Return the tasks of a twin's archive that the profile's video model is to confirm."""
     from squbed_utils import profiles
     from squbed_utils.archive import layout
+    from squbed_utils.models import checkpoints
     from squbed_utils.statistics import decision
 
     share, refer = (SHARE if x is None else x for x in (options.share, options.refer))
@@ -236,13 +239,13 @@ def in_doubt(options: Namespace) -> list[str]:
             "--share up to 1 and --refer below it"
         )
     profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.confirm)
-    models = archive.video_model, layout.video_model_of(profiles.recorded(profile))
+    models = archive.video_model, checkpoints.video_model_here(profile)
     if archive.video_model and not layout.differences_of_models(*models):
         raise ValueError(
             f"{options.confirm} was made by the video model of profile {profile.name} itself; give "
             "an archive of its twin (`squbed collect --twin`)"
         )
-    ranked = common.uncertainty_of(archive, options.by or "epistemic")
+    ranked = common.uncertainty_of(archive, by)
     return decision.in_doubt(ranked, refer=refer, share=share)
 
 
