@@ -102,11 +102,15 @@ class Prompts(Settings):
 
 @dataclass(frozen=True)
 class Like(Settings):
-    """The tasks of a sealed archive, or some of them, with its latent prompts (``tasks.like``)."""
+    """The tasks of a sealed archive, or some of them, with its latent prompts (``tasks.like``).
+
+    `by` says what ranked those tasks when they were chosen.
+    """
 
     path: str
     kind: Literal["like"]
     tasks: list[str] | None = None
+    by: Literal["epistemic", "total"] | None = None
 
     def places(self) -> dict[str, Place]:
         """Return the seal, which changes with whatever is in the archive."""

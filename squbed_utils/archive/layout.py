@@ -164,6 +164,9 @@ PLACES = {"path": "video_model", "call": "video_model"}
 PLACES |= {"transformer": "transformer", "image_model": "image_model"}
 """Setting of a video model that says where its weights lie -> the name of their checksum."""
 
+TOLD = PLACES | {"revision": "video_model", "offload": "video_model"}
+"""The same, and settings that say nothing more of weights whose checksum is known."""
+
 BOUNDS = {
     "n": (3, 1000),
     "m": (1, 1000),
@@ -528,18 +531,20 @@ def made_by(table: object) -> dict:
 def differences_of_models(there: Mapping, here: Mapping) -> list[str]:
     """Say in words how two video models, as `video_model_of`, differ; [] if one is not known.
 
-    Weights of one checksum are the same wherever they lie.
+    Weights of one checksum are the same wherever they lie; of one file, functions are told apart.
     """
     if not there or not here:
         return []
     found = []
     for key in sorted({*there, *here} - {"sha256"}):
-        sums = [one["sha256"].get(PLACES.get(key)) for one in (there, here)]
+        values = [one.get(key) for one in (there, here)]
+        sums = [one["sha256"].get(TOLD.get(key)) for one in (there, here)]
         if None not in sums:
-            found += [f"the weights in {key} differ"] if sums[0] != sums[1] else []
-        elif there.get(key) != here.get(key):
-            values = (shortened(one.get(key)) for one in (there, here))
-            found.append("{} is {} there and {} here".format(key, *values))
+            if key in PLACES and sums[0] != sums[1]:
+                found.append(f"the weights in {key} differ")
+            values = [str(value).rpartition(":")[2] if key == "call" else None for value in values]
+        if values[0] != values[1]:
+            found.append("{} is {} there and {} here".format(key, *map(shortened, values)))
     return found
 
 

@@ -41,6 +41,7 @@ def collect(
     prompts: Path | str | None = None,
     like: Path | str | None = None,
     tasks: Sequence[str] | None = None,
+    by: str | None = None,
     output: Path | str | None = None,
     workers: int | None = None,
     retry_failed: bool = False,
@@ -66,9 +67,13 @@ def collect(
         so that the two archives differ by their video models alone (``statistics.pairs``).
     tasks : sequence of str, optional
         Those of `like` that are taken; by default all.
+    by : {'epistemic', 'total'}, optional
+        What ranked `tasks` when they were chosen, which the archive records.
     output : path or str, optional
-        The archive's folder, by default ``data/samples/<profile>`` or ``<profile>-<source>`` there;
-        or a URL of fsspec, its home, to which samples are copied as they are finished.
+        The archive's folder, by default ``data/samples/<profile>`` or ``<profile>-<source>`` there,
+        which ends in ``-confirmed`` where `tasks` are given, and is ``<profile>-confirmed`` if
+        `like` is ``<profile>-twin``; or a URL of fsspec, its home, to which samples are copied as
+        they are finished.
     workers : int, optional
         Processes, each with models of its own and one thread. Any number gives the same bytes. By
         default one, or with Ray as many as the cluster has GPUs for.
@@ -96,11 +101,10 @@ def collect(
         raise ValueError(f"workers is {workers}; expected at least 1")
     profile = profiles.load(profile)
     consent = Consent(confirm)
-    profile = asking(profile, prompts, like, tasks)
+    profile = asking(profile, prompts, like, tasks, by)
     if profile.dataset is None:
         raise ValueError(f"profile {profile.name} has no dataset; add one, or give --prompts FILE")
-    asked = next((f"-{Path(source).stem}" for source in (prompts, like) if source is not None), "")
-    place = output or files.SAMPLES / f"{profile.name}{asked}"
+    place = output or files.SAMPLES / _named(profile, prompts, like, tasks)
     with remote.mirrored(place) if remote.is_url(place) else nullcontext(place) as folder:
         archive = Archive(folder)
         if not _is_finished(archive, profile, retry_failed):
@@ -118,6 +122,7 @@ def asking(
     prompts: Path | str | None,
     like: Path | str | None,
     tasks: Sequence[str] | None = None,
+    by: str | None = None,
 ) -> Profile:
     """Return a profile with a file's prompts, or an archive's, in place of its dataset."""
     if tasks is not None and like is None:
@@ -125,7 +130,20 @@ def asking(
     if prompts is not None and like is not None:
         raise ValueError("prompts and like are both given; expected at most one of them")
     profile = profile if prompts is None else lists.instead(profile, prompts)
-    return profile if like is None else likes.instead(profile, like, tasks)
+    return profile if like is None else likes.instead(profile, like, tasks, by)
+
+
+def _named(
+    profile: Profile,
+    prompts: Path | str | None,
+    like: Path | str | None,
+    tasks: Sequence[str] | None,
+) -> str:
+    """Return the name of an archive's folder, as `collect` says."""
+    source = Path(like).absolute().name if prompts is None and like else Path(prompts or "").stem
+    if tasks is not None and source == f"{profile.name}-twin":
+        source = ""
+    return "-".join(filter(None, (profile.name, source, "confirmed" if tasks is not None else "")))
 
 
 @dataclass

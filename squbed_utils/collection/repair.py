@@ -84,8 +84,8 @@ def _profile(
     name = archive.profile.get("name")
     if named is None and name not in profiles.names():
         raise ValueError(_asks_for_profile(archive, "which this package does not have"))
-    tasks = archive.profile["dataset"].get("tasks") if like else None
-    profile = asking(profiles.load(named or name), prompts, like, tasks)
+    chosen = map(archive.profile["dataset"].get, ("tasks", "by")) if like else ()
+    profile = asking(profiles.load(named or name), prompts, like, *chosen)
     found = profiles.differences(archive.profile, settings_over(archive, profile))
     if found:
         raise ValueError(_asks_for_profile(archive, f"but {'; '.join(found)}"))

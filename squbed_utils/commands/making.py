@@ -13,6 +13,8 @@ from squbed_utils.commands import options as common
 from squbed_utils.commands.options import chosen, command, consent, option
 from squbed_utils.files import ROOT, SAMPLES
 
+SHARE = 0.2
+
 
 @command("check", common.PROFILE, common.LIST)
 def check_profile(options: Namespace) -> None:
@@ -103,7 +105,7 @@ def plan_design(options: Namespace) -> None:
     """
     from squbed_utils import profiles
     from squbed_utils.archive import layout
-    from squbed_utils.models import spending
+    from squbed_utils.models import checkpoints, spending
     from squbed_utils.statistics import cost
     from squbed_utils.statistics.summary import TERMS
 
@@ -111,7 +113,7 @@ def plan_design(options: Namespace) -> None:
     own = SAMPLES / profile.name
     pilot = options.pilot or (own if own.is_dir() else SAMPLES / "world")
     archive = squbed_utils.open_archive(pilot)
-    models = archive.video_model, layout.video_model_of(profiles.recorded(profile))
+    models = archive.video_model, checkpoints.video_model_here(profile)
     if options.pilot or options.width:
         layout.require_one_video_model(*models, f"the pilot {pilot}")
     with common.warnings_as_lines():
@@ -147,15 +149,14 @@ def plan_design(options: Namespace) -> None:
         "tasks nearest by rank to the threshold above which --refer of them lie",
         type=Path,
     ),
-    option("--share S", "of the tasks to confirm (default: %(default)s)", type=float, default=0.2),
-    option(
-        "--refer S", "of them above the threshold (default: %(default)s)", type=float, default=0.2
-    ),
+    option("--share S", f"of the tasks to confirm (default: {SHARE})", type=float),
+    option("--refer S", f"of them above the threshold (default: {SHARE})", type=float),
     common.BY,
     option(
         "--output DIR",
-        "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE), or a URL to keep it "
-        "at, such as s3://BUCKET/NAME",
+        "the archive (default: data/samples/NAME, NAME-FILE or NAME-ARCHIVE, and with --confirm "
+        "NAME-confirmed of NAME-twin, NAME-ARCHIVE-confirmed of another), or a URL to keep it at, "
+        "such as s3://BUCKET/NAME",
         type=common.place,
     ),
     option(
@@ -186,24 +187,27 @@ def collect_samples(options: Namespace) -> None:
     on where it stopped, and may run several times at once: each run makes what no other is making.
 
     To spend less, --twin asks a cheaper twin of the video model, into NAME-twin, and --confirm
-    data/samples/NAME-twin asks the video model itself, of those tasks alone that its twin leaves in
-    doubt; `squbed estimate --confirmed` then ranks all tasks.
+    data/samples/NAME-twin asks the video model itself, into NAME-confirmed, of those tasks alone
+    that its twin leaves in doubt; `squbed estimate --confirmed` then ranks all tasks.
     """
     from squbed_utils import profiles
     from squbed_utils.archive.layout import FAILED
     from squbed_utils.collection.executors import Executor
 
-    profile, like, tasks = options.profile, options.like, None
+    profile, like, tasks, by = options.profile, options.like, None, None
+    common.refuse_without("confirm", options, "share", "refer", "by")
     if options.twin:
         profile = profiles.twin_of(profiles.load(profile))
     if options.confirm:
         if like or options.prompts or options.twin:
             raise ValueError("--confirm says what to ask of which model; leave out the others")
-        like, tasks = options.confirm, in_doubt(options)
+        like, by = options.confirm, options.by or "epistemic"
+        tasks = in_doubt(options, by)
     archive = squbed_utils.collect(
         profile,
         like=like,
         tasks=tasks,
+        by=by,
         **chosen(options, "prompts", "output", "workers", "retry_failed"),
         confirm=consent(options),
         executor=Executor(options.executor, options.address, common.parse_values(options.slurm)),
@@ -221,21 +225,28 @@ def collect_samples(options: Namespace) -> None:
         print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
 
 
-def in_doubt(options: Namespace) -> list[str]:
+def in_doubt(options: Namespace, by: str) -> list[str]:
     """Return the tasks of a twin's archive that the profile's video model is to confirm."""
     from squbed_utils import profiles
     from squbed_utils.archive import layout
+    from squbed_utils.models import checkpoints
     from squbed_utils.statistics import decision
 
+    share, refer = (SHARE if x is None else x for x in (options.share, options.refer))
+    if not (0 < share <= 1 and 0 < refer < 1):  # which nan is not
+        raise ValueError(
+            f"--share is {share:g} and --refer {refer:g}; expected shares of the tasks, above 0, "
+            "--share up to 1 and --refer below it"
+        )
     profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.confirm)
-    models = archive.video_model, layout.video_model_of(profiles.recorded(profile))
+    models = archive.video_model, checkpoints.video_model_here(profile)
     if archive.video_model and not layout.differences_of_models(*models):
         raise ValueError(
             f"{options.confirm} was made by the video model of profile {profile.name} itself; give "
             "an archive of its twin (`squbed collect --twin`)"
         )
-    ranked = common.uncertainty_of(archive, options.by)
-    return decision.in_doubt(ranked, refer=options.refer, share=options.share)
+    ranked = common.uncertainty_of(archive, by)
+    return decision.in_doubt(ranked, refer=refer, share=share)
 
 
 @command("status", common.FOLDER)

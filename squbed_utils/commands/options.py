@@ -69,9 +69,8 @@ FIGURES = option("--output DIR", "default: %(default)s", type=Path, default=Path
 RETRY = option("--retry-failed", "make latent prompts with failed videos again")
 BY = option(
     "--by",
-    "what ranks them (default: %(default)s)",
+    "what ranks them (default: what ranked them in `collect --confirm`, there epistemic)",
     choices=("epistemic", "total"),
-    default="epistemic",
 )
 YES = option("--yes", "pay for paid models without being asked")
 STRICT = option("--strict", "end with exit code 3 if a table is not the reference run's")
@@ -80,6 +79,13 @@ STRICT = option("--strict", "end with exit code 3 if a table is not the referenc
 def chosen(options: Namespace, *names: str) -> dict[str, object]:
     """Return the values of some options by their names."""
     return {name: getattr(options, name) for name in names}
+
+
+def refuse_without(needed: str, options: Namespace, *names: str) -> None:
+    """Refuse options that say nothing without another."""
+    given = [f"--{name}" for name in names if getattr(options, name) is not None]
+    if given and not getattr(options, needed):
+        raise ValueError(f"{given[0]} says how to --{needed}; give that too, or leave it out")
 
 
 def consent(options: Namespace) -> Callable[[str], bool]:

@@ -183,6 +183,7 @@ def print_estimates(options: Namespace) -> None:
     intervals; higher is less certain. With --confirmed, the ranks of the tasks alone, since two
     models' levels do not compare, the most uncertain first.
     """
+    common.refuse_without("confirmed", options, "by")
     archive = squbed_utils.open_archive(options.folder)
     if not options.confirmed:
         common.print_summary(archive, options.estimator, csv=options.csv)
@@ -193,8 +194,11 @@ def print_estimates(options: Namespace) -> None:
     confirmed, asked = squbed_utils.open_archive(options.confirmed), ["task", "prompt"]
     if len(archive.tasks().merge(confirmed.tasks(), on=asked)) < len(confirmed.tasks()):
         raise ValueError(f"{options.confirmed} has tasks or prompts that {options.folder} lacks")
-    archives = (archive, confirmed)
-    ranked, again = (common.uncertainty_of(a, options.by, options.estimator) for a in archives)
+    by = (confirmed.profile.get("dataset") or {}).get("by")
+    if by and options.by and options.by != by:
+        raise ValueError(f"the tasks of {options.confirmed} were chosen by {by}; leave out --by")
+    by, archives = by or options.by or "epistemic", (archive, confirmed)
+    ranked, again = (common.uncertainty_of(a, by, options.estimator) for a in archives)
     ranks = decision.merged_ranks(ranked, again).rename("rank").reset_index()
     table = ranks.assign(confirmed=ranks.task.isin(again.index)).merge(archive.tasks(), "left")
     table = table[["rank", "task", "confirmed", "prompt"]].sort_values("rank", ascending=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import safetensors
 
 from squbed_utils import instructions
-from squbed_utils.archive.layout import ROLES
+from squbed_utils.archive.layout import PLACES, ROLES, video_model_of
 from squbed_utils.files import left_by_a_tool, path_of, sha256_of
 from squbed_utils.profiles import VERSIONED, Profile, recorded
 from squbed_utils.roles import S3D
@@ -182,6 +182,16 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
         settings["video_encoder"]["sha256"] = sha256_of(models["video_encoder"])  # stated or not
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
+
+
+def video_model_here(profile: Profile) -> dict:
+    """Return a profile's video model as its archive would have it; of what is not here no sha256.
+
+    Nothing is fetched.
+    """
+    places = {name: path_of(p.path) for name, p in profile.video_model.places().items()}
+    found = {PLACES[name]: hash_of(path) for name, path in places.items() if path.exists()}
+    return video_model_of(recorded(profile) | {"checkpoints": found})
 
 
 def hash_of(path: Path) -> str:

@@ -31,13 +31,19 @@ def read(dataset: Like) -> Source:
     return Source(tasks, truth, None, write_reference)
 
 
-def instead(profile: Profile, folder: Path | str, tasks: Sequence[str] | None = None) -> Profile:
+def instead(
+    profile: Profile,
+    folder: Path | str,
+    tasks: Sequence[str] | None = None,
+    by: str | None = None,
+) -> Profile:
     """Return a profile that asks its video model what an archive asked, with the same seeds.
 
-    `tasks` are those to ask, by default all. The archive must be sealed, know its latent prompts,
-    and have equally many for every task.
+    `tasks` are those to ask, by default all, and `by` what ranked them. The archive must be sealed,
+    know its latent prompts, and have equally many for every task.
     """
     archive = open_archive(Path(folder).expanduser().absolute())
+    chosen = {"tasks": tasks and sorted(tasks), "by": by}
     if not archive.sealed:
         raise ValueError(
             f"{folder} is not sealed; end its collection, or run `squbed verify {folder} --seal`"
@@ -48,7 +54,7 @@ def instead(profile: Profile, folder: Path | str, tasks: Sequence[str] | None = 
     n, shown = latents.groupby("task").size(), len({z for (_, z), m in archive.units.items() if m})
     return profiles.replaced(
         profile,
-        dataset={"kind": "like", "path": str(archive.folder), "tasks": tasks and sorted(tasks)},
+        dataset={"kind": "like", "path": str(archive.folder)} | chosen,
         refiner=None,
         n=_only(archive, n),
         m=_only(archive, [m for (_, z), m in archive.units.items() if m or z < shown]),

@@ -4,10 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from kit import small_archive, tiny
 
 from squbed_utils import cli, collect, open_archive, profiles, score, summarize
 from squbed_utils.archive import layout
+from squbed_utils.models import checkpoints
 from squbed_utils.statistics import decision, pooled
 
 
@@ -114,6 +116,28 @@ def test_confirming_is_resumed_and_repaired(confirmed, line, profile, screened, 
     assert open_archive(folder).sealed == sums
 
 
+def test_each_archive_has_a_folder_of_its_own(profile, tmp_path, monkeypatch):
+    """By default, also where names have dots."""
+    monkeypatch.setattr("squbed_utils.files.SAMPLES", tmp_path / "samples")
+    dotted = tmp_path / "dotted.yaml"
+    settings = yaml.safe_load(profile.read_text()) | {"name": "tiny-1.3b", "n": 3, "m": 2}
+    settings["dataset"]["tasks"] = tiny.TASKS[:2]
+    dotted.write_text(yaml.safe_dump(settings))
+    line, twin = ["collect", "--profile", str(dotted)], tmp_path / "samples" / "tiny-1.3b-twin"
+    half = ["--share", "0.5", "--refer", "0.5"]
+    assert cli.main([*line, "--twin"]) == 0
+    assert cli.main([*line, "--like", str(twin)]) == 0
+    assert cli.main([*line, "--confirm", str(twin), *half]) == 0
+    other = shutil.copytree(twin, tmp_path / "other.1")
+    assert cli.main([*line, "--confirm", str(other), *half]) == 0
+    assert {folder.name: len(open_archive(folder).tasks()) for folder in twin.parent.iterdir()} == {
+        "tiny-1.3b-twin": 2,
+        "tiny-1.3b-tiny-1.3b-twin": 2,
+        "tiny-1.3b-confirmed": 1,
+        "tiny-1.3b-other.1-confirmed": 1,
+    }
+
+
 def test_all_tasks_are_ranked_and_no_level_is_shown(confirmed, screened, capsys):
     line = ["estimate", str(screened.folder), "--confirmed", str(confirmed.folder), "--csv"]
     assert cli.main(line) == 0
@@ -127,16 +151,49 @@ def test_all_tasks_are_ranked_and_no_level_is_shown(confirmed, screened, capsys)
     assert cli.main(line[:-1]) == 0 and "confirmed" in capsys.readouterr().out
 
 
+def test_all_tasks_are_ranked_by_what_chose_those_to_confirm(
+    confirmed, screened, line, tmp_path, capsys
+):
+    ranked = ["estimate", str(screened.folder), "--confirmed"]
+    assert confirmed.profile["dataset"]["by"] == "epistemic"
+    assert cli.main([*ranked, str(confirmed.folder), "--by", "total"]) == 2
+    assert "were chosen by epistemic; leave out --by" in capsys.readouterr().err
+    assert cli.main([*line, "--by", "total"]) == 2
+    assert "dataset.by is epistemic there and total here" in capsys.readouterr().err
+    folder = tmp_path / "total"
+    assert cli.main([*line[:-1], str(folder), "--by", "total"]) == 0
+    again = open_archive(folder)
+    order = summarize(screened).sort_values("total").task
+    assert again.profile["dataset"]["by"] == "total"
+    assert set(again.tasks().task) == set(order[1:3])
+    capsys.readouterr()
+    assert cli.main([*ranked, str(folder), "--csv"]) == 0
+    rows = capsys.readouterr().out.strip().split("\n")[1:]
+    middle = summarize(again).sort_values("total").task.tolist()
+    expected = [order.iloc[3], *middle[::-1], order.iloc[0]]
+    assert [row.split(",")[1] for row in rows] == expected
+
+
 def test_what_cannot_be_confirmed_is_refused(line, screened, confirmed, tiny_archive, capsys):
     for changes, said in (
         (["--confirm", str(tiny_archive)], "was made by the video model of profile world-tiny it"),
         (["--twin"], "leave out the others"),
         (["--like", str(tiny_archive)], "leave out the others"),
-        (["--share", "0"], "share of 0.5 is to lie above the threshold, and 0 to be"),
-        (["--refer", "1"], "of 4 tasks a share of 1 is to lie above"),
+        (["--share", "0"], "--share is 0 and --refer 0.5; expected shares"),
+        (["--share", "inf"], "--share is inf"),
+        (["--share", "nan"], "--share is nan"),
+        (["--refer", "1"], "--refer 1; expected"),
+        (["--refer", "inf"], "--refer inf"),
+        (["--refer", "nan"], "--refer nan"),
+        (["--share", "0.1"], "of 4 tasks a share of 0.5 is to lie above the threshold, and 0.1"),
     ):
         assert cli.main([*line, *changes]) == 2
         assert said in capsys.readouterr().err
+    for option in (["--share", "0.2"], ["--refer", "0.2"], ["--by", "total"]):
+        assert cli.main([*line[:3], *option]) == 2
+        assert f"{option[0]} says how to --confirm" in capsys.readouterr().err
+    assert cli.main(["estimate", str(screened.folder), "--by", "total"]) == 2
+    assert "--by says how to --confirmed" in capsys.readouterr().err
     with pytest.raises(ValueError, match="has no task 'x'"):
         collect(line[2], like=screened.folder, tasks=["x"], output=tiny_archive.parent / "none")
     with pytest.raises(ValueError, match="tasks are those of an archive"):
@@ -164,6 +221,19 @@ SUMS = {"video_model": "0" * 64, "clip": "1" * 64}
         ),
         ({"dtype": "bfloat16"}, {}, ["dtype is 'bfloat16' there and None here"]),
         ({"transformer": "t"}, {}, ["transformer is 't' there and None here"]),
+        ({"revision": "r"}, {}, ["revision is 'r' there and None here"]),
+        ({"revision": "r", "offload": True, "checkpoints": SUMS}, {"checkpoints": SUMS}, []),
+        (
+            {"revision": "r", "checkpoints": SUMS},
+            {"checkpoints": {"video_model": "3"}},
+            ["the weights in path differ"],
+        ),
+        ({"call": "a/m.py:f", "checkpoints": SUMS}, {"call": "m.py:f", "checkpoints": SUMS}, []),
+        (
+            {"call": "m.py:f", "checkpoints": SUMS},
+            {"call": "m.py:g", "checkpoints": SUMS},
+            ["call is 'f' there and 'g' here"],
+        ),
     ],
 )
 def test_what_makes_another_video_model(there, here, differences):
@@ -177,6 +247,29 @@ def test_what_makes_another_video_model(there, here, differences):
     if differences:
         with pytest.raises(ValueError, match="x is of another video model .*squbed compare"):
             layout.require_one_video_model(*made, "x")
+
+
+def test_a_video_model_is_told_by_its_weights_where_they_are_here(
+    profile, tiny_archive, tmp_path, capsys
+):
+    """Wherever they lie; and by its settings where they are not."""
+    settings, path = yaml.safe_load(profile.read_text()), tmp_path / "moved.yaml"
+    folder = shutil.copytree(settings["video_model"]["path"], tmp_path / "weights")
+    line = ["collect", "--profile", str(path), "--confirm", str(tiny_archive)]
+    line += ["--share", "0.5", "--refer", "0.5", "--output", str(tmp_path / "out")]
+
+    def differences(place):
+        settings["video_model"]["path"] = str(place)
+        path.write_text(yaml.safe_dump(settings))
+        here = checkpoints.video_model_here(profiles.load(path))
+        return layout.differences_of_models(open_archive(tiny_archive).video_model, here)
+
+    (gone,) = differences("organisation/model")
+    assert gone.startswith("path is ") and "'organisation/model' here" in gone
+    assert differences(folder) == []
+    assert cli.main(line) == 2 and "was made by the video model" in capsys.readouterr().err
+    (folder / "vae" / "config.json").write_text("{}")
+    assert differences(folder) == ["the weights in path differ"]
 
 
 def test_no_threshold_serves_two_video_models(screened, tiny_archive):
