@@ -54,6 +54,9 @@ OK, FAILED, TEXT = "ok", "failed", "text"
 SCHEMA = 2
 """Layout version, in ``profile.yaml``."""
 
+TWIN = "-twin"
+"""End of the name of the profile of a video model's twin (``profiles.twin_of``)."""
+
 QUANTIFIED = "quantify"
 """The dataset of a task that ``quantify`` was asked for."""
 

@@ -194,20 +194,17 @@ def collect_samples(options: Namespace) -> None:
     from squbed_utils.archive.layout import FAILED
     from squbed_utils.collection.executors import Executor
 
-    profile, like, tasks, by = options.profile, options.like, None, None
+    profile, asked = options.profile, {"like": options.like}
     common.refuse_without("confirm", options, "share", "refer", "by")
     if options.twin:
         profile = profiles.twin_of(profiles.load(profile))
     if options.confirm:
-        if like or options.prompts or options.twin:
+        if options.like or options.prompts or options.twin:
             raise ValueError("--confirm says what to ask of which model; leave out the others")
-        like, by = options.confirm, options.by or "epistemic"
-        tasks = in_doubt(options, by)
+        asked = in_doubt(options)
     archive = squbed_utils.collect(
         profile,
-        like=like,
-        tasks=tasks,
-        by=by,
+        **asked,
         **chosen(options, "prompts", "output", "workers", "retry_failed"),
         confirm=consent(options),
         executor=Executor(options.executor, options.address, common.parse_values(options.slurm)),
@@ -225,8 +222,8 @@ def collect_samples(options: Namespace) -> None:
         print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
 
 
-def in_doubt(options: Namespace, by: str) -> list[str]:
-    """Return the tasks of a twin's archive that the profile's video model is to confirm."""
+def in_doubt(options: Namespace) -> dict[str, object]:
+    """Return which tasks of a twin's archive the video model is to confirm, as `collect` takes."""
     from squbed_utils import profiles
     from squbed_utils.archive import layout
     from squbed_utils.models import checkpoints
@@ -234,10 +231,8 @@ def in_doubt(options: Namespace, by: str) -> list[str]:
 
     share, refer = (SHARE if x is None else x for x in (options.share, options.refer))
     if not (0 < share <= 1 and 0 < refer < 1):  # which nan is not
-        raise ValueError(
-            f"--share is {share:g} and --refer {refer:g}; expected shares of the tasks, above 0, "
-            "--share up to 1 and --refer below it"
-        )
+        said = f"--share is {share:g}, --refer {refer:g}"
+        raise ValueError(f"{said}; expected numbers above 0, --share up to 1, --refer below 1")
     profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.confirm)
     models = archive.video_model, checkpoints.video_model_here(profile)
     if archive.video_model and not layout.differences_of_models(*models):
@@ -245,8 +240,9 @@ def in_doubt(options: Namespace, by: str) -> list[str]:
             f"{options.confirm} was made by the video model of profile {profile.name} itself; give "
             "an archive of its twin (`squbed collect --twin`)"
         )
-    ranked = common.uncertainty_of(archive, by)
-    return decision.in_doubt(ranked, refer=refer, share=share)
+    by = options.by or "epistemic"
+    tasks = decision.in_doubt(common.uncertainty_of(archive, by), refer=refer, share=share)
+    return {"like": options.confirm, "tasks": tasks, "by": by}
 
 
 @command("status", common.FOLDER)

@@ -138,6 +138,28 @@ def test_each_archive_has_a_folder_of_its_own(profile, tmp_path, monkeypatch):
     }
 
 
+def test_a_twins_archive_is_finished_and_repaired_by_its_profile(
+    screened, profile, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(screened.folder, tmp_path / "copy")
+    lost = open_archive(folder).shard(screened.tasks().task[0], 0)
+    lost.unlink()
+    with pytest.raises(ValueError, match="`squbed collect --profile world-tiny --twin` to finish"):
+        open_archive(folder)
+    with pytest.raises(FileNotFoundError, match="`squbed collect --profile a --twin` or correct"):
+        open_archive(tmp_path / "a-twin")
+    repair = ["verify", str(folder), "--repair"]
+    assert cli.main([*repair, "--profile", str(profile)]) == 0
+    assert open_archive(folder).sealed == screened.sealed
+    lost.unlink()
+    monkeypatch.setattr(profiles, "FOLDER", tmp_path / "profiles")
+    assert cli.main(repair) == 2
+    profiles.FOLDER.mkdir()
+    shutil.copy(profile, profiles.FOLDER / "world-tiny.yaml")
+    assert cli.main(repair) == 0
+    assert open_archive(folder).sealed == screened.sealed
+
+
 def test_all_tasks_are_ranked_and_no_level_is_shown(confirmed, screened, capsys):
     line = ["estimate", str(screened.folder), "--confirmed", str(confirmed.folder), "--csv"]
     assert cli.main(line) == 0
@@ -179,7 +201,7 @@ def test_what_cannot_be_confirmed_is_refused(line, screened, confirmed, tiny_arc
         (["--confirm", str(tiny_archive)], "was made by the video model of profile world-tiny it"),
         (["--twin"], "leave out the others"),
         (["--like", str(tiny_archive)], "leave out the others"),
-        (["--share", "0"], "--share is 0 and --refer 0.5; expected shares"),
+        (["--share", "0"], "--share is 0, --refer 0.5; expected numbers above 0"),
         (["--share", "inf"], "--share is inf"),
         (["--share", "nan"], "--share is nan"),
         (["--refer", "1"], "--refer 1; expected"),
