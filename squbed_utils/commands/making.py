@@ -83,7 +83,7 @@ def write_profile(options: Namespace) -> None:
     option(
         "--pilot ARCHIVE",
         "what tells the noise: an archive of the profile's video model (default: the profile's "
-        "own; without one data/samples/world, which then says no widths)",
+        "own; until it is finished data/samples/world, which then says no widths)",
         type=Path,
     ),
     option("--tasks N", "of the run (default: as few as each design needs)", type=int),
@@ -110,12 +110,16 @@ def plan_design(options: Namespace) -> None:
     from squbed_utils.statistics.summary import TERMS
 
     profile = profiles.load(options.profile)
-    own = SAMPLES / profile.name
-    pilot = options.pilot or (own if own.is_dir() else SAMPLES / "world")
-    archive = squbed_utils.open_archive(pilot)
+    try:
+        archive = squbed_utils.open_archive(options.pilot or SAMPLES / profile.name)
+    except (FileNotFoundError, ValueError) as error:
+        if options.pilot:
+            raise
+        archive = squbed_utils.open_archive(SAMPLES / "world")
+        print(f"squbed: {error}; until then the pilot is {archive.folder}", file=sys.stderr)
     models = archive.video_model, checkpoints.video_model_here(profile)
     if options.pilot or options.width:
-        layout.require_one_video_model(*models, f"the pilot {pilot}")
+        layout.require_one_video_model(*models, f"the pilot {archive.folder}")
     with common.warnings_as_lines():
         known = cost.pilot(archive, accuracy=options.accuracy or "")
     table = cost.plan(known, tasks=options.tasks, wanted=options.power, width=options.width)
@@ -194,14 +198,14 @@ def collect_samples(options: Namespace) -> None:
     from squbed_utils.archive.layout import FAILED
     from squbed_utils.collection.executors import Executor
 
-    profile, asked = options.profile, {"like": options.like}
     common.refuse_without("confirm", options, "share", "refer", "by")
-    if options.twin:
-        profile = profiles.twin_of(profiles.load(profile))
-    if options.confirm:
-        if options.like or options.prompts or options.twin:
-            raise ValueError("--confirm says what to ask of which model; leave out the others")
-        asked = in_doubt(options)
+    if options.confirm and (options.like or options.prompts or options.twin):
+        raise ValueError("--confirm says what to ask of which model; leave out the others")
+    whole = profiles.load(options.profile)
+    profile = profiles.twin_of(whole) if options.twin else whole
+    if options.twin and profile.video_model == whole.video_model:
+        raise ValueError(f"profile {whole.name}: twin changes nothing of the model; correct twin")
+    asked = in_doubt(options) if options.confirm else {"like": options.like}
     archive = squbed_utils.collect(
         profile,
         **asked,

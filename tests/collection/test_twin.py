@@ -9,6 +9,7 @@ from kit import small_archive, tiny
 
 from squbed_utils import cli, collect, open_archive, profiles, score, summarize
 from squbed_utils.archive import layout
+from squbed_utils.archive.archive import Archive
 from squbed_utils.models import checkpoints
 from squbed_utils.statistics import decision, pooled
 
@@ -66,7 +67,7 @@ def test_a_twin_is_checked_as_the_video_model_is(tiny_profile):
             profiles.replaced(settings, twin=wrong)
 
 
-def test_a_twin_is_inherited_with_its_video_model(tmp_path):
+def test_a_twin_is_inherited_with_its_video_model(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
     path.write_text("extends: world\nname: mine\nvideo_model: {steps: 8}")
     assert profiles.load(path).twin == profiles.load("world").twin == {"steps": 1}
@@ -74,6 +75,13 @@ def test_a_twin_is_inherited_with_its_video_model(tmp_path):
     assert profiles.load(path).twin is None
     path.write_text(path.read_text() + "\ntwin: {call: 'm.py:sketch'}")
     assert profiles.twin_of(profiles.load(path)).video_model.call == "m.py:sketch"
+    path.write_text("extends: world\nname: mine\ntwin: null")
+    assert profiles.load(path).twin is None
+    assert cli.main(["collect", "--profile", str(path), "--twin"]) == 2
+    assert "profile mine names no twin" in capsys.readouterr().err
+    path.write_text("extends: world\nname: mine\nvideo_model: {steps: 1}")
+    assert cli.main(["collect", "--profile", str(path), "--twin"]) == 2
+    assert "profile mine: twin changes nothing" in capsys.readouterr().err
 
 
 def test_an_archive_is_the_same_whether_the_profile_names_a_twin_or_not(profile, tiny_archive):
@@ -348,3 +356,28 @@ def test_a_pilot_is_of_the_profiles_own_video_model(tmp_path, capsys, monkeypatc
     )
     assert cli.main([*line, "--width", "1e9"]) == 2
     assert "the pilot" in (said := capsys.readouterr().err) and "world-tiny is of another" in said
+    open_archive(tmp_path / "world-tiny").shard("t0", 0).unlink()
+    assert cli.main(line) == 0
+    said = capsys.readouterr()
+    assert "world-tiny holds 71 of 72" in said.err and "until then the pilot is" in said.err
+    assert "it says no widths" in said.out
+    assert cli.main([*line, "--pilot", str(tmp_path / "world-tiny")]) == 2
+    assert "until then" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"video_model": {"steps": 2, "sha256": "abc"}},
+        {"video_model": {"steps": 2, "sha256": None}},
+        {"dataset": {"kind": "like", "path": "a", "tasks": 5}},
+        {"dataset": {"kind": "like", "path": "a", "tasks": [5, "a"]}},
+        {"dataset": {"kind": "like", "path": "a", "tasks": ["a"], "by": "task"}},
+    ],
+)
+def test_a_damaged_record_is_refused_by_its_file(confirmed, tmp_path, changes):
+    folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
+    settings = yaml.safe_load((folder / "profile.yaml").read_text())
+    (folder / "profile.yaml").write_text(yaml.safe_dump(settings | changes))
+    with pytest.raises(ValueError, match=f"copy/profile.yaml: {[*changes][0]} is not as an archi"):
+        _ = Archive(folder).video_model
