@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, StrictInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from squbed_utils import plain_yaml, roles
-from squbed_utils.archive.layout import BOUNDS, PAID, SAFE_ID
+from squbed_utils.archive.layout import BOUNDS, PAID, SAFE_ID, TWIN
 from squbed_utils.estimators import estimate as estimators
 from squbed_utils.files import ROOT, left_by_a_tool
 from squbed_utils.settings import HUB_ID, PROMPT_PACKAGES, DType, Settings
@@ -165,7 +165,7 @@ def twin_of(profile: Profile) -> Profile:
         )
     model = _merge({"twin": asdict(profile.video_model)}, {"twin": profile.twin})["twin"]
     estimates = asdict(profile.estimates) | {"source": "", "seconds": None}
-    changes = {"name": f"{profile.name}-twin", "video_model": model, "twin": None}
+    changes = {"name": f"{profile.name}{TWIN}", "video_model": model, "twin": None}
     return build(vars(profile) | changes | {"estimates": estimates}, "twin")
 
 

@@ -91,10 +91,10 @@ class Archive:
         """Raise FileNotFoundError if the folder does not hold an archive."""
         if not self.inside("profile.yaml").is_file():
             what = "no profile.yaml in it" if self.folder.is_dir() else "no such folder"
-            name = shlex.quote(self.folder.absolute().name)
+            named = _option(self.folder.absolute().name)
             raise FileNotFoundError(
-                f"no samples archive in {self.folder} ({what}); run `squbed collect --profile "
-                f"{name}` or correct the path"
+                f"no samples archive in {self.folder} ({what}); run `squbed collect {named}` or "
+                "correct the path"
             )
 
     @cached_property
@@ -564,12 +564,18 @@ class Archive:
         return None
 
 
+def _option(profile: str) -> str:
+    """Return the options that name a profile: that of a twin is no file."""
+    name = profile.removesuffix(layout.TWIN)
+    return f"--profile {shlex.quote(name)}{'' if name == profile else ' --twin'}"
+
+
 def _begun_by(archive: Archive) -> str:
     """Return the command that began an archive."""
     if archive.manifest() is not None:
         return "squbed score"
     first = archive.tasks().iloc[0]
-    named = f"--profile {shlex.quote(str(archive.profile['name']))}"
+    named = _option(str(archive.profile["name"]))
     place = shlex.quote(str(archive.folder))
     asked = archive.profile.get("dataset", {})
     if asked.get("kind") in ("prompts", "like"):

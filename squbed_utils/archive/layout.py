@@ -54,6 +54,9 @@ OK, FAILED, TEXT = "ok", "failed", "text"
 SCHEMA = 2
 """Layout version, in ``profile.yaml``."""
 
+TWIN = "-twin"
+"""End of the name of the profile of a video model's twin (``profiles.twin_of``)."""
+
 QUANTIFIED = "quantify"
 """The dataset of a task that ``quantify`` was asked for."""
 
@@ -585,5 +588,12 @@ def check_recorded(settings: Mapping, where: str) -> None:
             for key in texts:
                 if not isinstance(value.get(key, ""), str):
                     raise ValueError(f"{entry}: {key} is {shortened(value[key])}; expected text")
+            wrong = name == "video_model" and not isinstance(value.get("sha256", {}), dict)
+            if value.get("kind") == "like":
+                tasks, by = value.get("tasks") or [], value.get("by")
+                wrong = not isinstance(tasks, list) or by not in (None, "epistemic", "total")
+                wrong = wrong or not all(isinstance(task, str) for task in tasks)
+            if wrong:
+                raise ValueError(f"{entry} is not as an archive has it; put it back as it was")
     if settings.get("lpips", {}).get("kind", "alex") not in LPIPS_KINDS:
         raise ValueError(f"{where}: lpips: kind is unknown; known: {', '.join(LPIPS_KINDS)}")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from squbed_utils import files, profiles
 from squbed_utils.archive import remote
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import RATINGS, SEAL, video_path
+from squbed_utils.archive.layout import RATINGS, SEAL, TWIN, video_path
 from squbed_utils.collection import claims, status
 from squbed_utils.collection.executors import LOCAL, Executor
 from squbed_utils.collection.workers import Job
@@ -104,7 +104,10 @@ def collect(
     profile = asking(profile, prompts, like, tasks, by)
     if profile.dataset is None:
         raise ValueError(f"profile {profile.name} has no dataset; add one, or give --prompts FILE")
-    place = output or files.SAMPLES / _named(profile, prompts, like, tasks)
+    source = Path(prompts or "").stem if like is None else Path(like).absolute().name
+    if tasks is not None:
+        source = f"{source}-confirmed".removeprefix(f"{profile.name}{TWIN}-")
+    place = output or files.SAMPLES / f"{profile.name}-{source}".removesuffix("-")
     with remote.mirrored(place) if remote.is_url(place) else nullcontext(place) as folder:
         archive = Archive(folder)
         if not _is_finished(archive, profile, retry_failed):
@@ -130,20 +133,8 @@ def asking(
     if prompts is not None and like is not None:
         raise ValueError("prompts and like are both given; expected at most one of them")
     profile = profile if prompts is None else lists.instead(profile, prompts)
-    return profile if like is None else likes.instead(profile, like, tasks, by)
-
-
-def _named(
-    profile: Profile,
-    prompts: Path | str | None,
-    like: Path | str | None,
-    tasks: Sequence[str] | None,
-) -> str:
-    """Return the name of an archive's folder, as `collect` says."""
-    source = Path(like).absolute().name if prompts is None and like else Path(prompts or "").stem
-    if tasks is not None and source == f"{profile.name}-twin":
-        source = ""
-    return "-".join(filter(None, (profile.name, source, "confirmed" if tasks is not None else "")))
+    chosen = {"tasks": tasks and sorted(tasks), "by": by}
+    return profile if like is None else likes.instead(profile, like, **chosen)
 
 
 @dataclass

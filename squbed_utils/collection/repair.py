@@ -5,7 +5,7 @@ from pathlib import Path
 
 from squbed_utils import profiles
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import SEAL
+from squbed_utils.archive.layout import SEAL, TWIN
 from squbed_utils.archive.verify import UNKNOWN, Problem, verify
 from squbed_utils.collection.collect import asking, collect, held, settings_over
 from squbed_utils.profiles import Profile
@@ -80,12 +80,16 @@ def _profile(
     prompts: str | Path | None,
     like: str | Path | None,
 ) -> Profile:
-    """Return the local profile to collect with, the user's or this package's."""
-    name = archive.profile.get("name")
-    if named is None and name not in profiles.names():
+    """Return the local profile to collect with, the user's or this package's, or its twin."""
+    name = archive.profile.get("name", "")
+    known = [each for each in (name, name.removesuffix(TWIN)) if each in profiles.names()]
+    if named is None and not known:
         raise ValueError(_asks_for_profile(archive, "which this package does not have"))
     chosen = map(archive.profile["dataset"].get, ("tasks", "by")) if like else ()
-    profile = asking(profiles.load(named or name), prompts, like, *chosen)
+    profile = profiles.load(named or known[0])
+    if profile.twin and name == f"{profile.name}{TWIN}":
+        profile = profiles.twin_of(profile)
+    profile = asking(profile, prompts, like, *chosen)
     found = profiles.differences(archive.profile, settings_over(archive, profile))
     if found:
         raise ValueError(_asks_for_profile(archive, f"but {'; '.join(found)}"))

@@ -83,7 +83,7 @@ def write_profile(options: Namespace) -> None:
     option(
         "--pilot ARCHIVE",
         "what tells the noise: an archive of the profile's video model (default: the profile's "
-        "own; without one data/samples/world, which then says no widths)",
+        "own; until it is finished data/samples/world, which then says no widths)",
         type=Path,
     ),
     option("--tasks N", "of the run (default: as few as each design needs)", type=int),
@@ -110,12 +110,16 @@ def plan_design(options: Namespace) -> None:
     from squbed_utils.statistics.summary import TERMS
 
     profile = profiles.load(options.profile)
-    own = SAMPLES / profile.name
-    pilot = options.pilot or (own if own.is_dir() else SAMPLES / "world")
-    archive = squbed_utils.open_archive(pilot)
+    try:
+        archive = squbed_utils.open_archive(options.pilot or SAMPLES / profile.name)
+    except (FileNotFoundError, ValueError) as error:
+        if options.pilot:
+            raise
+        archive = squbed_utils.open_archive(SAMPLES / "world")
+        print(f"squbed: {error}; until then the pilot is {archive.folder}", file=sys.stderr)
     models = archive.video_model, checkpoints.video_model_here(profile)
     if options.pilot or options.width:
-        layout.require_one_video_model(*models, f"the pilot {pilot}")
+        layout.require_one_video_model(*models, f"the pilot {archive.folder}")
     with common.warnings_as_lines():
         known = cost.pilot(archive, accuracy=options.accuracy or "")
     table = cost.plan(known, tasks=options.tasks, wanted=options.power, width=options.width)
@@ -194,20 +198,17 @@ def collect_samples(options: Namespace) -> None:
     from squbed_utils.archive.layout import FAILED
     from squbed_utils.collection.executors import Executor
 
-    profile, like, tasks, by = options.profile, options.like, None, None
     common.refuse_without("confirm", options, "share", "refer", "by")
-    if options.twin:
-        profile = profiles.twin_of(profiles.load(profile))
-    if options.confirm:
-        if like or options.prompts or options.twin:
-            raise ValueError("--confirm says what to ask of which model; leave out the others")
-        like, by = options.confirm, options.by or "epistemic"
-        tasks = in_doubt(options, by)
+    if options.confirm and (options.like or options.prompts or options.twin):
+        raise ValueError("--confirm says what to ask of which model; leave out the others")
+    whole = profiles.load(options.profile)
+    profile = profiles.twin_of(whole) if options.twin else whole
+    if options.twin and profile.video_model == whole.video_model:
+        raise ValueError(f"profile {whole.name}: twin changes nothing of the model; correct twin")
+    asked = in_doubt(options) if options.confirm else {"like": options.like}
     archive = squbed_utils.collect(
         profile,
-        like=like,
-        tasks=tasks,
-        by=by,
+        **asked,
         **chosen(options, "prompts", "output", "workers", "retry_failed"),
         confirm=consent(options),
         executor=Executor(options.executor, options.address, common.parse_values(options.slurm)),
@@ -225,8 +226,8 @@ def collect_samples(options: Namespace) -> None:
         print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
 
 
-def in_doubt(options: Namespace, by: str) -> list[str]:
-    """Return the tasks of a twin's archive that the profile's video model is to confirm."""
+def in_doubt(options: Namespace) -> dict[str, object]:
+    """Return which tasks of a twin's archive the video model is to confirm, as `collect` takes."""
     from squbed_utils import profiles
     from squbed_utils.archive import layout
     from squbed_utils.models import checkpoints
@@ -234,10 +235,8 @@ def in_doubt(options: Namespace, by: str) -> list[str]:
 
     share, refer = (SHARE if x is None else x for x in (options.share, options.refer))
     if not (0 < share <= 1 and 0 < refer < 1):  # which nan is not
-        raise ValueError(
-            f"--share is {share:g} and --refer {refer:g}; expected shares of the tasks, above 0, "
-            "--share up to 1 and --refer below it"
-        )
+        said = f"--share is {share:g}, --refer {refer:g}"
+        raise ValueError(f"{said}; expected numbers above 0, --share up to 1, --refer below 1")
     profile, archive = profiles.load(options.profile), squbed_utils.open_archive(options.confirm)
     models = archive.video_model, checkpoints.video_model_here(profile)
     if archive.video_model and not layout.differences_of_models(*models):
@@ -245,8 +244,9 @@ def in_doubt(options: Namespace, by: str) -> list[str]:
             f"{options.confirm} was made by the video model of profile {profile.name} itself; give "
             "an archive of its twin (`squbed collect --twin`)"
         )
-    ranked = common.uncertainty_of(archive, by)
-    return decision.in_doubt(ranked, refer=refer, share=share)
+    by = options.by or "epistemic"
+    tasks = decision.in_doubt(common.uncertainty_of(archive, by), refer=refer, share=share)
+    return {"like": options.confirm, "tasks": tasks, "by": by}
 
 
 @command("status", common.FOLDER)

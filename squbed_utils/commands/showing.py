@@ -194,10 +194,10 @@ def print_estimates(options: Namespace) -> None:
     confirmed, asked = squbed_utils.open_archive(options.confirmed), ["task", "prompt"]
     if len(archive.tasks().merge(confirmed.tasks(), on=asked)) < len(confirmed.tasks()):
         raise ValueError(f"{options.confirmed} has tasks or prompts that {options.folder} lacks")
-    by = (confirmed.profile.get("dataset") or {}).get("by")
-    if by and options.by and options.by != by:
+    by = (confirmed.profile.get("dataset") or {}).get("by") or options.by or "epistemic"
+    if options.by not in (None, by):
         raise ValueError(f"the tasks of {options.confirmed} were chosen by {by}; leave out --by")
-    by, archives = by or options.by or "epistemic", (archive, confirmed)
+    archives = (archive, confirmed)
     ranked, again = (common.uncertainty_of(a, by, options.estimator) for a in archives)
     ranks = decision.merged_ranks(ranked, again).rename("rank").reset_index()
     table = ranks.assign(confirmed=ranks.task.isin(again.index)).merge(archive.tasks(), "left")

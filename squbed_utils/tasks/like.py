@@ -1,6 +1,5 @@
 """The tasks of another archive, with its latent prompts, so that two models are asked the same."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -31,19 +30,13 @@ def read(dataset: Like) -> Source:
     return Source(tasks, truth, None, write_reference)
 
 
-def instead(
-    profile: Profile,
-    folder: Path | str,
-    tasks: Sequence[str] | None = None,
-    by: str | None = None,
-) -> Profile:
+def instead(profile: Profile, folder: Path | str, **chosen: object) -> Profile:
     """Return a profile that asks its video model what an archive asked, with the same seeds.
 
-    `tasks` are those to ask, by default all, and `by` what ranked them. The archive must be sealed,
-    know its latent prompts, and have equally many for every task.
+    `chosen` are the tasks to ask, by default all, and `by` what they were ranked, as `Like` has
+    them. The archive must be sealed, know its latent prompts, and have equally many for every task.
     """
     archive = open_archive(Path(folder).expanduser().absolute())
-    chosen = {"tasks": tasks and sorted(tasks), "by": by}
     if not archive.sealed:
         raise ValueError(
             f"{folder} is not sealed; end its collection, or run `squbed verify {folder} --seal`"

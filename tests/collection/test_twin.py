@@ -9,6 +9,7 @@ from kit import small_archive, tiny
 
 from squbed_utils import cli, collect, open_archive, profiles, score, summarize
 from squbed_utils.archive import layout
+from squbed_utils.archive.archive import Archive
 from squbed_utils.models import checkpoints
 from squbed_utils.statistics import decision, pooled
 
@@ -66,7 +67,7 @@ def test_a_twin_is_checked_as_the_video_model_is(tiny_profile):
             profiles.replaced(settings, twin=wrong)
 
 
-def test_a_twin_is_inherited_with_its_video_model(tmp_path):
+def test_a_twin_is_inherited_with_its_video_model(tmp_path, capsys):
     path = tmp_path / "mine.yaml"
     path.write_text("extends: world\nname: mine\nvideo_model: {steps: 8}")
     assert profiles.load(path).twin == profiles.load("world").twin == {"steps": 1}
@@ -74,6 +75,13 @@ def test_a_twin_is_inherited_with_its_video_model(tmp_path):
     assert profiles.load(path).twin is None
     path.write_text(path.read_text() + "\ntwin: {call: 'm.py:sketch'}")
     assert profiles.twin_of(profiles.load(path)).video_model.call == "m.py:sketch"
+    path.write_text("extends: world\nname: mine\ntwin: null")
+    assert profiles.load(path).twin is None
+    assert cli.main(["collect", "--profile", str(path), "--twin"]) == 2
+    assert "profile mine names no twin" in capsys.readouterr().err
+    path.write_text("extends: world\nname: mine\nvideo_model: {steps: 1}")
+    assert cli.main(["collect", "--profile", str(path), "--twin"]) == 2
+    assert "profile mine: twin changes nothing" in capsys.readouterr().err
 
 
 def test_an_archive_is_the_same_whether_the_profile_names_a_twin_or_not(profile, tiny_archive):
@@ -138,6 +146,28 @@ def test_each_archive_has_a_folder_of_its_own(profile, tmp_path, monkeypatch):
     }
 
 
+def test_a_twins_archive_is_finished_and_repaired_by_its_profile(
+    screened, profile, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(screened.folder, tmp_path / "copy")
+    lost = open_archive(folder).shard(screened.tasks().task[0], 0)
+    lost.unlink()
+    with pytest.raises(ValueError, match="`squbed collect --profile world-tiny --twin` to finish"):
+        open_archive(folder)
+    with pytest.raises(FileNotFoundError, match="`squbed collect --profile a --twin` or correct"):
+        open_archive(tmp_path / "a-twin")
+    repair = ["verify", str(folder), "--repair"]
+    assert cli.main([*repair, "--profile", str(profile)]) == 0
+    assert open_archive(folder).sealed == screened.sealed
+    lost.unlink()
+    monkeypatch.setattr(profiles, "FOLDER", tmp_path / "profiles")
+    assert cli.main(repair) == 2
+    profiles.FOLDER.mkdir()
+    shutil.copy(profile, profiles.FOLDER / "world-tiny.yaml")
+    assert cli.main(repair) == 0
+    assert open_archive(folder).sealed == screened.sealed
+
+
 def test_all_tasks_are_ranked_and_no_level_is_shown(confirmed, screened, capsys):
     line = ["estimate", str(screened.folder), "--confirmed", str(confirmed.folder), "--csv"]
     assert cli.main(line) == 0
@@ -179,7 +209,7 @@ def test_what_cannot_be_confirmed_is_refused(line, screened, confirmed, tiny_arc
         (["--confirm", str(tiny_archive)], "was made by the video model of profile world-tiny it"),
         (["--twin"], "leave out the others"),
         (["--like", str(tiny_archive)], "leave out the others"),
-        (["--share", "0"], "--share is 0 and --refer 0.5; expected shares"),
+        (["--share", "0"], "--share is 0, --refer 0.5; expected numbers above 0"),
         (["--share", "inf"], "--share is inf"),
         (["--share", "nan"], "--share is nan"),
         (["--refer", "1"], "--refer 1; expected"),
@@ -326,3 +356,28 @@ def test_a_pilot_is_of_the_profiles_own_video_model(tmp_path, capsys, monkeypatc
     )
     assert cli.main([*line, "--width", "1e9"]) == 2
     assert "the pilot" in (said := capsys.readouterr().err) and "world-tiny is of another" in said
+    open_archive(tmp_path / "world-tiny").shard("t0", 0).unlink()
+    assert cli.main(line) == 0
+    said = capsys.readouterr()
+    assert "world-tiny holds 71 of 72" in said.err and "until then the pilot is" in said.err
+    assert "it says no widths" in said.out
+    assert cli.main([*line, "--pilot", str(tmp_path / "world-tiny")]) == 2
+    assert "until then" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"video_model": {"steps": 2, "sha256": "abc"}},
+        {"video_model": {"steps": 2, "sha256": None}},
+        {"dataset": {"kind": "like", "path": "a", "tasks": 5}},
+        {"dataset": {"kind": "like", "path": "a", "tasks": [5, "a"]}},
+        {"dataset": {"kind": "like", "path": "a", "tasks": ["a"], "by": "task"}},
+    ],
+)
+def test_a_damaged_record_is_refused_by_its_file(confirmed, tmp_path, changes):
+    folder = shutil.copytree(confirmed.folder, tmp_path / "copy")
+    settings = yaml.safe_load((folder / "profile.yaml").read_text())
+    (folder / "profile.yaml").write_text(yaml.safe_dump(settings | changes))
+    with pytest.raises(ValueError, match=f"copy/profile.yaml: {[*changes][0]} is not as an archi"):
+        _ = Archive(folder).video_model
