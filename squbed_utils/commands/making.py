@@ -201,10 +201,11 @@ def collect_samples(options: Namespace) -> None:
     common.refuse_without("confirm", options, "share", "refer", "by")
     if options.confirm and (options.like or options.prompts or options.twin):
         raise ValueError("--confirm says what to ask of which model; leave out the others")
-    whole = profiles.load(options.profile)
-    profile = profiles.twin_of(whole) if options.twin else whole
-    if options.twin and profile.video_model == whole.video_model:
-        raise ValueError(f"profile {whole.name}: twin changes nothing of the model; correct twin")
+    profile = options.profile
+    if options.twin:
+        profile = profiles.twin_of(whole := profiles.load(profile))
+        if profile.video_model == whole.video_model:
+            raise ValueError(f"profile {whole.name}: twin changes nothing of the model; correct it")
     asked = in_doubt(options) if options.confirm else {"like": options.like}
     archive = squbed_utils.collect(
         profile,
