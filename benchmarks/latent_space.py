@@ -18,7 +18,7 @@ from squbed_utils.statistics.resampling import (
     resampled_areas,
     task_counts,
     weighted_taus,
-    widening,
+    widened,
 )
 
 N_RESAMPLES = 2000
@@ -76,7 +76,7 @@ def both(own: np.ndarray, other: np.ndarray, clusters: np.ndarray) -> dict[str, 
 
 def named(name: str, values: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     """Return a value that stands before its replicates, and its 95 % interval."""
-    low, high = bootstrap_interval(values[0] + widening(clusters) * (values[1:] - values[0]))
+    low, high = bootstrap_interval(widened(values[1:], values[0], clusters))
     return {name: values[0], f"{name}_low": low, f"{name}_high": high}
 
 

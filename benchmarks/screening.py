@@ -25,7 +25,7 @@ from squbed_utils.statistics.resampling import (
     resampled_areas,
     task_counts,
     weighted_taus,
-    widening,
+    widened,
 )
 
 REFERRED = (0.1, 0.2, 0.33, 0.5)
@@ -169,7 +169,7 @@ def above(values: pd.Series, refer: float) -> np.ndarray:
 
 def interval(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
     """Return the 95 % interval of a value that stands before its replicates."""
-    return bootstrap_interval(values[0] + widening(clusters) * (values[1:] - values[0]), 0.95)
+    return bootstrap_interval(widened(values[1:], values[0], clusters))
 
 
 def beside(table: pd.DataFrame, replicates: list[dict], clusters: np.ndarray) -> None:

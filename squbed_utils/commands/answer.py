@@ -95,7 +95,7 @@ class Answer:
         if len(tasks) < FEWEST_TASKS:
             return ""
         fit = expected_accuracy(tasks.total, tasks[name], at=[self.summary.total])
-        label = tables.y_label(name, tables.clip_form(self.archive))
+        label = tables.y_label(name, tables.forms(self.archive))
         return f"the accuracy to expect at such a total is {label} {number(fit[0], '.2f')}"
 
     def latents(self) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from squbed_utils.files import write_text
 from squbed_utils.statistics import summary as summaries
 from squbed_utils.statistics.cautions import repeated
 from squbed_utils.statistics.summary import TERMS, summarize, value_text
-from squbed_utils.statistics.tables import accuracies_there, better_is_higher, clip_form, y_label
+from squbed_utils.statistics.tables import accuracies_there, better_is_higher, forms, y_label
 from squbed_utils.text import visible
 from squbed_utils.video import scan
 
@@ -184,7 +184,7 @@ def _table(archive: Archive) -> tuple[pd.DataFrame, Labels, list[str], pd.DataFr
             labels[key] = f"{key} uncertainty ({estimator.unit})", "Uncertainty"
         elif key in accuracies_there(summary):
             column = better_is_higher(summary, key)
-            labels[key] = y_label(key, clip_form(archive)), "Accuracy (higher = better)"
+            labels[key] = y_label(key, forms(archive)), "Accuracy (higher = better)"
         elif not key.startswith(UNSHOWN) and column.nunique() > 1:
             labels[key] = COUNTS.get(key, key.replace("_", " ")), "Tasks"
         if key in labels and column.notna().any():

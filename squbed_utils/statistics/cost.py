@@ -215,7 +215,7 @@ def curve(samples: Samples, accuracy: pd.Series, truth: pd.DataFrame | None = No
             if base is not None:
                 values[AGREEMENT, *key].append(resampling.weighted_taus(x[None], base, counts)[0])
     sizes = samples.videos.shape[1:3]
-    rows = [_row(key, values, sizes, resampling.widening(clusters)) for key in values]
+    rows = [_row(key, values, sizes, clusters) for key in values]
     k = len(tasks) if clusters is None else np.unique(clusters).size
     table = pd.DataFrame(rows).assign(n=len(tasks), k=k, confidence=CONFIDENCE)
     ranks = {name: rank for rank, name in enumerate((TAU, AUROC, AGREEMENT, *TERMS[::-1]))}
@@ -245,7 +245,7 @@ def _drawn(samples: Samples) -> Iterator[tuple[int, int, dict, dict]]:
 
 
 def _row(
-    key: tuple, values: dict[tuple, list[np.ndarray]], sizes: tuple, wider: float
+    key: tuple, values: dict[tuple, list[np.ndarray]], sizes: tuple, clusters: np.ndarray | None
 ) -> dict[str, object]:
     """Return a design's row of `curve`, from its replicates and those of all videos."""
     measure, component, estimator, k, v = key
@@ -260,12 +260,12 @@ def _row(
         row["half"] = mean[0]
         halves = np.mean(values[measure, component, base, n, m // 2], axis=0)[0]
         mean, row["ceiling"] = fresh_and_ceiling(mean, halves, m / (m // 2))
-    spread = mean[0] + wider * (mean[1:] - mean[0])
+    spread = resampling.widened(mean[1:], mean[0], clusters)
     row["value"], (row["low"], row["high"]) = mean[0], bootstrap_interval(spread)
     row["draws"], row["verdict"] = np.std([draw[0] for draw in values[key]]), ""
     if measure != AGREEMENT:
         gap = mean - np.mean(values[whole], axis=0)
-        gaps = gap[0] + wider * (gap[1:] - gap[0])
+        gaps = resampling.widened(gap[1:], gap[0], clusters)
         row["difference"] = gap[0]
         row["difference_low"], row["difference_high"] = bootstrap_interval(gaps, 1 - 2 * ALPHA)
         row["pvalue"], row["verdict"] = equivalence(gaps, MARGIN, alpha=ALPHA)

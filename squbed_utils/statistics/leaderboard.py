@@ -64,7 +64,7 @@ def mean_accuracy(archive: Archive, metric: str = "") -> pd.Series:
             f"no task of {archive.folder} has the accuracy {metric!r}, which needs reference "
             f"videos; there is: {', '.join(tables.accuracies_there(means)) or 'none'}"
         )
-    found.attrs["label"] = tables.y_label(metric, tables.clip_form(archive))
+    found.attrs["label"] = tables.y_label(metric, tables.forms(archive))
     return found
 
 

@@ -83,7 +83,7 @@ def paired_tasks(
     pair = summaries[0][[*fixed, *quantities]].merge(
         summaries[1][["task", *quantities]], on="task", suffixes=("_first", "_second")
     )
-    pair.attrs |= {"accuracy": accuracy, "label": tables.y_label(accuracy, tables.clip_form(first))}
+    pair.attrs |= {"accuracy": accuracy, "label": tables.y_label(accuracy, tables.forms(first))}
     pair.attrs["unit"] = summaries[0].unit.iloc[0]
     return pair
 
@@ -134,7 +134,7 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
             shares = (counts @ (less & certain)) / (counts @ less)
         row = {"panel": MISTAKEN, "quantity": "epistemic", "first": certain.mean()}
         row["value"] = certain[less].mean()
-        shares = row["value"] + resampling.widening(clusters) * (shares - row["value"])
+        shares = resampling.widened(shares, row["value"], clusters)
         enough = np.unique(members[less]).size >= resampling.FEWEST_TASKS
         rows.append(row | _spread(np.clip(shares, 0, 1), enough, zero=None))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -167,8 +167,7 @@ def _calibration(
         taus[which] = resampling.plain_tau(x, y)
         replicates.append(resampling.weighted_taus(x[None], y, counts)[0])
     difference = taus["second"] - taus["first"]
-    apart = replicates[1] - replicates[0]
-    spread = difference + resampling.widening(clusters) * (apart - difference)
+    spread = resampling.widened(replicates[1] - replicates[0], difference, clusters)
     return {"quantity": term, **taus, "value": difference}, spread
 
 

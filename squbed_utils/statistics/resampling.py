@@ -85,7 +85,7 @@ def drawn_in(
     everyone, member = np.ones((1, accuracy.size), np.float32), _members(clusters, accuracy.size)
     k = member.max() + 1
     tau = weighted_taus(scores, accuracy, everyone, levels)
-    taus = tau + widening(clusters) * (taus - tau)
+    taus = widened(taus, tau, clusters)
     if k < FEW:
         return taus
     one_left_out = (1 - np.eye(k, dtype=np.float32))[:, member]
@@ -100,19 +100,22 @@ def drawn_in(
     return taus
 
 
-def widening(clusters: np.ndarray | None) -> float:
-    """Return the factor sqrt(k / (k - 2)) by which replicates of k clusters are to spread more.
+def widened(
+    replicates: np.ndarray, value: np.ndarray | float, clusters: np.ndarray | None
+) -> np.ndarray:
+    """Return replicates of a value over k clusters spread by the factor sqrt(k / (k - 2)) more.
 
     Resamples vary as if the clusters were the whole population, by sqrt((k - 1) / k) too little,
-    and a spread found from few clusters is itself uncertain. 1 for tasks, which are many.
+    and a spread found from few clusters is itself uncertain. Over tasks, which are many, by 1.
 
-    >>> round(widening(np.arange(10)), 3)
-    1.118
+    >>> widened(np.array([1.0, 2.0]), 1.0, np.arange(10)).round(3).tolist()
+    [1.0, 2.118]
     """
-    if clusters is None:
-        return 1.0
-    k = np.unique(clusters).size
-    return float(np.sqrt(k / max(k - 2, 1)))
+    factor = 1.0
+    if clusters is not None:
+        k = np.unique(clusters).size
+        factor = float(np.sqrt(k / max(k - 2, 1)))
+    return value + factor * (replicates - value)
 
 
 def _members(clusters: np.ndarray | None, n: int) -> np.ndarray:

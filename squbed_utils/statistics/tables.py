@@ -3,7 +3,7 @@
 `summary` is as `summarize_run`, `points` as `points_of`, of any number of rows and panels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,6 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
     Further columns: coverage ("" where unknown), left_out (missing where unknown), row (what the
     figures call this run), unit, lpips_form, clip_form.
     """
-    profile = archive.profile
     table = summarize(archive, estimator=estimator, truth=archive.truth() is not None)
     if "coverage" not in table:
         table = table.assign(coverage="", left_out=None)
@@ -79,8 +78,7 @@ def summarize_run(archive: Archive, *, estimator: str) -> pd.DataFrame:
         left_out=table.left_out.astype("Int64"),
         row=f"this run ({datasets}, {_size_of(archive)}, {ESTIMATORS[estimator].label})",
         unit=ESTIMATORS[estimator].unit,
-        lpips_form=profile.get("lpips", {}).get("kind", ""),  # none without references
-        clip_form=clip_form(archive),
+        **forms(archive),
     )
 
 
@@ -164,10 +162,8 @@ def points_of(summary: pd.DataFrame, x: str, y: str, *, panel: str, x_label: str
     it.
     """
     table = summary.assign(panel=panel, x=summary[x], y=better_is_higher(summary, y))
-    clip = summary.clip_form.iloc[0]
-    names = {"panel": _as_measured(panel, clip), "y_label": y_label(y, clip)}
-    if y == "lpips" and summary.lpips_form.iloc[0] == "st-alex":
-        names["y_label"] = "negative ST-LPIPS"
+    measured = summary.iloc[0]
+    names = {"panel": _as_measured(panel, measured), "y_label": y_label(y, measured)}
     return _ordered(table[table.y.notna()].assign(x_label=x_label, **names))
 
 
@@ -263,7 +259,7 @@ def metric_points(ranked: pd.DataFrame, *, metrics: Sequence[str] = ()) -> pd.Da
     """Return Figure 3's points of this run: each accuracy against the rank by vagueness."""
     metrics = metrics or accuracies_of_figure(ranked, 3)
     form = ranked.lpips_form.iloc[0]
-    panels = {m: label(m, lpips=form) if m == "lpips" else y_label(m, "") for m in metrics}
+    panels = {m: label(m, lpips=form) if m == "lpips" else y_label(m, {}) for m in metrics}
     x_label = "rank by vagueness"
     if "raters" in ranked:
         x_label = f"mean rank of {ranked.raters.iloc[0]} raters ± sd"
@@ -441,32 +437,42 @@ def label(name: str, *, lpips: str) -> str:
     """
     if name == "lpips":
         return LPIPS_FORMS[lpips]
-    return layout.LABELS[name] if name in layout.LABELS else y_label(name, "")
+    return layout.LABELS[name] if name in layout.LABELS else y_label(name, {})
 
 
-def clip_form(archive: Archive) -> str:
-    """Return the kind of model that stands for CLIP in an archive."""
-    return archive.profile.get("clip", {}).get("kind", "open_clip")
+def forms(archive: Archive) -> dict[str, str]:
+    """Return lpips_form and clip_form, the kinds of model that an archive's LPIPS and CLIP are."""
+    return {
+        "lpips_form": archive.profile.get("lpips", {}).get("kind", ""),  # none without references
+        "clip_form": archive.profile.get("clip", {}).get("kind", "open_clip"),
+    }
 
 
-def y_label(accuracy: str, clip: str) -> str:
-    """Return an accuracy's label of `Y_LABELS`, or that of people's ratings; `clip` is `clip_form`.
+def y_label(accuracy: str, measured: Mapping[str, str]) -> str:
+    """Return an accuracy's label of `Y_LABELS`, or that of people's ratings.
 
-    >>> y_label("rating_visual_quality", "open_clip"), y_label("clip_prompt", "imagenet")
-    ('people: visual quality', 'ImageNet labels to prompt')
+    `measured` says by what, as `forms`, or as a row of `summarize_run`.
+
+    >>> y_label("lpips", {"lpips_form": "st-alex"})
+    'negative ST-LPIPS'
+    >>> y_label("clip_prompt", {"clip_form": "imagenet"})
+    'ImageNet labels to prompt'
     """
     if layout.RATING.fullmatch(accuracy):
         return f"people: {accuracy.removeprefix('rating_').replace('_', ' ')}"
     if accuracy not in Y_LABELS:
         raise ValueError(f"unknown accuracy {accuracy!r}; known: {', '.join(Y_LABELS)}")
-    return _as_measured(Y_LABELS[accuracy], clip)
+    if accuracy == "lpips" and measured.get("lpips_form") == "st-alex":
+        return "negative ST-LPIPS"
+    return _as_measured(Y_LABELS[accuracy], measured)
 
 
 def short_label(accuracy: str, summary: pd.DataFrame) -> str:
     """Return what an accuracy of these tasks is called beside a video, such as CLIP."""
-    return y_label(accuracy, summary.clip_form.iloc[0]).partition(" to ")[0]
+    return y_label(accuracy, summary.iloc[0]).partition(" to ")[0]
 
 
-def _as_measured(name: str, clip: str) -> str:
+def _as_measured(name: str, measured: Mapping[str, str]) -> str:
     """Return a label; ImageNet's labels that stand for CLIP are called so."""
-    return name.replace("CLIP", "ImageNet labels") if clip == "imagenet" else name
+    by_imagenet = measured.get("clip_form") == "imagenet"
+    return name.replace("CLIP", "ImageNet labels") if by_imagenet else name

@@ -341,7 +341,7 @@ def separation_within(summary: pd.DataFrame) -> pd.DataFrame:
         counts = resampling.task_counts(x.size, resampling.N_RESAMPLES, rng, clusters)
         counts = np.vstack([np.ones(x.size), counts])  # the estimate stands before its resamples
         areas = resampling.resampled_areas(x, group.coverage, counts, within)
-        spread = areas[0] + resampling.widening(clusters) * (areas[1:] - areas[0])
+        spread = resampling.widened(areas[1:], areas[0], clusters)
         low, high = np.clip(bootstrap_interval(spread), 0, 1)
         pvalue = resampling.level_pvalue(x, never, rng, clusters=clusters, within=within)
         row = {"level": level, "auroc": areas[0], "low": low, "high": high, "pvalue": pvalue}
@@ -404,7 +404,7 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
             plain = resampling.weighted_taus(x[None], values, counts)
             low, high = bootstrap_interval(resampling.drawn_in(plain, x[None], values, clusters)[0])
             # The estimate stands before its resamples, so that one line scores them all.
-            spread = tau + resampling.widening(clusters) * (plain[0] - tau)
+            spread = resampling.widened(plain[0], tau, clusters)
             resampled[label.estimator, label.component, name] = np.append(tau, spread)
             row = {"estimator": label.estimator, "component": label.component, "truth": name}
             row["kind"] = "signal" if OWN[label.component] == name else "leakage"

@@ -478,10 +478,19 @@ def strip(archive, folder):
     return folder
 
 
-def test_an_accuracy_by_imagenet_is_not_called_clip(archive, monkeypatch):
-    monkeypatch.setitem(archive.profile, "clip", {"kind": "imagenet"})
-    accuracies = mean_accuracy(archive, "clip_prompt")
+@pytest.mark.parametrize(
+    ("role", "kind", "accuracy", "said"),
+    [
+        ("clip", "imagenet", "clip_prompt", "ImageNet labels to prompt"),
+        ("lpips", "st-alex", "lpips", "negative ST-LPIPS"),
+    ],
+)
+def test_an_accuracy_is_called_by_what_measured_it(
+    archive, monkeypatch, role, kind, accuracy, said
+):
+    monkeypatch.setitem(archive.profile, role, {"kind": kind})
+    accuracies = mean_accuracy(archive, accuracy)
     known = scores(len(accuracies)).assign(task=lambda t: accuracies.index[t.index])
     rows = rows_of(known, accuracies)
     for table in (compare(rows), rejection_curves(rows)):
-        assert set(readable(table).accuracy) == {"ImageNet labels to prompt"}
+        assert set(readable(table).accuracy) == {said}

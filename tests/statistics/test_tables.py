@@ -95,7 +95,7 @@ def test_a_rating_is_an_accuracy_by_its_own_name():
     points = tables.points_of(rated, "total", "rating_visual_quality", panel="p", x_label="x")
     assert points.y.tolist() == list(range(8))
     assert set(points.y_label) == {"people: visual quality"}
-    assert tables.y_label("rating", "open_clip") == "people: rating"
+    assert tables.y_label("rating", {"clip_form": "open_clip"}) == "people: rating"
     with pytest.raises(ValueError, match="unknown accuracy 'rating'; known: .*rating_visual_qual"):
         tables.better_is_higher(rated, "rating")
 
