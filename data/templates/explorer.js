@@ -174,7 +174,7 @@ function drawLegend() {
 
 // --- A scatter ---------------------------------------------------------------------------------
 
-const [LEFT, RIGHT, TOP, BOTTOM] = [52, 10, 8, 38]; // pixels around a scatter
+const [LEFT, RIGHT, TOP, BOTTOM] = [64, 10, 8, 38]; // pixels around a scatter
 
 function scale(key, from, to) {
   const [least, most] = range(key);
