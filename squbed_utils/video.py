@@ -13,8 +13,9 @@ from scipy.sparse import csr_array
 from squbed_utils import playback
 from squbed_utils.files import replacing
 
-LOSSLESS = {"qp": "0", "threads": "1"}
-"""Exact pixels, and the same bytes every time: one thread, no date."""
+LOSSLESS = {"qp": "0", "threads": "1", "preset": "faster"}
+"""Exact pixels, and the same bytes every time: one thread, no date. Of 720p, the default preset
+takes twice the time to save 5 % of the bytes."""
 
 
 @dataclass(frozen=True, eq=False)
