@@ -3,8 +3,9 @@
 Usage: OMP_NUM_THREADS=1 python benchmarks/collect.py PART [--profile NAME] [--units N]
 
 PART is one of: executors (units an hour of local with 1 worker, of Ray with 1 and 2), overhead
-(the archive's share of a unit's time, and bytes a video), memory (peak against the number of
-tasks), workers (200 workers share 40,000 units of a stub that sleeps).
+(the archive's share of a unit's time, and bytes a video), sampler (videos a second, and the least
+time that their arithmetic takes on this core), memory (peak against the number of tasks), workers
+(200 workers share 40,000 units of a stub that sleeps).
 """
 
 import argparse
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +43,7 @@ TASKS = [
     "tree-4",
 ]
 PROCESSES, THREADS, SIMULATED, SLEEP = 2, 100, 40_000, 0.5
+REPEATS, SIDE = 20, 1024
 
 
 def some_tasks(name: str, count: int) -> profiles.Profile:
@@ -119,6 +122,37 @@ def overhead(name: str, folder: Path) -> None:
         print(f"{kind:8} {size:8,.0f} bytes a video")
 
 
+def sampler(name: str) -> None:
+    """Print videos a second of one core, and the time of their products at this core's best."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from squbed_utils.models import diffusion
+
+    def seconds(work: Callable[[], object]) -> float:
+        times = []
+        for _ in range(REPEATS):
+            start = time.process_time()
+            work()
+            times.append(time.process_time() - start)
+        return min(times)
+
+    torch.set_num_threads(1)
+    profile = profiles.load(name)
+    generate, count = diffusion.load(profile, "cpu"), profile.batch_size
+    batch = ["a red clover drifts to the left"] * count, list(range(count))
+    with FlopCounterMode(display=False) as counter:
+        generate(*batch)
+    each = seconds(lambda: generate(*batch)) / count
+    square = torch.randn(SIDE, SIDE)
+    best = 2 * SIDE**3 / seconds(lambda: square @ square)
+    needed = counter.get_total_flops() / count
+    print(f"{1 / each:.1f} videos a second ({each * 1e3:.1f} ms), in batches of {count}")
+    least = needed / best
+    print(f"{needed / 1e9:.2f} GFLOP a video; {SIDE} x {SIDE} by itself: {best / 1e9:.0f} GFLOP/s")
+    print(f"so at least {least * 1e3:.1f} ms a video, {least / each:.0%} of its time")
+
+
 def memory(folder: Path, tasks: int) -> None:
     """Print the peak memory of a worker that stores the units of some tasks."""
     made = [Task(f"t{i}", "stub", "", "a stub", "references/x.mp4") for i in range(tasks)]
@@ -187,7 +221,8 @@ def workers(folder: Path, units: int) -> None:
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=("executors", "overhead", "memory", "workers", "many"))
+    parts = ("executors", "overhead", "sampler", "memory", "workers", "many")
+    parser.add_argument("part", choices=parts)
     parser.add_argument("--profile", default="world")
     parser.add_argument("--units", type=int, default=SIMULATED)
     parser.add_argument("--folder", type=Path)
@@ -196,6 +231,8 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         if options.part in ("executors", "overhead"):
             {"executors": executors, "overhead": overhead}[options.part](options.profile, folder)
+        elif options.part == "sampler":
+            sampler(options.profile)
         elif options.part == "memory":
             memory(folder, options.units)
         elif options.part == "many":
