@@ -291,15 +291,14 @@ def figure_dose(table: pd.DataFrame) -> Figure:
         shown += " and confident mistakes, latent prompts whose videos all show one wrong subject"
         shares, clips = map("{:.0%}".format, table.mistakes), map("{:,}".format, table.clips)
         found += f"; confident mistakes are {', '.join(shares)} at {'; '.join(clips)} clips"
-    band = f"; band: {first.confidence:.0%} interval over subjects"
-    return style.caption(fig, shown + band, found)
+    lines = f"; lines: {first.confidence:.0%} intervals over subjects"
+    return style.caption(fig, shown + lines, found)
 
 
 def _draw_dose(ax: Axes, table: pd.DataFrame, column: str, prefix: str) -> None:
     places = range(len(table))
-    low, high = (table[f"{prefix}{end}"].fillna(table[column]) for end in ("low", "high"))
-    ax.fill_between(places, low, high, color=style.BLUE, alpha=0.2, lw=0)
-    ax.plot(places, table[column], "o-", ms=3, color=style.BLUE)
+    error = [table[column] - table[f"{prefix}low"], table[f"{prefix}high"] - table[column]]
+    ax.errorbar(places, table[column], error, fmt="o-", ms=3, color=style.BLUE, elinewidth=0.8)
     ax.set_xticks(places, [f"{clips:,}" for clips in table.clips])
     ax.set_xlabel("distinct clips of the subject in training")
 
@@ -451,7 +450,5 @@ def figure_cost(table: pd.DataFrame) -> Figure:
     least = table[table.verdict == "shown"].sort_values("videos")
     least = least.drop_duplicates(["measure", "component"])
     found = [f"{r.component} ({r.measure}): {r.videos}" for r in least.itertuples()]
-    most = f"of {table.videos.max()}"
-    return style.caption(
-        fig, shown, f"fewest videos {most} shown to be equivalent: {'; '.join(found)}"
-    )
+    most = f"fewest videos of {table.videos.max()} shown to be equivalent"
+    return style.caption(fig, shown, f"{most}, each test by itself: {'; '.join(found)}")

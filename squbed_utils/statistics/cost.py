@@ -41,6 +41,7 @@ from squbed_utils.statistics.calibration import (
     SHOWN,
     bootstrap_interval,
     equivalence,
+    holm,
     kendall,
     null_spread,
 )
@@ -261,7 +262,8 @@ def _row(
         halves = np.mean(values[measure, component, base, n, m // 2], axis=0)[0]
         mean, row["ceiling"] = fresh_and_ceiling(mean, halves, m / (m // 2))
     spread = resampling.widened(mean[1:], mean[0], clusters)
-    row["value"], (row["low"], row["high"]) = mean[0], bootstrap_interval(spread)
+    ends = np.clip(bootstrap_interval(spread), 0 if measure == AUROC else -1, 1)
+    row["value"], (row["low"], row["high"]) = mean[0], ends
     row["draws"], row["verdict"] = np.std([draw[0] for draw in values[key]]), ""
     if measure != AGREEMENT:
         gap = mean - np.mean(values[whole], axis=0)
@@ -278,15 +280,16 @@ def saved(curve: pd.DataFrame) -> pd.DataFrame:
     """Return the design of fewest videos that is equivalent to all videos, of each measure.
 
     Columns: measure, component, estimator, label, latents, each, videos, of (all videos of a task),
-    share (videos over `of`), difference, difference_low, difference_high, pvalue.
+    share (videos over `of`), difference, difference_low, difference_high, pvalue (of this design by
+    itself), holm (corrected for all designs among which it was chosen, on the same archive).
     """
     columns = ["measure", "component", "estimator", "label"]
-    most = curve.videos.max()
+    most, tested = curve.videos.max(), curve.dropna(subset="pvalue").groupby(columns).pvalue
+    curve = curve.assign(of=most, share=curve.videos / most, holm=tested.transform(holm))
     shown = curve[curve.verdict == SHOWN].sort_values(["videos", "pvalue"])
-    shown = shown.assign(of=most, share=shown.videos / most)
     first = shown.drop_duplicates(columns).sort_values(columns, ignore_index=True)
     columns += ["latents", "each", "videos", "of", "share", "difference"]
-    return first[[*columns, "difference_low", "difference_high", "pvalue"]]
+    return first[[*columns, "difference_low", "difference_high", "pvalue", "holm"]]
 
 
 PLANNED = (5, 6, 8, 10, 15, 20)

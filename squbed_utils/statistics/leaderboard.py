@@ -99,7 +99,8 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
     constant = ~incomplete & (wide.max(axis=1) == wide.min(axis=1))
     _warn(wide[incomplete].index.map(" ".join), "rows left out: they lack tasks that others have")
     _warn(wide[constant].index.map(" ".join), "rows left out: they are the same for every task")
-    kept = wide[~incomplete & ~constant]
+    # Ten digits: beyond them equal values differ by rounding, and would not be tied.
+    kept = wide[~incomplete & ~constant].map(lambda value: float(f"{value:.10g}"))
     if kept.empty:
         raise ValueError("no estimator has different values for the tasks; nothing to compare")
     return Rows(kept.index.to_frame(index=False), kept.to_numpy(), accuracy)
@@ -172,8 +173,7 @@ def compare(
     dealt = resampling.permuted_taus if similarity is None else resampling.rereferenced_taus
     what = y if similarity is None else similarity
     null = dealt(rows.scores, what, resampling.N_PERMUTATIONS, _rng("permutations"))
-    # Ten digits: beyond them equal values differ by rounding, and the order with them.
-    first = first_alike(rankdata([[float(f"{v:.10g}") for v in x] for x in rows.scores], axis=1))
+    first = first_alike(rankdata(rows.scores, axis=1))
     table = rows.labels.assign(tau=tau)
     table[["low", "high"]] = [*map(bootstrap_interval, resampling.drawn_in(plain, rows.scores, y))]
     table = table.assign(pvalue=pvalue, holm=holm_of_distinct(pvalue, first))
@@ -383,8 +383,8 @@ def _verdict_on(rows: pd.DataFrame, component: str) -> str:
         return f"{component}: S-QUBED has no row here; nothing is compared with it."
     row = own.iloc[0]
     where = "below" if row.tau < row.null_low else "above" if row.tau > row.null_high else "inside"
-    text = f"{component}: S-QUBED has tau {interval(row.tau, row.low, row.high)}, {where} the null "
-    text += f"band of permuted {row.permuted} (Holm p {_p(row.holm)})."
+    text = f"{component}: S-QUBED has tau {interval(row.tau, row.low, row.high)} (Holm p of no "
+    text += f"correlation {_p(row.holm)}), {where} the null band of permuted {row.permuted}."
     better = rows[rows.difference < 0].sort_values("tau")
     return f"{text} {_beaten(better, len(rows) - 1, 'tau', 'lower')}"
 

@@ -24,7 +24,7 @@ from squbed_utils.statistics.calibration import (
     equivalence,
 )
 from squbed_utils.statistics.controls import word_spreads
-from squbed_utils.statistics.tables import POINT_COLUMNS, better_is_higher
+from squbed_utils.statistics.tables import POINT_COLUMNS, NotShown, better_is_higher
 
 BARS = plain_yaml.read(ROOT / "data/bars.yaml", "the bars")
 """What has to hold, frozen before the archive that confirms it was made."""
@@ -265,7 +265,7 @@ def dose(table: pd.DataFrame) -> pd.DataFrame:
         if "confident_mistake" in group:
             mean, half = _mean_by_subject(group.confident_mistake, group.subject, rng)
             low = max(mean - half, 0.0)
-            row |= {"mistakes": mean, "mistakes_low": low, "mistakes_high": mean + half}
+            row |= {"mistakes": mean, "mistakes_low": low, "mistakes_high": min(mean + half, 1.0)}
         rows.append(row)
     tau = kendalltau(x, clips).statistic
     return pd.DataFrame(rows).assign(tau=tau, pvalue=pvalue, confidence=CONFIDENCE)
@@ -316,7 +316,7 @@ def separation(summary: pd.DataFrame) -> tuple[float, float]:
     """
     ends = summary[summary.coverage.isin(["common", "never"])]
     if ends.coverage.nunique() < 2:
-        raise ValueError("no task of a never-seen subject beside one of a common; take more tasks")
+        raise NotShown("no task of a never-seen subject beside one of a common; take more tasks")
     x, never = ends.epistemic.to_numpy(dtype=float), (ends.coverage == "never").to_numpy(float)
     (area,) = resampling.resampled_areas(x, ends.coverage, np.ones((1, x.size)))
     rng = np.random.default_rng(seed_of("truth", "separation"))
@@ -379,8 +379,8 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
     Returns
     -------
     taus : DataFrame
-        estimator, component, truth, kind ("signal" or "leakage"), tau, low, high, pvalue, n,
-        confidence, baseline.
+        estimator, component, truth, kind ("signal" or "leakage"), tau, low, high, pvalue (subjects
+        resampled for both), n, confidence, baseline.
     scores : DataFrame
         A row for each estimator that has both terms: estimator, signal, leakage (the two means),
         score (D, from -2 to 1; higher = better), low, high, and the columns of
@@ -400,9 +400,10 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
     taus, resampled = [], {}
     for x, label in zip(rows.scores, rows.labels.itertuples(), strict=True):
         for name, values in truths.items() if label.component in OWN else ():
-            tau, pvalue = kendalltau(x, values)
+            tau = kendalltau(x, values).statistic
             plain = resampling.weighted_taus(x[None], values, counts)
-            low, high = bootstrap_interval(resampling.drawn_in(plain, x[None], values, clusters)[0])
+            (drawn,) = resampling.drawn_in(plain, x[None], values, clusters)
+            (low, high), pvalue = bootstrap_interval(drawn), bootstrap_pvalue(drawn)
             # The estimate stands before its resamples, so that one line scores them all.
             spread = resampling.widened(plain[0], tau, clusters)
             resampled[label.estimator, label.component, name] = np.append(tau, spread)

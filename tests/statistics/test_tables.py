@@ -289,6 +289,15 @@ def test_without_truth_the_hallucination_is_the_most_certain_of_the_worst():
     assert [c.task for c in cases.values()] == ["t7", "t1"]
 
 
+def test_a_task_without_an_accuracy_is_no_match():
+    table = without_truth()
+    table.loc[table.task == "t1", ["clip_reference", "clip_prompt"]] = np.nan
+    assert "t1" not in [c.task for c in examples.hallucination(table).values()]
+    bare = table.assign(clip_reference=np.nan, clip_prompt=np.nan)
+    with pytest.raises(tables.NotShown, match="no task has an accuracy by which a video could"):
+        examples.hallucination(bare)
+
+
 def test_tasks_apart_are_high_in_one_part_only():
     found = examples.apart(summary(), fraction=0.5)
     assert found["aleatoric only"].task == "t7" and found["epistemic only"].task == "t0"
