@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import friedmanchisquare, rankdata, rankdata, spearmanr
+from scipy.stats import friedmanchisquare, rankdata, spearmanr
 
 from squbed_utils.statistics.agreement import (
     agreement,
