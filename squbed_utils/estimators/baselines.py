@@ -10,12 +10,12 @@ from scipy.spatial.distance import squareform
 from scipy.special import betainc, betaln, digamma, entr, gammaln, hyp2f1
 
 from squbed_utils.estimators.registry import (
+    Estimator,
     Terms,
     Videos,
     latent_of,
     mean_over_latents,
     pooled,
-    register,
 )
 from squbed_utils.estimators.squbed import concentrations
 
@@ -26,15 +26,14 @@ LEAST_CHORD = 1e-6
 """Unit vectors nearer than this count as identical; rounding to float32 moves them by some 1e-7."""
 
 
-@register(
+@Estimator(
     "energy_split",
-    label="Energy split",
-    source="Law of total variance",
-    unit="dimensionless",
+    "Energy split",
+    "Law of total variance",
+    "dimensionless",
     equal_counts=False,
-    text_optional=True,
     least_videos=1,
-)
+).register
 def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     """Split the variance of a task's videos into that between and that within latent prompts.
 
@@ -65,13 +64,9 @@ def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(total - epistemic if pairs else None, epistemic, total)
 
 
-@register(
-    "pairwise_distance",
-    label="Mean pairwise distance",
-    source="arXiv 2410.22685",
-    unit="dimensionless",
-    text_optional=True,
-)
+@Estimator(
+    "pairwise_distance", "Mean pairwise distance", "arXiv 2410.22685", "dimensionless"
+).register
 def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return mean cosine distances: of the latent prompts, of their videos, of all videos.
 
@@ -94,13 +89,9 @@ def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(aleatoric, epistemic, total)
 
 
-@register(
-    "semantic_entropy",
-    label="Semantic entropy",
-    source="Farquhar et al. 2024; Hou et al. 2024",
-    unit="nats",
-    text_optional=True,
-)
+@Estimator(
+    "semantic_entropy", "Semantic entropy", "Farquhar et al. 2024; Hou et al. 2024", "nats"
+).register
 def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     """Split the discrete entropy of a task's clusters of videos by latent prompt.
 
@@ -131,13 +122,7 @@ def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(total - epistemic, epistemic, total)
 
 
-@register(
-    "kappa",
-    label="Concentration of the outputs",
-    source="arXiv 2602.13264",
-    unit="dimensionless",
-    text_optional=True,
-)
+@Estimator("kappa", "Concentration of the outputs", "arXiv 2602.13264", "dimensionless").register
 def kappa(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return minus von Mises-Fisher concentrations, fitted with the small-sample correction.
 
@@ -159,13 +144,9 @@ def kappa(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(-others[0], epistemic, -others[1], degenerate)
 
 
-@register(
-    "knn_entropy",
-    label="Nearest-neighbour entropy",
-    source="Kozachenko and Leonenko 1987",
-    unit="nats",
-    text_optional=True,
-)
+@Estimator(
+    "knn_entropy", "Nearest-neighbour entropy", "Kozachenko and Leonenko 1987", "nats"
+).register
 def knn_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return nearest-neighbour entropies on the sphere, without a model of the distribution.
 

@@ -167,7 +167,7 @@ def estimate(
     chosen = lookup(estimator)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected between 0 and 1, such as 0.95")
-    if text is None and not chosen.text_optional:
+    if text is None and chosen.needs_text:
         raise ValueError(f"estimator {estimator!r} needs text; give it, or use 'squbed'")
     text, videos, counts = check_task(text, videos)
     terms = evaluate(chosen, text, videos)

@@ -104,7 +104,8 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
 
     Columns: panel, quantity, first, second (each model's), value, low, high, pvalue (of no effect,
     by the same test or resamples as the interval). By panel: the mean of a quantity, value the mean
-    change (second less first), by Student's t; tau of a term with accuracy, value the difference of taus on the same resamples
+    change (second less first), by Student's t; tau of a term with accuracy, value the difference
+    of taus on the same resamples
     (negative: the second is the better calibrated); tau between the two models' values of a term;
     of the tasks on which the second is the less accurate, the share on which it is also the more
     certain, beside that share of all tasks (`first`).
