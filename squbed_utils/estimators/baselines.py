@@ -115,11 +115,12 @@ def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     shares = np.zeros((len(videos), cluster.max()))
     np.add.at(shares, (latent_of(videos), cluster - 1), 1)
     shares /= shares.sum(axis=1, keepdims=True)
-    epistemic = float(entr(shares).sum(axis=1).mean())
+    # Ten digits: equal shares in another order would else differ by rounding, and not be tied.
+    epistemic = round(float(entr(shares).sum(axis=1).mean()), 10)
     if text is None:
         return Terms(None, epistemic, None)
-    total = float(entr(shares.mean(axis=0)).sum())
-    return Terms(total - epistemic, epistemic, total)
+    total = round(float(entr(shares.mean(axis=0)).sum()), 10)
+    return Terms(round(total - epistemic, 10), epistemic, total)
 
 
 @Estimator("kappa", "Concentration of the outputs", "arXiv 2602.13264", "dimensionless").register
