@@ -13,6 +13,7 @@ from squbed_utils.estimators.registry import (
     Estimator,
     Terms,
     Videos,
+    alike,
     latent_of,
     mean_over_latents,
     pooled,
@@ -82,11 +83,7 @@ def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> pairwise_distance(np.eye(3), np.stack([np.ones((2, 4)) / 2] * 3))[:3]
     (1.0, 0.0, 0.0)
     """
-    epistemic = 1 - mean_over_latents(mean_pairwise_cosine, videos)
-    if text is None:
-        return Terms(None, epistemic, None)
-    aleatoric, total = (float(1 - mean_pairwise_cosine(x)) for x in (text, pooled(videos)))
-    return Terms(aleatoric, epistemic, total)
+    return alike(lambda x: 1 - mean_pairwise_cosine(x), text, videos)
 
 
 @Estimator(
@@ -115,12 +112,12 @@ def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     shares = np.zeros((len(videos), cluster.max()))
     np.add.at(shares, (latent_of(videos), cluster - 1), 1)
     shares /= shares.sum(axis=1, keepdims=True)
-    # Ten digits: equal shares in another order would else differ by rounding, and not be tied.
-    epistemic = round(float(entr(shares).sum(axis=1).mean()), 10)
+    # Twelve digits: equal shares in another order would else differ by rounding, and not be tied.
+    epistemic = round(float(entr(shares).sum(axis=1).mean()), 12)
     if text is None:
         return Terms(None, epistemic, None)
-    total = round(float(entr(shares.mean(axis=0)).sum()), 10)
-    return Terms(round(total - epistemic, 10), epistemic, total)
+    total = round(float(entr(shares.mean(axis=0)).sum()), 12)
+    return Terms(round(total - epistemic, 12), epistemic, total)
 
 
 @Estimator("kappa", "Concentration of the outputs", "arXiv 2602.13264", "dimensionless").register
@@ -164,12 +161,8 @@ def knn_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> round(value, 6)  # psi(3) - psi(1) + log 2 pi, the area of a half sphere
     3.337877
     """
-    epistemic = mean_over_latents(_nearest_entropy, videos)
-    if text is None:
-        return Terms(None, epistemic, None, _has_twins(pooled(videos)))
-    everything = pooled(videos)
-    aleatoric, total = (float(_nearest_entropy(x)) for x in (text, everything))
-    return Terms(aleatoric, epistemic, total, _has_twins(text) or _has_twins(everything))
+    samples = (pooled(videos),) if text is None else (text, pooled(videos))
+    return alike(_nearest_entropy, text, videos)._replace(degenerate=any(map(_has_twins, samples)))
 
 
 def mean_pairwise_cosine(x: np.ndarray) -> np.ndarray:

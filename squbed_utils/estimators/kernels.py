@@ -12,6 +12,7 @@ from squbed_utils.estimators.registry import (
     Estimator,
     Terms,
     Videos,
+    alike,
     latent_of,
     mean_over_latents,
     pooled,
@@ -128,11 +129,7 @@ def eigenscore(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> round(eigenscore(text, np.stack([text] * 3)).aleatoric, 6)  # log 1.001
     0.001
     """
-    epistemic = mean_over_latents(_log_determinant, videos)
-    if text is None:
-        return Terms(None, epistemic, None)
-    aleatoric, total = (float(_log_determinant(x)) for x in (text, pooled(videos)))
-    return Terms(aleatoric, epistemic, total)
+    return alike(_log_determinant, text, videos)
 
 
 @Estimator(

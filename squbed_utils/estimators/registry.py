@@ -115,6 +115,16 @@ def mean_over_latents(function: Callable[[np.ndarray], np.ndarray], videos: Vide
     return float(np.mean(np.concatenate([function(group) for group in equal_groups(videos)])))
 
 
+def alike(
+    function: Callable[[np.ndarray], np.ndarray], text: np.ndarray | None, videos: Videos
+) -> Terms:
+    """Return the terms that one batched function (k, m, d) -> (k,) of samples gives."""
+    epistemic = mean_over_latents(function, videos)
+    if text is None:
+        return Terms(None, epistemic, None)
+    return Terms(float(function(text)), epistemic, float(function(pooled(videos))))
+
+
 def pooled(videos: Videos) -> np.ndarray:
     """Return all videos of a task, shape (N, d), latent prompt after latent prompt."""
     return np.concatenate(list(videos))

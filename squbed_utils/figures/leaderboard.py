@@ -179,8 +179,7 @@ def _name_lines(ax: Axes, names: list[str], bold: str, drawn: Iterable[int]) -> 
     """Name the lines, and say in those that have nothing drawn that the estimator has no such."""
     style.name_lines(ax, names)
     for line in set(range(len(names))) - set(drawn):
-        place = {"color": style.GREY, "ha": "center", "va": "center", "fontsize": style.SMALLEST}
-        ax.text(0.5, line, "has none", transform=ax.get_yaxis_transform(), **place)
+        style.say(ax, "has none", line, transform=ax.get_yaxis_transform())
     for label in ax.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == bold else "normal")
 

@@ -318,7 +318,6 @@ def published(figure: int) -> pd.DataFrame:
     """
     points = tables.published(figure)
     table = tables.statistics_of(points)[["panel", "n", "tau", "low", "high", "pvalue"]]
-    table.loc[table.n < FEWEST_TASKS, ["low", "high"]] = np.nan
     rows = []
     for stats in table.itertuples():
         x, y = points.loc[points.panel == stats.panel, ["x", "y"]].to_numpy().T

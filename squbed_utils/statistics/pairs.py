@@ -104,11 +104,10 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
 
     Columns: panel, quantity, first, second (each model's), value, low, high, pvalue (of no effect,
     by the same test or resamples as the interval). By panel: the mean of a quantity, value the mean
-    change (second less first), by Student's t; tau of a term with accuracy, value the difference
-    of taus on the same resamples
-    (negative: the second is the better calibrated); tau between the two models' values of a term;
-    of the tasks on which the second is the less accurate, the share on which it is also the more
-    certain, beside that share of all tasks (`first`).
+    change (second less first), by Student's t; tau of a term with accuracy, value the difference of
+    taus on the same resamples (negative: the second is the better calibrated); tau between the two
+    models' values of a term; of the tasks on which the second is the less accurate, the share on
+    which it is also the more certain, beside that share of all tasks (`first`).
     """
     clusters = subjects_of(tasks)
     quantities = [c.removesuffix("_first") for c in tasks if c.endswith("_first")]
@@ -121,8 +120,14 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
     members = np.arange(len(known)) if clusters is None else clusters
     enough = np.unique(members).size >= resampling.FEWEST_TASKS
     for term in TERMS:
-        numbers, replicates = _calibration(known, term, accuracy, counts, clusters)
-        rows.append({"panel": CALIBRATION} | numbers | _spread(replicates, enough))
+        row, drawn = {"panel": CALIBRATION, "quantity": term}, {}
+        for which in ("first", "second"):
+            x, y = (known[f"{name}_{which}"].to_numpy() for name in (term, accuracy))
+            row[which] = resampling.plain_tau(x, y)
+            drawn[which] = resampling.weighted_taus(x[None], y, counts)[0]
+        row["value"] = row["second"] - row["first"]
+        gaps = resampling.widened(drawn["second"] - drawn["first"], row["value"], clusters)
+        rows.append(row | _spread(gaps, enough))
     for term in TERMS:
         x, y = (known[f"{term}_{which}"].to_numpy() for which in ("first", "second"))
         (taus,) = resampling.resampled_taus(x[None], y, counts, clusters)
@@ -138,7 +143,7 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
         shares = resampling.widened(shares, row["value"], clusters)
         enough = np.unique(members[less]).size >= resampling.FEWEST_TASKS
         enough &= 0 < row["value"] < 1  # resamples of equal answers tell no spread
-        rows.append(row | _spread(np.clip(shares, 0, 1), enough, zero=None))
+        rows.append(row | _spread(np.clip(shares, 0, 1), enough) | {"pvalue": np.nan})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -168,30 +173,12 @@ def _mean_change(*groups: np.ndarray) -> dict[str, float]:
     return {"value": value, "low": low, "high": high, "pvalue": test.pvalue}
 
 
-def _calibration(
-    tasks: pd.DataFrame,
-    term: str,
-    accuracy: str,
-    counts: np.ndarray,
-    clusters: np.ndarray | None,
-) -> tuple[dict[str, object], np.ndarray]:
-    """Return each model's tau and their difference, and its replicates on the same resamples."""
-    taus, replicates = {}, []
-    for which in ("first", "second"):
-        x, y = (tasks[f"{name}_{which}"].to_numpy() for name in (term, accuracy))
-        taus[which] = resampling.plain_tau(x, y)
-        replicates.append(resampling.weighted_taus(x[None], y, counts)[0])
-    difference = taus["second"] - taus["first"]
-    spread = resampling.widened(replicates[1] - replicates[0], difference, clusters)
-    return {"quantity": term, **taus, "value": difference}, spread
-
-
-def _spread(replicates: np.ndarray, enough: bool, zero: float | None = 0.0) -> dict[str, float]:
-    """Return low, high and, unless no value stands for no effect, the p-value of replicates."""
+def _spread(replicates: np.ndarray, enough: bool) -> dict[str, float]:
+    """Return low, high and the p-value of no effect of replicates, if these are of enough tasks."""
     if not enough:
         return {}
-    numbers = dict(zip(("low", "high"), bootstrap_interval(replicates), strict=True))
-    return numbers if zero is None else numbers | {"pvalue": bootstrap_pvalue(replicates)}
+    low, high = bootstrap_interval(replicates)
+    return {"low": low, "high": high, "pvalue": bootstrap_pvalue(replicates)}
 
 
 def paired_change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:

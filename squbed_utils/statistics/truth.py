@@ -86,11 +86,11 @@ def subjects_of(table: pd.DataFrame) -> np.ndarray | None:
 def truth_taus(summary: pd.DataFrame) -> pd.DataFrame:
     """Return tau of each estimate against each truth; ValueError if the summary has no truth.
 
-    Columns: estimate, truth, label, tau, low, high (bootstrap interval), pvalue (of a tau of zero;
-    for coverage with its levels dealt to whole subjects), n, confidence, kind ("signal" where the
-    two should go together, else "leakage"), bar (the least signal, the most leakage; missing where
-    none is stated), equivalence_pvalue and verdict (of a leakage: as `calibration.equivalence` with
-    the bar; of a signal missing and empty).
+    Columns: estimate, truth, label, tau, low, high (of eight tasks or more), pvalue (of a tau of
+    zero; for coverage with its levels dealt to whole subjects), n, confidence, kind ("signal" where
+    the two should go together, else "leakage"), bar (the least signal, the most leakage; missing
+    where none is stated), equivalence_pvalue and verdict (of a leakage: as
+    `calibration.equivalence` with the bar; of a signal missing and empty).
     """
     if "true_entropy" not in summary:
         raise ValueError("the summary has no true_entropy; use an archive with a truth.parquet")
@@ -136,7 +136,8 @@ def _association(
     counts = resampling.task_counts(x.size, resampling.N_RESAMPLES, rng, clusters)
     (replicates,) = resampling.resampled_taus(x[None], y, counts, clusters, levels)
     numbers = {"tau": resampling.plain_tau(x, y, levels)}
-    numbers["low"], numbers["high"] = bootstrap_interval(replicates)
+    few = x.size < resampling.FEWEST_TASKS
+    numbers["low"], numbers["high"] = (np.nan, np.nan) if few else bootstrap_interval(replicates)
     numbers["pvalue"] = (
         resampling.level_pvalue(x, y, rng, clusters=clusters, within=levels)
         if dealt

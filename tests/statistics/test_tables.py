@@ -243,7 +243,8 @@ def test_a_curve_is_kendall_on_each_subset_of_least_of_the_other_part():
     for row in curves[curves.panel.str.startswith("aleatoric")].itertuples():
         kept = table.iloc[np.argsort(table.epistemic)[: row.size]]
         one = kendall(kept.aleatoric, kept.ssim, rng=rng)
-        assert (row.tau, row.pvalue, row.lo, row.hi) == (one.tau, one.pvalue, *one.interval)
+        assert (row.tau, row.pvalue) == (one.tau, one.pvalue)
+        assert np.array_equal((row.lo, row.hi), one.interval, equal_nan=True)
 
 
 def test_a_subset_without_a_tau_names_its_size():
