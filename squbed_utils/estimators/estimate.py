@@ -21,14 +21,7 @@ from squbed_utils.estimators.checks import (
     real_array,
     unit_rows,
 )
-from squbed_utils.estimators.registry import (
-    ESTIMATORS,
-    Estimator,
-    Terms,
-    Videos,
-    evaluate,
-    lookup,
-)
+from squbed_utils.estimators.registry import ESTIMATORS, Estimator, Terms, Videos, evaluate, lookup
 
 __all__ = ["ESTIMATORS", "Uncertainty", "check_comparable", "estimate", "pooled_pca"]
 
@@ -116,11 +109,7 @@ class Uncertainty:
 
 
 def estimate(
-    text: np.ndarray | None,
-    videos: Videos,
-    *,
-    estimator: str = "squbed",
-    confidence: float = 0.95,
+    text: np.ndarray | None, videos: Videos, *, estimator: str = "squbed", confidence: float = 0.95
 ) -> Uncertainty:
     """Estimate the uncertainty of one task, with delete-one-latent jackknife intervals.
 
@@ -247,11 +236,7 @@ def _jackknife_intervals(
 
 
 def _correction(
-    chosen: Estimator,
-    text: np.ndarray,
-    videos: Videos,
-    values: np.ndarray,
-    variance: np.ndarray,
+    chosen: Estimator, text: np.ndarray, videos: Videos, values: np.ndarray, variance: np.ndarray
 ) -> np.ndarray:
     """Return what is to be added to the jackknife variances (3,) of terms that depend on the text.
 

@@ -188,7 +188,7 @@ def _forest_key(row: pd.Series) -> list[Line2D | Patch]:
     alpha, band = f"{1 - row.confidence:.2g}", f"null band, {row.confidence:.0%}"
     dots = {"linestyle": "", "marker": "o", "markersize": 3.5, "color": style.BLACK}
     return [
-        Line2D([], [], label=f"Holm p of τ = 0 < {alpha}", **dots),
+        Line2D([], [], label=f"Holm p (of τ = 0) < {alpha}", **dots),
         Line2D([], [], label=f"≥ {alpha}", markerfacecolor="white", **dots),
         Line2D([], [], color=style.BLUE, ls=":", lw=0.8, label=f"τ of {row.baseline}"),
         Patch(color="0.9", label=f"{band}: {row.permuted} permuted"),

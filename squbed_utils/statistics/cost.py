@@ -474,11 +474,7 @@ def tasks_for(tau: float, wanted: float) -> int | None:
 
 
 def plan(
-    known: Pilot,
-    *,
-    tasks: int | None = None,
-    wanted: float = 0.8,
-    width: float | None = None,
+    known: Pilot, *, tasks: int | None = None, wanted: float = 0.8, width: float | None = None
 ) -> pd.DataFrame:
     """Return the designs that reach what is asked, the one of fewest videos first.
 

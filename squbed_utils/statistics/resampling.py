@@ -124,10 +124,7 @@ def _members(clusters: np.ndarray | None, n: int) -> np.ndarray:
 
 
 def weighted_taus(
-    scores: np.ndarray,
-    accuracy: np.ndarray,
-    counts: np.ndarray,
-    levels: np.ndarray | None = None,
+    scores: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, levels: np.ndarray | None = None
 ) -> np.ndarray:
     """Return tau-b of each score (k, l), tasks counted as often as each row of counts (l, n) says.
 

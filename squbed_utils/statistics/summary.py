@@ -61,11 +61,7 @@ class ByTask(Mapping[str, Embeddings]):
 
 
 def summarize(
-    archive: Archive,
-    *,
-    estimator: str = "squbed",
-    confidence: float = 0.95,
-    truth: bool = False,
+    archive: Archive, *, estimator: str = "squbed", confidence: float = 0.95, truth: bool = False
 ) -> pd.DataFrame:
     """Estimate every task's uncertainty and average its accuracy.
 
