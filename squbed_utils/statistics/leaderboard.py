@@ -73,7 +73,7 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
 
     Missing data: tasks without an accuracy are left out of every row, and a row that does not have
     every other task, is constant, or is the accuracy itself, is left out; a warning names each.
-    `NotShown` if fewer than three tasks remain or all have one accuracy, ValueError if no row does.
+    `NotShown` if fewer than three tasks remain, all have one accuracy, or no row is left.
     """
     tasks = [task for task in scores.task.drop_duplicates() if task in accuracy.index]
     accuracy = accuracy[tasks]
@@ -101,7 +101,7 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
     _warn(wide[constant].index.map(" ".join), "rows left out: they are the same for every task")
     kept = wide[~incomplete & ~constant]
     if kept.empty:
-        raise ValueError("no estimator has different values for the tasks; nothing to compare")
+        raise tables.NotShown("no estimator has different values for the tasks; nothing to compare")
     # Twelve digits of a row's greatest: beyond them equal values differ by rounding.
     greatest = kept.abs().max(axis=1).to_numpy()[:, None]
     values = (kept.to_numpy() / greatest).round(12) * greatest

@@ -251,7 +251,7 @@ def dose(table: pd.DataFrame) -> pd.DataFrame:
     """
     lost = {"clips", "epistemic", "subject"} - set(table)
     if lost or table.clips.nunique() < 2:
-        raise ValueError(
+        raise NotShown(
             f"the table lacks {sorted(lost)} or has one number of clips; expected a row a task "
             "with clips, epistemic and subject, of at least two numbers of clips"
         )
@@ -375,7 +375,7 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
     ----------
     rows : leaderboard.Rows
     truth : DataFrame
-        As `Archive.truth`; ValueError if a truth is the same for all tasks.
+        As `Archive.truth`; `NotShown` if a truth is the same for all tasks.
 
     Returns
     -------
@@ -392,7 +392,7 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
     truths = {name: values.to_numpy() for name, values in truths_of(known).items()}
     for name, values in truths.items():
         if values.min() == values.max():
-            raise ValueError(f"{name} is the same for all {len(values)} tasks; it ranks nothing")
+            raise NotShown(f"{name} is the same for all {len(values)} tasks; it ranks nothing")
     clusters = subjects_of(known)
     rng = np.random.default_rng(seed_of("leaderboard", "truth"))
     counts = resampling.task_counts(
