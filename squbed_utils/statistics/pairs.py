@@ -142,7 +142,6 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
         row["value"] = certain[less].mean()
         shares = resampling.widened(shares, row["value"], clusters)
         enough = np.unique(members[less]).size >= resampling.FEWEST_TASKS
-        enough &= 0 < row["value"] < 1  # resamples of equal answers tell no spread
         rows.append(row | _spread(np.clip(shares, 0, 1), enough) | {"pvalue": np.nan})
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -174,10 +173,13 @@ def _mean_change(*groups: np.ndarray) -> dict[str, float]:
 
 
 def _spread(replicates: np.ndarray, enough: bool) -> dict[str, float]:
-    """Return low, high and the p-value of no effect of replicates, if these are of enough tasks."""
-    if not enough:
+    """Return low, high and the p-value of no effect of replicates, if these are of enough tasks.
+
+    Replicates that are all the same, as those of a tau or share of 1, tell no spread.
+    """
+    low, high = bootstrap_interval(replicates) if enough else (0.0, 0.0)
+    if high - low < 1e-9:
         return {}
-    low, high = bootstrap_interval(replicates)
     return {"low": low, "high": high, "pvalue": bootstrap_pvalue(replicates)}
 
 

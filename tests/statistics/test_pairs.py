@@ -189,6 +189,8 @@ def test_every_number_of_a_comparison():
     assert (row["first"], row.second) == pytest.approx((taus["first"], taus["second"]))
     assert row.value == pytest.approx(taus["second"] - taus["first"])
     assert 0 < row.low < row.value < row.high and row.pvalue < 0.01
+    assert found.loc[pairs.ORDER].value["aleatoric"] == 1
+    assert np.isnan(found.loc[pairs.ORDER].low["aleatoric"])
     between = stats.kendalltau(tasks.epistemic_first, tasks.epistemic_second).statistic
     assert found.loc[pairs.ORDER].value["epistemic"] == pytest.approx(between)
     less = tasks.ssim_second < tasks.ssim_first
