@@ -15,13 +15,7 @@ from scipy.stats import ttest_1samp, ttest_ind
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import MEASURING, OK
 from squbed_utils.files import seed_of
-from squbed_utils.statistics import resampling, tables, truth
-from squbed_utils.statistics.calibration import (
-    CONFIDENCE,
-    bootstrap_interval,
-    bootstrap_pvalue,
-    kendall,
-)
+from squbed_utils.statistics import calibration, resampling, tables, truth
 from squbed_utils.statistics.summary import TERMS
 from squbed_utils.statistics.truth import subjects_of
 
@@ -168,7 +162,7 @@ def _mean_change(*groups: np.ndarray) -> dict[str, float]:
         return {"value": value}
     one = len(groups) == 1
     test = ttest_1samp(*groups, 0) if one else ttest_ind(*groups, equal_var=False)
-    low, high = test.confidence_interval(CONFIDENCE)
+    low, high = test.confidence_interval(calibration.CONFIDENCE)
     return {"value": value, "low": low, "high": high, "pvalue": test.pvalue}
 
 
@@ -177,10 +171,10 @@ def _spread(replicates: np.ndarray, enough: bool) -> dict[str, float]:
 
     Replicates that are all the same, as those of a tau or share of 1, tell no spread.
     """
-    low, high = bootstrap_interval(replicates) if enough else (0.0, 0.0)
+    low, high = calibration.bootstrap_interval(replicates) if enough else (0.0, 0.0)
     if high - low < 1e-9:
         return {}
-    return {"low": low, "high": high, "pvalue": bootstrap_pvalue(replicates)}
+    return {"low": low, "high": high, "pvalue": calibration.bootstrap_pvalue(replicates)}
 
 
 def paired_change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -213,7 +207,7 @@ def paired_change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
             rows.append(row | _mean_change(*means))
     columns = ["group", "part", "value", "low", "high", "pvalue", "subjects", "tasks"]
     table = pd.DataFrame(rows, columns=columns).rename(columns={"value": "change"})
-    return table.assign(confidence=CONFIDENCE)
+    return table.assign(confidence=calibration.CONFIDENCE)
 
 
 def disagreement(archives: Sequence[Archive]) -> pd.Series:
@@ -255,10 +249,10 @@ def ensemble_taus(summary: pd.DataFrame, disagreement: pd.Series) -> pd.DataFram
     rows = []
     for part in tables.PARTS:
         rng = np.random.default_rng(seed_of("ensemble", part))
-        k = kendall(means[part], means.disagreement, rng=rng)
+        k = calibration.kendall(means[part], means.disagreement, rng=rng)
         rows.append((part, k.tau, *k.interval, k.pvalue, k.n))
     columns = ["part", "tau", "low", "high", "pvalue", "subjects"]
-    return pd.DataFrame(rows, columns=columns).assign(confidence=CONFIDENCE)
+    return pd.DataFrame(rows, columns=columns).assign(confidence=calibration.CONFIDENCE)
 
 
 def confident_mistakes(archive: Archive, subjects: pd.Series) -> pd.Series:
@@ -306,7 +300,7 @@ def compare_encoders(archives: Mapping[str, Archive]) -> pd.DataFrame:
         both = summaries[a].merge(summaries[b], on="task")
         for part in TERMS:
             rng = np.random.default_rng(seed_of("encoders", part))
-            k = kendall(both[f"{part}_x"], both[f"{part}_y"], rng=rng)
+            k = calibration.kendall(both[f"{part}_x"], both[f"{part}_y"], rng=rng)
             label = part if len(summaries) == 2 else f"{part}: {a} / {b}"
             row = (BETWEEN, label, f"{a} / {b}", k.tau, *k.interval, k.pvalue)
             rows.append(dict(zip(ENCODER_COLUMNS, row, strict=False)))
