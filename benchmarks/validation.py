@@ -24,8 +24,10 @@ from squbed_utils.statistics.decision import control_risk
 from squbed_utils.statistics.resampling import (
     permuted_taus,
     rereferenced_taus,
+    resampled_areas,
     task_counts,
     weighted_taus,
+    widened,
 )
 from squbed_utils.statistics.summary import TERMS, measured_embeddings
 from squbed_utils.world.scenes import ATTRIBUTES, TRAINING_PHRASINGS, complete, say
@@ -57,6 +59,31 @@ def tau_coverage(reps: int = 2000) -> pd.DataFrame:
                 low, high = kendall(x, y, rng=rng, n_bootstrap=1000).interval
                 held.append(low <= tau <= high)
             row[f"tau {tau:g}"] = percent(np.mean(held))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def area_coverage(reps: int = 2000, tasks: int = 3) -> pd.DataFrame:
+    """Return how often the interval of the AUROC holds it, where subjects share part of a score.
+
+    As `truth.separation_within`: subjects are resampled with their tasks.
+    """
+    rows = []
+    for never, common in ((6, 9), (12, 18), (36, 54)):
+        row = {"never-seen subjects": never, "common": common}
+        subject = np.repeat(np.arange(never + common), tasks)
+        coverage = np.where(subject < never, "never", "common")
+        for area in (0.5, 0.7, 0.85, 0.95):
+            rng, held = np.random.default_rng(seed_of("area", never, area)), []
+            shift = np.sqrt(2) * stats.norm.ppf(area) * (coverage == "never")
+            for _ in range(reps):
+                x = np.sqrt(0.3) * rng.normal(size=never + common)[subject] + shift
+                x += np.sqrt(0.7) * rng.normal(size=x.size)
+                counts = task_counts(x.size, 500, rng, subject)
+                found, *areas = resampled_areas(x, coverage, np.vstack([np.ones(x.size), counts]))
+                low, high = bootstrap_interval(widened(np.array(areas), found, subject))
+                held.append(low <= area <= high)
+            row[f"AUROC {area:g}"] = percent(np.mean(held))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -394,7 +421,7 @@ def entropy_bias(reps: int = 2000) -> pd.DataFrame:
 SIMULATIONS = {
     f.__name__: f
     for f in (
-        *(tau_coverage, difference_coverage, jackknife_coverage, design_coverage),
+        *(tau_coverage, difference_coverage, area_coverage, jackknife_coverage, design_coverage),
         *(grammar_coverage, pooled_coverage, plan_widths),
         *(null_band, reference_band, risk_control, entropy_bias),
     )

@@ -10,12 +10,13 @@ from scipy.spatial.distance import squareform
 from scipy.special import betainc, betaln, digamma, entr, gammaln, hyp2f1
 
 from squbed_utils.estimators.registry import (
+    Estimator,
     Terms,
     Videos,
+    alike,
     latent_of,
     mean_over_latents,
     pooled,
-    register,
 )
 from squbed_utils.estimators.squbed import concentrations
 
@@ -26,15 +27,14 @@ LEAST_CHORD = 1e-6
 """Unit vectors nearer than this count as identical; rounding to float32 moves them by some 1e-7."""
 
 
-@register(
+@Estimator(
     "energy_split",
-    label="Energy split",
-    source="Law of total variance",
-    unit="dimensionless",
+    "Energy split",
+    "Law of total variance",
+    "dimensionless",
     equal_counts=False,
-    text_optional=True,
     least_videos=1,
-)
+).register
 def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     """Split the variance of a task's videos into that between and that within latent prompts.
 
@@ -65,13 +65,9 @@ def energy_split(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(total - epistemic if pairs else None, epistemic, total)
 
 
-@register(
-    "pairwise_distance",
-    label="Mean pairwise distance",
-    source="arXiv 2410.22685",
-    unit="dimensionless",
-    text_optional=True,
-)
+@Estimator(
+    "pairwise_distance", "Mean pairwise distance", "arXiv 2410.22685", "dimensionless"
+).register
 def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return mean cosine distances: of the latent prompts, of their videos, of all videos.
 
@@ -87,20 +83,12 @@ def pairwise_distance(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> pairwise_distance(np.eye(3), np.stack([np.ones((2, 4)) / 2] * 3))[:3]
     (1.0, 0.0, 0.0)
     """
-    epistemic = 1 - mean_over_latents(mean_pairwise_cosine, videos)
-    if text is None:
-        return Terms(None, epistemic, None)
-    aleatoric, total = (float(1 - mean_pairwise_cosine(x)) for x in (text, pooled(videos)))
-    return Terms(aleatoric, epistemic, total)
+    return alike(lambda x: 1 - mean_pairwise_cosine(x), text, videos)
 
 
-@register(
-    "semantic_entropy",
-    label="Semantic entropy",
-    source="Farquhar et al. 2024; Hou et al. 2024",
-    unit="nats",
-    text_optional=True,
-)
+@Estimator(
+    "semantic_entropy", "Semantic entropy", "Farquhar et al. 2024; Hou et al. 2024", "nats"
+).register
 def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     """Split the discrete entropy of a task's clusters of videos by latent prompt.
 
@@ -124,20 +112,15 @@ def semantic_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     shares = np.zeros((len(videos), cluster.max()))
     np.add.at(shares, (latent_of(videos), cluster - 1), 1)
     shares /= shares.sum(axis=1, keepdims=True)
-    epistemic = float(entr(shares).sum(axis=1).mean())
+    # Twelve digits: equal shares in another order would else differ by rounding, and not be tied.
+    epistemic = round(float(entr(shares).sum(axis=1).mean()), 12)
     if text is None:
         return Terms(None, epistemic, None)
-    total = float(entr(shares.mean(axis=0)).sum())
-    return Terms(total - epistemic, epistemic, total)
+    total = round(float(entr(shares.mean(axis=0)).sum()), 12)
+    return Terms(round(total - epistemic, 12), epistemic, total)
 
 
-@register(
-    "kappa",
-    label="Concentration of the outputs",
-    source="arXiv 2602.13264",
-    unit="dimensionless",
-    text_optional=True,
-)
+@Estimator("kappa", "Concentration of the outputs", "arXiv 2602.13264", "dimensionless").register
 def kappa(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return minus von Mises-Fisher concentrations, fitted with the small-sample correction.
 
@@ -159,13 +142,9 @@ def kappa(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(-others[0], epistemic, -others[1], degenerate)
 
 
-@register(
-    "knn_entropy",
-    label="Nearest-neighbour entropy",
-    source="Kozachenko and Leonenko 1987",
-    unit="nats",
-    text_optional=True,
-)
+@Estimator(
+    "knn_entropy", "Nearest-neighbour entropy", "Kozachenko and Leonenko 1987", "nats"
+).register
 def knn_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return nearest-neighbour entropies on the sphere, without a model of the distribution.
 
@@ -182,12 +161,8 @@ def knn_entropy(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> round(value, 6)  # psi(3) - psi(1) + log 2 pi, the area of a half sphere
     3.337877
     """
-    epistemic = mean_over_latents(_nearest_entropy, videos)
-    if text is None:
-        return Terms(None, epistemic, None, _has_twins(pooled(videos)))
-    everything = pooled(videos)
-    aleatoric, total = (float(_nearest_entropy(x)) for x in (text, everything))
-    return Terms(aleatoric, epistemic, total, _has_twins(text) or _has_twins(everything))
+    samples = (pooled(videos),) if text is None else (text, pooled(videos))
+    return alike(_nearest_entropy, text, videos)._replace(degenerate=any(map(_has_twins, samples)))
 
 
 def mean_pairwise_cosine(x: np.ndarray) -> np.ndarray:

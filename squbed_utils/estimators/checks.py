@@ -45,11 +45,9 @@ def real_array(values: ArrayLike, name: str) -> np.ndarray:
     return values if values.dtype.kind == "f" else values.astype(float)
 
 
-def unit_rows(
-    x: np.ndarray, name: str, index_of: Callable[..., tuple[int, ...]] | None = None
-) -> np.ndarray:
+def unit_rows(x: np.ndarray, name: str) -> np.ndarray:
     """Return vectors (..., d) in float64 at unit length, also if squares overflow or vanish."""
-    x, length = measured_rows(x, name, index_of)
+    x, length = measured_rows(x, name)
     return x / length[..., None]
 
 

@@ -21,14 +21,7 @@ from squbed_utils.estimators.checks import (
     real_array,
     unit_rows,
 )
-from squbed_utils.estimators.registry import (
-    ESTIMATORS,
-    Estimator,
-    Terms,
-    Videos,
-    evaluate,
-    lookup,
-)
+from squbed_utils.estimators.registry import ESTIMATORS, Estimator, Terms, Videos, evaluate, lookup
 
 __all__ = ["ESTIMATORS", "Uncertainty", "check_comparable", "estimate", "pooled_pca"]
 
@@ -116,11 +109,7 @@ class Uncertainty:
 
 
 def estimate(
-    text: np.ndarray | None,
-    videos: Videos,
-    *,
-    estimator: str = "squbed",
-    confidence: float = 0.95,
+    text: np.ndarray | None, videos: Videos, *, estimator: str = "squbed", confidence: float = 0.95
 ) -> Uncertainty:
     """Estimate the uncertainty of one task, with delete-one-latent jackknife intervals.
 
@@ -167,7 +156,7 @@ def estimate(
     chosen = lookup(estimator)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected between 0 and 1, such as 0.95")
-    if text is None and not chosen.text_optional:
+    if text is None and chosen.needs_text:
         raise ValueError(f"estimator {estimator!r} needs text; give it, or use 'squbed'")
     text, videos, counts = check_task(text, videos)
     terms = evaluate(chosen, text, videos)
@@ -247,11 +236,7 @@ def _jackknife_intervals(
 
 
 def _correction(
-    chosen: Estimator,
-    text: np.ndarray,
-    videos: Videos,
-    values: np.ndarray,
-    variance: np.ndarray,
+    chosen: Estimator, text: np.ndarray, videos: Videos, values: np.ndarray, variance: np.ndarray
 ) -> np.ndarray:
     """Return what is to be added to the jackknife variances (3,) of terms that depend on the text.
 

@@ -9,12 +9,13 @@ import numpy as np
 from scipy.special import entr
 
 from squbed_utils.estimators.registry import (
+    Estimator,
     Terms,
     Videos,
+    alike,
     latent_of,
     mean_over_latents,
     pooled,
-    register,
     shares,
 )
 
@@ -22,13 +23,9 @@ RIDGE = 1e-3
 """alpha of the EigenScore, as in its paper."""
 
 
-@register(
-    "von_neumann",
-    label="von Neumann entropy",
-    source="Nikitin et al. 2024, arXiv 2405.20003",
-    unit="nats",
-    text_optional=True,
-)
+@Estimator(
+    "von_neumann", "von Neumann entropy", "Nikitin et al. 2024, arXiv 2405.20003", "nats"
+).register
 def von_neumann(text: np.ndarray | None, videos: Videos) -> Terms:
     """Split the von Neumann entropy of the videos' kernel by latent prompt.
 
@@ -51,13 +48,12 @@ def von_neumann(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(total - epistemic, epistemic, total)
 
 
-@register(
+@Estimator(
     "von_neumann_jackknife",
-    label="von Neumann entropy, jackknife",
-    source="Nikitin et al. 2024, arXiv 2405.20003",
-    unit="nats",
-    text_optional=True,
-)
+    "von Neumann entropy, jackknife",
+    "Nikitin et al. 2024, arXiv 2405.20003",
+    "nats",
+).register
 def von_neumann_jackknife(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return `von_neumann` with its saturation lifted by the jackknife.
 
@@ -84,12 +80,13 @@ def von_neumann_jackknife(text: np.ndarray | None, videos: Videos) -> Terms:
     return Terms(total - epistemic, epistemic, total)
 
 
-@register(
+@Estimator(
     "conditional_vendi",
-    label="Conditional Vendi",
-    source="Jalali et al. 2024, arXiv 2411.02817",
-    unit="nats",
-)
+    "Conditional Vendi",
+    "Jalali et al. 2024, arXiv 2411.02817",
+    "nats",
+    needs_text=True,
+).register
 def conditional_vendi(text: np.ndarray, videos: Videos) -> Terms:
     """Split the videos' kernel entropy by the kernel of their latent prompts.
 
@@ -113,13 +110,9 @@ def conditional_vendi(text: np.ndarray, videos: Videos) -> Terms:
     return Terms(total - epistemic, epistemic, total)
 
 
-@register(
-    "eigenscore",
-    label="EigenScore",
-    source="Chen et al. 2024, arXiv 2402.03744",
-    unit="dimensionless",
-    text_optional=True,
-)
+@Estimator(
+    "eigenscore", "EigenScore", "Chen et al. 2024, arXiv 2402.03744", "dimensionless"
+).register
 def eigenscore(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return the log-determinants of the samples' covariances, over the number of samples.
 
@@ -136,20 +129,12 @@ def eigenscore(text: np.ndarray | None, videos: Videos) -> Terms:
     >>> round(eigenscore(text, np.stack([text] * 3)).aleatoric, 6)  # log 1.001
     0.001
     """
-    epistemic = mean_over_latents(_log_determinant, videos)
-    if text is None:
-        return Terms(None, epistemic, None)
-    aleatoric, total = (float(_log_determinant(x)) for x in (text, pooled(videos)))
-    return Terms(aleatoric, epistemic, total)
+    return alike(_log_determinant, text, videos)
 
 
-@register(
-    "graph_laplacian",
-    label="Graph Laplacian",
-    source="Lin et al. 2023, arXiv 2305.19187",
-    unit="dimensionless",
-    text_optional=True,
-)
+@Estimator(
+    "graph_laplacian", "Graph Laplacian", "Lin et al. 2023, arXiv 2305.19187", "dimensionless"
+).register
 def graph_laplacian(text: np.ndarray | None, videos: Videos) -> Terms:
     """Count the videos' meanings by the eigenvalues of their similarity graph.
 

@@ -10,7 +10,7 @@ and of unit length; `estimate` checks and scales them.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,60 +33,40 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimator:
-    """A registered estimator.
+    """An estimator: its name, what figures and tables call it, a short citation and a unit.
 
-    `function` is (text, videos) -> Terms, as the module says, and `label` and `source` are its name
-    and a short citation in figures and tables. `sphere_entropy`: its terms are differential
-    entropies on the sphere (text, then video), which alone have a form per degree of freedom.
-    `equal_counts`: its values depend on n and m, so that tasks with unequal counts must not be
-    compared. `text_optional`: it gives the epistemic term without text. `least_videos` is what it
-    needs of a latent prompt to read its videos; 2 where it looks at pairs of them.
+    `Estimator(...).register` decorates its function (text, videos) -> Terms, as the module says.
+    `sphere_entropy`: its terms are differential entropies on the sphere (text, then video), which
+    alone have a form per degree of freedom. `equal_counts`: its values depend on n and m, so that
+    tasks with unequal counts must not be compared. `needs_text`: without text it gives no epistemic
+    term either. `least_videos` is what it needs of a latent prompt to read its videos; 2 where it
+    looks at pairs of them.
     """
 
     name: str
-    function: Callable[[np.ndarray | None, Videos], Terms]
+    label: str
+    source: str
     unit: str
-    sphere_entropy: bool
-    equal_counts: bool
-    text_optional: bool = False
-    label: str = ""
-    source: str = ""
+    sphere_entropy: bool = False
+    equal_counts: bool = True
+    needs_text: bool = False
     least_videos: int = 2
+    function: Callable[[np.ndarray | None, Videos], Terms] | None = None
+
+    def register(self, function: Callable[[np.ndarray | None, Videos], Terms]) -> Callable:
+        """Add the estimator with its function to `ESTIMATORS`; a name that is taken is refused.
+
+        >>> from squbed_utils.estimators.estimate import ESTIMATORS
+        >>> ESTIMATORS["squbed"].unit
+        'nats'
+        """
+        if self.name in ESTIMATORS:
+            raise ValueError(f"estimator {self.name!r} is already registered; choose another name")
+        ESTIMATORS[self.name] = replace(self, function=function)
+        return function
 
 
 ESTIMATORS: dict[str, Estimator] = {}
-
-
-def register(
-    name: str,
-    *,
-    unit: str,
-    sphere_entropy: bool = False,
-    equal_counts: bool = True,
-    text_optional: bool = False,
-    label: str = "",
-    source: str = "",
-    least_videos: int = 2,
-) -> Callable:
-    """Return a decorator that adds a function (text, videos) -> Terms to `ESTIMATORS`.
-
-    The options are the attributes of `Estimator`; a name that is taken is refused.
-
-    >>> from squbed_utils.estimators.estimate import ESTIMATORS
-    >>> ESTIMATORS["squbed"].unit
-    'nats'
-    """
-
-    def add(function: Callable[[np.ndarray, Videos], Terms]) -> Callable:
-        if name in ESTIMATORS:
-            raise ValueError(f"estimator {name!r} is already registered; choose another name")
-        flags = (sphere_entropy, equal_counts, text_optional)
-        ESTIMATORS[name] = Estimator(
-            name, function, unit, *flags, label or name, source, least_videos
-        )
-        return function
-
-    return add
 
 
 def lookup(name: str) -> Estimator:
@@ -110,7 +90,7 @@ def evaluate(estimator: Estimator, text: np.ndarray | None, videos: Videos) -> T
         )
     if len(enough) < len(videos):
         videos = [videos[i] for i in enough]
-        text = text if text is None or estimator.text_optional else text[enough]
+        text = text[enough] if estimator.needs_text else text
     terms = estimator.function(text, videos)
     there = [value for value in terms[:3] if value is not None]
     if not there or not np.isfinite(there).all():
@@ -133,6 +113,16 @@ def equal_groups(videos: Videos) -> list[np.ndarray]:
 def mean_over_latents(function: Callable[[np.ndarray], np.ndarray], videos: Videos) -> float:
     """Return the mean over latent prompts of a batched function (k, m, d) -> (k,)."""
     return float(np.mean(np.concatenate([function(group) for group in equal_groups(videos)])))
+
+
+def alike(
+    function: Callable[[np.ndarray], np.ndarray], text: np.ndarray | None, videos: Videos
+) -> Terms:
+    """Return the terms that one batched function (k, m, d) -> (k,) of samples gives."""
+    epistemic = mean_over_latents(function, videos)
+    if text is None:
+        return Terms(None, epistemic, None)
+    return Terms(float(function(text)), epistemic, float(function(pooled(videos))))
 
 
 def pooled(videos: Videos) -> np.ndarray:

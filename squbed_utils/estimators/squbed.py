@@ -5,18 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from squbed_utils.estimators import vmf
-from squbed_utils.estimators.registry import Terms, Videos, equal_groups, register
+from squbed_utils.estimators.registry import Estimator, Terms, Videos, equal_groups
 
 
-@register(
+@Estimator(
     "squbed",
-    label="S-QUBED",
-    source="arXiv 2510.02571, small-sample correction",
-    unit="nats",
+    "S-QUBED",
+    "arXiv 2510.02571, small-sample correction",
+    "nats",
     sphere_entropy=True,
     equal_counts=False,
-    text_optional=True,
-)
+).register
 def squbed(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return S-QUBED's terms with the small-sample correction of `vmf.fit`.
 
@@ -31,14 +30,9 @@ def squbed(text: np.ndarray | None, videos: Videos) -> Terms:
     return _vmf_terms(text, videos, corrected=True)
 
 
-@register(
-    "squbed_mle",
-    label="S-QUBED, plug-in",
-    source="arXiv 2510.02571",
-    unit="nats",
-    sphere_entropy=True,
-    text_optional=True,
-)
+@Estimator(
+    "squbed_mle", "S-QUBED, plug-in", "arXiv 2510.02571", "nats", sphere_entropy=True
+).register
 def squbed_mle(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return S-QUBED's terms with maximum-likelihood fits, as the paper computes them.
 
@@ -50,14 +44,13 @@ def squbed_mle(text: np.ndarray | None, videos: Videos) -> Terms:
     return _vmf_terms(text, videos, corrected=False)
 
 
-@register(
+@Estimator(
     "entropy_power",
-    label="Entropy power",
-    source="Shannon 1948; arXiv 2510.02571",
-    unit="log power",
+    "Entropy power",
+    "Shannon 1948; arXiv 2510.02571",
+    "log power",
     equal_counts=False,
-    text_optional=True,
-)
+).register
 def entropy_power(text: np.ndarray | None, videos: Videos) -> Terms:
     """Return S-QUBED's terms as log entropy powers per degree of freedom, and that of their sum.
 

@@ -175,31 +175,20 @@ def fit_all(batches: Sequence[ArrayLike], *, corrected: bool = True) -> list[Fit
 
 
 def sample(
-    n_or_mu: int | Sequence[float] | np.ndarray,
-    kappa: float,
-    size: int | tuple[int, ...],
-    rng: np.random.Generator,
+    n: int, kappa: float, size: int | tuple[int, ...], rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw directions (*size, n): `scipy.stats.vonmises_fisher`, and the uniform ones at kappa 0.
+    """Draw directions (*size, n) around the first basis vector; uniform ones at kappa 0.
 
-    `n_or_mu` is a mean direction (n,) of any positive length, or the dimension for the first basis
-    vector; `kappa` is from 0 to 1e9.
+    By `scipy.stats.vonmises_fisher`; `kappa` is from 0 to 1e9.
 
     >>> sample(3, 10.0, (4, 2), np.random.default_rng(0)).shape
     (4, 2, 3)
     """
     checks.require_generator(rng)
-    if np.ndim(n_or_mu) == 0:
-        mu = np.eye(1, int(checks.dimension(n_or_mu)))[0]
-    else:
-        mu = checks.real_array(n_or_mu, "mean direction")
-        if mu.ndim != 1 or mu.size < 2:
-            raise ValueError(f"mean direction has shape {mu.shape}; expected (n,) with n >= 2")
-        mu = checks.unit_rows(mu[None], "mean direction")[0]
-    kappa = float(checks.concentration(kappa))
+    n, kappa = int(checks.dimension(n)), float(checks.concentration(kappa))
     shape = (size,) if isinstance(size, int | np.integer) else tuple(size)
-    family = vonmises_fisher(mu, kappa) if kappa else uniform_direction(mu.size)
-    return family.rvs(int(np.prod(shape)), random_state=rng).reshape(*shape, mu.size)
+    family = vonmises_fisher(np.eye(1, n)[0], kappa) if kappa else uniform_direction(n)
+    return family.rvs(int(np.prod(shape)), random_state=rng).reshape(*shape, n)
 
 
 def _evaluate(function: Callable, row: int, n: ArrayLike, kappa: ArrayLike) -> np.ndarray:

@@ -15,7 +15,7 @@ def plot_sweep(sweep: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = _titled(ax, "tau by the weight of aleatoric")
     ax.set(xlabel="weight of aleatoric (1 − weight: epistemic)", ylabel="Kendall's τ")
     if sweep.empty:
-        return _say(ax, "tasks are few, or a component is missing or constant")
+        return style.say(ax, "tasks are few, or a component is missing or constant")
     ax.fill_between(sweep.weight, sweep.low, sweep.high, color=style.BLUE, alpha=0.2, lw=0)
     ax.plot(sweep.weight, sweep.tau, color=style.BLUE)
     paper = sweep.paper.iloc[0]
@@ -35,7 +35,7 @@ def plot_agreement(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = _titled(ax, "fewer samples: the same order?")
     ax.set(xlabel="samples taken (×: against the other half)", ylabel="τ with a fresh archive")
     if table.empty:
-        return _say(ax, "tasks or samples are few, or all the same")
+        return style.say(ax, "tasks or samples are few, or all the same")
     for colour, (kind, curve) in zip(COLOURS, table.groupby("kind", sort=False), strict=False):
         error = [curve.tau - curve.low, curve.high - curve.tau]
         ax.errorbar(curve["size"], curve.tau, error, fmt="x", color=colour, lw=1)
@@ -53,7 +53,7 @@ def plot_fit(fit: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = _titled(ax, "fit of the von Mises-Fisher model")
     ax.set(xlabel="p-value of a task", ylabel="share of tasks up to it")
     if fit.empty:
-        return _say(ax, "no task can be tested")
+        return style.say(ax, "no task can be tested")
     ax.plot([0, 1], [0, 1], color=style.GREY, lw=0.8, ls="--", label="if it fits")
     kinds = fit.groupby("kind", sort=False).pvalue
     for (kind, pvalues), colour, width in zip(kinds, COLOURS, (2.5, 1), strict=False):
@@ -69,7 +69,7 @@ def plot_lines(lines: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = _titled(ax, "does tau survive?")
     shown = lines[lines.value.notna()].reset_index(drop=True)
     if shown.empty:
-        return _say(ax, "tasks are few, or all the same")
+        return style.say(ax, "tasks are few, or all the same")
     style.draw_intervals(ax, shown, shown.index, value="value", color=style.BLUE)
     style.name_lines(ax, shown.question.str.removeprefix("tau of "))
     most = 1.1 * shown[["value", "high"]].max(axis=None)
@@ -106,9 +106,4 @@ def figure_audit(
 def _titled(ax: Axes | None, title: str) -> Axes:
     ax = style.new_axes(ax)
     ax.set_title(title)
-    return ax
-
-
-def _say(ax: Axes, text: str) -> Axes:
-    ax.text(0.5, 0.5, text, ha="center", va="center", size=style.SMALLEST, transform=ax.transAxes)
     return ax

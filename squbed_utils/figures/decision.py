@@ -76,6 +76,7 @@ def plot_risk(
         }
         style.remark(ax, "threshold", (threshold.value, 1), (-3, -1), **place)
     ax.legend(**BELOW)
+    ax.margins(y=0.15)  # room above for the threshold's name
     ax.set_ylim(bottom=0)
     style.few_ticks(ax, x=3)
     ax.set(xlabel=f"threshold on {label}", ylabel="mean shortfall")

@@ -88,15 +88,7 @@ def draw_examples(part: Figure | SubFigure, examples: list[Example]) -> None:
         videos = [example.reference, *example.videos] if known else example.videos
         for ax, video in zip(row[1:], videos, strict=False):
             if video is None:
-                ax.text(
-                    0.5,
-                    0.5,
-                    "none",
-                    ha="center",
-                    va="center",
-                    fontsize=style.SMALLEST,
-                    color=style.GREY,
-                )
+                style.say(ax, "none")
             else:
                 plot_frames(video, ax=ax)
     axes[0, 1].set_title("reference" if known else "generated")

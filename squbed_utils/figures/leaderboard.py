@@ -179,8 +179,7 @@ def _name_lines(ax: Axes, names: list[str], bold: str, drawn: Iterable[int]) -> 
     """Name the lines, and say in those that have nothing drawn that the estimator has no such."""
     style.name_lines(ax, names)
     for line in set(range(len(names))) - set(drawn):
-        place = {"color": style.GREY, "ha": "center", "va": "center", "fontsize": style.SMALLEST}
-        ax.text(0.5, line, "has none", transform=ax.get_yaxis_transform(), **place)
+        style.say(ax, "has none", line, transform=ax.get_yaxis_transform())
     for label in ax.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == bold else "normal")
 
@@ -189,8 +188,8 @@ def _forest_key(row: pd.Series) -> list[Line2D | Patch]:
     alpha, band = f"{1 - row.confidence:.2g}", f"null band, {row.confidence:.0%}"
     dots = {"linestyle": "", "marker": "o", "markersize": 3.5, "color": style.BLACK}
     return [
-        Line2D([], [], label=f"Holm p < {alpha}", **dots),
-        Line2D([], [], label=f"Holm p ≥ {alpha}", markerfacecolor="white", **dots),
+        Line2D([], [], label=f"Holm p (of τ = 0) < {alpha}", **dots),
+        Line2D([], [], label=f"≥ {alpha}", markerfacecolor="white", **dots),
         Line2D([], [], color=style.BLUE, ls=":", lw=0.8, label=f"τ of {row.baseline}"),
         Patch(color="0.9", label=f"{band}: {row.permuted} permuted"),
     ]

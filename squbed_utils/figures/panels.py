@@ -63,13 +63,10 @@ def plot_points(
 
 
 def describe(statistics: pd.Series) -> str:
-    """Write a correlation in two short lines: tau and p, then n and the interval of tau.
-
-    Fewer than `LEAST_FOR_INTERVAL` tasks get no interval.
-    """
+    """Write a correlation in two short lines: tau and p, then n and the interval of tau, if any."""
     tau, low, high = (number(statistics[k], ".2f") for k in ("tau", "low", "high"))
     ends = f"{statistics['confidence']:.0%} [{low}, {high}]"
-    ends = ends if statistics["n"] >= style.LEAST_FOR_INTERVAL else "no interval"
+    ends = "no interval" if low == "nan" else ends
     return f"τ = {tau}, {style.chance(statistics['pvalue'])}\nn = {statistics['n']}, {ends}"
 
 
@@ -166,10 +163,9 @@ def _said(
     shown = f"accuracy against {x}, one point a task: {'; '.join(sources)}"
     shown += "; line: means of tasks in bins of equal count, with 95% band" * with_trend
     shown += "; below: videos of some tasks" * bool(examples)
-    taus = style.supported(taus, "n", "low", "high")
     found = map(interval, taus.tau, taus.low, taus.high)
     found = map("({}) {} for {}".format, taus.letter, found, taus.panel)
-    withheld = f" (none below {style.LEAST_FOR_INTERVAL} tasks)" * bool(taus.low.isna().any())
+    withheld = " (none below 8 tasks)" * bool(taus.low.isna().any())
     what = f"Kendall's τ, with its {taus.confidence.iloc[0]:.0%} interval over tasks{withheld}, is "
     return shown, what + "; ".join(found)
 
@@ -184,7 +180,7 @@ def plot_taus(taus: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     The table has label, tau, low, high, n, confidence, bar and kind: a "signal" should exceed its
     bar, a "leakage" lie within plus and minus its bar.
     """
-    ax, taus = style.new_axes(ax), style.supported(taus, "n", "low", "high")
+    ax = style.new_axes(ax)
     for line, row in taus.reset_index(drop=True).iterrows():
         colour = KIND_COLOURS[row.kind]
         ends = (-row.bar, row.bar) if row.kind == "leakage" else (row.bar, 1.0)
@@ -203,7 +199,7 @@ def plot_curve(
     curve: pd.DataFrame, *, published: pd.DataFrame | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw tau over the number of tasks kept, with its band: one panel of `figure_subset_size`."""
-    ax, curve = style.new_axes(ax), style.supported(curve, "size", "lo", "hi")
+    ax = style.new_axes(ax)
     ax.fill_between(curve["size"], curve.lo, curve.hi, color=style.BLUE, alpha=0.2, lw=0)
     ax.plot(curve["size"], curve.tau, "o-", ms=2.5, color=style.BLUE, label="this run")
     ax.axhline(0, color=style.GREY, lw=0.6)
@@ -224,7 +220,7 @@ def figure_subset_size(curves: pd.DataFrame, statistics: pd.DataFrame) -> Figure
     "published" are the paper's own subsets. It may have no rows.
     """
     theirs = statistics[statistics.row.str.startswith("published")]
-    panels = style.supported(curves, "size", "lo", "hi").groupby("panel", sort=False)
+    panels = curves.groupby("panel", sort=False)
     fig, found = style.new_figure(2.2), []
     axes = fig.subplots(1, len(panels), squeeze=False)[0]
     for (panel, curve), ax in zip(panels, axes, strict=True):
@@ -261,7 +257,6 @@ def figure_truth(
         _legend(top, points)
     shown = "both estimates and both truths: (a) aleatoric against the prompt's entropy, (b) "
     shown += "epistemic by coverage, (c) each with its own truth (blue) and the other's (red)"
-    taus = style.supported(taus, "n", "low", "high")
     found = (f"{interval(row.tau, row.low, row.high)} for {row.label}" for row in taus.itertuples())
     confidence = f"{taus.confidence.iloc[0]:.0%}"
     return style.caption(
@@ -291,15 +286,14 @@ def figure_dose(table: pd.DataFrame) -> Figure:
         shown += " and confident mistakes, latent prompts whose videos all show one wrong subject"
         shares, clips = map("{:.0%}".format, table.mistakes), map("{:,}".format, table.clips)
         found += f"; confident mistakes are {', '.join(shares)} at {'; '.join(clips)} clips"
-    band = f"; band: {first.confidence:.0%} interval over subjects"
-    return style.caption(fig, shown + band, found)
+    lines = f"; lines: {first.confidence:.0%} intervals over subjects"
+    return style.caption(fig, shown + lines, found)
 
 
 def _draw_dose(ax: Axes, table: pd.DataFrame, column: str, prefix: str) -> None:
     places = range(len(table))
-    low, high = (table[f"{prefix}{end}"].fillna(table[column]) for end in ("low", "high"))
-    ax.fill_between(places, low, high, color=style.BLUE, alpha=0.2, lw=0)
-    ax.plot(places, table[column], "o-", ms=3, color=style.BLUE)
+    error = [table[column] - table[f"{prefix}low"], table[f"{prefix}high"] - table[column]]
+    ax.errorbar(places, table[column], error, fmt="o-", ms=3, color=style.BLUE, elinewidth=0.8)
     ax.set_xticks(places, [f"{clips:,}" for clips in table.clips])
     ax.set_xlabel("distinct clips of the subject in training")
 
@@ -451,7 +445,5 @@ def figure_cost(table: pd.DataFrame) -> Figure:
     least = table[table.verdict == "shown"].sort_values("videos")
     least = least.drop_duplicates(["measure", "component"])
     found = [f"{r.component} ({r.measure}): {r.videos}" for r in least.itertuples()]
-    most = f"of {table.videos.max()}"
-    return style.caption(
-        fig, shown, f"fewest videos {most} shown to be equivalent: {'; '.join(found)}"
-    )
+    most = f"fewest videos of {table.videos.max()} shown to be equivalent"
+    return style.caption(fig, shown, f"{most}, each test by itself: {'; '.join(found)}")

@@ -55,9 +55,6 @@ def dots(coverage: str) -> dict[str, object]:
 PANEL = "panel"
 """Label of axes that are a panel although they show no axis, such as those of videos."""
 
-LEAST_FOR_INTERVAL = 8
-"""Tasks; an interval of a correlation over fewer says nothing of others."""
-
 
 @contextmanager
 def under_style() -> Iterator[None]:
@@ -115,11 +112,6 @@ def chance(p: float) -> str:
     """
     small = number(p, ".0e").replace("e−0", "e−")
     return f"p = {p:.3f}" if p >= 0.001 else f"p = {small}"
-
-
-def supported(table: pd.DataFrame, count: str, low: str, high: str) -> pd.DataFrame:
-    """Return a table without the intervals, `low` to `high`, of too few tasks by its `count`."""
-    return table.assign(**table[[low, high]].mask(table[count] < LEAST_FOR_INTERVAL))
 
 
 def without_unit(label: str) -> str:
@@ -228,6 +220,13 @@ def remark(
     """Write a remark, coloured unless the style says otherwise, some points beside a place."""
     style = {"color": VERMILLION, "fontsize": SMALLEST, "textcoords": "offset points"} | style
     ax.annotate(text, at, xytext=offset, **style)
+
+
+def say(ax: Axes, text: str, y: float = 0.5, **place: object) -> Axes:
+    """Write small words in the middle of axes, or of a line, that have nothing to show."""
+    style = {"ha": "center", "va": "center", "fontsize": SMALLEST, "color": GREY}
+    ax.text(0.5, y, text, **style, **({"transform": ax.transAxes} | place))
+    return ax
 
 
 def name_lines(ax: Axes, names: Sequence[str], *, zero: bool = True) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from squbed_utils.archive.layout import VAGUENESS
-from squbed_utils.statistics.resampling import FEWEST_TASKS, task_counts
+from squbed_utils.statistics.calibration import bootstrap_interval
+from squbed_utils.statistics.resampling import FEWEST_TASKS, task_counts, widened
 
 RESAMPLES, FEWEST_RANKED = 1000, 3
 
@@ -120,7 +121,8 @@ def agreement(ratings: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
             if len(set(clusters)) >= FEWEST_TASKS:
                 counts = task_counts(len(values), RESAMPLES, rng, clusters).astype(int)
                 drawn = [statistic(np.repeat(values, times, axis=0)) for times in counts]
-                row["low"], row["high"] = np.nanquantile(drawn, (0.025, 0.975))
+                ends = bootstrap_interval(widened(np.array(drawn), value, clusters))
+                row["low"], row["high"] = np.clip(ends, 0 if ranked else -np.inf, 1)
             single = max(0.0, (raters * value - 1) / (raters - 1) if ranked else value)
             row["reliability"] = raters * single / (1 + (raters - 1) * single)
             odds = RELIABLE / (1 - RELIABLE)

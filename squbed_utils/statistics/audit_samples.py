@@ -180,11 +180,7 @@ def fits(fit: pd.DataFrame) -> list[dict]:
 
 
 def agreement(
-    embeddings: dict[str, Embeddings],
-    rng: np.random.Generator,
-    *,
-    estimator: str,
-    repeats: int = 5,
+    embeddings: dict[str, Embeddings], rng: np.random.Generator, *, estimator: str, repeats: int = 5
 ) -> pd.DataFrame:
     """Return how well a few samples order the tasks as others do, of which they share none.
 

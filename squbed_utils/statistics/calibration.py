@@ -13,6 +13,7 @@ from scipy import stats
 
 from squbed_utils.estimators.checks import finite_vector, require, task_pair
 from squbed_utils.statistics.resampling import (
+    FEWEST_TASKS,
     N_RESAMPLES,
     resampled_taus,
     task_counts,
@@ -38,14 +39,15 @@ class Difference(NamedTuple):
 class Kendall(NamedTuple):
     """Kendall's tau-b (negative = calibrated) with the two-sided p-value of tau = 0, over n tasks.
 
-    `interval` is the bootstrap's at `CONFIDENCE`, None where no generator was given; `ties` the
-    number of pairs of tasks that are equal in uncertainty, and of those equal in accuracy.
+    `interval` is the bootstrap's at `CONFIDENCE`, NaN for fewer than `FEWEST_TASKS` tasks and where
+    no generator was given; `ties` the number of pairs of tasks that are equal in uncertainty, and
+    of those equal in accuracy.
     """
 
     tau: float
     pvalue: float
     n: int
-    interval: tuple[float, float] | None
+    interval: tuple[float, float]
     ties: int
     pearson: float
     spearman: float
@@ -63,8 +65,8 @@ def kendall(
     tau_b = (C - D) / sqrt((P - T_x)(P - T_y)) with C concordant, D discordant, P all pairs and T
     tied pairs (Kendall 1945). The p-value is scipy's `method="auto"`: exact without ties up to
     33 tasks, asymptotic otherwise. The interval is the percentile interval over resampled tasks
-    (`resampling.resampled_taus`); it says how tau would vary with the tasks, and collapses at
-    |tau| = 1.
+    (`resampling.resampled_taus`); it says how tau would vary with the tasks, collapses at
+    |tau| = 1, and says nothing of fewer than `FEWEST_TASKS` tasks, which have none.
 
     Parameters
     ----------
@@ -94,8 +96,8 @@ def kendall(
             f"Pearson's correlation is {pearson}: the values span {np.ptp(x):g} and {np.ptp(y):g}; "
             "rescale them or replace them by ranks"
         )
-    interval = None
-    if rng is not None:
+    interval = (np.nan, np.nan)
+    if rng is not None and x.size >= FEWEST_TASKS:
         (taus,) = resampled_taus(x[None], y, task_counts(x.size, n_bootstrap, rng))
         interval = bootstrap_interval(taus)
     counts = np.concatenate([np.unique(v, return_counts=True)[1] for v in (x, y)])

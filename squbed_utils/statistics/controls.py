@@ -148,10 +148,7 @@ def word_overlap(text: str, reference: str) -> dict[str, float]:
     """
     ours, theirs = (Counter(WORD.findall(t.casefold())) for t in (text, reference))
     shared = (ours & theirs).total()
-    return {
-        "precision": shared / max(ours.total(), 1),
-        "recall": shared / max(theirs.total(), 1),
-    }
+    return {"precision": shared / max(ours.total(), 1), "recall": shared / max(theirs.total(), 1)}
 
 
 def word_spreads(latents: pd.DataFrame) -> dict[str, pd.Series]:

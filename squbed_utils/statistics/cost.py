@@ -34,16 +34,8 @@ from squbed_utils.estimators import vmf
 from squbed_utils.estimators.checks import check_task
 from squbed_utils.estimators.estimate import ESTIMATORS, LEAST_DISTINCT, estimate
 from squbed_utils.files import seed_of
-from squbed_utils.statistics import pooled, resampling, tables
+from squbed_utils.statistics import calibration, pooled, resampling, tables
 from squbed_utils.statistics.audit_samples import fresh_and_ceiling
-from squbed_utils.statistics.calibration import (
-    CONFIDENCE,
-    SHOWN,
-    bootstrap_interval,
-    equivalence,
-    kendall,
-    null_spread,
-)
 from squbed_utils.statistics.summary import TERMS, Embeddings, equal_counts, measured_embeddings
 from squbed_utils.statistics.tables import NotShown
 from squbed_utils.statistics.truth import subjects_of
@@ -217,7 +209,7 @@ def curve(samples: Samples, accuracy: pd.Series, truth: pd.DataFrame | None = No
     sizes = samples.videos.shape[1:3]
     rows = [_row(key, values, sizes, clusters) for key in values]
     k = len(tasks) if clusters is None else np.unique(clusters).size
-    table = pd.DataFrame(rows).assign(n=len(tasks), k=k, confidence=CONFIDENCE)
+    table = pd.DataFrame(rows).assign(n=len(tasks), k=k, confidence=calibration.CONFIDENCE)
     ranks = {name: rank for rank, name in enumerate((TAU, AUROC, AGREEMENT, *TERMS[::-1]))}
     columns = ["measure", "component", "estimator", "videos"]
     return table.sort_values(
@@ -261,14 +253,17 @@ def _row(
         halves = np.mean(values[measure, component, base, n, m // 2], axis=0)[0]
         mean, row["ceiling"] = fresh_and_ceiling(mean, halves, m / (m // 2))
     spread = resampling.widened(mean[1:], mean[0], clusters)
-    row["value"], (row["low"], row["high"]) = mean[0], bootstrap_interval(spread)
+    ends = np.clip(calibration.bootstrap_interval(spread), 0 if measure == AUROC else -1, 1)
+    row["value"], (row["low"], row["high"]) = mean[0], ends
     row["draws"], row["verdict"] = np.std([draw[0] for draw in values[key]]), ""
     if measure != AGREEMENT:
         gap = mean - np.mean(values[whole], axis=0)
         gaps = resampling.widened(gap[1:], gap[0], clusters)
         row["difference"] = gap[0]
-        row["difference_low"], row["difference_high"] = bootstrap_interval(gaps, 1 - 2 * ALPHA)
-        row["pvalue"], row["verdict"] = equivalence(gaps, MARGIN, alpha=ALPHA)
+        row["difference_low"], row["difference_high"] = calibration.bootstrap_interval(
+            gaps, 1 - 2 * ALPHA
+        )
+        row["pvalue"], row["verdict"] = calibration.equivalence(gaps, MARGIN, alpha=ALPHA)
         if key == whole:  # it is what it is compared with
             row["pvalue"] = np.nan
     return row
@@ -278,15 +273,18 @@ def saved(curve: pd.DataFrame) -> pd.DataFrame:
     """Return the design of fewest videos that is equivalent to all videos, of each measure.
 
     Columns: measure, component, estimator, label, latents, each, videos, of (all videos of a task),
-    share (videos over `of`), difference, difference_low, difference_high, pvalue.
+    share (videos over `of`), difference, difference_low, difference_high, pvalue (of this design by
+    itself), holm (corrected for all designs among which it was chosen, on the same archive).
     """
     columns = ["measure", "component", "estimator", "label"]
-    most = curve.videos.max()
-    shown = curve[curve.verdict == SHOWN].sort_values(["videos", "pvalue"])
-    shown = shown.assign(of=most, share=shown.videos / most)
+    most, tested = curve.videos.max(), curve.dropna(subset="pvalue").groupby(columns).pvalue
+    curve = curve.assign(
+        of=most, share=curve.videos / most, holm=tested.transform(calibration.holm)
+    )
+    shown = curve[curve.verdict == calibration.SHOWN].sort_values(["videos", "pvalue"])
     first = shown.drop_duplicates(columns).sort_values(columns, ignore_index=True)
     columns += ["latents", "each", "videos", "of", "share", "difference"]
-    return first[[*columns, "difference_low", "difference_high", "pvalue"]]
+    return first[[*columns, "difference_low", "difference_high", "pvalue", "holm"]]
 
 
 PLANNED = (5, 6, 8, 10, 15, 20)
@@ -429,7 +427,7 @@ def _shortfall(n: int) -> float:
 def widths(known: Pilot, design: Design) -> pd.DataFrame:
     """Return the widths of each task's intervals that a design is to have, by term, in nats."""
     sizes = np.array([design.n, design.videos_of, design.videos_of])
-    return 2 * student_t.ppf((1 + CONFIDENCE) / 2, sizes - 1) * errors(known, design)
+    return 2 * student_t.ppf((1 + calibration.CONFIDENCE) / 2, sizes - 1) * errors(known, design)
 
 
 def expected_tau(known: Pilot, design: Design) -> float:
@@ -443,7 +441,7 @@ def expected_tau(known: Pilot, design: Design) -> float:
     of_accuracy = [
         ((of.accuracy_between + of.accuracy_within / d.m) / d.videos_of).mean() for d in designs
     ]
-    r = np.sin(np.pi / 2 * kendall(of.total, of.accuracy).tau)
+    r = np.sin(np.pi / 2 * calibration.kendall(of.total, of.accuracy).tau)
     for values, (there, here) in ((of.total, of_total), (of.accuracy, of_accuracy)):
         true = max(values.var() - there, 0.01 * values.var())
         r *= np.sqrt((true + there) / (true + here))
@@ -459,7 +457,7 @@ def power(tau: float, tasks: int) -> float:
     half = 2 / np.pi * np.arcsin(np.sin(np.pi / 2 * tau) / 2)
     variance = 1 - tau**2 + 2 * (tasks - 2) * (1 / 9 - half**2)
     spread = np.sqrt(2 / (tasks * (tasks - 1)) * variance)
-    bar = norm.isf(ALPHA / 2) * null_spread(tasks)
+    bar = norm.isf(ALPHA / 2) * calibration.null_spread(tasks)
     return float(norm.sf((bar - abs(tau)) / spread) + norm.cdf((-bar - abs(tau)) / spread))
 
 
@@ -471,11 +469,7 @@ def tasks_for(tau: float, wanted: float) -> int | None:
 
 
 def plan(
-    known: Pilot,
-    *,
-    tasks: int | None = None,
-    wanted: float = 0.8,
-    width: float | None = None,
+    known: Pilot, *, tasks: int | None = None, wanted: float = 0.8, width: float | None = None
 ) -> pd.DataFrame:
     """Return the designs that reach what is asked, the one of fewest videos first.
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from squbed_utils.archive.layout import made_by, require_one_video_model
 from squbed_utils.estimators.checks import equal_vectors, require, require_generator
+from squbed_utils.statistics.tables import NotShown
 from squbed_utils.statistics.vagueness import words_of
 
 
@@ -147,7 +148,7 @@ def held_out(
     require_generator(rng)
     u, losses = equal_vectors(uncertainty, losses, ("uncertainty", "losses"))
     if u.size < 2:
-        raise ValueError("there is one task; expected more, to choose by some and judge by others")
+        raise NotShown("there is one task; expected more, to choose by some and judge by others")
     rows = []
     for _ in range(500):
         first, second = np.array_split(rng.permutation(u.size), 2)

@@ -12,7 +12,7 @@ import pandas as pd
 from squbed_utils.archive.archive import Archive
 from squbed_utils.archive.layout import OK
 from squbed_utils.estimators import vmf
-from squbed_utils.statistics.tables import default_accuracy, kept_of
+from squbed_utils.statistics.tables import NotShown, default_accuracy, kept_of
 from squbed_utils.text import number
 from squbed_utils.video import resize_area
 
@@ -96,7 +96,10 @@ def hallucination(summary: pd.DataFrame) -> dict[str, pd.Series]:
         same = common[common.category == wrong.category]
         right = (common if same.empty else same).iloc[0]
         return {"never seen in training": wrong, "common in training": right}
-    ordered = summary.sort_values(default_accuracy(summary), kind="stable")
+    accuracy = default_accuracy(summary)
+    ordered = summary.dropna(subset=accuracy).sort_values(accuracy, kind="stable")
+    if ordered.empty:
+        raise NotShown("no task has an accuracy by which a video could be told to be wrong")
     quarter = max(1, len(ordered) // 4)
     worst, best = ordered.head(quarter), ordered.tail(quarter)
     return {

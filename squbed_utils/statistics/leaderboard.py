@@ -73,7 +73,7 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
 
     Missing data: tasks without an accuracy are left out of every row, and a row that does not have
     every other task, is constant, or is the accuracy itself, is left out; a warning names each.
-    `NotShown` if fewer than three tasks remain or all have one accuracy, ValueError if no row does.
+    `NotShown` if fewer than three tasks remain, all have one accuracy, or no row is left.
     """
     tasks = [task for task in scores.task.drop_duplicates() if task in accuracy.index]
     accuracy = accuracy[tasks]
@@ -101,8 +101,11 @@ def rows_of(scores: pd.DataFrame, accuracy: pd.Series) -> Rows:
     _warn(wide[constant].index.map(" ".join), "rows left out: they are the same for every task")
     kept = wide[~incomplete & ~constant]
     if kept.empty:
-        raise ValueError("no estimator has different values for the tasks; nothing to compare")
-    return Rows(kept.index.to_frame(index=False), kept.to_numpy(), accuracy)
+        raise tables.NotShown("no estimator has different values for the tasks; nothing to compare")
+    # Twelve digits of a row's greatest: beyond them equal values differ by rounding.
+    greatest = kept.abs().max(axis=1).to_numpy()[:, None]
+    values = (kept.to_numpy() / greatest).round(12) * greatest
+    return Rows(kept.index.to_frame(index=False), values, accuracy)
 
 
 def _warn(names: Collection[str], what: str) -> None:
@@ -172,8 +175,7 @@ def compare(
     dealt = resampling.permuted_taus if similarity is None else resampling.rereferenced_taus
     what = y if similarity is None else similarity
     null = dealt(rows.scores, what, resampling.N_PERMUTATIONS, _rng("permutations"))
-    # Ten digits: beyond them equal values differ by rounding, and the order with them.
-    first = first_alike(rankdata([[float(f"{v:.10g}") for v in x] for x in rows.scores], axis=1))
+    first = first_alike(rankdata(rows.scores, axis=1))
     table = rows.labels.assign(tau=tau)
     table[["low", "high"]] = [*map(bootstrap_interval, resampling.drawn_in(plain, rows.scores, y))]
     table = table.assign(pvalue=pvalue, holm=holm_of_distinct(pvalue, first))
@@ -298,20 +300,6 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(accuracy=table.attrs["label"]) if "label" in table.attrs else table
 
 
-HEADERS = {
-    "estimator": "estimator",
-    "component": "component",
-    "tau": r"$\tau$ (interval)",
-    "holm": r"$p_\mathrm{Holm}$",
-    "null": "null band",
-    "difference": r"$\Delta\tau$ to S-QUBED",
-    "difference_holm": r"$p_\mathrm{Holm}$ of $\Delta$",
-    "auroc": "AUROC",
-    "prr": "PRR",
-    "aurc": "AURC",
-}
-
-
 def verdict(table: pd.DataFrame) -> str:
     """Say in a line for each component whether S-QUBED is beaten, by what and by how much.
 
@@ -340,20 +328,21 @@ def truth_verdict(scores: pd.DataFrame) -> str:
 
 def as_latex(table: pd.DataFrame) -> str:
     """Return the leaderboard as a LaTeX ``tabular``, for a document that loads ``booktabs``."""
-    first = table.iloc[0]
-    shown = pd.DataFrame({"estimator": table.estimator, "component": table.component})
-    shown["tau"] = [_math(r.tau, r.low, r.high) for r in table.itertuples()]
-    shown["holm"] = table.holm.map(_math_p)
-    shown["null"] = [f"$[{r.null_low:z.2f}, {r.null_high:z.2f}]$" for r in table.itertuples()]
-    shown["difference"] = [
-        _math(r.difference, r.difference_low, r.difference_high) for r in table.itertuples()
-    ]
-    shown["difference_holm"] = table.difference_holm.map(_math_p)
-    for name in ("auroc", "prr", "aurc"):
-        shown[name] = [f"${value:z.2f}$" for value in table[name]]
-    styler = shown.rename(columns=HEADERS).style.hide(axis="index")
-    styler = styler.format(escape="latex", subset=["estimator"])
-    text = styler.to_latex(hrules=True, column_format="ll" + "r" * (shown.shape[1] - 2))
+    first, ends = table.iloc[0], zip(table.null_low, table.null_high, strict=True)
+    gaps = (table[f"difference{part}"] for part in ("", "_low", "_high"))
+    columns = {
+        "estimator": table.estimator,
+        "component": table.component,
+        r"$\tau$ (interval)": map(_math, table.tau, table.low, table.high),
+        r"$p_\mathrm{Holm}$": map(_math_p, table.holm),
+        "null band": (f"$[{low:z.2f}, {high:z.2f}]$" for low, high in ends),
+        r"$\Delta\tau$ to S-QUBED": map(_math, *gaps),
+        r"$p_\mathrm{Holm}$ of $\Delta$": map(_math_p, table.difference_holm),
+        **{name.upper(): map("${:z.2f}$".format, table[name]) for name in ("auroc", "prr", "aurc")},
+    }
+    styler = pd.DataFrame({name: list(cells) for name, cells in columns.items()}).style
+    styler = styler.hide(axis="index").format(escape="latex", subset=["estimator"])
+    text = styler.to_latex(hrules=True, column_format="ll" + "r" * (len(columns) - 2))
     about = f"% {first.accuracy} of {first.n} tasks, confidence {first.confidence:g}"
     return f"{about}; needs the package booktabs\n{text}"
 
@@ -365,16 +354,12 @@ def save_latex(folder: Path | str, name: str, table: pd.DataFrame) -> None:
 
 
 def _math(value: float, low: float, high: float) -> str:
-    if pd.isna(value):
-        return "--"
-    ends = "" if pd.isna(low) else f" $[{low:z.2f}, {high:z.2f}]$"
-    return f"${value:z.2f}${ends}"
+    text = interval(value, low, high).replace("−", "-").replace(" [", "$ $[")
+    return "--" if pd.isna(value) else f"${text}$"
 
 
 def _math_p(value: float) -> str:
-    if pd.isna(value):
-        return "--"
-    return f"${value:.3f}$" if value >= 0.001 else "$<0.001$"
+    return "--" if pd.isna(value) else f"${_p(value).removeprefix('= ')}$"
 
 
 def _verdict_on(rows: pd.DataFrame, component: str) -> str:
@@ -383,8 +368,8 @@ def _verdict_on(rows: pd.DataFrame, component: str) -> str:
         return f"{component}: S-QUBED has no row here; nothing is compared with it."
     row = own.iloc[0]
     where = "below" if row.tau < row.null_low else "above" if row.tau > row.null_high else "inside"
-    text = f"{component}: S-QUBED has tau {interval(row.tau, row.low, row.high)}, {where} the null "
-    text += f"band of permuted {row.permuted} (Holm p {_p(row.holm)})."
+    text = f"{component}: S-QUBED has tau {interval(row.tau, row.low, row.high)} (Holm p of no "
+    text += f"correlation {_p(row.holm)}), {where} the null band of permuted {row.permuted}."
     better = rows[rows.difference < 0].sort_values("tau")
     return f"{text} {_beaten(better, len(rows) - 1, 'tau', 'lower')}"
 

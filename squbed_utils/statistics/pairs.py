@@ -1,7 +1,7 @@
 """The same tasks by several video models, or under several encoders: what differs, what holds.
 
-Tasks of one subject stand or fall together, so every interval resamples subjects where they are
-known.
+Tasks of one subject stand or fall together, so what compares models takes subjects as its units
+where they are known, and what compares encoders where it touches coverage.
 """
 
 import shlex
@@ -10,18 +10,12 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import wilcoxon
+from scipy.stats import ttest_1samp, ttest_ind
 
 from squbed_utils.archive.archive import Archive
-from squbed_utils.archive.layout import MEASURING
+from squbed_utils.archive.layout import MEASURING, OK
 from squbed_utils.files import seed_of
-from squbed_utils.statistics import resampling, tables, truth
-from squbed_utils.statistics.calibration import (
-    CONFIDENCE,
-    bootstrap_interval,
-    bootstrap_pvalue,
-    kendall,
-)
+from squbed_utils.statistics import calibration, resampling, tables, truth
 from squbed_utils.statistics.summary import TERMS
 from squbed_utils.statistics.truth import subjects_of
 
@@ -103,11 +97,11 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
     interval is stated.
 
     Columns: panel, quantity, first, second (each model's), value, low, high, pvalue (of no effect,
-    by the same resamples). By panel: the mean of a quantity, value the mean change (second less
-    first); tau of a term with accuracy, value the difference of taus on the same resamples
-    (negative: the second is the better calibrated); tau between the two models' values of a term;
-    of the tasks on which the second is the less accurate, the share on which it is also the more
-    certain, beside that share of all tasks (`first`).
+    by the same test or resamples as the interval). By panel: the mean of a quantity, value the mean
+    change (second less first), by Student's t; tau of a term with accuracy, value the difference of
+    taus on the same resamples (negative: the second is the better calibrated); tau between the two
+    models' values of a term; of the tasks on which the second is the less accurate, the share on
+    which it is also the more certain, beside that share of all tasks (`first`).
     """
     clusters = subjects_of(tasks)
     quantities = [c.removesuffix("_first") for c in tasks if c.endswith("_first")]
@@ -120,8 +114,14 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
     members = np.arange(len(known)) if clusters is None else clusters
     enough = np.unique(members).size >= resampling.FEWEST_TASKS
     for term in TERMS:
-        numbers, replicates = _calibration(known, term, accuracy, counts, clusters)
-        rows.append({"panel": CALIBRATION} | numbers | _spread(replicates, enough))
+        row, drawn = {"panel": CALIBRATION, "quantity": term}, {}
+        for which in ("first", "second"):
+            x, y = (known[f"{name}_{which}"].to_numpy() for name in (term, accuracy))
+            row[which] = resampling.plain_tau(x, y)
+            drawn[which] = resampling.weighted_taus(x[None], y, counts)[0]
+        row["value"] = row["second"] - row["first"]
+        gaps = resampling.widened(drawn["second"] - drawn["first"], row["value"], clusters)
+        rows.append(row | _spread(gaps, enough))
     for term in TERMS:
         x, y = (known[f"{term}_{which}"].to_numpy() for which in ("first", "second"))
         (taus,) = resampling.resampled_taus(x[None], y, counts, clusters)
@@ -136,7 +136,7 @@ def compare(tasks: pd.DataFrame, *, accuracy: str) -> pd.DataFrame:
         row["value"] = certain[less].mean()
         shares = resampling.widened(shares, row["value"], clusters)
         enough = np.unique(members[less]).size >= resampling.FEWEST_TASKS
-        rows.append(row | _spread(np.clip(shares, 0, 1), enough, zero=None))
+        rows.append(row | _spread(np.clip(shares, 0, 1), enough) | {"pvalue": np.nan})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -145,38 +145,36 @@ def _mean(tasks: pd.DataFrame, quantity: str, clusters: np.ndarray | None) -> di
     pair = tasks[[f"{quantity}_first", f"{quantity}_second"]].set_axis(["first", "second"], axis=1)
     members = np.arange(len(tasks)) if clusters is None else clusters
     pair = pair.assign(member=members).dropna().groupby("member").mean()
-    changes = (pair.second - pair["first"]).to_numpy()
-    rng = np.random.default_rng(seed_of("pairs", quantity))
-    row = {"panel": MEAN, "quantity": quantity} | pair.mean().to_dict() | {"value": changes.mean()}
-    enough = changes.any() and changes.size >= resampling.FEWEST_TASKS
-    row |= _spread(resampling.resampled_means(changes, rng, N_RESAMPLES), enough)
-    return row if changes.any() else row | {"pvalue": 1.0}
+    changed = _mean_change((pair.second - pair["first"]).to_numpy())
+    return {"panel": MEAN, "quantity": quantity} | pair.mean().to_dict() | changed
 
 
-def _calibration(
-    tasks: pd.DataFrame,
-    term: str,
-    accuracy: str,
-    counts: np.ndarray,
-    clusters: np.ndarray | None,
-) -> tuple[dict[str, object], np.ndarray]:
-    """Return each model's tau and their difference, and its replicates on the same resamples."""
-    taus, replicates = {}, []
-    for which in ("first", "second"):
-        x, y = (tasks[f"{name}_{which}"].to_numpy() for name in (term, accuracy))
-        taus[which] = resampling.plain_tau(x, y)
-        replicates.append(resampling.weighted_taus(x[None], y, counts)[0])
-    difference = taus["second"] - taus["first"]
-    spread = resampling.widened(replicates[1] - replicates[0], difference, clusters)
-    return {"quantity": term, **taus, "value": difference}, spread
+def _mean_change(*groups: np.ndarray) -> dict[str, float]:
+    """Return value, low, high and pvalue of a mean change (k,), or of the first less the second.
+
+    Interval and p-value are those of one test, Student's t, or Welch's of two groups. Fewer than
+    `FEWEST_TASKS` in a group have neither, nor has what does not vary; no change at all has p 1.
+    """
+    value = groups[0].mean() - sum(group.mean() for group in groups[1:])
+    if not any(np.ptp(group) for group in groups):
+        return {"value": value} if value else {"value": value, "pvalue": 1.0}
+    if min(map(len, groups)) < resampling.FEWEST_TASKS:
+        return {"value": value}
+    one = len(groups) == 1
+    test = ttest_1samp(*groups, 0) if one else ttest_ind(*groups, equal_var=False)
+    low, high = test.confidence_interval(calibration.CONFIDENCE)
+    return {"value": value, "low": low, "high": high, "pvalue": test.pvalue}
 
 
-def _spread(replicates: np.ndarray, enough: bool, zero: float | None = 0.0) -> dict[str, float]:
-    """Return low, high and, unless no value stands for no effect, the p-value of replicates."""
-    if not enough:
+def _spread(replicates: np.ndarray, enough: bool) -> dict[str, float]:
+    """Return low, high and the p-value of no effect of replicates, if these are of enough tasks.
+
+    Replicates that are all the same, as those of a tau or share of 1, tell no spread.
+    """
+    low, high = calibration.bootstrap_interval(replicates) if enough else (0.0, 0.0)
+    if high - low < 1e-9:
         return {}
-    numbers = dict(zip(("low", "high"), bootstrap_interval(replicates), strict=True))
-    return numbers if zero is None else numbers | {"pvalue": bootstrap_pvalue(replicates)}
+    return {"low": low, "high": high, "pvalue": calibration.bootstrap_pvalue(replicates)}
 
 
 def paired_change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -184,8 +182,8 @@ def paired_change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
     Both tables are as `summary.summarize` with the truth; the second model was shown more clips of
     some subjects. Columns: group ("added", "others", "added less others"), part, change (mean over
-    subjects, after less before), low, high (subjects resampled), pvalue (Wilcoxon's, by subject;
-    missing for the difference), subjects, tasks, confidence.
+    subjects, after less before), low, high, pvalue (of one t-test over subjects; missing for fewer
+    than eight), subjects, tasks, confidence.
     """
     pair = before.merge(after, on=["task", "subject"], suffixes=("_before", "_after"))
     added = pair.clips_after > pair.clips_before
@@ -194,22 +192,22 @@ def paired_change(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
             f"{len(pair)} tasks are in both tables of {len(before)} and {len(after)}, {added.sum()}"
             " of them on subjects with added clips; expected the same tasks, some of them added"
         )
-    rows, rng = [], np.random.default_rng(seed_of("paired change"))
+    rows = []
     for part in tables.PARTS:
-        pair["change"] = pair[f"{part}_after"] - pair[f"{part}_before"]
-        means, replicates = [], []
-        for group, kept in (("added", added), ("others", ~added)):
-            changes = pair[kept].groupby("subject").change.mean().to_numpy()
-            means.append(changes.mean())
-            replicates.append(resampling.resampled_means(changes, rng, N_RESAMPLES))
-            pvalue = wilcoxon(changes).pvalue if changes.any() else 1.0
-            ends = bootstrap_interval(replicates[-1])
-            rows.append((group, part, means[-1], *ends, pvalue, changes.size, int(kept.sum())))
-        ends = bootstrap_interval(replicates[0] - replicates[1])
-        sizes = pair.subject.nunique(), len(pair)
-        rows.append(("added less others", part, means[0] - means[1], *ends, np.nan, *sizes))
-    columns = ["group", "part", "change", "low", "high", "pvalue", "subjects", "tasks"]
-    return pd.DataFrame(rows, columns=columns).assign(confidence=CONFIDENCE)
+        changes = pair[f"{part}_after"] - pair[f"{part}_before"]
+        own, others = (
+            changes[kept].groupby(pair.subject).mean().to_numpy() for kept in (added, ~added)
+        )
+        for group, means, tasks in (
+            ("added", (own,), added.sum()),
+            ("others", (others,), (~added).sum()),
+            ("added less others", (own, others), len(pair)),
+        ):
+            row = {"group": group, "part": part, "subjects": sum(map(len, means)), "tasks": tasks}
+            rows.append(row | _mean_change(*means))
+    columns = ["group", "part", "value", "low", "high", "pvalue", "subjects", "tasks"]
+    table = pd.DataFrame(rows, columns=columns).rename(columns={"value": "change"})
+    return table.assign(confidence=calibration.CONFIDENCE)
 
 
 def disagreement(archives: Sequence[Archive]) -> pd.Series:
@@ -251,19 +249,21 @@ def ensemble_taus(summary: pd.DataFrame, disagreement: pd.Series) -> pd.DataFram
     rows = []
     for part in tables.PARTS:
         rng = np.random.default_rng(seed_of("ensemble", part))
-        k = kendall(means[part], means.disagreement, rng=rng)
+        k = calibration.kendall(means[part], means.disagreement, rng=rng)
         rows.append((part, k.tau, *k.interval, k.pvalue, k.n))
     columns = ["part", "tau", "low", "high", "pvalue", "subjects"]
-    return pd.DataFrame(rows, columns=columns).assign(confidence=CONFIDENCE)
+    return pd.DataFrame(rows, columns=columns).assign(confidence=calibration.CONFIDENCE)
 
 
 def confident_mistakes(archive: Archive, subjects: pd.Series) -> pd.Series:
     """Return, by task, the share of latent prompts whose videos all show one wrong subject.
 
     `subjects` is task -> the subject asked for. What a video shows is read from its caption, so the
-    archive needs a captioner that names subjects; captions that name none count as no mistake.
+    archive needs a captioner that names subjects; captions that name none count as no mistake, and
+    failed videos not at all.
     """
     videos, known = archive.videos(embeddings=False), set(subjects)
+    videos = videos[videos.status == OK]
     words = videos.caption.fillna("").str.split()
     videos = videos.assign(shown=[next((w for w in said if w in known), "") for said in words])
     latents = videos.groupby(["task", "latent"]).shown.agg(["nunique", "first"]).reset_index()
@@ -300,7 +300,7 @@ def compare_encoders(archives: Mapping[str, Archive]) -> pd.DataFrame:
         both = summaries[a].merge(summaries[b], on="task")
         for part in TERMS:
             rng = np.random.default_rng(seed_of("encoders", part))
-            k = kendall(both[f"{part}_x"], both[f"{part}_y"], rng=rng)
+            k = calibration.kendall(both[f"{part}_x"], both[f"{part}_y"], rng=rng)
             label = part if len(summaries) == 2 else f"{part}: {a} / {b}"
             row = (BETWEEN, label, f"{a} / {b}", k.tau, *k.interval, k.pvalue)
             rows.append(dict(zip(ENCODER_COLUMNS, row, strict=False)))

@@ -79,12 +79,7 @@ def fit(text: np.ndarray, h: np.ndarray, m: np.ndarray, task: np.ndarray) -> Pri
 
 
 def pool(
-    text: np.ndarray,
-    h: np.ndarray,
-    m: np.ndarray,
-    task: np.ndarray,
-    *,
-    prior: Prior | None = None,
+    text: np.ndarray, h: np.ndarray, m: np.ndarray, task: np.ndarray, *, prior: Prior | None = None
 ) -> Pooled:
     """Return the posterior of each task's mean entropy over its latent prompts.
 

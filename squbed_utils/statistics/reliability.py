@@ -10,6 +10,7 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from squbed_utils.estimators.checks import equal_vectors, finite_vector, require_generator
 from squbed_utils.statistics.calibration import CONFIDENCE
+from squbed_utils.statistics.tables import NotShown
 
 LEAST_IN_BIN = 2
 """Tasks that a bin's interval needs."""
@@ -51,7 +52,7 @@ def cross_validated(
     require_generator(rng)
     x, y = equal_vectors(uncertainty, accuracy)
     if x.size < 2:
-        raise ValueError("there is one task; expected more, to fit on some and to judge by others")
+        raise NotShown("there is one task; expected more, to fit on some and to judge by others")
     if not 2 <= folds <= x.size:
         raise ValueError(f"folds is {folds}; expected 2 to {x.size}, the number of tasks")
     fold = rng.permutation(np.arange(x.size) % folds)
@@ -123,7 +124,7 @@ def calibration_errors(table: pd.DataFrame, predictions: pd.DataFrame) -> dict[s
     uncertainty adds anything: 1 = all is explained, 0 or less = nothing.
 
     `table` is as `reliability`, `predictions` as `cross_validated`; ece and noise are in the
-    accuracy's unit. ValueError if all accuracies are equal, so that there is nothing to explain.
+    accuracy's unit. `NotShown` if all accuracies are equal, so that there is nothing to explain.
     """
     weight = table["count"] / table["count"].sum()
     by_map, by_constant = (
@@ -131,7 +132,7 @@ def calibration_errors(table: pd.DataFrame, predictions: pd.DataFrame) -> dict[s
         for model in ("expected", "constant")
     )
     if not by_constant > 0:
-        raise ValueError("accuracy is equal for all tasks; an expectation has nothing to explain")
+        raise NotShown("accuracy is equal for all tasks; an expectation has nothing to explain")
     return {
         "ece": float((weight * (table.found - table.expected).abs()).sum()),
         "noise": float((weight * table.error).sum() * np.sqrt(2 / np.pi)),

@@ -85,7 +85,7 @@ def drawn_in(
     everyone, member = np.ones((1, accuracy.size), np.float32), _members(clusters, accuracy.size)
     k = member.max() + 1
     tau = weighted_taus(scores, accuracy, everyone, levels)
-    taus = widened(taus, tau, clusters)
+    taus = np.clip(widened(taus, tau, clusters), -1, 1)
     if k < FEW:
         return taus
     one_left_out = (1 - np.eye(k, dtype=np.float32))[:, member]
@@ -124,10 +124,7 @@ def _members(clusters: np.ndarray | None, n: int) -> np.ndarray:
 
 
 def weighted_taus(
-    scores: np.ndarray,
-    accuracy: np.ndarray,
-    counts: np.ndarray,
-    levels: np.ndarray | None = None,
+    scores: np.ndarray, accuracy: np.ndarray, counts: np.ndarray, levels: np.ndarray | None = None
 ) -> np.ndarray:
     """Return tau-b of each score (k, l), tasks counted as often as each row of counts (l, n) says.
 
@@ -152,13 +149,6 @@ def weighted_taus(
         pairs = np.sqrt(_untied(x, counts, levels) * untied_y)
         np.divide(signed.sum(axis=1, dtype=float), pairs, out=row, where=pairs > 0)
     return taus
-
-
-def resampled_means(values: np.ndarray, rng: np.random.Generator, n_resamples: int) -> np.ndarray:
-    """Return means (n_resamples,) of resampled values (n,), as far apart as samples' means are."""
-    n = values.size
-    means = values[rng.integers(n, size=(n_resamples, n))].mean(axis=1)
-    return values.mean() + np.sqrt(n / max(n - 1, 1)) * (means - values.mean())
 
 
 def resampled_areas(

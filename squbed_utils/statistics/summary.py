@@ -61,11 +61,7 @@ class ByTask(Mapping[str, Embeddings]):
 
 
 def summarize(
-    archive: Archive,
-    *,
-    estimator: str = "squbed",
-    confidence: float = 0.95,
-    truth: bool = False,
+    archive: Archive, *, estimator: str = "squbed", confidence: float = 0.95, truth: bool = False
 ) -> pd.DataFrame:
     """Estimate every task's uncertainty and average its accuracy.
 
@@ -147,7 +143,7 @@ def usable_embeddings(archive: Archive) -> Mapping[str, Embeddings]:
 def latent_entropies(archive: Archive) -> dict[tuple[str, int], float]:
     """Return the uncertainty of each latent prompt's videos, whose mean is the epistemic term."""
     entropies, chosen = {}, ESTIMATORS[archive.profile["estimator"]]
-    if not chosen.text_optional or archive.profile.get("pca"):  # a task has them only as a whole
+    if chosen.needs_text or archive.profile.get("pca"):  # a task has them only as a whole
         return {}
     for task in archive.tasks().task:
         videos = archive.videos(task)
@@ -324,7 +320,7 @@ def score_tasks(archive: Archive, *, read_videos: bool = True) -> pd.DataFrame:
         equal = cut(*pair)
         for name, chosen in ESTIMATORS.items():
             text, videos = equal if chosen.equal_counts else pair
-            if text is None and not chosen.text_optional:
+            if text is None and chosen.needs_text:
                 continue
             if max(map(len, videos)) < chosen.least_videos:
                 continue

@@ -17,7 +17,6 @@ from squbed_utils.files import ROOT, path_of, replacing, seed_of
 from squbed_utils.statistics.agreement import ranks_of
 from squbed_utils.statistics.calibration import CONFIDENCE, kendall
 from squbed_utils.statistics.cautions import refuse_unmeasured
-from squbed_utils.statistics.resampling import FEWEST_TASKS
 from squbed_utils.statistics.summary import summarize
 from squbed_utils.text import suggestion
 
@@ -311,8 +310,9 @@ def kept_of(summary: pd.DataFrame, fraction: float) -> int:
 def statistics_of(points: pd.DataFrame) -> pd.DataFrame:
     """Return Kendall's tau of each panel's points, with p, n and a bootstrap interval over tasks.
 
-    Columns: row, panel, tau, pvalue, n, confidence, low, high, ties (pairs tied in x or y),
-    pearson, spearman. `NotShown` says why `calibration.kendall` finds no tau, and in which panel.
+    Columns: row, panel, tau, pvalue, n, confidence, low, high (missing for fewer than eight tasks),
+    ties (pairs tied in x or y), pearson, spearman. `NotShown` says why `calibration.kendall` finds
+    no tau, and in which panel.
     """
     rows = []
     for (row, panel), shown in points.groupby(["row", "panel"], sort=False):
@@ -328,13 +328,10 @@ def statistics_of(points: pd.DataFrame) -> pd.DataFrame:
 
 
 def quoted(statistics: pd.DataFrame) -> str:
-    """Return the lines to quote of `statistics_of`: tau, its interval and p of each panel.
-
-    Fewer than `FEWEST_TASKS` tasks get no interval.
-    """
+    """Return the lines to quote of `statistics_of`: tau, its interval and p of each panel."""
     lines = []
     for r in statistics.itertuples():
-        ends = f" [{r.low:.2f}, {r.high:.2f}]" if r.n >= FEWEST_TASKS else ""
+        ends = "" if np.isnan(r.low) else f" [{r.low:.2f}, {r.high:.2f}]"
         row = r.row.partition(" (")[0]
         lines.append(f"tau {r.tau:.2f}{ends}, p = {r.pvalue:.2g}, n = {r.n}: {r.panel}, {row}")
     return "\n".join(lines)

@@ -24,7 +24,7 @@ from squbed_utils.statistics.calibration import (
     equivalence,
 )
 from squbed_utils.statistics.controls import word_spreads
-from squbed_utils.statistics.tables import POINT_COLUMNS, better_is_higher
+from squbed_utils.statistics.tables import POINT_COLUMNS, NotShown, better_is_higher
 
 BARS = plain_yaml.read(ROOT / "data/bars.yaml", "the bars")
 """What has to hold, frozen before the archive that confirms it was made."""
@@ -86,11 +86,11 @@ def subjects_of(table: pd.DataFrame) -> np.ndarray | None:
 def truth_taus(summary: pd.DataFrame) -> pd.DataFrame:
     """Return tau of each estimate against each truth; ValueError if the summary has no truth.
 
-    Columns: estimate, truth, label, tau, low, high (bootstrap interval), pvalue (of a tau of zero;
-    for coverage with its levels dealt to whole subjects), n, confidence, kind ("signal" where the
-    two should go together, else "leakage"), bar (the least signal, the most leakage; missing where
-    none is stated), equivalence_pvalue and verdict (of a leakage: as `calibration.equivalence` with
-    the bar; of a signal missing and empty).
+    Columns: estimate, truth, label, tau, low, high (of eight tasks or more), pvalue (of a tau of
+    zero; for coverage with its levels dealt to whole subjects), n, confidence, kind ("signal" where
+    the two should go together, else "leakage"), bar (the least signal, the most leakage; missing
+    where none is stated), equivalence_pvalue and verdict (of a leakage: as
+    `calibration.equivalence` with the bar; of a signal missing and empty).
     """
     if "true_entropy" not in summary:
         raise ValueError("the summary has no true_entropy; use an archive with a truth.parquet")
@@ -136,7 +136,8 @@ def _association(
     counts = resampling.task_counts(x.size, resampling.N_RESAMPLES, rng, clusters)
     (replicates,) = resampling.resampled_taus(x[None], y, counts, clusters, levels)
     numbers = {"tau": resampling.plain_tau(x, y, levels)}
-    numbers["low"], numbers["high"] = bootstrap_interval(replicates)
+    few = x.size < resampling.FEWEST_TASKS
+    numbers["low"], numbers["high"] = (np.nan, np.nan) if few else bootstrap_interval(replicates)
     numbers["pvalue"] = (
         resampling.level_pvalue(x, y, rng, clusters=clusters, within=levels)
         if dealt
@@ -250,7 +251,7 @@ def dose(table: pd.DataFrame) -> pd.DataFrame:
     """
     lost = {"clips", "epistemic", "subject"} - set(table)
     if lost or table.clips.nunique() < 2:
-        raise ValueError(
+        raise NotShown(
             f"the table lacks {sorted(lost)} or has one number of clips; expected a row a task "
             "with clips, epistemic and subject, of at least two numbers of clips"
         )
@@ -265,7 +266,7 @@ def dose(table: pd.DataFrame) -> pd.DataFrame:
         if "confident_mistake" in group:
             mean, half = _mean_by_subject(group.confident_mistake, group.subject, rng)
             low = max(mean - half, 0.0)
-            row |= {"mistakes": mean, "mistakes_low": low, "mistakes_high": mean + half}
+            row |= {"mistakes": mean, "mistakes_low": low, "mistakes_high": min(mean + half, 1.0)}
         rows.append(row)
     tau = kendalltau(x, clips).statistic
     return pd.DataFrame(rows).assign(tau=tau, pvalue=pvalue, confidence=CONFIDENCE)
@@ -316,7 +317,7 @@ def separation(summary: pd.DataFrame) -> tuple[float, float]:
     """
     ends = summary[summary.coverage.isin(["common", "never"])]
     if ends.coverage.nunique() < 2:
-        raise ValueError("no task of a never-seen subject beside one of a common; take more tasks")
+        raise NotShown("no task of a never-seen subject beside one of a common; take more tasks")
     x, never = ends.epistemic.to_numpy(dtype=float), (ends.coverage == "never").to_numpy(float)
     (area,) = resampling.resampled_areas(x, ends.coverage, np.ones((1, x.size)))
     rng = np.random.default_rng(seed_of("truth", "separation"))
@@ -374,13 +375,13 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
     ----------
     rows : leaderboard.Rows
     truth : DataFrame
-        As `Archive.truth`; ValueError if a truth is the same for all tasks.
+        As `Archive.truth`; `NotShown` if a truth is the same for all tasks.
 
     Returns
     -------
     taus : DataFrame
-        estimator, component, truth, kind ("signal" or "leakage"), tau, low, high, pvalue, n,
-        confidence, baseline.
+        estimator, component, truth, kind ("signal" or "leakage"), tau, low, high, pvalue (subjects
+        resampled for both), n, confidence, baseline.
     scores : DataFrame
         A row for each estimator that has both terms: estimator, signal, leakage (the two means),
         score (D, from -2 to 1; higher = better), low, high, and the columns of
@@ -391,7 +392,7 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
     truths = {name: values.to_numpy() for name, values in truths_of(known).items()}
     for name, values in truths.items():
         if values.min() == values.max():
-            raise ValueError(f"{name} is the same for all {len(values)} tasks; it ranks nothing")
+            raise NotShown(f"{name} is the same for all {len(values)} tasks; it ranks nothing")
     clusters = subjects_of(known)
     rng = np.random.default_rng(seed_of("leaderboard", "truth"))
     counts = resampling.task_counts(
@@ -400,9 +401,10 @@ def against_truth(rows: leaderboard.Rows, truth: pd.DataFrame) -> tuple[pd.DataF
     taus, resampled = [], {}
     for x, label in zip(rows.scores, rows.labels.itertuples(), strict=True):
         for name, values in truths.items() if label.component in OWN else ():
-            tau, pvalue = kendalltau(x, values)
+            tau = kendalltau(x, values).statistic
             plain = resampling.weighted_taus(x[None], values, counts)
-            low, high = bootstrap_interval(resampling.drawn_in(plain, x[None], values, clusters)[0])
+            (drawn,) = resampling.drawn_in(plain, x[None], values, clusters)
+            (low, high), pvalue = bootstrap_interval(drawn), bootstrap_pvalue(drawn)
             # The estimate stands before its resamples, so that one line scores them all.
             spread = resampling.widened(plain[0], tau, clusters)
             resampled[label.estimator, label.component, name] = np.append(tau, spread)

@@ -230,6 +230,15 @@ class TestPairwiseDistance:
 
 
 class TestSemanticEntropy:
+    def test_equal_shares_in_another_order_are_tied(self):
+        """Six latent prompts of 1 to 6 meanings each, in any order and by any names."""
+        rng, found = np.random.default_rng(0), set()
+        for _ in range(20):
+            counts = rng.permutation(6) + 1
+            videos = [np.eye(6)[rng.permutation(6)[np.arange(6) % k]] for k in counts]
+            found.add(semantic_entropy(None, videos).epistemic)
+        assert len(found) == 1
+
     def test_by_hand(self):
         a, b = np.eye(2)
         found = semantic_entropy(np.eye(2), np.array([[a, a, b, b], [a, a, a, a]]))

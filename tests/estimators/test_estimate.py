@@ -14,7 +14,7 @@ from scipy.stats import ortho_group
 from squbed_utils.estimators import vmf
 from squbed_utils.estimators.baselines import energy_split
 from squbed_utils.estimators.estimate import ESTIMATORS, check_comparable, estimate, pooled_pca
-from squbed_utils.estimators.registry import Terms, register
+from squbed_utils.estimators.registry import Estimator, Terms
 
 
 def task(seed=0, n=5, m=4, d_text=12, d_video=16):
@@ -327,14 +327,15 @@ class TestEstimateRefusals:
             estimate(text, list(videos) if as_list else videos)
 
     def test_an_estimator_that_returns_nan(self, scratch_registry):
-        register("broken", unit="none")(lambda text, videos: Terms(0.0, np.nan, 0.0))
+        broken = Estimator("broken", "Broken", "", "none").register
+        broken(lambda text, videos: Terms(0.0, np.nan, 0.0))
         with pytest.raises(ValueError, match="'broken' returned Terms.*must be finite"):
             estimate(*task(), estimator="broken")
 
 
 class TestRegistry:
     def test_a_baseline_joins(self, scratch_registry):
-        @register("spread", unit="cosine")
+        @Estimator("spread", "Spread", "", "cosine").register
         def spread(text, videos):
             return Terms(float(np.var(text)), 0.5, float(np.var(text)) + 0.5)
 
@@ -346,7 +347,7 @@ class TestRegistry:
 
     def test_a_name_is_taken_once(self):
         with pytest.raises(ValueError, match="'squbed' is already registered"):
-            register("squbed", unit="nats")(lambda text, videos: None)
+            Estimator("squbed", "Again", "", "nats").register(None)
 
 
 class TestComparable:
@@ -547,7 +548,9 @@ def test_no_text_and_no_videos():
 
 
 def test_an_estimator_that_needs_text_says_so():
-    register("needs_text", unit="x")(lambda text, videos: Terms(1, 2, 3))
+    Estimator("needs_text", "", "", "x", needs_text=True).register(
+        lambda text, videos: Terms(1, 2, 3)
+    )
     try:
         with pytest.raises(ValueError, match="estimator 'needs_text' needs text; give it, or use"):
             estimate(None, np.eye(3)[None], estimator="needs_text")

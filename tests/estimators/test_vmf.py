@@ -323,11 +323,9 @@ class TestSample:
     @pytest.mark.parametrize("n", [2, 3, 20, 512])
     @pytest.mark.parametrize("kappa", [0.0, 1.0, 100.0, 1e5])
     def test_moments(self, n, kappa):
-        mu = np.random.default_rng(7).normal(size=n)
-        mu /= np.linalg.norm(mu)
-        x = vmf.sample(mu, kappa, 4000, np.random.default_rng(8))
+        x = vmf.sample(n, kappa, 4000, np.random.default_rng(8))
         np.testing.assert_allclose(np.linalg.norm(x, axis=1), 1, rtol=1e-12)
-        w = x @ mu
+        w = x[:, 0]
         error = np.std(w) / np.sqrt(len(w))
         assert abs(w.mean() - vmf.mean_resultant_length(n, kappa)) < 4.5 * error + 1e-15
 
@@ -337,8 +335,7 @@ class TestSample:
         assert result.pvalue > 1e-3
 
     def test_tangent_directions_are_uniform(self):
-        x = vmf.sample(np.ones(3), 5.0, 5000, np.random.default_rng(10))
-        a, b = x @ [1, -1, 0] / np.sqrt(2), x @ [1, 1, -2] / np.sqrt(6)
+        _, a, b = vmf.sample(3, 5.0, 5000, np.random.default_rng(10)).T
         assert stats.kstest(np.arctan2(a, b), stats.uniform(-np.pi, 2 * np.pi).cdf).pvalue > 1e-3
 
     def test_point_mass_limit_keeps_its_spread(self):
@@ -353,10 +350,6 @@ class TestSample:
 
     def test_refusals(self):
         rng = np.random.default_rng(0)
-        with pytest.raises(ValueError, match=r"mean direction \(0,\) is the zero vector"):
-            vmf.sample(np.zeros(4), 1.0, 3, rng)
-        with pytest.raises(ValueError, match=r"mean direction has shape \(1,\)"):
-            vmf.sample([1.0], 1.0, 3, rng)
         with pytest.raises(ValueError, match="dimension n is 1.0"):
             vmf.sample(1, 1.0, 3, rng)
         with pytest.raises(ValueError, match="concentration kappa is -1.0; expected 0 to 1e9"):

@@ -16,7 +16,6 @@ from squbed_utils.figures.frames import strip
 from squbed_utils.figures.panels import describe
 from squbed_utils.figures.style import (
     FAMILIES,
-    LEAST_FOR_INTERVAL,
     VERMILLION,
     few_ticks,
     part_labels,
@@ -42,8 +41,9 @@ def points(
 
 
 def statistics(row="this run", panel="SSIM", n=5, **changes):
-    values = {"row": row, "panel": panel, "tau": -0.5, "pvalue": 0.012, "n": n, "low": -0.9}
-    return pd.Series(values | {"high": -0.1, "confidence": 0.95} | changes)
+    values = {"row": row, "panel": panel, "tau": -0.5, "pvalue": 0.012, "n": n, "confidence": 0.95}
+    low, high = (-0.9, -0.1) if n >= FEWEST_TASKS else (np.nan, np.nan)
+    return pd.Series(values | {"low": low, "high": high} | changes)
 
 
 def two_rows(panels=("SSIM", "PSNR")):
@@ -83,7 +83,9 @@ def taus():
 
 def curves():
     table = pd.DataFrame({"size": [3, 6, 9], "tau": [-0.9, -0.5, -0.3]})
-    table = table.assign(lo=table.tau - 0.1, hi=table.tau + 0.1, shown=6, confidence=0.95)
+    few = table["size"] < FEWEST_TASKS
+    ends = {"lo": (table.tau - 0.1).mask(few), "hi": (table.tau + 0.1).mask(few)}
+    table = table.assign(**ends, shown=6, confidence=0.95)
     return pd.concat([table.assign(panel="aleatoric"), table.assign(panel="epistemic")])
 
 
@@ -146,7 +148,7 @@ def test_the_title_says_the_statistics_given():
 
 
 def test_fewer_than_eight_tasks_have_no_interval():
-    assert LEAST_FOR_INTERVAL == FEWEST_TASKS
+    assert FEWEST_TASKS == 8  # as the captions say
     assert describe(statistics(n=7)) == "τ = −0.50, p = 0.012\nn = 7, no interval"
     table, found = two_rows()
     said = figures.figure_panels(table, found, []).get_label()

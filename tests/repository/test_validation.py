@@ -45,6 +45,11 @@ class TestDocument:
         table = read_table("difference_coverage")
         assert numbers(table, list(table)[1:]).min().min() >= 94.5
 
+    def test_intervals_of_an_area(self):
+        table = read_table("area_coverage")
+        found = numbers(table, [name for name in table if name.startswith("AUROC")])
+        assert found.iloc[1].min() >= 89 and found.max().max() <= 97
+
     def test_intervals_of_a_task(self):
         found = numbers(read_table("jackknife_coverage"), ["aleatoric", "epistemic", "total"])
         assert found.min().min() >= 93

@@ -16,6 +16,7 @@ from squbed_utils.statistics.agreement import (
     krippendorff_alpha,
     ranks_of,
 )
+from squbed_utils.statistics.resampling import task_counts
 
 N = np.nan
 KRIPPENDORFF = np.array(
@@ -93,6 +94,19 @@ class TestKrippendorffsAlpha:
     def test_equal_answers_and_lonely_ones_have_none(self):
         assert np.isnan(krippendorff_alpha(np.ones((9, 2))))
         assert np.isnan(krippendorff_alpha(np.array([[1, N], [N, 2], [3, N]])))
+
+
+def test_intervals_are_as_wide_as_few_tasks_make_them():
+    """Quantiles over resampled tasks, by hand, sqrt(k / (k - 2)) times as far from the value."""
+    generator = np.random.default_rng(0)
+    ranks = rankdata(generator.normal(size=(8, 1)) + generator.normal(size=(8, 5)), axis=0)
+    rows = [("vagueness", f"t{i}", f"r{j}", x) for (i, j), x in np.ndenumerate(ranks)]
+    table = pd.DataFrame(rows, columns=["question", "task", "rater", "value"])
+    (row,) = agreement(table, np.random.default_rng(1)).itertuples()
+    counts = task_counts(8, 1000, np.random.default_rng(1), table.task.unique()).astype(int)
+    drawn = [kendall_w(np.repeat(ranks, times, axis=0)) for times in counts]
+    ends = row.value + np.sqrt(8 / 6) * (np.quantile(drawn, (0.025, 0.975)) - row.value)
+    assert (row.low, row.high) == pytest.approx(np.clip(ends, 0, 1))
 
 
 class TestBradleyTerry:

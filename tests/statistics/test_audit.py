@@ -9,7 +9,7 @@ from scipy.stats import kendalltau
 from squbed_utils import figures
 from squbed_utils.estimators import vmf
 from squbed_utils.statistics import audit, audit_samples, tables
-from squbed_utils.statistics.calibration import NOT_SHOWN, REFUTED, SHOWN
+from squbed_utils.statistics.calibration import NOT_SHOWN, REFUTED, SHOWN, tau_difference
 from squbed_utils.statistics.summary import reference_similarity
 
 
@@ -59,6 +59,17 @@ def test_widths_matter_where_the_other_form_orders_otherwise(rng):
     other = table.assign(total_per_dof=-table.total)
     (line,) = audit.widths(other, rng)
     assert line["verdict"] == REFUTED and line["value"] > 1
+
+
+def test_a_difference_by_widths_is_of_the_same_resamples():
+    """As `tau_difference`: no row is drawn in by a factor of its own."""
+    generator = np.random.default_rng(0)
+    table = make_table(generator, 12)
+    table = table.assign(total_per_dof=table.total + generator.normal(size=12))
+    (line,) = audit.widths(table, np.random.default_rng(1))
+    pair = table.total_per_dof, table.total, table.accuracy
+    expected = tau_difference(*pair, rng=np.random.default_rng(1))
+    assert (line["value"], line["low"], line["high"]) == expected[:3]
 
 
 def test_sweep_ends_at_each_component_alone(rng):

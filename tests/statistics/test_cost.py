@@ -138,6 +138,27 @@ def test_saved_is_the_cheapest_equivalent_design(curve):
         assert row.videos == same.videos.min() and row.share == row.videos / 16
 
 
+def test_saved_says_what_choosing_costs():
+    """Holm by hand over the designs of one estimator; all videos are no test."""
+    rows = [(4, 0.01, SHOWN), (6, 0.04, SHOWN), (8, 0.002, SHOWN), (9, 0.3, ""), (16, None, SHOWN)]
+    table = pd.DataFrame(rows, columns=["videos", "pvalue", "verdict"]).astype({"pvalue": float})
+    same = dict.fromkeys(("measure", "component", "estimator", "label"), "a")
+    numbers = dict.fromkeys(("latents", "each", "difference"), 1)
+    ends = dict.fromkeys(("difference_low", "difference_high"), 0.0)
+    table = table.assign(**same, **numbers, **ends)
+    other = table.assign(label="b", verdict=["", "", "", "", SHOWN])
+    found = cost.saved(pd.concat([table, other], ignore_index=True)).set_index("label")
+    assert found.videos.to_dict() == {"a": 4, "b": 16}
+    assert found.holm["a"] == pytest.approx(3 * 0.01) and np.isnan(found.holm["b"])
+
+
+def test_no_interval_leaves_the_range_of_its_measure():
+    drawn, accuracy, truth = samples(tasks=8)
+    table = cost.curve(drawn, accuracy, truth)
+    assert (table.high <= 1).all() and (table.high == 1).any()
+    assert (table.low >= np.where(table.measure == cost.AUROC, 0, -1)).all()
+
+
 def test_what_cannot_be_drawn_is_said(tmp_path):
     prompts = {f"t{i}": f"prompt {i}" for i in range(9)}
     unknown = small_archive.make(tmp_path / "a", prompts, text=False)

@@ -1,5 +1,6 @@
 """The leaderboard: what each row says, who beats S-QUBED, what is left out, what is drawn."""
 
+import re
 import shutil
 
 import numpy as np
@@ -24,7 +25,9 @@ from squbed_utils.statistics.leaderboard import (
     resamples_for,
     rows_of,
 )
+from squbed_utils.statistics.resampling import N_RESAMPLES
 from squbed_utils.statistics.summary import score_tasks
+from squbed_utils.statistics.tables import NotShown
 from squbed_utils.statistics.truth import against_truth
 
 N = 40
@@ -75,6 +78,14 @@ def told_apart(n=N, noise=0.0):
         pd.DataFrame({"estimator": e, "component": c, "task": known.task, "value": v})
         for (e, c), v in parts.items()
     )
+
+
+def test_values_that_differ_by_rounding_are_tied():
+    table = scores()
+    noise = 1e-15 * np.random.default_rng(0).normal(size=len(table))
+    tied = table.assign(value=table.value.round(1))
+    pairs = [compare(rows_of(t, accuracy())) for t in (tied, tied.assign(value=tied.value + noise))]
+    pd.testing.assert_frame_equal(*pairs)
 
 
 class TestCompare:
@@ -233,6 +244,7 @@ class TestTruth:
         taus, found = against_truth(rows_of(told_apart(), accuracy()), truth())
         own = taus[(taus.estimator == "squbed") & (taus.kind == "signal")]
         assert own.tau.to_numpy() == pytest.approx(1)
+        assert own.pvalue.to_numpy() == pytest.approx(2 / (N_RESAMPLES + 1))
         assert found.estimator.tolist() == ["squbed", "mixed"]  # "half" has no aleatoric term
         assert found.signal[0] == pytest.approx(1)
 
@@ -267,7 +279,7 @@ class TestTruth:
 
     def test_refusals(self):
         rows = rows_of(told_apart(), accuracy())
-        with pytest.raises(ValueError, match="coverage is the same for all 40 tasks"):
+        with pytest.raises(NotShown, match="coverage is the same for all 40 tasks"):
             against_truth(rows, truth().assign(coverage="rare"))
 
 
@@ -326,7 +338,10 @@ class TestText:
         for line in lines[:3]:
             assert "1 of 2 others have a lower one, 1 of them after Holm's correction" in line
             assert "Best: better, −0.9" in line and "which survives Holm (p = 0.0" in line
-        assert "below the null band of permuted accuracies (Holm p" in lines[0]
+        said = (
+            r"S-QUBED has tau \S+ \[.*\] \(Holm p of no correlation .*\), below the null band of "
+        )
+        assert re.match(rf"aleatoric: {said}permuted accuracies\. 1 of 2", lines[0])
         wrong_way = table.assign(tau=0.9)
         assert "above the null band" in leaderboard.verdict(wrong_way)
 

@@ -29,8 +29,8 @@ def summary(subjects=12, tasks=3, clips=0):
 
 @pytest.fixture
 def pair():
-    before = summary()
-    added = before.subject.isin([f"s{i}" for i in range(6)])
+    before = summary(18)
+    added = before.subject.isin([f"s{i}" for i in range(8)])
     after = before.assign(clips=np.where(added, 1024, 0))
     noise = np.random.default_rng(1).normal(scale=0.01, size=len(before))
     after["epistemic"] = before.epistemic - 2.0 * added + noise
@@ -41,28 +41,56 @@ def test_a_change_on_the_added_subjects_alone(pair):
     found = paired_change(*pair).set_index(["part", "group"])
     assert found.change["epistemic", "added"] == pytest.approx(-2, abs=0.01)
     assert found.high["epistemic", "added"] < -1.9
-    assert found.pvalue["epistemic", "added"] == 2 / 2**6  # the least of six subjects
     assert found.change["epistemic", "others"] == pytest.approx(0, abs=0.01)
     assert found.change["epistemic", "added less others"] == pytest.approx(-2, abs=0.02)
     assert found.change["aleatoric", "added"] == 0 and found.pvalue["aleatoric", "added"] == 1
-    assert found.subjects["epistemic", "others"] == 6 and found.tasks["epistemic", "others"] == 18
+    assert found.subjects["epistemic", "others"] == 10 and found.tasks["epistemic", "others"] == 30
 
 
-def test_the_interval_covers_the_mean_of_subjects():
-    held = []
-    for seed in range(200):
+def test_interval_and_p_of_a_change_are_of_one_test(pair):
+    """Means over subjects, by hand, with Student's t; Welch's for the difference."""
+    before, after = pair
+    by_subject = (after.epistemic - before.epistemic).groupby(before.subject).mean()
+    own = by_subject.index.isin([f"s{i}" for i in range(8)])
+    found = paired_change(before, after).set_index(["part", "group"]).loc["epistemic"]
+    for group, x in (("added", by_subject[own]), ("others", by_subject[~own])):
+        error = x.std(ddof=1) / np.sqrt(len(x))
+        half = stats.t.ppf(0.975, len(x) - 1) * error
+        row = found.loc[group]
+        assert (row.low, row.high) == pytest.approx((x.mean() - half, x.mean() + half))
+        assert row.pvalue == pytest.approx(2 * stats.t.sf(abs(x.mean()) / error, len(x) - 1))
+    of = [(by_subject[k].var(ddof=1) / k.sum(), k.sum() - 1) for k in (own, ~own)]
+    freedom = sum(v for v, _ in of) ** 2 / sum(v**2 / k for v, k in of)
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(sum(v for v, _ in of))
+    row = found.loc["added less others"]
+    assert (row.low, row.high) == pytest.approx((row.change - half, row.change + half))
+
+
+def test_the_interval_covers_the_mean_of_eight_subjects():
+    held, agree = [], []
+    for seed in range(300):
         rng, before = np.random.default_rng(seed), summary(16)
         by_subject = dict(zip(before.subject.unique(), rng.normal(size=16), strict=True))
         after = before.assign(clips=np.where(before.subject < "s2", 1, 0))
         after["epistemic"] = before.epistemic + before.subject.map(by_subject)
         row = paired_change(before, after).set_index(["part", "group"]).loc["epistemic", "added"]
         held.append(row.low <= 0 <= row.high)
-    assert 0.88 < np.mean(held) <= 0.99
+        agree.append(held[-1] == (row.pvalue >= 0.05))
+    assert all(agree)
+    assert 0.925 < np.mean(held) <= 0.985
+
+
+def test_below_eight_subjects_a_change_has_neither_interval_nor_p(pair):
+    before, after = pair
+    after["clips"] = after.clips.where(after.subject != "s7", 0)
+    found = paired_change(before, after).set_index(["part", "group"]).loc["epistemic"]
+    ends = found[["low", "high", "pvalue"]].notna().all(axis=1)
+    assert ends.to_dict() == {"added": False, "others": True, "added less others": False}
 
 
 def test_tables_of_other_tasks_are_refused(pair):
     before, after = pair
-    with pytest.raises(ValueError, match="35 tasks are in both tables of 36 and 35"):
+    with pytest.raises(ValueError, match="53 tasks are in both tables of 54 and 53"):
         paired_change(before, after[1:])
     with pytest.raises(ValueError, match="0 of them on subjects with added clips"):
         paired_change(before, before)
@@ -118,12 +146,14 @@ def test_a_mistake_is_confident_where_all_videos_show_it():
         ("t", 1): ["a red ring", "a red star"],
         ("t", 2): ["a red star", "a red star"],
         ("u", 0): [None, "a thing"],
+        ("v", 0): ["a red star", ""],  # the second failed, and shows nothing
     }
     rows = [(*unit, caption) for unit, captions in shown.items() for caption in captions]
     videos = pd.DataFrame(rows, columns=["task", "latent", "caption"])
-    subjects = pd.Series({"t": "star", "u": "ring"})
+    videos["status"] = np.where(videos.caption == "", "failed", "ok")
+    subjects = pd.Series({"t": "star", "u": "ring", "v": "ring"})
     found = confident_mistakes(SimpleNamespace(videos=lambda **_options: videos), subjects)
-    assert found.to_dict() == {"t": 1 / 3, "u": 0}
+    assert found.to_dict() == {"t": 1 / 3, "u": 0, "v": 1}
 
 
 def two_models(n=60, seed=0, worse=0.0, clusters=None):
@@ -148,7 +178,7 @@ def test_every_number_of_a_comparison():
     change = tasks.epistemic_second - tasks.epistemic_first
     assert mean.value["epistemic"] == pytest.approx(change.mean())
     assert mean.low["epistemic"] < change.mean() < mean.high["epistemic"] < -1.5
-    assert mean.pvalue["epistemic"] == pytest.approx(2 / 4001)  # the least of 4,000 resamples
+    assert mean.pvalue["epistemic"] == pytest.approx(stats.ttest_1samp(change, 0).pvalue)
     assert mean.value["aleatoric"] == 0 and mean.pvalue["aleatoric"] == 1
     assert np.isnan(mean.low["aleatoric"])  # nothing differs, so nothing varies
     taus = {
@@ -159,12 +189,18 @@ def test_every_number_of_a_comparison():
     assert (row["first"], row.second) == pytest.approx((taus["first"], taus["second"]))
     assert row.value == pytest.approx(taus["second"] - taus["first"])
     assert 0 < row.low < row.value < row.high and row.pvalue < 0.01
+    assert found.loc[pairs.ORDER].value["aleatoric"] == 1
+    assert np.isnan(found.loc[pairs.ORDER].low["aleatoric"])
     between = stats.kendalltau(tasks.epistemic_first, tasks.epistemic_second).statistic
     assert found.loc[pairs.ORDER].value["epistemic"] == pytest.approx(between)
     less = tasks.ssim_second < tasks.ssim_first
     row = found.loc[pairs.MISTAKEN].loc["epistemic"]
     assert row.value == pytest.approx((change < 0)[less].mean())
-    assert row["first"] == pytest.approx((change < 0).mean()) and row.low <= row.value <= row.high
+    assert row["first"] == pytest.approx((change < 0).mean())
+    assert row.value == 1 and np.isnan(row.low)  # of equal answers no spread is known
+    tasks["epistemic_second"] += 1.9
+    row = compare(tasks, accuracy="ssim").set_index("panel").loc[pairs.MISTAKEN]
+    assert 0 < row.low < row.value < row.high < 1
 
 
 @pytest.mark.parametrize("clusters", [None, 20])

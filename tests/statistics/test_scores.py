@@ -8,7 +8,7 @@ from kit import small, small_archive
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import open_archive
 from squbed_utils.estimators.estimate import ESTIMATORS, estimate
-from squbed_utils.estimators.registry import Terms, register
+from squbed_utils.estimators.registry import Estimator, Terms
 from squbed_utils.statistics.controls import CONTROLS, random_number
 from squbed_utils.statistics.summary import equal_counts, score_tasks, sources
 
@@ -122,7 +122,8 @@ class TestMissing:
         assert found["squbed", "total", "a"] == whole["squbed", "total", "a"]
 
     def test_a_value_that_is_not_finite_is_refused(self, archive):
-        register("broken", unit="none")(lambda text, videos: Terms(0.0, np.inf, 0.0))
+        broken = Estimator("broken", "Broken", "", "none").register
+        broken(lambda text, videos: Terms(0.0, np.inf, 0.0))
         try:
             with pytest.raises(ValueError, match="'broken' returned Terms.*must be finite"):
                 score_tasks(archive)

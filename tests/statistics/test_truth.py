@@ -18,6 +18,7 @@ from squbed_utils.statistics.resampling import (
     task_counts,
     weighted_taus,
 )
+from squbed_utils.statistics.tables import NotShown
 
 
 class TestClusters:
@@ -307,7 +308,7 @@ class TestDose:
     def test_a_table_without_doses_is_refused(self):
         with pytest.raises(ValueError, match=r"lacks \['clips'\] or has one number of clips"):
             truth.dose(doses().drop(columns="clips"))
-        with pytest.raises(ValueError, match="of at least two numbers of clips"):
+        with pytest.raises(NotShown, match="of at least two numbers of clips"):
             truth.dose(doses().assign(clips=3))
 
     @pytest.mark.parametrize("mistakes", [True, False])
@@ -318,5 +319,15 @@ class TestDose:
         assert axes[0].lines[0].get_ydata().tolist() == table.epistemic.tolist()
         assert [t.get_text() for t in axes[0].get_xticklabels()] == ["0", "4", "64"]
         assert "24 subjects" in axes[0].get_title(loc="left") + axes[0].get_title()
-        band = axes[0].collections[0].get_paths()[0].vertices[:, 1]
-        assert band.min() == pytest.approx(table.low.min())
+        ends = [segment[:, 1] for segment in axes[0].collections[0].get_segments()]
+        assert np.array(ends) == pytest.approx(table[["low", "high"]].to_numpy())
+
+    def test_a_mean_without_an_interval_is_drawn_without_one(self):
+        axes = figures.figure_dose(truth.dose(doses())).axes[1]
+        assert not any(map(len, axes.collections[0].get_segments()))  # all subjects say the same
+
+    def test_no_interval_of_a_share_exceeds_one(self):
+        table = doses()
+        table["confident_mistake"] = ((table.subject < 7) & (table.clips == 0)) + 0.0
+        found = truth.dose(table)
+        assert found.mistakes[0] == 7 / 8 and found.mistakes_high[0] == 1
