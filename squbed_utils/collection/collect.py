@@ -201,7 +201,8 @@ def begin(archive: Archive, profile: Profile, resolved: dict, consent: Consent) 
     else:
         source = captioned.stored(profile.dataset, archive)
     for task in source.tasks:
-        if task.reference and not archive.inside(task.reference).is_file():
+        # until there is a profile, what lies there may be a reference of other tasks
+        if task.reference and (new or not archive.inside(task.reference).is_file()):
             source.write_reference(task, archive.inside(task.reference))
     if new:
         archive.write_profile(resolved)
@@ -362,6 +363,11 @@ def is_new(archive: Archive, resolved: dict) -> bool:
     Settings that change no sample are updated in the archive.
     """
     if not archive.inside("profile.yaml").is_file():
+        if made := [*archive.folder.glob("shards/*"), *archive.folder.glob("videos/*")]:
+            raise ValueError(
+                f"{archive.folder} holds {made[0].parent.name}, and no profile.yaml that says what "
+                "made them; put it back as it was, choose another --output, or delete that folder"
+            )
         return True
     if differences := profiles.differences(archive.profile, resolved):
         raise ValueError(

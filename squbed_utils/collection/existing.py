@@ -1,6 +1,7 @@
 """An archive of videos that already exist: embed and score them, generate nothing."""
 
 import math
+import shutil
 import sys
 import warnings
 from collections import defaultdict
@@ -92,8 +93,15 @@ def score(
         resolved |= made_by  # which older archives do not record
     with held(archive):
         told = _refuse_collected(archive, table)
-        if is_new(archive, resolved) or not told:
-            _begin(archive, resolved, table, truth, find)
+        new, firsts = is_new(archive, resolved), table.drop_duplicates("task")
+        for row in firsts.dropna(subset="reference").itertuples():
+            reference = archive.inside(layout.reference_path(row.task))
+            if new or not reference.is_file():
+                copy(find(row.reference), reference)
+        if new or not told:
+            archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
+            archive.write_manifest(table)
+            archive.write_profile(resolved)
         todo = [
             unit for unit in archive.units if not archive.finished(*unit, retry_failed=retry_failed)
         ]
@@ -155,40 +163,37 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find, dict]:
 
 
 def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
-    """Refuse an archive of other videos than these; return whether its tables are complete."""
+    """Refuse an archive of other videos than these; return whether its tables are complete.
+
+    Where no manifest says any more what shards and references are of, they are removed.
+    """
     if not archive.inside("profile.yaml").is_file():
         return False
     remedy = "choose another --output, or delete that folder"
     if "n" in archive.profile:
         raise ValueError(f"{archive.folder} holds videos that were generated there; {remedy}")
+    path = archive.inside("manifest.parquet")
     try:
-        before = archive.manifest()
-        whole = before is not None and not archive.changed(["tasks.parquet", "manifest.parquet"])
+        before = layout.read_table(path, layout.MANIFEST).to_pandas()
+        if archive.changed([path.name]):
+            raise ValueError(f"{path} is not as it was when the archive was sealed")
     except (FileNotFoundError, ValueError) as error:
-        tqdm.write(f"{error}; its tables are written again", file=sys.stderr)
+        tqdm.write(f"{error}; all videos are scored again", file=sys.stderr)
+        for name in ("shards", "references"):
+            shutil.rmtree(archive.inside(name), ignore_errors=True)
         return False
-    if whole and _rows_of(before) != _rows_of(table):
+    if _rows_of(before) != _rows_of(table):
         raise ValueError(f"{archive.folder} was made of another manifest; {remedy}")
-    return whole
+    try:
+        archive.tasks()
+    except (FileNotFoundError, ValueError) as error:
+        tqdm.write(f"{error}; it is written again", file=sys.stderr)
+        return False
+    return not archive.changed(["tasks.parquet", "truth.parquet"])
 
 
 def _rows_of(table: pd.DataFrame) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
-
-
-def _begin(
-    archive: Archive,
-    resolved: dict,
-    table: pd.DataFrame,
-    truth: pd.DataFrame | None,
-    find: Find,
-) -> None:
-    firsts = table.drop_duplicates("task")
-    for row in firsts.dropna(subset="reference").itertuples():
-        copy(find(row.reference), archive.inside(layout.reference_path(row.task)))
-    archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
-    archive.write_manifest(table)
-    archive.write_profile(resolved)
 
 
 def _task(row: tuple) -> Task:

@@ -13,6 +13,7 @@ from squbed_utils import cli, video
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import LABELS, MEASURING
+from squbed_utils.archive.verify import verify
 from squbed_utils.collection import latent
 from squbed_utils.collection.collect import collect
 from squbed_utils.collection.existing import score
@@ -202,6 +203,44 @@ def test_a_finished_shard_is_not_scored_again(scored, clips, tiny_profile, tmp_p
 def test_another_manifest_is_refused(scored, clips, tiny_profile):
     with pytest.raises(ValueError, match="was made of another manifest; choose another --output"):
         score(with_prompts(clips), profile=tiny_profile, output=scored.folder)
+
+
+@pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"no table")])
+def test_without_its_manifest_an_archive_is_scored_anew(
+    scored, clips, tiny_profile, tmp_path, damage, capsys
+):
+    """Else the shards and references of one manifest are taken for those of another."""
+    folder = shutil.copytree(scored.folder, tmp_path / "archive")
+    damage(folder / "manifest.parquet")
+    rows = [f"a,a red circle,{i},0,{clips}/{i + 4}.mp4,{clips}/9.mp4" for i in range(3)]
+    other = write(tmp_path, *rows, name="other.csv")
+    again = score(other, profile=tiny_profile, output=folder)
+    assert "manifest.parquet" in capsys.readouterr().err
+    right = score(other, profile=tiny_profile, output=tmp_path / "right")
+    pd.testing.assert_frame_equal(again.videos(), right.videos())
+    assert verify(folder) == []
+
+
+@pytest.mark.parametrize("name", ["references/b.mp4", "tasks.parquet"])
+def test_what_is_gone_of_a_scored_archive_comes_back_with_the_same_command(
+    scored, clips, tiny_profile, tmp_path, measured, name
+):
+    folder = shutil.copytree(scored.folder, tmp_path / "archive")
+    (folder / name).unlink()
+    assert [problem.path for problem in verify(folder)][0] == name
+    score(without_prompts(clips), profile=tiny_profile, output=folder)
+    assert verify(folder) == [] and measured == []
+
+
+def test_a_reference_is_read_anew_in_each_run(clips, tiny_profile, tmp_path):
+    """The folder of the first archive is used again, as in one session of a notebook."""
+    found = []
+    for name in ("0.mp4", "1.mp4"):
+        shutil.rmtree(tmp_path / "archive", ignore_errors=True)
+        rows = [f"a,a star,{i},0,{clips}/{i}.mp4,{clips}/{name}" for i in range(2)]
+        table = write(tmp_path, *rows)
+        found.append(score(table, profile=tiny_profile, output=tmp_path / "archive").videos().ssim)
+    assert [list(ssim == 1) for ssim in found] == [[True, False], [False, True]]
 
 
 def test_a_collected_archive_is_refused_and_a_scored_one_is_not_collected(
