@@ -89,8 +89,8 @@ def score(
     resolved = checkpoints.resolve(profile, roles)
     resolved = {key: resolved[key] for key in RECORDED if key in resolved}
     archive = Archive(output)
-    if not archive.inside("profile.yaml").is_file() or "video_model" in archive.profile:
-        resolved |= made_by  # which older archives do not record
+    recorded = archive.profile if archive.inside("profile.yaml").is_file() else made_by
+    resolved |= {k: v for k, v in made_by.items() if k in recorded}  # older ones lack some
     with held(archive):
         told = _refuse_collected(archive, table)
         new, firsts = is_new(archive, resolved), table.drop_duplicates("task")
@@ -144,7 +144,7 @@ def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
 def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find, dict]:
     """Return the manifest, the truth of its tasks if known, and what locates its files.
 
-    And what is to be recorded of the video model, if an archive says it.
+    And what is to be recorded of the video model and its seed, if an archive says it.
     """
     if not source.is_dir():
         return manifests.read(source), None, lambda path: manifests.locate(path, source.parent), {}
@@ -158,7 +158,8 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find, dict]:
     table = of_archive(archive)
     for path in (*table.video.dropna(), *table.reference.dropna().unique()):
         archive.inside(path)  # refused before any is copied
-    made_by = {"video_model": archive.video_model} if archive.video_model else {}
+    made_by = {"video_model": archive.video_model, "seed": archive.profile.get("seed")}
+    made_by = {key: value for key, value in made_by.items() if value not in ({}, None)}
     return table, archive.truth(), archive.inside, made_by
 
 
