@@ -6,11 +6,19 @@ import warnings
 from pathlib import Path
 from typing import Literal
 
-from openai import APIError, APIStatusError, LengthFinishReasonError, OpenAI, OpenAIError
+import tenacity
+from openai import (
+    APIConnectionError,
+    APIError,
+    APIStatusError,
+    LengthFinishReasonError,
+    OpenAI,
+    OpenAIError,
+)
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from squbed_utils import roles
+from squbed_utils import csv_files, roles
 from squbed_utils.files import inside, replacing
 from squbed_utils.models import replies, servers, spending
 from squbed_utils.models.errors import Stop
@@ -21,6 +29,12 @@ ATTEMPTS = 3
 """Times that a question is asked until it gets a readable answer."""
 
 LONGEST_ERROR = 300
+
+FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
+"""Seconds before a request is made again: doubled each time, unless the server says how many."""
+
+LONGEST_ASKED = 120.0
+"""The most seconds of waiting that a server may ask for."""
 
 LARGEST = 10_000_000
 """The most bytes of an answer: a thousand times what `max_tokens` amounts to."""
@@ -76,7 +90,7 @@ class Server:
             api_key=self._key,
             base_url=self._url,
             timeout=settings.timeout,
-            max_retries=settings.retries,
+            max_retries=0,  # by which a lost answer would be paid again, and not booked
             http_client=servers.client(settings.timeout, LARGEST),
         )
 
@@ -120,9 +134,15 @@ class Server:
 
     def _ask(self, request: dict, form: type[Form]) -> str:
         """Ask until an answer is readable; no error carries the key or the client's own error."""
+        patiently = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            wait=_wait,
+            stop=tenacity.stop_after_attempt(self._settings.retries + 1),
+            reraise=True,
+        )
         for _ in range(ATTEMPTS):
             try:
-                return self._without_key(_answer_of(self._paid(request, form), form))
+                return self._without_key(_answer_of(patiently(self._paid, request, form), form))
             except (OpenAIError, ValueError, TypeError, AttributeError, RecursionError) as error:
                 problem = self._in_words(error)
                 if isinstance(error, APIError):
@@ -136,7 +156,8 @@ class Server:
         """Ask once: book the most that it can cost before, and correct it to the true cost after.
 
         A token is at least a byte, so a question has no more tokens than bytes. An error status
-        costs nothing; an unknown or impossible usage as much as possible.
+        costs nothing, nor does a server that cannot be reached; a lost answer, and an unknown or
+        impossible usage, as much as possible.
         """
         settings, schema = self._settings, form.model_json_schema()
         limit = "max_tokens" if settings.base_url else "max_completion_tokens"
@@ -157,8 +178,9 @@ class Server:
             if type(used) is int and 0 < used <= tokens:
                 unpaid = {spending.REFINER: price * (tokens - used)}
             return completion
-        except APIStatusError:
-            unpaid = costs
+        except (APIStatusError, APIConnectionError) as error:
+            if isinstance(error, APIStatusError) or isinstance(error.__cause__, servers.UNREACHED):
+                unpaid = costs
             raise
         finally:
             if self._account and unpaid:
@@ -168,7 +190,7 @@ class Server:
         return text.replace(self._key, "[key]")
 
     def _in_words(self, error: Exception) -> str:
-        """Say what went wrong; the client has already tried again where that can help."""
+        """Say what went wrong, where trying again has not helped."""
         status = error.status_code if isinstance(error, APIStatusError) else None
         if status in (401, 403):
             return f"it refuses the key (status {status})"
@@ -183,6 +205,24 @@ class Server:
         if isinstance(error, OpenAIError):
             return self._without_key(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
         return f"its answer is not of the form asked for ({type(error).__name__})"
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Say whether a request may succeed the next time: no answer came, or the server is busy."""
+    busy = isinstance(error, APIStatusError) and (
+        error.status_code in (408, 409, 429) or error.status_code >= 500
+    )
+    return busy or isinstance(error, APIConnectionError)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Return the seconds before a request is made again."""
+    response = getattr(state.outcome.exception(), "response", None)
+    if response is not None:
+        asked = csv_files.number(response.headers.get("retry-after", ""))
+        if asked is not None and 0 <= asked <= LONGEST_ASKED:
+            return asked
+    return min(FIRST_WAIT * 2 ** min(state.attempt_number - 1, 9), LONGEST_WAIT)
 
 
 def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:

@@ -4,9 +4,12 @@ import shutil
 import time
 import traceback
 
+import httpx2
 import pytest
+import tenacity
 from kit import clips, tiny
 from kit.chat_server import completion, said, serving
+from openai import APIStatusError
 
 from squbed_utils import cli, files, roles
 from squbed_utils.collection.collect import collect
@@ -388,6 +391,38 @@ def test_nothing_is_asked_that_the_budget_may_not_cover(load, server, tmp_path):
     assert 0 < calls < 9 and dollars + least < 0.015 + 0.002
     load(price=2.0, budget=1.0).refine("a circle", 8)
     assert len(server.asked) == calls + 1
+
+
+def test_each_request_whose_answer_is_lost_is_booked(load, server, tmp_path):
+    """A request that the server has seen may be paid, and it is made again."""
+    late = (200, lambda headers: time.sleep(0.5) or said("late"))
+    server.script = [late] * 9
+    model = load(price=2.0, max_calls=2, timeout=0.1, retries=5)
+    with pytest.raises(RuntimeError, match="budget of 2 calls is used up: 2 calls are spent"):
+        model.refine("a circle", 1)
+    calls, dollars = used(tmp_path)
+    assert len(server.asked) == calls == 2 and dollars > 2 * 2e-6 * 4096
+
+
+def test_a_server_that_is_not_there_costs_nothing(load, tmp_path):
+    model = load(price=2.0, base_url="http://127.0.0.1:9/v1", retries=0)
+    with pytest.raises(RuntimeError, match="gives no answer: APIConnectionError"):
+        model.refine("a circle", 1)
+    assert used(tmp_path) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [({"retry-after": "7.5"}, 7.5), ({"retry-after": "1e9"}, 2.0), ({"retry-after": "nan"}, 2.0)]
+    + [({"retry-after": "Sat, 28 Nov 2026 10:00:00 GMT"}, 2.0), ({}, 2.0)],
+)
+def test_a_server_says_how_long_to_wait(header, seconds):
+    request = httpx2.Request("POST", "http://localhost")
+    response = httpx2.Response(429, headers=header, request=request)
+    state = tenacity.RetryCallState(None, None, (), {})
+    state.attempt_number = 3
+    state.set_exception((None, APIStatusError("busy", response=response, body=None), None))
+    assert openai._wait(state) == seconds
 
 
 def test_a_budget_without_a_price_is_refused():
