@@ -71,6 +71,9 @@ TABLES += ("dataset.json", "labels.json")
 SUMS = "SHA256SUMS"
 """The list of checksums of an exported archive's files."""
 
+ACCOUNT, ACCOUNT_LOCK = "spending.json", ".spending.lock"
+"""What paid models have cost, and the lock of whoever changes it."""
+
 LONGEST_ERROR = 500
 FOLDERS = re.compile(
     r"""(?<![\w:/\\.~-])(?:file:(?://)?|~[\w.-]*|\.\.|[A-Za-z]:)?[/\\]+"""

@@ -7,6 +7,7 @@ and no sample is made twice.
 """
 
 import hashlib
+import json
 import re
 import sys
 import threading
@@ -17,9 +18,18 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import CHECKSUMS
+from squbed_utils.archive.layout import ACCOUNT, ACCOUNT_LOCK, CHECKSUMS, SEAL
 from squbed_utils.archive.verify import verify_sums
-from squbed_utils.files import SAMPLES, inside, parse_sums, read_sums, replacing, sha256_of
+from squbed_utils.files import (
+    SAMPLES,
+    inside,
+    locked,
+    parse_sums,
+    read_sums,
+    replacing,
+    sha256_of,
+    write_text,
+)
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 
@@ -110,10 +120,28 @@ class Home:
         for name in names:
             if SINGLE.fullmatch(name) and not inside(self.folder, name).exists():
                 self._fetch(name)
+        if ACCOUNT in names:
+            self._merge_account()
         units = [name for name in names if SUMS.fullmatch(name)]
         for name in tqdm(units, "fetching", unit="latent prompt", disable=len(units) < 20):
             damaged += self._pull_unit(name)
         return damaged
+
+    def _merge_account(self) -> None:
+        """Take over what another machine has paid since this one was here: an account grows."""
+        path = inside(self.folder, ACCOUNT)
+        with locked(inside(self.folder, ACCOUNT_LOCK)):
+            with self._reached():
+                there = self.files.cat_file(f"{self.root}/{ACCOUNT}")
+            try:
+                there, here = json.loads(there), json.loads(path.read_bytes())
+                most = here | {k: max(spent, here.get(k, 0)) for k, spent in there.items()}
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                raise ValueError(
+                    f"{path}, or that at {self.url}, is no account: {error}"
+                ) from error
+            if most != here:
+                write_text(path, json.dumps(most) + "\n")
 
     def _pull_unit(self, name: str) -> list[str]:
         """Fetch a latent prompt, its shard and checksums last; return its damaged files."""
@@ -147,7 +175,11 @@ class Home:
         return True
 
     def push(self) -> None:
-        """Copy to the URL what is finished here and not yet there."""
+        """Copy to the URL what is finished here and not yet there, what says so last."""
+        files = sorted([*self.folder.glob("*"), *self.folder.glob("answers/*")])
+        names = [file.relative_to(self.folder).as_posix() for file in files]
+        for name in (name for name in names if SINGLE.fullmatch(name) and name != SEAL):
+            self._put(name, sha256_of(inside(self.folder, name)))
         for file in sorted(self.folder.glob(f"shards/*/*{CHECKSUMS}")):
             name = file.relative_to(self.folder).as_posix()
             digest = sha256_of(inside(self.folder, name))
@@ -157,10 +189,8 @@ class Home:
                 for path in _shards_last(sums):
                     self._put(path, sums[path])
                 self._put(name, digest)
-        for file in sorted([*self.folder.glob("*"), *self.folder.glob("answers/*")]):
-            name = file.relative_to(self.folder).as_posix()
-            if SINGLE.fullmatch(name):
-                self._put(name, sha256_of(inside(self.folder, name)))
+        if SEAL in names:
+            self._put(SEAL, sha256_of(inside(self.folder, SEAL)))
 
     def _put(self, name: str, digest: str) -> None:
         if self.there.get(name) != digest:

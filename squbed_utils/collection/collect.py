@@ -17,7 +17,7 @@ from tqdm import tqdm
 from squbed_utils import files, profiles
 from squbed_utils.archive import remote
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import RATINGS, SEAL, TWIN, video_path
+from squbed_utils.archive.layout import ACCOUNT, ACCOUNT_LOCK, RATINGS, SEAL, TWIN, video_path
 from squbed_utils.collection import claims, status
 from squbed_utils.collection.executors import LOCAL, Executor
 from squbed_utils.collection.workers import Job
@@ -290,7 +290,7 @@ def _label_by(profile: Profile, folder: Path) -> Label:
 
 LOCK = ".lock"
 
-CONTENTS = {LOCK, SEAL, claims.FOLDER, status.FOLDER, spending.ACCOUNT, spending.LOCK, "answers"}
+CONTENTS = {LOCK, SEAL, claims.FOLDER, status.FOLDER, ACCOUNT, ACCOUNT_LOCK, "answers"}
 CONTENTS |= {"profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet", "labels.json"}
 CONTENTS |= {RATINGS, "dataset.json", "references", "shards", "videos"}
 CONTENTS |= {"contact_sheet.png", "contact_sheet.html"}
