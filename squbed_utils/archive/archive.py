@@ -159,7 +159,9 @@ class Archive:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error}); put it back as it was") from error
-        if not isinstance(found, dict) or not isinstance(found.get("clips"), dict):
+        clips = found.get("clips") if isinstance(found, dict) else None
+        clips = clips if isinstance(clips, dict) else {}
+        if not all(isinstance(clips.get(task), str) for task in self.tasks().task):
             raise ValueError(f"{path} does not say each task's clip; put it back as it was")
         return found
 

@@ -252,7 +252,7 @@ def _read(path: Path | None, question: dict) -> str | None:
         entry = json.loads(path.read_text(encoding="utf-8"))
         if entry["asked"] == question and isinstance(entry["answer"], str):
             return entry["answer"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     path.unlink(missing_ok=True)
     return None

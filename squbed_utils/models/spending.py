@@ -89,7 +89,7 @@ def _read(folder: Path) -> dict[str, float]:
         if not all(0 <= amount < math.inf for amount in account.values()):
             raise ValueError("what is spent is a finite number, 0 or more")
         return account
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f'{path} cannot be read ({error}); write {{"{VIDEOS}": N}} into it, with what the '
             f'vendor of the videos has billed for this archive, and likewise "{REFINER}" and '

@@ -88,7 +88,7 @@ def _read_cache(path: Path, asked: str) -> dict[str, str]:
         stored = json.loads(path.read_text(encoding="utf-8"))
         labels = stored["labels"] if stored["asked"] == asked else {}
         _checked(list(labels.values()), len(labels))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged; delete it, and captions are labelled again"
         ) from error

@@ -83,7 +83,9 @@ def test_without_a_folder_nothing_is_kept(load, server):
     assert len(server.asked) == 2
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"answer": 3, "asked": {}}', '"\udcff"'])
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"answer": 3, "asked": {}}', '"\udcff"', "[" * 10**5]
+)
 def test_a_damaged_answer_is_asked_again(load, server, tmp_path, damage):
     load().refine("a circle", 1)
     (kept,) = (tmp_path / "answers").iterdir()

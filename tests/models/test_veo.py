@@ -279,7 +279,7 @@ def test_the_account_by_hand(tmp_path):
     assert spending.spent(tmp_path) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"dollars": null}'])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"dollars": null}', "[" * 10**5])
 def test_a_damaged_account(tmp_path, text):
     (tmp_path / spending.ACCOUNT).write_text(text)
     with pytest.raises(ValueError, match="spending.json cannot be read .*write .*dollars"):

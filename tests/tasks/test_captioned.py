@@ -281,6 +281,10 @@ def test_a_lost_or_damaged_report(panda_profile, archive, tmp_path):
     next(folder.glob("shards/*/*.parquet")).unlink()
     with pytest.raises(ValueError, match=r"dataset.json is damaged \(.*put it back as it was"):
         collect(panda_profile, output=folder)
+    for places in ("{}", '{"panda70m--0video.0": 5}', "[]"):
+        (folder / "dataset.json").write_text(f'{{"clips": {places}}}')
+        with pytest.raises(ValueError, match="dataset.json does not say each task's clip; put it"):
+            collect(panda_profile, output=folder)
     (folder / "dataset.json").unlink()
     with pytest.raises(ValueError, match="has no dataset.json, which says where its references"):
         collect(panda_profile, output=folder)
