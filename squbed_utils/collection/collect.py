@@ -353,7 +353,7 @@ def _clear_if_alone(folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    for leftover in folder.rglob(f"*{PARTIAL}"):
+    for leftover in folder.rglob(f".*{PARTIAL}"):  # no task's folder begins with a dot
         leftover.unlink(missing_ok=True)
 
 
