@@ -383,7 +383,7 @@ def _kinetics(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     )
 
 
-BACKBONE = "features."
+BACKBONE = re.compile(r"features\.")
 """Beginning of the names of a backbone's weights; its classifier may have any size."""
 
 SLICE = re.compile(r"net\.slice\d\.")
@@ -403,24 +403,17 @@ def load_lpips(
     if settings.kind == "unlearned":
         path /= "model.safetensors"
     weights = read_weights(path)
+    learned, backbone = None, BACKBONE
     if settings.kind == "st-alex":
-        features, cuts, learned = (
-            networks.shift_tolerant_alexnet(),
-            networks.SHIFT_TOLERANT_CUTS,
-            weights,
-        )
-        weights = {SLICE.sub("", k): v for k, v in weights.items() if SLICE.match(k)}
+        features, cuts = networks.shift_tolerant_alexnet(), networks.SHIFT_TOLERANT_CUTS
+        learned, backbone = weights, SLICE
+    elif settings.kind == "alex":
+        features, cuts = alexnet().features, networks.ALEXNET_CUTS
+        brought = "functional/image/lpips_models/alex.pth"
+        learned = read_weights(Path(files("torchmetrics") / brought))
     else:
-        learned = None
-        if settings.kind == "alex":
-            features, cuts = alexnet().features, networks.ALEXNET_CUTS
-            brought = "functional/image/lpips_models/alex.pth"
-            learned = read_weights(Path(files("torchmetrics") / brought))
-        else:
-            features, cuts = squeezenet1_1().features, networks.SQUEEZENET_CUTS
-        weights = {
-            k.removeprefix(BACKBONE): v for k, v in weights.items() if k.startswith(BACKBONE)
-        }
+        features, cuts = squeezenet1_1().features, networks.SQUEEZENET_CUTS
+    weights = {backbone.sub("", k): v for k, v in weights.items() if backbone.match(k)}
     channels = learned and [learned[f"lin{i}.model.1.weight"].flatten() for i in range(len(cuts))]
     load_into(features, weights, path)
     model = networks.Lpips(features, cuts, channels).to(device).eval().requires_grad_(False)

@@ -11,9 +11,12 @@ from openai import (
     APIConnectionError,
     APIError,
     APIStatusError,
+    ConflictError,
+    InternalServerError,
     LengthFinishReasonError,
     OpenAI,
     OpenAIError,
+    RateLimitError,
 )
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -30,11 +33,11 @@ ATTEMPTS = 3
 
 LONGEST_ERROR = 300
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
-"""Seconds before a request is made again: doubled each time, unless the server says how many."""
+DOUBLED, LONGEST_ASKED = tenacity.wait_exponential(0.5, max=8.0), 120.0
+"""Seconds before a request is made again, and the most of them that a server may ask for."""
 
-LONGEST_ASKED = 120.0
-"""The most seconds of waiting that a server may ask for."""
+PASSING = (APIConnectionError, RateLimitError, ConflictError, InternalServerError)
+"""Errors after which a request is made again: no answer came, or the server is busy."""
 
 LARGEST = 10_000_000
 """The most bytes of an answer: a thousand times what `max_tokens` amounts to."""
@@ -135,7 +138,7 @@ class Server:
     def _ask(self, request: dict, form: type[Form]) -> str:
         """Ask until an answer is readable; no error carries the key or the client's own error."""
         patiently = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass),
+            retry=tenacity.retry_if_exception_type(PASSING),
             wait=_wait,
             stop=tenacity.stop_after_attempt(self._settings.retries + 1),
             reraise=True,
@@ -207,22 +210,11 @@ class Server:
         return f"its answer is not of the form asked for ({type(error).__name__})"
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Say whether a request may succeed the next time: no answer came, or the server is busy."""
-    busy = isinstance(error, APIStatusError) and (
-        error.status_code in (408, 409, 429) or error.status_code >= 500
-    )
-    return busy or isinstance(error, APIConnectionError)
-
-
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the seconds before a request is made again."""
+    """Wait as long as the server says, or twice as long each time."""
     response = getattr(state.outcome.exception(), "response", None)
-    if response is not None:
-        asked = csv_files.number(response.headers.get("retry-after", ""))
-        if asked is not None and 0 <= asked <= LONGEST_ASKED:
-            return asked
-    return min(FIRST_WAIT * 2 ** min(state.attempt_number - 1, 9), LONGEST_WAIT)
+    asked = response is not None and csv_files.number(response.headers.get("retry-after", ""))
+    return asked if asked and 0 < asked <= LONGEST_ASKED else DOUBLED(state)
 
 
 def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:

@@ -258,7 +258,7 @@ def test_other_versions_are_told_of_when_something_is_left_to_do(tiny_profile, c
 
 def test_a_folder_of_something_else_is_refused(tiny_profile, tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="holds 'thesis.tex', which is no part of an archive"):
+    with pytest.raises(ValueError, match="holds 'thesis.tex' and is no archive"):
         collect(tiny_profile, output=tmp_path)
 
 
@@ -278,6 +278,7 @@ def test_a_reference_of_a_run_that_had_not_begun_is_written_anew(tiny_profile, t
     black, white = (np.full((9, 32, 32, 3), value, np.uint8) for value in (0, 255))
     video.write(tmp_path / "white.mp4", white, 8)
     video.write(tmp_path / "archive" / "references" / "a.mp4", black, 8)
+    (tmp_path / "archive" / ".lock").touch()
     prompts = tmp_path / "prompts.csv"
     prompts.write_text("prompt,task,reference\na red circle,a,white.mp4\n")
     profile = tiny.write_profile(tiny_profile.parent, tmp_path / "one.yaml", m=2)

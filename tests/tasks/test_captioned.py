@@ -167,8 +167,15 @@ def archive(panda_profile, tmp_path_factory):
 
 def collect_labelled(profile, output, label):
     """Collect with a function in place of the profile's language model."""
+    load = models.load_language
+
+    def labelling(*args):
+        model = load(*args)
+        model.label = label
+        return model
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("squbed_utils.collection.collect._label_by", lambda profile, folder: label)
+        patch.setattr(models, "load_language", labelling)
         return collect(profile, output=output)
 
 
