@@ -208,7 +208,10 @@ class Archive:
             n, samples = self.profile["n"], list(range(self.profile["m"]))
             k = self.profile.get("videos_of") or n
             each = [samples if latent < k else [] for latent in range(n)]
-            return {(task, z): each[z] for task in self.tasks().task for z in range(n)}
+            if (count := n * len(tasks := self.tasks().task)) > layout.MOST_ROWS:
+                most = f"expected at most {layout.MOST_ROWS:,}"
+                raise ValueError(f"{self.folder} says that it has {count:,} latent prompts; {most}")
+            return {(task, z): each[z] for task in tasks for z in range(n)}
         groups = manifest.groupby(["task", "latent"], sort=False)
         return {
             (task, int(z)): of["sample"][of.video.notna()].astype(int).tolist()

@@ -574,23 +574,18 @@ def check_recorded(settings: Mapping, where: str) -> None:
     """Refuse a recorded profile that could not have been written; the error names the entry."""
     for name, value in settings.items():
         entry = f"{where}: {name}"
-        if name in TEXTS and not isinstance(value, str):
-            raise ValueError(f"{entry} is {shortened(value)}; expected text")
+        if name in TEXTS:
+            _expect(isinstance(value, str), entry, value, "text")
         if name in BOUNDS and not (name in ("pca", "videos_of") and value is None):
             least, most = BOUNDS[name]
-            if type(value) is not int:
-                raise ValueError(f"{entry} is {shortened(value)}; expected int")
-            if not least <= value <= most:
-                bound = f"at least {least}, and at most {most}"
-                raise ValueError(f"{entry} is {shortened(value)}; expected {bound}")
+            _expect(type(value) is int, entry, value, "int")
+            _expect(least <= value <= most, entry, value, f"at least {least}, and at most {most}")
         if name in ("dataset", "checkpoints", "versions", *ROLES):
             value = {} if value is None and name in ("captioner", "refiner") else value
-            if not isinstance(value, dict):
-                raise ValueError(f"{entry} is {shortened(value)}; expected keys and values")
-            texts = ("kind", "path", "model") if name in ("dataset", *ROLES) else value
-            for key in texts:
-                if not isinstance(value.get(key, ""), str):
-                    raise ValueError(f"{entry}: {key} is {shortened(value[key])}; expected text")
+            _expect(isinstance(value, dict), entry, value, "keys and values")
+            for key in ("kind", "path", "model") if name in ("dataset", *ROLES) else value:
+                text = value.get(key, "")
+                _expect(isinstance(text, str), f"{entry}: {key}", text, "text")
             wrong = name == "video_model" and not isinstance(value.get("sha256", {}), dict)
             if value.get("kind") == "like":
                 tasks, by = value.get("tasks") or [], value.get("by")
@@ -600,3 +595,8 @@ def check_recorded(settings: Mapping, where: str) -> None:
                 raise ValueError(f"{entry} is not as an archive has it; put it back as it was")
     if settings.get("lpips", {}).get("kind", "alex") not in LPIPS_KINDS:
         raise ValueError(f"{where}: lpips: kind is unknown; known: {', '.join(LPIPS_KINDS)}")
+
+
+def _expect(holds: bool, entry: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{entry} is {shortened(value)}; expected {expected}")

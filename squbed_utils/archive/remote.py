@@ -57,10 +57,7 @@ def fetch(url: str) -> Path:
     if not home.names():
         raise FileNotFoundError(f"there is nothing at {url}; correct the URL")
     if damaged := home.pull():
-        raise ValueError(
-            f"{len(damaged)} files at {url} are missing or not what was stored, {damaged[0]} the "
-            f"first; `squbed collect --output {url}` makes them again"
-        )
+        raise ValueError(f"{damaged}; `squbed collect --output {url}` makes them again")
     return home.folder
 
 
@@ -69,8 +66,7 @@ def mirrored(url: str) -> Iterator[Path]:
     """Yield the working folder of a URL to a run, and copy to the URL what the run finishes."""
     home, end = Home(url), threading.Event()
     if damaged := home.pull():
-        text = f"{len(damaged)} files at {url} are missing or not what was stored, {damaged[0]} "
-        tqdm.write(f"{text}the first; their latent prompts are made again", file=sys.stderr)
+        tqdm.write(f"{damaged}; their latent prompts are made again", file=sys.stderr)
     thread = threading.Thread(target=_follow, args=(home, end), daemon=True)
     thread.start()
     try:
@@ -114,8 +110,8 @@ class Home:
             found = self.files.find(self.root)
         return sorted(name.removeprefix(self.root).lstrip("/") for name in found)
 
-    def pull(self) -> list[str]:
-        """Fetch the files that are only at the URL; return those that are damaged or missing."""
+    def pull(self) -> str:
+        """Fetch the files that are only at the URL; say which are damaged or missing, if any."""
         names, damaged = self.names(), []
         for name in names:
             if SINGLE.fullmatch(name) and not inside(self.folder, name).exists():
@@ -125,7 +121,8 @@ class Home:
         units = [name for name in names if SUMS.fullmatch(name)]
         for name in tqdm(units, "fetching", unit="latent prompt", disable=len(units) < 20):
             damaged += self._pull_unit(name)
-        return damaged
+        what = f"{len(damaged)} files at {self.url} are missing or not what was stored"
+        return f"{what}, {damaged[0]} the first" if damaged else ""
 
     def _merge_account(self) -> None:
         """Take over what another machine has paid since this one was here: an account grows."""

@@ -82,18 +82,11 @@ def make(bench: Bench, task: Task, latent: int) -> None:
         errors = _store(bench, draw.prompt, paths, seeds)
         measured = _measure_stored(bench, task, paths, errors)
         for i, sample in enumerate(samples):
-            rows.append(
-                {
-                    **_unit(task, latent, draw),
-                    "sample": sample,
-                    "seed": seeds[i],
-                    "path": paths[i] if errors[i] is None else None,
-                    "status": OK if errors[i] is None else FAILED,
-                    "error": errors[i],
-                    **texts,
-                    **vars(measured[i]),
-                }
-            )
+            row = _unit(task, latent, draw) | texts | vars(measured[i])
+            row |= {"sample": sample, "seed": seeds[i], "error": errors[i]}
+            made = errors[i] is None
+            row |= {"status": OK, "path": paths[i]} if made else {"status": FAILED}
+            rows.append(row)
     bench.archive.write_shard(task.id, latent, rows)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +58,7 @@ def status(folder: Path | str) -> Status:
     claims = _claims.claimed(archive.folder)
     rate = _rate(events, workers)
     left = len(archive.units) - len(finished)
+    spent = [_spent(log) for log in events.values()]
     return Status(
         folder=archive.folder,
         units=len(archive.units),
@@ -69,8 +69,8 @@ def status(folder: Path | str) -> Status:
         workers=len(workers),
         rate=rate,
         hours_left=left / rate if rate and workers and left else None,
-        gpu_hours=sum(_hours(log, gpu=True) for log in events.values()),
-        cpu_hours=sum(_hours(log, gpu=False) for log in events.values()),
+        gpu_hours=sum(hours * gpus for hours, gpus in spent),
+        cpu_hours=sum(hours for hours, gpus in spent if not gpus),
     )
 
 
@@ -88,13 +88,10 @@ def _rate(events: dict[str, list[dict]], workers: set[str]) -> float | None:
     return recent / (end - start) * 3600 if end > start and recent else None
 
 
-def _hours(log: list[dict], *, gpu: bool) -> float:
-    """Return the hours that a worker spent on units, times its GPUs if `gpu`."""
+def _spent(log: list[dict]) -> tuple[float, float]:
+    """Return the hours that a worker spent on units, and its GPUs."""
     gpus = next((e["gpus"] for e in log if e["event"] == "start"), 0)
-    seconds = sum(e["seconds"] for e in log if e["event"] == "done")
-    if gpu:
-        return seconds * gpus / 3600
-    return 0.0 if gpus else seconds / 3600
+    return sum(e["seconds"] for e in log if e["event"] == "done") / 3600, gpus
 
 
 FOLDER = "runs"
@@ -114,11 +111,8 @@ class RunLog:
     def write(self, event: str, **values: object) -> None:
         """Append one event with the time, whole even if the process is killed."""
         line = json.dumps({"time": round(time.time(), 3), "event": event} | values) + "\n"
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(file, line.encode())
-        finally:
-            os.close(file)
+        with self.path.open("ab", buffering=0) as file:
+            file.write(line.encode())
 
 
 def read(folder: Path) -> dict[str, list[dict]]:

@@ -19,7 +19,7 @@ from openai import (
     RateLimitError,
 )
 from openai.types.chat import ChatCompletion
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from squbed_utils import csv_files, roles
 from squbed_utils.files import inside, replacing
@@ -49,31 +49,18 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Text(Form):
-    """Free text."""
-
-    answer: str
+def _form(name: str, text: str, answer: object) -> type[Form]:
+    return create_model(name, __base__=Form, __doc__=text, answer=(answer, ...))
 
 
-class Items(Form):
-    """A list of texts."""
-
-    answer: list[str]
-
-
-class YesOrNo(Form):
-    """One of two words."""
-
-    answer: Literal["yes", "no"]
-
-
-class Category(Form):
-    """One of the categories."""
-
-    answer: Literal[CATEGORIES]
-
-
-FORMS = {"refine": Text, "refine_list": Items, "entails": YesOrNo, "category": Category}
+Text = _form("Text", "Free text.", str)
+Items = _form("Items", "A list of texts.", list[str])
+FORMS = {
+    "refine": Text,
+    "refine_list": Items,
+    "entails": _form("YesOrNo", "One of two words.", Literal["yes", "no"]),
+    "category": _form("Category", "One of the categories.", Literal[CATEGORIES]),
+}
 """Instruction -> form of its answer; some servers are told the form and do not keep to it."""
 
 
@@ -83,11 +70,11 @@ class Server:
     The folder `answers` keeps every answer, so that no question is asked twice.
     """
 
-    def __init__(self, settings: roles.OpenAI, answers: Path | None) -> None:
+    def __init__(self, settings: roles.OpenAI, answers: Path) -> None:
         self._settings, self._answers = settings, answers
         self._key = spending.api_key(settings.model, [settings.key])
         self._url = settings.base_url or OPENAI_URL
-        counted = answers and (settings.price != 0 or settings.max_calls is not None)
+        counted = settings.price != 0 or settings.max_calls is not None
         self._account = answers.parent if counted else None
         self._client = OpenAI(
             api_key=self._key,
@@ -107,15 +94,13 @@ class Server:
         question, path = self._place(name, request, seed)
         answer = _read(path, question)
         if answer is None:
-            answer = self._ask(request, FORMS[name])
-            answer = answer if path is None else _keep(path, question, answer)
+            answer = _keep(path, question, self._ask(request, FORMS[name]))
         return answer
 
     def forget(self, name: str, text: str, seed: int) -> None:
         """Delete a kept answer, so that the question is asked anew."""
         _, path = self._place(name, self._request(text, seed), seed)
-        if path is not None:
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def _request(self, text: str, seed: int) -> dict:
         settings = self._settings
@@ -126,12 +111,10 @@ class Server:
             request["seed"] = seed % 2**31
         return request
 
-    def _place(self, name: str, request: dict, seed: int) -> tuple[dict, Path | None]:
+    def _place(self, name: str, request: dict, seed: int) -> tuple[dict, Path]:
         """Return all that an answer depends on, and the path of its file, which is named by it."""
         form = FORMS[name].model_json_schema()
         question = request | {"url": self._url, "form": form, "draw": seed}
-        if self._answers is None:
-            return question, None
         sha256 = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
         return question, inside(self._answers, f"{sha256}.json")
 
@@ -236,9 +219,9 @@ def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:
     return "\n".join(" ".join(replies.without_thoughts(item).split()) for item in answer)
 
 
-def _read(path: Path | None, question: dict) -> str | None:
+def _read(path: Path, question: dict) -> str | None:
     """Return a kept answer; None if there is none or it cannot be read."""
-    if path is None or not path.is_file():
+    if not path.is_file():
         return None
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))

@@ -30,7 +30,7 @@ ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 8, 1.0, 60.0
 """Tries to start a video, and the seconds between them: doubled each time, up to the longest."""
 
 
-def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], list]:
+def load(model: Veo, folder: Path) -> Callable[[list[str], list[int]], list]:
     """Return a function that makes a video for each prompt and seed, one after the other.
 
     The cost of one call's videos is booked before the first is started; videos that the service
@@ -38,8 +38,6 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
     passed. The service gets the seed modulo 2**32, which is all that it takes.
     """
     key = spending.api_key(model.model, VEO_KEYS)
-    if folder is None:
-        raise RuntimeError(f"{model.model} is paid; run it with `squbed collect`, which asks first")
     # Of the endpoints that google-genai knows, those for enterprises make videos.
     options = types.HttpOptions(
         base_url=model.base_url,

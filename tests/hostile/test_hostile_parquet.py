@@ -70,6 +70,14 @@ def damaged_page(folder):
     path.write_bytes(data)
 
 
+def many_tasks(folder):
+    """Say in a few kilobytes that there are more latent prompts than memory holds."""
+    named = [{"task": f"t{i}", "reference": None} for i in range(1001)]
+    small.edit(folder / "tasks.parquet", lambda rows: [rows[0] | each for each in named])
+    (folder / "truth.parquet").unlink()
+    small.settings(folder, n=1000)
+
+
 def wide(folder):
     path = folder / "tasks.parquet"
     table = pq.read_table(path)
@@ -156,6 +164,7 @@ CASES = [
     ("columns", wide, rf"{TASKS} cannot be read \(it says that it has 205 columns"),
     ("rows", tall, rf"{TASKS} cannot be read \(it says that it has 2,097,152 rows; expected at m"),
     ("row groups", many_groups, rf"{TASKS} cannot be read \(it says that it has 1,200 row groups"),
+    ("latent prompts", many_tasks, r"it has 1,001,000 latent prompts; expected at most 1,0"),
     ("task twice", twice_a_task, rf"{TASKS} has the task 'common-4-angular' twice"),
     ("no tasks", lambda folder: small.edit(folder / "tasks.parquet", lambda found: found[:0]),
      rf"{TASKS} has no rows"),

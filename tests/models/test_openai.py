@@ -77,12 +77,6 @@ def test_an_answer_is_paid_for_once(load, server, tmp_path):
     assert len(list((tmp_path / "answers").iterdir())) == 4
 
 
-def test_without_a_folder_nothing_is_kept(load, server):
-    model = load(answers=None)
-    assert model.refine("a circle", 1) == model.refine("a circle", 1)
-    assert len(server.asked) == 2
-
-
 @pytest.mark.parametrize(
     "damage", ["", "{", "[]", '{"answer": 3, "asked": {}}', '"\udcff"', "[" * 10**5]
 )
@@ -142,7 +136,7 @@ BAD = [
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
 def test_a_malformed_answer_is_asked_again_and_then_an_error(load, server, tmp_path, bad):
     server.script = [(200, bad)]
-    assert load(answers=None).refine("a circle", 1) == "a small red circle"
+    assert load(answers=tmp_path / "others").refine("a circle", 1) == "a small red circle"
     assert len(server.asked) == 2
     server.script = [(200, bad)] * 3
     with pytest.raises(RuntimeError, match="gives no answer: .*form asked for"):
@@ -163,10 +157,10 @@ def test_what_the_model_declines_is_an_empty_answer(load, server, declined):
     assert model.refine("a circle", 1) == "" and len(server.asked) == 3
 
 
-def test_a_server_that_is_not_there(monkeypatch):
+def test_a_server_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     settings = roles.OpenAI("nano", "openai", base_url="http://127.0.0.1:9", retries=0)
-    model = language.load(settings, "cpu", n=3)
+    model = language.load(settings, "cpu", n=3, answers=tmp_path)
     with pytest.raises(RuntimeError, match="gives no answer: APIConnectionError"):
         model.refine("a circle", 1)
 
@@ -217,10 +211,10 @@ def test_all_workers_take_the_same_redrawn_list(load, server):
         ("sk-\u00fc", "OPENAI_API_KEY holds characters that no key has"),
     ],
 )
-def test_keys_that_cannot_be(monkeypatch, key, message):
+def test_keys_that_cannot_be(monkeypatch, tmp_path, key, message):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(ValueError, match=message) as caught:
-        language.load(roles.OpenAI("nano", "openai"), "cpu", n=3)
+        language.load(roles.OpenAI("nano", "openai"), "cpu", n=3, answers=tmp_path)
     assert "sk-" not in repr(caught.value)
 
 

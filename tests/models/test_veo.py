@@ -261,11 +261,6 @@ def test_a_missing_key_is_one_sentence_on_the_command_line(profile, monkeypatch,
     assert "Traceback" not in shown
 
 
-def test_no_archive_to_keep_the_account_in(server):
-    with pytest.raises(RuntimeError, match="veo-x is paid; run it with `squbed collect`"):
-        veo.load(roles.Veo(**settings(server)), None)
-
-
 def test_the_account_by_hand(tmp_path):
     assert spending.spent(tmp_path) == 0
     limits = {"dollars": 0.3}
