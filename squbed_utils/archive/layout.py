@@ -437,17 +437,13 @@ def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[
     for number, row in enumerate(rows, 1):
         where = f"table {path}, row {number}"
         for name, expected in (("task", task), ("latent", latent)):
-            if row[name] != expected:
-                raise ValueError(
-                    f"{where}: {name} is {row[name]!r}, but the file is that of {name} {expected!r}"
-                )
-        if row["status"] not in known:
-            status = row["status"][:40]
-            raise ValueError(f"{where}: status is {status!r}; known: {', '.join(known)}")
+            _expect(
+                row[name] == expected, f"{where}: {name}", row[name], f"the file's, {expected!r}"
+            )
+        _expect(row["status"] in known, f"{where}: status", row["status"], " or ".join(known))
         place = video_path(task, latent, row["sample"])
-        if row["status"] == OK and row["path"] != place:
-            shown = str(row["path"])[:120]
-            raise ValueError(f"{where}: path is {shown!r}; expected {place!r}")
+        right = row["status"] != OK or row["path"] == place
+        _expect(right, f"{where}: path", row["path"], repr(place))
     numbers = [row["sample"] for row in rows]
     if sorted(numbers) != sorted(samples):
         raise ValueError(

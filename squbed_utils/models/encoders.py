@@ -30,6 +30,7 @@ from squbed_utils.models import networks
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.imagenet import LABELS, load_network
 from squbed_utils.models.weights import load_into, load_pretrained, read_weights
+from squbed_utils.tasks.task import SMALLEST
 
 Embed = Callable[[list[np.ndarray]], np.ndarray]
 """Videos, uint8 (T, H, W, 3), or frames, uint8 (H, W, 3) -> their embeddings, float32 (n, d)."""
@@ -392,8 +393,6 @@ SLICE = re.compile(r"net\.slice\d\.")
 LPIPS_PIXELS = 2**19
 """The most pixels in a batch of frames (at least one frame); LPIPS takes about 1 kB a pixel."""
 
-SMALLEST_SIDE = 31
-
 
 def load_lpips(
     settings: roles.Lpips, device: str, batch_size: int
@@ -425,7 +424,7 @@ def load_lpips(
         return model(x, y).cpu().tolist()
 
     def lpips(frames: list[np.ndarray], reference: list[np.ndarray]) -> np.ndarray:
-        if min(frames[0].shape[:2]) < SMALLEST_SIDE:
+        if min(frames[0].shape[:2]) < SMALLEST:
             raise ValueError(f"frames have size {frames[0].shape[:2]}; LPIPS needs 31 x 31 pixels")
         pairs = list(zip(frames, reference, strict=True))
         at_once = min(batch_size, max(1, LPIPS_PIXELS // frames[0][..., 0].size))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -221,14 +222,10 @@ def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:
 
 def _read(path: Path, question: dict) -> str | None:
     """Return a kept answer; None if there is none or it cannot be read."""
-    if not path.is_file():
-        return None
-    try:
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         entry = json.loads(path.read_text(encoding="utf-8"))
         if entry["asked"] == question and isinstance(entry["answer"], str):
             return entry["answer"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
     path.unlink(missing_ok=True)
     return None
 

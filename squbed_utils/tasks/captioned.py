@@ -167,11 +167,8 @@ def stored(dataset: Dataset, archive: Archive) -> Source:
             f"{archive.folder} has no dataset.json, which says where its references come from; "
             "put it back, or choose another --output"
         )
-    chosen = [
-        Task(row.task, row.dataset, row.category, row.prompt, row.reference)
-        for row in archive.tasks().itertuples()
-    ]
-    return _source(dataset, chosen, report)
+    rows = archive.tasks().to_dict("records")
+    return _source(dataset, [like.task_of(row) for row in rows], report)
 
 
 def describe(report: dict) -> str:

@@ -37,7 +37,7 @@ def _read(folder: Path, _: str) -> Source:
     archive = open_archive(folder)
     texts = archive.latents(embeddings=False)[["task", "latent", "prompt"]].astype(object)
     known = texts.where(texts.notna(), None).sort_values("latent").groupby("task").prompt.agg(tuple)
-    tasks = [_task(row, known[row["task"]]) for row in archive.tasks().to_dict("records")]
+    tasks = [task_of(row, known[row["task"]]) for row in archive.tasks().to_dict("records")]
 
     def write_reference(task: Task, target: Path) -> None:
         copy(inside(folder, task.reference), target)
@@ -59,10 +59,8 @@ def instead(profile: Profile, folder: Path | str, **chosen: object) -> Profile:
     latents = [task.latent_prompts for task in _all_of(archive.folder).tasks]
     if not any(map(any, latents)):
         raise ValueError(f"{folder} does not know the latent prompts of its videos")
-    n, shown = (
-        _only(archive, map(len, latents)),
-        len({z for (_, z), m in archive.units.items() if m}),
-    )
+    n = _only(archive, map(len, latents))
+    shown = len({z for (_, z), m in archive.units.items() if m})
     return profiles.replaced(
         profile,
         dataset={"kind": "like", "path": str(archive.folder)} | chosen,
@@ -84,7 +82,8 @@ def _only(archive: Archive, counts: object) -> int:
     return different[0]
 
 
-def _task(row: dict, latent_prompts: tuple[str | None, ...]) -> Task:
+def task_of(row: dict, latent_prompts: tuple[str | None, ...] | None = None) -> Task:
+    """Return a row of an archive's tasks as a task."""
     row = {name: None if pd.isna(value) else value for name, value in row.items()}
     named = {"id": row.pop("task"), "category": row.pop("category") or ""}
     return Task(**named, **row, latent_prompts=latent_prompts)
