@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,30 +117,19 @@ class RunLog:
 
 
 def read(folder: Path) -> dict[str, list[dict]]:
-    """Return the events of each worker, in order; lines that a full disk truncated are skipped."""
-    logs = sorted(inside(folder, FOLDER).glob("*.jsonl"))
-    return {path.stem: _read(inside(folder, f"{FOLDER}/{path.name}")) for path in logs}
+    """Return the events of each worker, in order; other lines, such as cut ones, are skipped."""
+    logs = {}
+    for path in sorted(inside(folder, FOLDER).glob("*.jsonl")):
+        text = inside(folder, f"{FOLDER}/{path.name}").read_text(encoding="utf-8", errors="replace")
+        logs[path.stem] = [event for line in text.splitlines() if (event := _event(line))]
+    return logs
 
 
-def _read(path: Path) -> list[dict]:
-    events = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if not _is_event(event):
-            raise ValueError(
-                f"{path}, line {number} is no event of a run; delete the file, from which no "
-                "result is read"
-            )
-        events.append(event)
-    return events
-
-
-def _is_event(event: object) -> bool:
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        return False
-    values = [event.get(name) for name in NUMBERS.get(event["event"], ("time",))]
-    return all(type(v) in (int, float) and 0 <= v < math.inf for v in values)
+def _event(line: str) -> dict | None:
+    """Return an event, whose numbers can be counted with; None if it is none."""
+    with suppress(ValueError, RecursionError, TypeError, KeyError):
+        event = json.loads(line)
+        values = [event[name] for name in NUMBERS.get(event["event"], ("time",))]
+        if all(type(v) in (int, float) and 0 <= v < math.inf for v in values):
+            return event
+    return None

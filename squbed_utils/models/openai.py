@@ -7,18 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import openai
 import tenacity
-from openai import (
-    APIConnectionError,
-    APIError,
-    APIStatusError,
-    ConflictError,
-    InternalServerError,
-    LengthFinishReasonError,
-    OpenAI,
-    OpenAIError,
-    RateLimitError,
-)
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -37,8 +27,8 @@ LONGEST_ERROR = 300
 DOUBLED, LONGEST_ASKED = tenacity.wait_exponential(0.5, max=8.0), 120.0
 """Seconds before a request is made again, and the most of them that a server may ask for."""
 
-PASSING = (APIConnectionError, RateLimitError, ConflictError, InternalServerError)
-"""Errors after which a request is made again: no answer came, or the server is busy."""
+BUSY = (openai.RateLimitError, openai.ConflictError, openai.InternalServerError)
+"""Answers after which a request is made again, as where no answer came."""
 
 LARGEST = 10_000_000
 """The most bytes of an answer: a thousand times what `max_tokens` amounts to."""
@@ -77,7 +67,7 @@ class Server:
         self._url = settings.base_url or OPENAI_URL
         counted = settings.price != 0 or settings.max_calls is not None
         self._account = answers.parent if counted else None
-        self._client = OpenAI(
+        self._client = openai.OpenAI(
             api_key=self._key,
             base_url=self._url,
             timeout=settings.timeout,
@@ -122,7 +112,7 @@ class Server:
     def _ask(self, request: dict, form: type[Form]) -> str:
         """Ask until an answer is readable; no error carries the key or the client's own error."""
         patiently = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(PASSING),
+            retry=tenacity.retry_if_exception_type((openai.APIConnectionError, *BUSY)),
             wait=_wait,
             stop=tenacity.stop_after_attempt(self._settings.retries + 1),
             reraise=True,
@@ -130,9 +120,15 @@ class Server:
         for _ in range(ATTEMPTS):
             try:
                 return self._without_key(_answer_of(patiently(self._paid, request, form), form))
-            except (OpenAIError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            except (
+                openai.OpenAIError,
+                ValueError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+            ) as error:
                 problem = self._in_words(error)
-                if isinstance(error, APIError):
+                if isinstance(error, openai.APIError):
                     break
         raise Stop(
             f"the language model {self._settings.model!r} at {self._client.base_url} gives no "
@@ -165,8 +161,9 @@ class Server:
             if type(used) is int and 0 < used <= tokens:
                 unpaid = {spending.REFINER: price * (tokens - used)}
             return completion
-        except (APIStatusError, APIConnectionError) as error:
-            if isinstance(error, APIStatusError) or isinstance(error.__cause__, servers.UNREACHED):
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
+            seen = not isinstance(error.__cause__, servers.UNREACHED)
+            if isinstance(error, openai.APIStatusError) or not seen:
                 unpaid = costs
             raise
         finally:
@@ -178,7 +175,7 @@ class Server:
 
     def _in_words(self, error: Exception) -> str:
         """Say what went wrong, where trying again has not helped."""
-        status = error.status_code if isinstance(error, APIStatusError) else None
+        status = error.status_code if isinstance(error, openai.APIStatusError) else None
         if status in (401, 403):
             return f"it refuses the key (status {status})"
         if status and status < 400:
@@ -186,10 +183,10 @@ class Server:
                 f"it sends elsewhere (status {status}), where the key does not follow; give the "
                 "address itself as refiner.base_url"
             )
-        if isinstance(error, LengthFinishReasonError):
+        if isinstance(error, openai.LengthFinishReasonError):
             most = self._settings.max_tokens
             return f"its answer is longer than refiner.max_tokens, {most}; raise that"
-        if isinstance(error, OpenAIError):
+        if isinstance(error, openai.OpenAIError):
             return self._without_key(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
         return f"its answer is not of the form asked for ({type(error).__name__})"
 
@@ -207,7 +204,7 @@ def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:
         raise ValueError("no choices")
     choice = completion.choices[0]
     if choice.finish_reason == "length":
-        raise LengthFinishReasonError(completion=completion)
+        raise openai.LengthFinishReasonError(completion=completion)
     if choice.message.refusal or choice.finish_reason == "content_filter":
         return ""
     form = Items if form is Items else Text  # servers do not keep to the choice of words
