@@ -17,19 +17,11 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from squbed_utils import files
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import ACCOUNT, ACCOUNT_LOCK, CHECKSUMS, SEAL
 from squbed_utils.archive.verify import verify_sums
-from squbed_utils.files import (
-    SAMPLES,
-    inside,
-    locked,
-    parse_sums,
-    read_sums,
-    replacing,
-    sha256_of,
-    write_text,
-)
+from squbed_utils.files import SAMPLES, inside, parse_sums, read_sums, replacing, sha256_of
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 
@@ -127,7 +119,7 @@ class Home:
     def _merge_account(self) -> None:
         """Take over what another machine has paid since this one was here: an account grows."""
         path = inside(self.folder, ACCOUNT)
-        with locked(inside(self.folder, ACCOUNT_LOCK)):
+        with files.locked(inside(self.folder, ACCOUNT_LOCK)):
             with self._reached():
                 there = self.files.cat_file(f"{self.root}/{ACCOUNT}")
             try:
@@ -138,7 +130,7 @@ class Home:
                     f"{path}, or that at {self.url}, is no account: {error}"
                 ) from error
             if most != here:
-                write_text(path, json.dumps(most) + "\n")
+                files.write_text(path, json.dumps(most) + "\n")
 
     def _pull_unit(self, name: str) -> list[str]:
         """Fetch a latent prompt, its shard and checksums last; return its damaged files."""
@@ -173,8 +165,8 @@ class Home:
 
     def push(self) -> None:
         """Copy to the URL what is finished here and not yet there, what says so last."""
-        files = sorted([*self.folder.glob("*"), *self.folder.glob("answers/*")])
-        names = [file.relative_to(self.folder).as_posix() for file in files]
+        found = sorted([*self.folder.glob("*"), *self.folder.glob("answers/*")])
+        names = [file.relative_to(self.folder).as_posix() for file in found]
         for name in (name for name in names if SINGLE.fullmatch(name) and name != SEAL):
             self._put(name, sha256_of(inside(self.folder, name)))
         for file in sorted(self.folder.glob(f"shards/*/*{CHECKSUMS}")):

@@ -11,19 +11,13 @@ import diffusers
 import numpy as np
 import open_clip
 import torch
+import transformers
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 from torch.nn import functional
 from torchvision.models import alexnet, squeezenet1_1
 from torchvision.models.video import S3D_Weights, s3d
 from torchvision.transforms.functional import center_crop, resize
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoVideoProcessor,
-    PreTrainedTokenizerBase,
-)
 
 from squbed_utils import roles
 from squbed_utils.models import networks
@@ -147,7 +141,7 @@ def load_text_encoder(settings: roles.TextEncoder, device: str) -> WindowedText:
 
 def counter(tokenizer: object, clean: Callable[[str], str] = str) -> Callable | None:
     """Return the token counter of a transformers tokenizer; None for one of another kind."""
-    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+    if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase):
         return None
     special = tokenizer.num_special_tokens_to_add()
 
@@ -236,16 +230,18 @@ def load(settings: roles.VideoEncoder, device: str) -> tuple[Embed, int]:
 
 def _load_transformers(settings: roles.TransformersVideoEncoder, device: str) -> tuple[Embed, int]:
     folder = locate(settings, "video_encoder")
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in ARCHITECTURES:
         raise ValueError(
             f"the video_encoder in {folder} is of model_type {config.model_type!r}; known: "
             f"{', '.join(ARCHITECTURES)}"
         )
     prepare, embed = ARCHITECTURES[config.model_type]
-    auto = AutoVideoProcessor if prepare is _as_video else AutoImageProcessor
-    processor = auto.from_pretrained(folder, local_files_only=True)
-    model = load_pretrained(AutoModel, folder, "video_encoder", device)
+    kind = "Video" if prepare is _as_video else "Image"
+    processor = getattr(transformers, f"Auto{kind}Processor").from_pretrained(
+        folder, local_files_only=True
+    )
+    model = load_pretrained(transformers.AutoModel, folder, "video_encoder", device)
     vision = getattr(config, "vision_config", config)
     count = vision.frames_per_clip if config.model_type == "vjepa2" else vision.num_frames
 
