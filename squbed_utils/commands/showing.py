@@ -38,7 +38,7 @@ def compare_encoders(options: Namespace) -> None:
         if profile["video_encoder"].get("kind") == "vae":
             names[1] = "latent space"
         name = ", ".join(dict.fromkeys(names))
-        archives[f"{name} ({folder})" if name in archives else name] = archive
+        archives[f"{name} ({folder.name})" if name in archives else name] = archive
     table = pairs.compare_encoders(archives)
     tables.save_tables(options.output, "encoders", points=table)
     paths = figures.save(figures.figure_encoders(table), "encoders", options.output)

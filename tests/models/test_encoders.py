@@ -423,4 +423,4 @@ def test_an_archive_is_measured_in_the_latent_space_of_its_model(
     line = ["encoders", str(whole.folder), str(again.folder), str(other)]
     assert cli.main([*line, "--output", str(tmp_path / "figures")]) == 0
     names = set(pd.read_csv(tmp_path / "figures" / "data" / "encoders.csv").encoders)
-    assert {"text_encoder, latent space", f"text_encoder, latent space ({other})"} < names
+    assert {"text_encoder, latent space", "text_encoder, latent space (other)"} < names
