@@ -159,7 +159,9 @@ class Archive:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({error}); put it back as it was") from error
-        if not isinstance(found, dict) or not isinstance(found.get("clips"), dict):
+        clips = found.get("clips") if isinstance(found, dict) else None
+        clips = clips if isinstance(clips, dict) else {}
+        if not all(isinstance(clips.get(task), str) for task in self.tasks().task):
             raise ValueError(f"{path} does not say each task's clip; put it back as it was")
         return found
 
@@ -206,7 +208,10 @@ class Archive:
             n, samples = self.profile["n"], list(range(self.profile["m"]))
             k = self.profile.get("videos_of") or n
             each = [samples if latent < k else [] for latent in range(n)]
-            return {(task, z): each[z] for task in self.tasks().task for z in range(n)}
+            if (count := n * len(tasks := self.tasks().task)) > layout.MOST_ROWS:
+                most = f"expected at most {layout.MOST_ROWS:,}"
+                raise ValueError(f"{self.folder} says that it has {count:,} latent prompts; {most}")
+            return {(task, z): each[z] for task in tasks for z in range(n)}
         groups = manifest.groupby(["task", "latent"], sort=False)
         return {
             (task, int(z)): of["sample"][of.video.notna()].astype(int).tolist()
@@ -235,7 +240,7 @@ class Archive:
         kinds = {"latent prompts": ("text", ["task", "latent"]), "prompts": ("prompt", ["task"])}
         found = []
         for text, (prefix, key) in kinds.items():
-            rows = self._rows.dropna(subset=f"{prefix}_tokens").drop_duplicates(key)
+            rows = self.rows_of_all.dropna(subset=f"{prefix}_tokens").drop_duplicates(key)
             named = {f"{prefix}_{count}": count for count in layout.READ}
             rows = rows.rename(columns=named).assign(text=text)
             found.append(rows[["task", "text", *layout.READ]])
@@ -262,7 +267,7 @@ class Archive:
         task without one; the table is None where an earlier version wrote the archive, without CLIP
         embeddings. A task whose every video failed has no row.
         """
-        _ = self._rows  # which are read with them
+        _ = self.rows_of_all  # which are read with them
         table = pd.DataFrame(self._clip_means, columns=["task", "video", "reference"])
         return None if table.video.isna().any() else table.set_index("task")
 
@@ -467,7 +472,7 @@ class Archive:
 
     def _rows_with(self, vectors: str | None, task: str | None) -> pd.DataFrame:
         """Return the rows of a task or all; `embedding` holds the named vectors, if any."""
-        rows = self._rows if task is None else self._rows.iloc[self._places[task]]
+        rows = self.rows_of_all if task is None else self.rows_of_all.iloc[self._places[task]]
         if vectors is None:
             return rows
         tables = map(self._embedded, self._units_of if task is None else [task])
@@ -477,8 +482,8 @@ class Archive:
 
     @cached_property
     def _places(self) -> dict[str, np.ndarray]:
-        """The row numbers of each task in `_rows`."""
-        return self._rows.groupby("task").indices
+        """The row numbers of each task in `rows_of_all`."""
+        return self.rows_of_all.groupby("task").indices
 
     @cached_property
     def _units_of(self) -> dict[str, list[tuple[str, int]]]:
@@ -488,7 +493,7 @@ class Archive:
         return units
 
     @cached_property
-    def _rows(self) -> pd.DataFrame:
+    def rows_of_all(self) -> pd.DataFrame:
         """All shards but their vectors, in the order of tasks, latent prompts and samples."""
         if misfit := self.misfit():
             raise ValueError(f"table {self.shard(*misfit[0])}: {misfit[1]}")

@@ -71,6 +71,9 @@ TABLES += ("dataset.json", "labels.json")
 SUMS = "SHA256SUMS"
 """The list of checksums of an exported archive's files."""
 
+ACCOUNT, ACCOUNT_LOCK = "spending.json", ".spending.lock"
+"""What paid models have cost, and the lock of whoever changes it."""
+
 LONGEST_ERROR = 500
 FOLDERS = re.compile(
     r"""(?<![\w:/\\.~-])(?:file:(?://)?|~[\w.-]*|\.\.|[A-Za-z]:)?[/\\]+"""
@@ -434,17 +437,13 @@ def as_shard(table: pa.Table, path: Path, task: str, latent: int, samples: list[
     for number, row in enumerate(rows, 1):
         where = f"table {path}, row {number}"
         for name, expected in (("task", task), ("latent", latent)):
-            if row[name] != expected:
-                raise ValueError(
-                    f"{where}: {name} is {row[name]!r}, but the file is that of {name} {expected!r}"
-                )
-        if row["status"] not in known:
-            status = row["status"][:40]
-            raise ValueError(f"{where}: status is {status!r}; known: {', '.join(known)}")
+            _expect(
+                row[name] == expected, f"{where}: {name}", row[name], f"the file's, {expected!r}"
+            )
+        _expect(row["status"] in known, f"{where}: status", row["status"], " or ".join(known))
         place = video_path(task, latent, row["sample"])
-        if row["status"] == OK and row["path"] != place:
-            shown = str(row["path"])[:120]
-            raise ValueError(f"{where}: path is {shown!r}; expected {place!r}")
+        right = row["status"] != OK or row["path"] == place
+        _expect(right, f"{where}: path", row["path"], repr(place))
     numbers = [row["sample"] for row in rows]
     if sorted(numbers) != sorted(samples):
         raise ValueError(
@@ -571,23 +570,18 @@ def check_recorded(settings: Mapping, where: str) -> None:
     """Refuse a recorded profile that could not have been written; the error names the entry."""
     for name, value in settings.items():
         entry = f"{where}: {name}"
-        if name in TEXTS and not isinstance(value, str):
-            raise ValueError(f"{entry} is {shortened(value)}; expected text")
+        if name in TEXTS:
+            _expect(isinstance(value, str), entry, value, "text")
         if name in BOUNDS and not (name in ("pca", "videos_of") and value is None):
             least, most = BOUNDS[name]
-            if type(value) is not int:
-                raise ValueError(f"{entry} is {shortened(value)}; expected int")
-            if not least <= value <= most:
-                bound = f"at least {least}, and at most {most}"
-                raise ValueError(f"{entry} is {shortened(value)}; expected {bound}")
+            _expect(type(value) is int, entry, value, "int")
+            _expect(least <= value <= most, entry, value, f"at least {least}, and at most {most}")
         if name in ("dataset", "checkpoints", "versions", *ROLES):
             value = {} if value is None and name in ("captioner", "refiner") else value
-            if not isinstance(value, dict):
-                raise ValueError(f"{entry} is {shortened(value)}; expected keys and values")
-            texts = ("kind", "path", "model") if name in ("dataset", *ROLES) else value
-            for key in texts:
-                if not isinstance(value.get(key, ""), str):
-                    raise ValueError(f"{entry}: {key} is {shortened(value[key])}; expected text")
+            _expect(isinstance(value, dict), entry, value, "keys and values")
+            for key in ("kind", "path", "model") if name in ("dataset", *ROLES) else value:
+                text = value.get(key, "")
+                _expect(isinstance(text, str), f"{entry}: {key}", text, "text")
             wrong = name == "video_model" and not isinstance(value.get("sha256", {}), dict)
             if value.get("kind") == "like":
                 tasks, by = value.get("tasks") or [], value.get("by")
@@ -597,3 +591,8 @@ def check_recorded(settings: Mapping, where: str) -> None:
                 raise ValueError(f"{entry} is not as an archive has it; put it back as it was")
     if settings.get("lpips", {}).get("kind", "alex") not in LPIPS_KINDS:
         raise ValueError(f"{where}: lpips: kind is unknown; known: {', '.join(LPIPS_KINDS)}")
+
+
+def _expect(holds: bool, entry: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ValueError(f"{entry} is {shortened(value)}; expected {expected}")

@@ -7,6 +7,7 @@ and no sample is made twice.
 """
 
 import hashlib
+import json
 import re
 import sys
 import threading
@@ -16,8 +17,9 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from squbed_utils import files
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import CHECKSUMS
+from squbed_utils.archive.layout import ACCOUNT, ACCOUNT_LOCK, CHECKSUMS, SEAL
 from squbed_utils.archive.verify import verify_sums
 from squbed_utils.files import SAMPLES, inside, parse_sums, read_sums, replacing, sha256_of
 
@@ -47,10 +49,7 @@ def fetch(url: str) -> Path:
     if not home.names():
         raise FileNotFoundError(f"there is nothing at {url}; correct the URL")
     if damaged := home.pull():
-        raise ValueError(
-            f"{len(damaged)} files at {url} are missing or not what was stored, {damaged[0]} the "
-            f"first; `squbed collect --output {url}` makes them again"
-        )
+        raise ValueError(f"{damaged}; `squbed collect --output {url}` makes them again")
     return home.folder
 
 
@@ -59,8 +58,7 @@ def mirrored(url: str) -> Iterator[Path]:
     """Yield the working folder of a URL to a run, and copy to the URL what the run finishes."""
     home, end = Home(url), threading.Event()
     if damaged := home.pull():
-        text = f"{len(damaged)} files at {url} are missing or not what was stored, {damaged[0]} "
-        tqdm.write(f"{text}the first; their latent prompts are made again", file=sys.stderr)
+        tqdm.write(f"{damaged}; their latent prompts are made again", file=sys.stderr)
     thread = threading.Thread(target=_follow, args=(home, end), daemon=True)
     thread.start()
     try:
@@ -104,16 +102,35 @@ class Home:
             found = self.files.find(self.root)
         return sorted(name.removeprefix(self.root).lstrip("/") for name in found)
 
-    def pull(self) -> list[str]:
-        """Fetch the files that are only at the URL; return those that are damaged or missing."""
+    def pull(self) -> str:
+        """Fetch the files that are only at the URL; say which are damaged or missing, if any."""
         names, damaged = self.names(), []
         for name in names:
             if SINGLE.fullmatch(name) and not inside(self.folder, name).exists():
                 self._fetch(name)
+        if ACCOUNT in names:
+            self._merge_account()
         units = [name for name in names if SUMS.fullmatch(name)]
         for name in tqdm(units, "fetching", unit="latent prompt", disable=len(units) < 20):
             damaged += self._pull_unit(name)
-        return damaged
+        what = f"{len(damaged)} files at {self.url} are missing or not what was stored"
+        return f"{what}, {damaged[0]} the first" if damaged else ""
+
+    def _merge_account(self) -> None:
+        """Take over what another machine has paid since this one was here: an account grows."""
+        path = inside(self.folder, ACCOUNT)
+        with files.locked(inside(self.folder, ACCOUNT_LOCK)):
+            with self._reached():
+                there = self.files.cat_file(f"{self.root}/{ACCOUNT}")
+            try:
+                there, here = json.loads(there), json.loads(path.read_bytes())
+                most = here | {k: max(spent, here.get(k, 0)) for k, spent in there.items()}
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                raise ValueError(
+                    f"{path}, or that at {self.url}, is no account: {error}"
+                ) from error
+            if most != here:
+                files.write_text(path, json.dumps(most) + "\n")
 
     def _pull_unit(self, name: str) -> list[str]:
         """Fetch a latent prompt, its shard and checksums last; return its damaged files."""
@@ -147,7 +164,11 @@ class Home:
         return True
 
     def push(self) -> None:
-        """Copy to the URL what is finished here and not yet there."""
+        """Copy to the URL what is finished here and not yet there, what says so last."""
+        found = sorted([*self.folder.glob("*"), *self.folder.glob("answers/*")])
+        names = [file.relative_to(self.folder).as_posix() for file in found]
+        for name in (name for name in names if SINGLE.fullmatch(name) and name != SEAL):
+            self._put(name, sha256_of(inside(self.folder, name)))
         for file in sorted(self.folder.glob(f"shards/*/*{CHECKSUMS}")):
             name = file.relative_to(self.folder).as_posix()
             digest = sha256_of(inside(self.folder, name))
@@ -157,10 +178,8 @@ class Home:
                 for path in _shards_last(sums):
                     self._put(path, sums[path])
                 self._put(name, digest)
-        for file in sorted([*self.folder.glob("*"), *self.folder.glob("answers/*")]):
-            name = file.relative_to(self.folder).as_posix()
-            if SINGLE.fullmatch(name):
-                self._put(name, sha256_of(inside(self.folder, name)))
+        if SEAL in names:
+            self._put(SEAL, sha256_of(inside(self.folder, SEAL)))
 
     def _put(self, name: str, digest: str) -> None:
         if self.there.get(name) != digest:

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from squbed_utils import files, profiles
 from squbed_utils.archive import remote
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import RATINGS, SEAL, TWIN, video_path
-from squbed_utils.collection import claims, status
+from squbed_utils.archive.layout import TABLES, TWIN, video_path
+from squbed_utils.collection import claims
 from squbed_utils.collection.executors import LOCAL, Executor
 from squbed_utils.collection.workers import Job
 from squbed_utils.files import PARTIAL, inside, left_by_a_tool, path_of, seed_of, sha256_of
@@ -28,7 +28,6 @@ from squbed_utils.roles import Captioned, Like, Prompts, World
 from squbed_utils.tasks import captioned
 from squbed_utils.tasks import like as likes
 from squbed_utils.tasks import prompts as lists
-from squbed_utils.tasks.captioned import Label
 from squbed_utils.tasks.task import Source, Task
 
 Confirm = Callable[[str], bool]
@@ -163,7 +162,7 @@ def _is_finished(archive: Archive, profile: Profile, retry_failed: bool) -> bool
         return True
     if retry_failed or archive.open or not (archive.folder / "profile.yaml").exists():
         return False
-    if not _has_tables(archive, profile):
+    if not has_tables(archive, truth=isinstance(profile.dataset, World)):
         return False
     references = map(archive.inside, archive.tasks().reference.dropna())
     whole = all(archive.finished(*unit) for unit in archive.units)
@@ -171,11 +170,11 @@ def _is_finished(archive: Archive, profile: Profile, retry_failed: bool) -> bool
     return whole and not is_new(archive, settings_over(archive, profile))
 
 
-def _has_tables(archive: Archive, profile: Profile) -> bool:
-    """Say whether the tables of tasks and truth are readable and as they were sealed."""
+def has_tables(archive: Archive, *, truth: bool) -> bool:
+    """Say whether the tables of tasks and, if there is one, `truth` are as they were sealed."""
     try:
         archive.tasks()
-        if archive.truth() is None and isinstance(profile.dataset, World):
+        if truth and archive.truth() is None:
             return False
     except FileNotFoundError:
         return False
@@ -188,7 +187,7 @@ def _has_tables(archive: Archive, profile: Profile) -> bool:
 def begin(archive: Archive, profile: Profile, resolved: dict, consent: Consent) -> Source:
     """Write the files that come before the videos, if they are missing; return the tasks."""
     new = is_new(archive, resolved)
-    if new or not _has_tables(archive, profile):
+    if new or not has_tables(archive, truth=isinstance(profile.dataset, World)):
         if isinstance(profile.dataset, Captioned):  # whose captions a paid model may label first
             tasks, latents = profile.dataset.tasks, profile.dataset.tasks * profile.n
             counts = {"tasks": tasks, "latents": latents, "labels": profile.dataset.pool}
@@ -201,7 +200,8 @@ def begin(archive: Archive, profile: Profile, resolved: dict, consent: Consent) 
     else:
         source = captioned.stored(profile.dataset, archive)
     for task in source.tasks:
-        if task.reference and not archive.inside(task.reference).is_file():
+        # until there is a profile, what lies there may be a reference of other tasks
+        if task.reference and (new or not archive.inside(task.reference).is_file()):
             source.write_reference(task, archive.inside(task.reference))
     if new:
         archive.write_profile(resolved)
@@ -258,9 +258,16 @@ def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
     refiner = resolved["refiner"] or {}
     settings = {k: v for k, v in refiner.items() if f"refiner.{k}" not in NOT_SAMPLED}
     asked = seed_of(settings, hashes.get("refiner"), instruction)
+
+    @cache  # loaded when the first captions are labelled
+    def model() -> object:
+        from squbed_utils.models import load as models
+
+        return models.load_language(profile, archive.folder)
+
     source = captioned.read(
         profile.dataset,
-        label=_label_by(profile, archive.folder),
+        label=lambda captions: model().label(captions),
         cache=archive.inside("labels.json"),
         asked=f"{asked:016x}",
     )
@@ -270,31 +277,10 @@ def _read_source(archive: Archive, profile: Profile, resolved: dict) -> Source:
     return source
 
 
-def _label_by(profile: Profile, folder: Path) -> Label:
-    """Return a function that labels with the profile's language model, loaded on the first call."""
-
-    def label(captions: list[str]) -> list[str]:
-        return model().label(captions)
-
-    @cache
-    def model() -> object:
-        from squbed_utils.models import language
-
-        device = checkpoints.device_of(profile.device)
-        answers = inside(folder, "answers")
-        return language.load(profile.refiner, device, n=profile.n, answers=answers)
-
-    return label
-
-
 LOCK = ".lock"
 
-CONTENTS = {LOCK, SEAL, claims.FOLDER, status.FOLDER, spending.ACCOUNT, spending.LOCK, "answers"}
-CONTENTS |= {"profile.yaml", "tasks.parquet", "truth.parquet", "manifest.parquet", "labels.json"}
-CONTENTS |= {RATINGS, "dataset.json", "references", "shards", "videos"}
-CONTENTS |= {"contact_sheet.png", "contact_sheet.html"}
-CONTENTS |= {"prompts", "data", "vagueness.pdf", "vagueness.png", "vagueness.txt"}
-"""All that the folder of an archive, or of `vagueness`, holds."""
+OURS = {LOCK, "answers", *TABLES}
+"""Of these the folder of a run has one, from its start on."""
 
 
 @contextmanager
@@ -322,12 +308,11 @@ def shared(archive: Archive) -> Iterator[None]:
 
 @contextmanager
 def _lock(folder: Path, *, shared: bool) -> Iterator[None]:
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    foreign = [name for name in sorted(names - CONTENTS) if not left_by_a_tool(name)]
-    if foreign:
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in names if not left_by_a_tool(name)]
+    if foreign and OURS.isdisjoint(names):
         raise ValueError(
-            f"{folder} holds {foreign[0]!r}, which is no part of an archive; "
-            "choose an empty or new folder"
+            f"{folder} holds {foreign[0]!r} and is no archive; choose an empty or new folder"
         )
     with ExitStack() as stack:
         try:
@@ -352,7 +337,7 @@ def _clear_if_alone(folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    for leftover in folder.rglob(f"*{PARTIAL}"):
+    for leftover in folder.rglob(f".*{PARTIAL}"):  # no task's folder begins with a dot
         leftover.unlink(missing_ok=True)
 
 
@@ -362,6 +347,11 @@ def is_new(archive: Archive, resolved: dict) -> bool:
     Settings that change no sample are updated in the archive.
     """
     if not archive.inside("profile.yaml").is_file():
+        if made := [*archive.folder.glob("shards/*"), *archive.folder.glob("videos/*")]:
+            raise ValueError(
+                f"{archive.folder} holds {made[0].parent.name}, and no profile.yaml that says what "
+                "made them; put it back as it was, choose another --output, or delete that folder"
+            )
         return True
     if differences := profiles.differences(archive.profile, resolved):
         raise ValueError(

@@ -1,6 +1,7 @@
 """An archive of videos that already exist: embed and score them, generate nothing."""
 
 import math
+import shutil
 import sys
 import warnings
 from collections import defaultdict
@@ -13,8 +14,8 @@ from tqdm import tqdm
 from squbed_utils import profiles, video
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.archive.layout import OK
-from squbed_utils.collection.collect import held, is_new, warn_of_versions
+from squbed_utils.archive.layout import FAILED, OK
+from squbed_utils.collection.collect import has_tables, held, is_new, warn_of_versions
 from squbed_utils.collection.workers import one_thread
 from squbed_utils.files import ROOT, SAMPLES, copy, path_of
 from squbed_utils.models import checkpoints
@@ -88,12 +89,20 @@ def score(
     resolved = checkpoints.resolve(profile, roles)
     resolved = {key: resolved[key] for key in RECORDED if key in resolved}
     archive = Archive(output)
-    if not archive.inside("profile.yaml").is_file() or "video_model" in archive.profile:
-        resolved |= made_by  # which older archives do not record
+    recorded = archive.profile if archive.inside("profile.yaml").is_file() else made_by
+    resolved |= {k: v for k, v in made_by.items() if k in recorded}  # older ones lack some
     with held(archive):
-        told = _refuse_collected(archive, table)
-        if is_new(archive, resolved) or not told:
-            _begin(archive, resolved, table, truth, find)
+        _refuse_others(archive, table)
+        new, firsts = is_new(archive, resolved), table.drop_duplicates("task")
+        for row in firsts.dropna(subset="reference").itertuples():
+            reference = archive.inside(layout.reference_path(row.task))
+            if new or not reference.is_file():
+                copy(find(row.reference), reference)
+        known = archive.inside("manifest.parquet").is_file()
+        if new or not known or not has_tables(archive, truth=truth is not None):
+            archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
+            archive.write_manifest(table)
+            archive.write_profile(resolved)
         todo = [
             unit for unit in archive.units if not archive.finished(*unit, retry_failed=retry_failed)
         ]
@@ -136,7 +145,7 @@ def _warn_of_other_worlds(archive: Archive, profile: Profile) -> None:
 def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find, dict]:
     """Return the manifest, the truth of its tasks if known, and what locates its files.
 
-    And what is to be recorded of the video model, if an archive says it.
+    And what is to be recorded of the video model and its seed, if an archive says it.
     """
     if not source.is_dir():
         return manifests.read(source), None, lambda path: manifests.locate(path, source.parent), {}
@@ -150,45 +159,38 @@ def _read(source: Path) -> tuple[pd.DataFrame, pd.DataFrame | None, Find, dict]:
     table = of_archive(archive)
     for path in (*table.video.dropna(), *table.reference.dropna().unique()):
         archive.inside(path)  # refused before any is copied
-    made_by = {"video_model": archive.video_model} if archive.video_model else {}
+    made_by = {"video_model": archive.video_model, "seed": archive.profile.get("seed")}
+    made_by = {key: value for key, value in made_by.items() if value not in ({}, None)}
     return table, archive.truth(), archive.inside, made_by
 
 
-def _refuse_collected(archive: Archive, table: pd.DataFrame) -> bool:
-    """Refuse an archive of other videos than these; return whether its tables are complete."""
+def _refuse_others(archive: Archive, table: pd.DataFrame) -> None:
+    """Refuse an archive of other videos than these.
+
+    Where the manifest is not whole, nothing says what shards and references are of; all go.
+    """
     if not archive.inside("profile.yaml").is_file():
-        return False
+        return
     remedy = "choose another --output, or delete that folder"
     if "n" in archive.profile:
         raise ValueError(f"{archive.folder} holds videos that were generated there; {remedy}")
+    path = archive.inside("manifest.parquet")
     try:
-        before = archive.manifest()
-        whole = before is not None and not archive.changed(["tasks.parquet", "manifest.parquet"])
+        before = layout.read_table(path, layout.MANIFEST).to_pandas()
+        if archive.changed([path.name]):
+            raise ValueError(f"{path} is not as it was when the archive was sealed")
     except (FileNotFoundError, ValueError) as error:
-        tqdm.write(f"{error}; its tables are written again", file=sys.stderr)
-        return False
-    if whole and _rows_of(before) != _rows_of(table):
+        tqdm.write(f"{error}; all videos are scored again", file=sys.stderr)
+        path.unlink(missing_ok=True)
+        for name in ("shards", "references"):
+            shutil.rmtree(archive.inside(name), ignore_errors=True)
+        return
+    if _rows_of(before) != _rows_of(table):
         raise ValueError(f"{archive.folder} was made of another manifest; {remedy}")
-    return whole
 
 
 def _rows_of(table: pd.DataFrame) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
-
-
-def _begin(
-    archive: Archive,
-    resolved: dict,
-    table: pd.DataFrame,
-    truth: pd.DataFrame | None,
-    find: Find,
-) -> None:
-    firsts = table.drop_duplicates("task")
-    for row in firsts.dropna(subset="reference").itertuples():
-        copy(find(row.reference), archive.inside(layout.reference_path(row.task)))
-    archive.write_tasks([_task(row) for row in firsts.itertuples()], truth)
-    archive.write_manifest(table)
-    archive.write_profile(resolved)
 
 
 def _task(row: tuple) -> Task:
@@ -242,7 +244,7 @@ def _score_one(bench: object, row: tuple, find: Find, noticed: dict[str, list[st
             noticed[note].append(row.video)
         (measured,) = _unit.measure(bench, _task(row), [clip])
     except (ValueError, OSError) as error:
-        return video_row | {"status": layout.FAILED, "error": str(error)}
+        return video_row | {"status": FAILED, "error": str(error)}
     copy(source, bench.archive.inside(path))
     return video_row | vars(measured) | {"path": path, "status": OK}
 
@@ -252,19 +254,14 @@ def of_archive(archive: Archive) -> pd.DataFrame:
 
     A latent prompt that has no videos by design is a row without one.
     """
-    tasks, videos = archive.tasks(), archive.videos(embeddings=False)
-    rated = layout.ratings_of(videos)
-    latents = archive.latents(embeddings=False).rename(columns={"prompt": "latent_prompt"})
-    videos = videos[videos.status == OK].rename(columns={"path": "video"})
-    if videos.empty:
+    rows, tasks = archive.rows_of_all, archive.tasks().drop(columns="dataset")
+    known = rows.task[rows.status == OK]
+    if known.empty:
         raise ValueError(f"all videos of {archive.folder} failed; there is nothing to score")
-    known = set(videos.task)
-    alone = [unit for unit, count in archive.units.items() if not count and unit[0] in known]
-    alone = pd.DataFrame(alone, columns=["task", "latent"]).assign(sample=0)
-    made = pd.concat([videos[["task", "latent", "sample", "video", *rated]], alone])
-    table = latents[["task", "latent", "latent_prompt"]].merge(made, on=["task", "latent"])
-    table = table.merge(tasks.drop(columns="dataset"), on="task", how="left")
+    rows = rows[rows.task.isin(known) & (rows.status != FAILED)]
+    rows = rows.rename(columns={"path": "video", "prompt": "latent_prompt"})
+    table = rows.merge(tasks, on="task")
     texts = table[["video", "reference", "latent_prompt"]].astype(object)
     table = table.assign(**texts.where(texts.notna(), None))
     table = table.assign(vagueness_rank=table.get("vagueness_rank", math.nan))
-    return table[[*manifests.COLUMNS, *rated]]
+    return table[[*manifests.COLUMNS, *layout.ratings_of(table)]]

@@ -22,19 +22,20 @@ from squbed_utils.tasks.task import Task
 from squbed_utils.video import Video
 from squbed_utils.video_models import Diffusers, Python
 
-scan_reference = lru_cache(maxsize=1)(video.scan)
-"""Read a reference, once for the latent prompts of its task that are made in a row."""
-
 
 @dataclass
 class Bench:
-    """A worker's profile, models and archive, and the reference frames that it embedded last."""
+    """A worker's profile, models and archive, and the reference that it read and embedded last."""
 
     profile: Profile
     models: Models
     archive: Archive
     reference: np.ndarray | None = None
     reference_embedding: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        # once for the latent prompts of a task in a row; another run may find another file there
+        self.scan_reference = lru_cache(maxsize=1)(video.scan)
 
     def embed_reference(self, frames: np.ndarray) -> np.ndarray:
         """Embed a reference's frames with CLIP, once for all videos that align to them alike."""
@@ -81,18 +82,11 @@ def make(bench: Bench, task: Task, latent: int) -> None:
         errors = _store(bench, draw.prompt, paths, seeds)
         measured = _measure_stored(bench, task, paths, errors)
         for i, sample in enumerate(samples):
-            rows.append(
-                {
-                    **_unit(task, latent, draw),
-                    "sample": sample,
-                    "seed": seeds[i],
-                    "path": paths[i] if errors[i] is None else None,
-                    "status": OK if errors[i] is None else FAILED,
-                    "error": errors[i],
-                    **texts,
-                    **vars(measured[i]),
-                }
-            )
+            row = _unit(task, latent, draw) | texts | vars(measured[i])
+            row |= {"sample": sample, "seed": seeds[i], "error": errors[i]}
+            made = errors[i] is None
+            row |= {"status": OK, "path": paths[i]} if made else {"status": FAILED}
+            rows.append(row)
     bench.archive.write_shard(task.id, latent, rows)
 
 
@@ -176,7 +170,7 @@ def _like_prompt(bench: Bench, task: Task, videos: list[Video]) -> list[Measured
 
 def _accuracies(bench: Bench, task: Task, videos: list[Video]) -> list[Measured]:
     models = bench.models
-    reference = scan_reference(bench.archive.inside(reference_path(task.id)))
+    reference = bench.scan_reference(bench.archive.inside(reference_path(task.id)))
     pairs = [video.align(clip, reference) for clip in videos]
     # the frames of all videos go through a model together, and are parted again
     frames = [frame for aligned, _ in pairs for frame in aligned]

@@ -2,8 +2,8 @@
 
 import json
 import math
-import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,7 @@ def status(folder: Path | str) -> Status:
     claims = _claims.claimed(archive.folder)
     rate = _rate(events, workers)
     left = len(archive.units) - len(finished)
+    spent = [_spent(log) for log in events.values()]
     return Status(
         folder=archive.folder,
         units=len(archive.units),
@@ -69,8 +70,8 @@ def status(folder: Path | str) -> Status:
         workers=len(workers),
         rate=rate,
         hours_left=left / rate if rate and workers and left else None,
-        gpu_hours=sum(_hours(log, gpu=True) for log in events.values()),
-        cpu_hours=sum(_hours(log, gpu=False) for log in events.values()),
+        gpu_hours=sum(hours * gpus for hours, gpus in spent),
+        cpu_hours=sum(hours for hours, gpus in spent if not gpus),
     )
 
 
@@ -88,13 +89,10 @@ def _rate(events: dict[str, list[dict]], workers: set[str]) -> float | None:
     return recent / (end - start) * 3600 if end > start and recent else None
 
 
-def _hours(log: list[dict], *, gpu: bool) -> float:
-    """Return the hours that a worker spent on units, times its GPUs if `gpu`."""
+def _spent(log: list[dict]) -> tuple[float, float]:
+    """Return the hours that a worker spent on units, and its GPUs."""
     gpus = next((e["gpus"] for e in log if e["event"] == "start"), 0)
-    seconds = sum(e["seconds"] for e in log if e["event"] == "done")
-    if gpu:
-        return seconds * gpus / 3600
-    return 0.0 if gpus else seconds / 3600
+    return sum(e["seconds"] for e in log if e["event"] == "done") / 3600, gpus
 
 
 FOLDER = "runs"
@@ -114,38 +112,24 @@ class RunLog:
     def write(self, event: str, **values: object) -> None:
         """Append one event with the time, whole even if the process is killed."""
         line = json.dumps({"time": round(time.time(), 3), "event": event} | values) + "\n"
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        try:
-            os.write(file, line.encode())
-        finally:
-            os.close(file)
+        with self.path.open("ab", buffering=0) as file:
+            file.write(line.encode())
 
 
 def read(folder: Path) -> dict[str, list[dict]]:
-    """Return the events of each worker, in order; lines that a full disk truncated are skipped."""
-    logs = sorted(inside(folder, FOLDER).glob("*.jsonl"))
-    return {path.stem: _read(inside(folder, f"{FOLDER}/{path.name}")) for path in logs}
+    """Return the events of each worker, in order; other lines, such as cut ones, are skipped."""
+    logs = {}
+    for path in sorted(inside(folder, FOLDER).glob("*.jsonl")):
+        text = inside(folder, f"{FOLDER}/{path.name}").read_text(encoding="utf-8", errors="replace")
+        logs[path.stem] = [event for line in text.splitlines() if (event := _event(line))]
+    return logs
 
 
-def _read(path: Path) -> list[dict]:
-    events = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if not _is_event(event):
-            raise ValueError(
-                f"{path}, line {number} is no event of a run; delete the file, from which no "
-                "result is read"
-            )
-        events.append(event)
-    return events
-
-
-def _is_event(event: object) -> bool:
-    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-        return False
-    values = [event.get(name) for name in NUMBERS.get(event["event"], ("time",))]
-    return all(type(v) in (int, float) and 0 <= v < math.inf for v in values)
+def _event(line: str) -> dict | None:
+    """Return an event, whose numbers can be counted with; None if it is none."""
+    with suppress(ValueError, RecursionError, TypeError, KeyError):
+        event = json.loads(line)
+        values = [event[name] for name in NUMBERS.get(event["event"], ("time",))]
+        if all(type(v) in (int, float) and 0 <= v < math.inf for v in values):
+            return event
+    return None

@@ -37,7 +37,8 @@ def compare_encoders(options: Namespace) -> None:
         names = [named(profile[role]["path"]) for role in ("text_encoder", "video_encoder")]
         if profile["video_encoder"].get("kind") == "vae":
             names[1] = "latent space"
-        archives[", ".join(dict.fromkeys(names))] = archive
+        name = ", ".join(dict.fromkeys(names))
+        archives[f"{name} ({folder.name})" if name in archives else name] = archive
     table = pairs.compare_encoders(archives)
     tables.save_tables(options.output, "encoders", points=table)
     paths = figures.save(figures.figure_encoders(table), "encoders", options.output)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,7 +61,7 @@ def locate(settings: Settings, role: str, setting: str = "path") -> Path:
                 f"the {name}'s weights are expected in the file {path}, which does not exist; get "
                 f"{place.public}, put it there, or correct {key} in the profile"
             )
-        if place.sha256 and (actual := sha256_of(path)) != place.sha256.lower():
+        if place.sha256 and (actual := _sha256(path)) != place.sha256.lower():
             raise ValueError(
                 f"{path} has the sha256 {actual}, but the profile's {role}.sha256 is "
                 f"{place.sha256}; get {place.public} again, or correct the profile"
@@ -93,7 +94,7 @@ def _in_package(path: str, key: str) -> Path:
         )
     place = Path(*package.submodule_search_locations, within)
     weights = place / wanted.file if wanted.file else place
-    if not weights.is_file() or sha256_of(weights) != wanted.sha256:
+    if not weights.is_file() or _sha256(weights) != wanted.sha256:
         raise ValueError(
             f"{weights} is missing, or has another sha256 than {wanted.sha256}, that of "
             f"{wanted.package}; {remedy}"
@@ -179,7 +180,7 @@ def resolve(profile: Profile, roles: Collection[str] = ("dataset", *ROLES)) -> d
     models = sources(profile, [role for role in ROLES if role in roles])
     checkpoints |= {name: hash_of(path) for name, path in models.items()}
     if "video_encoder" in roles and isinstance(profile.video_encoder, S3D):
-        settings["video_encoder"]["sha256"] = sha256_of(models["video_encoder"])  # stated or not
+        settings["video_encoder"]["sha256"] = _sha256(models["video_encoder"])  # stated or not
     versions = {name: version(name) for name in VERSIONED}
     return settings | {"checkpoints": checkpoints, "versions": versions}
 
@@ -201,6 +202,16 @@ def hash_of(path: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
         digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(_sha256(file)))
     return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    """Return a file's SHA-256, read once in a process unless the file is changed."""
+    found = path.stat()
+    return _read_once(path, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@cache
+def _read_once(path: Path, *_: int) -> str:
+    return sha256_of(path)

@@ -11,25 +11,20 @@ import diffusers
 import numpy as np
 import open_clip
 import torch
+import transformers
 from PIL import Image
 from sentence_transformers import SentenceTransformer
 from torch.nn import functional
 from torchvision.models import alexnet, squeezenet1_1
 from torchvision.models.video import S3D_Weights, s3d
 from torchvision.transforms.functional import center_crop, resize
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoVideoProcessor,
-    PreTrainedTokenizerBase,
-)
 
 from squbed_utils import roles
 from squbed_utils.models import networks
 from squbed_utils.models.checkpoints import locate
 from squbed_utils.models.imagenet import LABELS, load_network
 from squbed_utils.models.weights import load_into, load_pretrained, read_weights
+from squbed_utils.tasks.task import SMALLEST
 
 Embed = Callable[[list[np.ndarray]], np.ndarray]
 """Videos, uint8 (T, H, W, 3), or frames, uint8 (H, W, 3) -> their embeddings, float32 (n, d)."""
@@ -146,7 +141,7 @@ def load_text_encoder(settings: roles.TextEncoder, device: str) -> WindowedText:
 
 def counter(tokenizer: object, clean: Callable[[str], str] = str) -> Callable | None:
     """Return the token counter of a transformers tokenizer; None for one of another kind."""
-    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+    if not isinstance(tokenizer, transformers.PreTrainedTokenizerBase):
         return None
     special = tokenizer.num_special_tokens_to_add()
 
@@ -235,16 +230,18 @@ def load(settings: roles.VideoEncoder, device: str) -> tuple[Embed, int]:
 
 def _load_transformers(settings: roles.TransformersVideoEncoder, device: str) -> tuple[Embed, int]:
     folder = locate(settings, "video_encoder")
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type not in ARCHITECTURES:
         raise ValueError(
             f"the video_encoder in {folder} is of model_type {config.model_type!r}; known: "
             f"{', '.join(ARCHITECTURES)}"
         )
     prepare, embed = ARCHITECTURES[config.model_type]
-    auto = AutoVideoProcessor if prepare is _as_video else AutoImageProcessor
-    processor = auto.from_pretrained(folder, local_files_only=True)
-    model = load_pretrained(AutoModel, folder, "video_encoder", device)
+    kind = "Video" if prepare is _as_video else "Image"
+    processor = getattr(transformers, f"Auto{kind}Processor").from_pretrained(
+        folder, local_files_only=True
+    )
+    model = load_pretrained(transformers.AutoModel, folder, "video_encoder", device)
     vision = getattr(config, "vision_config", config)
     count = vision.frames_per_clip if config.model_type == "vjepa2" else vision.num_frames
 
@@ -383,7 +380,7 @@ def _kinetics(size: int) -> Callable[[torch.Tensor], torch.Tensor]:
     )
 
 
-BACKBONE = "features."
+BACKBONE = re.compile(r"features\.")
 """Beginning of the names of a backbone's weights; its classifier may have any size."""
 
 SLICE = re.compile(r"net\.slice\d\.")
@@ -391,8 +388,6 @@ SLICE = re.compile(r"net\.slice\d\.")
 
 LPIPS_PIXELS = 2**19
 """The most pixels in a batch of frames (at least one frame); LPIPS takes about 1 kB a pixel."""
-
-SMALLEST_SIDE = 31
 
 
 def load_lpips(
@@ -403,24 +398,17 @@ def load_lpips(
     if settings.kind == "unlearned":
         path /= "model.safetensors"
     weights = read_weights(path)
+    learned, backbone = None, BACKBONE
     if settings.kind == "st-alex":
-        features, cuts, learned = (
-            networks.shift_tolerant_alexnet(),
-            networks.SHIFT_TOLERANT_CUTS,
-            weights,
-        )
-        weights = {SLICE.sub("", k): v for k, v in weights.items() if SLICE.match(k)}
+        features, cuts = networks.shift_tolerant_alexnet(), networks.SHIFT_TOLERANT_CUTS
+        learned, backbone = weights, SLICE
+    elif settings.kind == "alex":
+        features, cuts = alexnet().features, networks.ALEXNET_CUTS
+        brought = "functional/image/lpips_models/alex.pth"
+        learned = read_weights(Path(files("torchmetrics") / brought))
     else:
-        learned = None
-        if settings.kind == "alex":
-            features, cuts = alexnet().features, networks.ALEXNET_CUTS
-            brought = "functional/image/lpips_models/alex.pth"
-            learned = read_weights(Path(files("torchmetrics") / brought))
-        else:
-            features, cuts = squeezenet1_1().features, networks.SQUEEZENET_CUTS
-        weights = {
-            k.removeprefix(BACKBONE): v for k, v in weights.items() if k.startswith(BACKBONE)
-        }
+        features, cuts = squeezenet1_1().features, networks.SQUEEZENET_CUTS
+    weights = {backbone.sub("", k): v for k, v in weights.items() if backbone.match(k)}
     channels = learned and [learned[f"lin{i}.model.1.weight"].flatten() for i in range(len(cuts))]
     load_into(features, weights, path)
     model = networks.Lpips(features, cuts, channels).to(device).eval().requires_grad_(False)
@@ -432,7 +420,7 @@ def load_lpips(
         return model(x, y).cpu().tolist()
 
     def lpips(frames: list[np.ndarray], reference: list[np.ndarray]) -> np.ndarray:
-        if min(frames[0].shape[:2]) < SMALLEST_SIDE:
+        if min(frames[0].shape[:2]) < SMALLEST:
             raise ValueError(f"frames have size {frames[0].shape[:2]}; LPIPS needs 31 x 31 pixels")
         pairs = list(zip(frames, reference, strict=True))
         at_once = min(batch_size, max(1, LPIPS_PIXELS // frames[0][..., 0].size))

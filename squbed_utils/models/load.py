@@ -54,7 +54,7 @@ def load(profile: Profile, folder: Path | None = None) -> Models:
     frames = profile.video_model.frames or FRAME_BATCH
     frame_batch = min(FRAME_BATCH, profile.batch_size * frames)
     language = profile.refiner and load_language(profile, folder)
-    measuring = _load_measuring(profile, device, profile.batch_size, frame_batch)
+    measuring = load_measuring(profile, profile.batch_size, frame_batch)
     with _named("video_model", profile):
         generate = diffusion.load(profile, device, folder)
     names = ("refine", "compatible", "listed") if language else ()
@@ -77,13 +77,10 @@ def load_text_encoder(profile: Profile) -> WindowedText:
         return encoders.load_text_encoder(profile.text_encoder, device_of(profile.device))
 
 
-def load_measuring(profile: Profile) -> Models:
-    """Load the models that embed and score videos, one at a time, of which 16 frames at once."""
-    return _load_measuring(profile, device_of(profile.device), 1, 16)
-
-
-def _load_measuring(profile: Profile, device: str, batch_size: int, frame_batch: int) -> Models:
+def load_measuring(profile: Profile, batch_size: int = 1, frame_batch: int = 16) -> Models:
+    """Load the models that embed and score so many videos, and frames of them, at once."""
     logging.disable_progress_bar()
+    device = device_of(profile.device)
     with _named("clip", profile):
         clip_images, clip_texts = encoders.load_alignment(profile.clip, device, frame_batch)
     embed_text = load_text_encoder(profile)

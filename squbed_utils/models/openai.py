@@ -3,14 +3,16 @@
 import hashlib
 import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from openai import APIError, APIStatusError, LengthFinishReasonError, OpenAI, OpenAIError
+import openai
+import tenacity
 from openai.types.chat import ChatCompletion
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from squbed_utils import roles
+from squbed_utils import csv_files, roles
 from squbed_utils.files import inside, replacing
 from squbed_utils.models import replies, servers, spending
 from squbed_utils.models.errors import Stop
@@ -22,6 +24,12 @@ ATTEMPTS = 3
 
 LONGEST_ERROR = 300
 
+DOUBLED, LONGEST_ASKED = tenacity.wait_exponential(0.5, max=8.0), 120.0
+"""Seconds before a request is made again, and the most of them that a server may ask for."""
+
+BUSY = (openai.RateLimitError, openai.ConflictError, openai.InternalServerError)
+"""Answers after which a request is made again, as where no answer came."""
+
 LARGEST = 10_000_000
 """The most bytes of an answer: a thousand times what `max_tokens` amounts to."""
 
@@ -32,31 +40,18 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Text(Form):
-    """Free text."""
-
-    answer: str
+def _form(name: str, text: str, answer: object) -> type[Form]:
+    return create_model(name, __base__=Form, __doc__=text, answer=(answer, ...))
 
 
-class Items(Form):
-    """A list of texts."""
-
-    answer: list[str]
-
-
-class YesOrNo(Form):
-    """One of two words."""
-
-    answer: Literal["yes", "no"]
-
-
-class Category(Form):
-    """One of the categories."""
-
-    answer: Literal[CATEGORIES]
-
-
-FORMS = {"refine": Text, "refine_list": Items, "entails": YesOrNo, "category": Category}
+Text = _form("Text", "Free text.", str)
+Items = _form("Items", "A list of texts.", list[str])
+FORMS = {
+    "refine": Text,
+    "refine_list": Items,
+    "entails": _form("YesOrNo", "One of two words.", Literal["yes", "no"]),
+    "category": _form("Category", "One of the categories.", Literal[CATEGORIES]),
+}
 """Instruction -> form of its answer; some servers are told the form and do not keep to it."""
 
 
@@ -66,17 +61,17 @@ class Server:
     The folder `answers` keeps every answer, so that no question is asked twice.
     """
 
-    def __init__(self, settings: roles.OpenAI, answers: Path | None) -> None:
+    def __init__(self, settings: roles.OpenAI, answers: Path) -> None:
         self._settings, self._answers = settings, answers
         self._key = spending.api_key(settings.model, [settings.key])
         self._url = settings.base_url or OPENAI_URL
-        counted = answers and (settings.price != 0 or settings.max_calls is not None)
+        counted = settings.price != 0 or settings.max_calls is not None
         self._account = answers.parent if counted else None
-        self._client = OpenAI(
+        self._client = openai.OpenAI(
             api_key=self._key,
             base_url=self._url,
             timeout=settings.timeout,
-            max_retries=settings.retries,
+            max_retries=0,  # by which a lost answer would be paid again, and not booked
             http_client=servers.client(settings.timeout, LARGEST),
         )
 
@@ -90,15 +85,13 @@ class Server:
         question, path = self._place(name, request, seed)
         answer = _read(path, question)
         if answer is None:
-            answer = self._ask(request, FORMS[name])
-            answer = answer if path is None else _keep(path, question, answer)
+            answer = _keep(path, question, self._ask(request, FORMS[name]))
         return answer
 
     def forget(self, name: str, text: str, seed: int) -> None:
         """Delete a kept answer, so that the question is asked anew."""
         _, path = self._place(name, self._request(text, seed), seed)
-        if path is not None:
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     def _request(self, text: str, seed: int) -> dict:
         settings = self._settings
@@ -109,23 +102,33 @@ class Server:
             request["seed"] = seed % 2**31
         return request
 
-    def _place(self, name: str, request: dict, seed: int) -> tuple[dict, Path | None]:
+    def _place(self, name: str, request: dict, seed: int) -> tuple[dict, Path]:
         """Return all that an answer depends on, and the path of its file, which is named by it."""
         form = FORMS[name].model_json_schema()
         question = request | {"url": self._url, "form": form, "draw": seed}
-        if self._answers is None:
-            return question, None
         sha256 = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
         return question, inside(self._answers, f"{sha256}.json")
 
     def _ask(self, request: dict, form: type[Form]) -> str:
         """Ask until an answer is readable; no error carries the key or the client's own error."""
+        patiently = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((openai.APIConnectionError, *BUSY)),
+            wait=_wait,
+            stop=tenacity.stop_after_attempt(self._settings.retries + 1),
+            reraise=True,
+        )
         for _ in range(ATTEMPTS):
             try:
-                return self._without_key(_answer_of(self._paid(request, form), form))
-            except (OpenAIError, ValueError, TypeError, AttributeError, RecursionError) as error:
+                return self._without_key(_answer_of(patiently(self._paid, request, form), form))
+            except (
+                openai.OpenAIError,
+                ValueError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+            ) as error:
                 problem = self._in_words(error)
-                if isinstance(error, APIError):
+                if isinstance(error, openai.APIError):
                     break
         raise Stop(
             f"the language model {self._settings.model!r} at {self._client.base_url} gives no "
@@ -136,7 +139,8 @@ class Server:
         """Ask once: book the most that it can cost before, and correct it to the true cost after.
 
         A token is at least a byte, so a question has no more tokens than bytes. An error status
-        costs nothing; an unknown or impossible usage as much as possible.
+        costs nothing, nor does a server that cannot be reached; a lost answer, and an unknown or
+        impossible usage, as much as possible.
         """
         settings, schema = self._settings, form.model_json_schema()
         limit = "max_tokens" if settings.base_url else "max_completion_tokens"
@@ -157,8 +161,10 @@ class Server:
             if type(used) is int and 0 < used <= tokens:
                 unpaid = {spending.REFINER: price * (tokens - used)}
             return completion
-        except APIStatusError:
-            unpaid = costs
+        except (openai.APIStatusError, openai.APIConnectionError) as error:
+            seen = not isinstance(error.__cause__, servers.UNREACHED)
+            if isinstance(error, openai.APIStatusError) or not seen:
+                unpaid = costs
             raise
         finally:
             if self._account and unpaid:
@@ -168,8 +174,8 @@ class Server:
         return text.replace(self._key, "[key]")
 
     def _in_words(self, error: Exception) -> str:
-        """Say what went wrong; the client has already tried again where that can help."""
-        status = error.status_code if isinstance(error, APIStatusError) else None
+        """Say what went wrong, where trying again has not helped."""
+        status = error.status_code if isinstance(error, openai.APIStatusError) else None
         if status in (401, 403):
             return f"it refuses the key (status {status})"
         if status and status < 400:
@@ -177,12 +183,19 @@ class Server:
                 f"it sends elsewhere (status {status}), where the key does not follow; give the "
                 "address itself as refiner.base_url"
             )
-        if isinstance(error, LengthFinishReasonError):
+        if isinstance(error, openai.LengthFinishReasonError):
             most = self._settings.max_tokens
             return f"its answer is longer than refiner.max_tokens, {most}; raise that"
-        if isinstance(error, OpenAIError):
+        if isinstance(error, openai.OpenAIError):
             return self._without_key(f"{type(error).__name__}: {error}")[:LONGEST_ERROR]
         return f"its answer is not of the form asked for ({type(error).__name__})"
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Wait as long as the server says, or twice as long each time."""
+    response = getattr(state.outcome.exception(), "response", None)
+    asked = response is not None and csv_files.number(response.headers.get("retry-after", ""))
+    return asked if asked and 0 < asked <= LONGEST_ASKED else DOUBLED(state)
 
 
 def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:
@@ -191,7 +204,7 @@ def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:
         raise ValueError("no choices")
     choice = completion.choices[0]
     if choice.finish_reason == "length":
-        raise LengthFinishReasonError(completion=completion)
+        raise openai.LengthFinishReasonError(completion=completion)
     if choice.message.refusal or choice.finish_reason == "content_filter":
         return ""
     form = Items if form is Items else Text  # servers do not keep to the choice of words
@@ -204,16 +217,12 @@ def _answer_of(completion: ChatCompletion, form: type[Form]) -> str:
     return "\n".join(" ".join(replies.without_thoughts(item).split()) for item in answer)
 
 
-def _read(path: Path | None, question: dict) -> str | None:
+def _read(path: Path, question: dict) -> str | None:
     """Return a kept answer; None if there is none or it cannot be read."""
-    if path is None or not path.is_file():
-        return None
-    try:
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         entry = json.loads(path.read_text(encoding="utf-8"))
         if entry["asked"] == question and isinstance(entry["answer"], str):
             return entry["answer"]
-    except (ValueError, KeyError, TypeError):
-        pass
     path.unlink(missing_ok=True)
     return None
 

@@ -7,6 +7,9 @@ from concurrent.futures import Future, wait
 
 import httpx2
 
+UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout)
+"""Errors before a server has seen the request, which therefore costs nothing."""
+
 
 def client(seconds: float, largest: int) -> httpx2.Client:
     """Return a client that follows no redirect, so that a key goes to no other host.

@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from squbed_utils.archive.layout import ACCOUNT, ACCOUNT_LOCK
 from squbed_utils.files import inside, locked, write_text
 from squbed_utils.models.errors import Stop
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import OpenAI, VideoModel
 from squbed_utils.video_models import Veo
-
-ACCOUNT, LOCK = "spending.json", ".spending.lock"
 
 VIDEOS, REFINER, CALLS = "dollars", "refiner_dollars", "refiner_calls"
 LIMITS = {VIDEOS: "video_model.budget", REFINER: "refiner.budget", CALLS: "refiner.max_calls"}
@@ -90,7 +89,7 @@ def _read(folder: Path) -> dict[str, float]:
         if not all(0 <= amount < math.inf for amount in account.values()):
             raise ValueError("what is spent is a finite number, 0 or more")
         return account
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(
             f'{path} cannot be read ({error}); write {{"{VIDEOS}": N}} into it, with what the '
             f'vendor of the videos has billed for this archive, and likewise "{REFINER}" and '
@@ -103,7 +102,7 @@ def reserve(folder: Path, costs: Mapping[str, float], limits: Mapping[str, float
 
     A cost that would pass its limit (None: no limit) raises `Stop`, and nothing is added.
     """
-    with locked(inside(folder, LOCK)):
+    with locked(inside(folder, ACCOUNT_LOCK)):
         account = _read(folder)
         for entry, cost in costs.items():
             if limits[entry] is not None and account[entry] + cost > limits[entry] + 1e-9:
@@ -118,7 +117,7 @@ def reserve(folder: Path, costs: Mapping[str, float], limits: Mapping[str, float
 
 def give_back(folder: Path, costs: Mapping[str, float]) -> None:
     """Subtract from the account what was not paid after all."""
-    with locked(inside(folder, LOCK)):
+    with locked(inside(folder, ACCOUNT_LOCK)):
         _add(folder, _read(folder), {entry: -cost for entry, cost in costs.items()})
 
 

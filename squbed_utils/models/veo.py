@@ -23,9 +23,6 @@ BUSY = (429, 503)
 FATAL = (401, 403, 404)
 """Answers that every other video would get too: a bad key, an unknown model."""
 
-UNREACHED = (httpx2.ConnectError, httpx2.ConnectTimeout)
-"""Errors before the service has seen the request: starting a video twice would be paid twice."""
-
 LARGEST, LONGEST_ERROR = 2**30, 300
 """The most bytes of an answer with its video, and the most characters of a quoted error."""
 
@@ -33,7 +30,7 @@ ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 8, 1.0, 60.0
 """Tries to start a video, and the seconds between them: doubled each time, up to the longest."""
 
 
-def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], list]:
+def load(model: Veo, folder: Path) -> Callable[[list[str], list[int]], list]:
     """Return a function that makes a video for each prompt and seed, one after the other.
 
     The cost of one call's videos is booked before the first is started; videos that the service
@@ -41,8 +38,6 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
     passed. The service gets the seed modulo 2**32, which is all that it takes.
     """
     key = spending.api_key(model.model, VEO_KEYS)
-    if folder is None:
-        raise RuntimeError(f"{model.model} is paid; run it with `squbed collect`, which asks first")
     # Of the endpoints that google-genai knows, those for enterprises make videos.
     options = types.HttpOptions(
         base_url=model.base_url,
@@ -63,7 +58,9 @@ def load(model: Veo, folder: Path | None) -> Callable[[list[str], list[int]], li
                 videos.append(_wait(client, model, operation, end))
             except Exception as error:
                 reason = str(error) or type(error).__name__
-                if operation is None and isinstance(error, (APIError, *UNREACHED)):  # not paid
+                if operation is None and isinstance(
+                    error, (APIError, *servers.UNREACHED)
+                ):  # not paid
                     what = "is refused" if isinstance(error, APIError) else "cannot be reached"
                     reason = f"{model.model} {what}: {reason}"
                     fatal = getattr(error, "code", None) in FATAL or "API key" in reason
@@ -98,7 +95,9 @@ def _start(
     )
     source = types.GenerateVideosSource(prompt=prompt)
     patiently = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(lambda e: isinstance(e, UNREACHED) or _is_busy(e)),
+        retry=tenacity.retry_if_exception(
+            lambda e: isinstance(e, servers.UNREACHED) or _is_busy(e)
+        ),
         wait=tenacity.wait_exponential(FIRST_WAIT, max=LONGEST_WAIT),
         stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(model.timeout),
         sleep=time.sleep,

@@ -88,7 +88,7 @@ def _read_cache(path: Path, asked: str) -> dict[str, str]:
         stored = json.loads(path.read_text(encoding="utf-8"))
         labels = stored["labels"] if stored["asked"] == asked else {}
         _checked(list(labels.values()), len(labels))
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged; delete it, and captions are labelled again"
         ) from error
@@ -167,11 +167,8 @@ def stored(dataset: Dataset, archive: Archive) -> Source:
             f"{archive.folder} has no dataset.json, which says where its references come from; "
             "put it back, or choose another --output"
         )
-    chosen = [
-        Task(row.task, row.dataset, row.category, row.prompt, row.reference)
-        for row in archive.tasks().itertuples()
-    ]
-    return _source(dataset, chosen, report)
+    rows = archive.tasks().to_dict("records")
+    return _source(dataset, [like.task_of(row) for row in rows], report)
 
 
 def describe(report: dict) -> str:

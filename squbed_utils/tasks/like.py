@@ -1,12 +1,15 @@
 """The tasks of another archive, with its latent prompts, so that two models are asked the same."""
 
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
 from squbed_utils import profiles
 from squbed_utils.archive.archive import Archive, open_archive
-from squbed_utils.files import copy, path_of
+from squbed_utils.archive.layout import SEAL
+from squbed_utils.files import copy, inside, path_of, sha256_of
 from squbed_utils.profiles import Profile
 from squbed_utils.roles import Like
 from squbed_utils.tasks.task import Source, Task
@@ -14,20 +17,32 @@ from squbed_utils.tasks.task import Source, Task
 
 def read(dataset: Like) -> Source:
     """Read an archive's tasks, latent prompts, references and truth."""
-    archive = open_archive(path_of(dataset.path))
+    source = _all_of(folder := path_of(dataset.path))
+    known = {task.id for task in source.tasks}
+    asked = known if dataset.tasks is None else set(dataset.tasks)
+    if unknown := asked - known:
+        raise ValueError(f"{folder} has no task {min(unknown)!r}; see its tasks()")
+    truth = None if source.truth is None else source.truth[source.truth.task.isin(asked)]
+    return replace(source, tasks=[t for t in source.tasks if t.id in asked], truth=truth)
+
+
+def _all_of(folder: Path) -> Source:
+    """Read all tasks of an archive, once for as long as it is sealed as it is."""
+    seal = folder / SEAL
+    return _read(folder, sha256_of(seal) if seal.is_file() else "")
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, _: str) -> Source:
+    archive = open_archive(folder)
     texts = archive.latents(embeddings=False)[["task", "latent", "prompt"]].astype(object)
     known = texts.where(texts.notna(), None).sort_values("latent").groupby("task").prompt.agg(tuple)
+    tasks = [task_of(row, known[row["task"]]) for row in archive.tasks().to_dict("records")]
 
     def write_reference(task: Task, target: Path) -> None:
-        copy(archive.inside(task.reference), target)
+        copy(inside(folder, task.reference), target)
 
-    rows, truth = archive.tasks(), archive.truth()
-    asked = set(rows.task if dataset.tasks is None else dataset.tasks)
-    if unknown := asked - set(rows.task):
-        raise ValueError(f"{archive.folder} has no task {min(unknown)!r}; see its tasks()")
-    truth = None if truth is None else truth[truth.task.isin(asked)]
-    tasks = [_task(r, known[r["task"]]) for r in rows.to_dict("records") if r["task"] in asked]
-    return Source(tasks, truth, None, write_reference)
+    return Source(tasks, archive.truth(), None, write_reference)
 
 
 def instead(profile: Profile, folder: Path | str, **chosen: object) -> Profile:
@@ -41,17 +56,18 @@ def instead(profile: Profile, folder: Path | str, **chosen: object) -> Profile:
         raise ValueError(
             f"{folder} is not sealed; end its collection, or run `squbed verify {folder} --seal`"
         )
-    latents = archive.latents(embeddings=False)
-    if latents.prompt.isna().all():
+    latents = [task.latent_prompts for task in _all_of(archive.folder).tasks]
+    if not any(map(any, latents)):
         raise ValueError(f"{folder} does not know the latent prompts of its videos")
-    n, shown = latents.groupby("task").size(), len({z for (_, z), m in archive.units.items() if m})
+    n = _only(archive, map(len, latents))
+    shown = len({z for (_, z), m in archive.units.items() if m})
     return profiles.replaced(
         profile,
         dataset={"kind": "like", "path": str(archive.folder)} | chosen,
         refiner=None,
-        n=_only(archive, n),
+        n=n,
         m=_only(archive, [m for (_, z), m in archive.units.items() if m or z < shown]),
-        videos_of=shown if shown < n.max() else None,
+        videos_of=shown if shown < n else None,
         seed=archive.profile.get("seed", profile.seed),
     )
 
@@ -66,7 +82,8 @@ def _only(archive: Archive, counts: object) -> int:
     return different[0]
 
 
-def _task(row: dict, latent_prompts: tuple[str | None, ...]) -> Task:
+def task_of(row: dict, latent_prompts: tuple[str | None, ...] | None = None) -> Task:
+    """Return a row of an archive's tasks as a task."""
     row = {name: None if pd.isna(value) else value for name, value in row.items()}
     named = {"id": row.pop("task"), "category": row.pop("category") or ""}
     return Task(**named, **row, latent_prompts=latent_prompts)

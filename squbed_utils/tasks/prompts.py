@@ -18,15 +18,12 @@ from squbed_utils.profiles import Profile
 from squbed_utils.roles import Prompts
 from squbed_utils.settings import PROMPT_PACKAGES
 from squbed_utils.tasks import manifest
-from squbed_utils.tasks.task import Source, Task
+from squbed_utils.tasks.task import BROKEN, Source, Task
 from squbed_utils.world import scenes
 
 EXAMPLE = "a small red circle moving left on a black background"
 
 FORMS = "expected a text file with a prompt a line, .csv, .jsonl, or .json with a list"
-
-BROKEN = re.compile("[\ud800-\udfff\ufffd]")
-"""What is no character of UTF-8, or was none before it was replaced."""
 
 RUNGS = {
     "an object": (("object_class",), 1),

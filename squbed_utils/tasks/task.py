@@ -1,6 +1,7 @@
 """What is asked: a prompt with its reference video, and where such tasks come from: captions."""
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,9 @@ class Source:
 LARGEST = 2**30
 """The most bytes of a clip; a clip that claims more is damaged, or made to fill the memory."""
 
+BROKEN = re.compile("[\ud800-\udfff\ufffd]")
+"""What is no character of UTF-8, or was none before it was replaced."""
+
 SMALLEST = 31
 """The fewest pixels a side: LPIPS needs them."""
 
@@ -79,11 +83,7 @@ def text_of(caption: object) -> str:
     """
     if not isinstance(caption, str) or not caption.strip():
         raise Unusable("empty caption")
-    try:
-        caption.encode()
-    except UnicodeEncodeError as error:
-        raise Unusable("caption not in UTF-8") from error
-    if "\ufffd" in caption:
+    if BROKEN.search(caption):
         raise Unusable("caption not in UTF-8")
     return " ".join(caption.split())
 

@@ -1,5 +1,6 @@
 """Archives whose home is a URL: what goes there, comes back, and is mended."""
 
+import json
 import shutil
 
 import fsspec
@@ -74,6 +75,37 @@ def test_a_run_goes_on_on_another_machine(tiny_profile, tiny_archive, bucket, mo
     collect(tiny_profile, output=URL)
     assert len(made) == len(set(made)) == 12
     assert at_home(bucket) == contents(tiny_archive)
+
+
+def test_the_profile_is_home_before_the_first_latent_prompt(tiny_profile, bucket, monkeypatch):
+    """Else a machine that goes on has samples of which nothing says what made them."""
+    put, home = type(bucket).put_file, []
+    monkeypatch.setattr(type(bucket), "put_file", lambda *a, **k: home.append(a[2]) or put(*a, **k))
+    collect(tiny_profile, output=URL)
+    order = [name.rpartition("world-tiny/")[2] for name in home]
+    assert order.index("profile.yaml") < min(i for i, n in enumerate(order) if "shards" in n)
+    assert order[-1] == "archive.sha256"
+
+
+def test_what_another_machine_has_paid_counts_here(kept, tmp_path):
+    account = {"dollars": 5.0, "refiner_dollars": 1.0, "refiner_calls": 3.0}
+    here = remote.Home(URL)
+    here.pull()
+    (here.folder / "spending.json").write_text(json.dumps(account))
+    here.push()
+    shutil.move(here.folder, tmp_path / "first")
+    there = remote.Home(URL)
+    there.pull()
+    with_more = account | {"dollars": 8.0, "refiner_calls": 2.0}
+    (there.folder / "spending.json").write_text(json.dumps(with_more))
+    there.push()
+    shutil.rmtree(there.folder)
+    shutil.move(tmp_path / "first", here.folder)
+    remote.Home(URL).pull()
+    assert json.loads((here.folder / "spending.json").read_text()) == account | {"dollars": 8.0}
+    kept.pipe_file(f"{there.root}/spending.json", b"[1]")
+    with pytest.raises(ValueError, match="spending.json, or that at memory.* is no account"):
+        remote.Home(URL).pull()
 
 
 def test_what_is_home_is_opened_anywhere(kept, tiny_archive):

@@ -258,8 +258,32 @@ def test_other_versions_are_told_of_when_something_is_left_to_do(tiny_profile, c
 
 def test_a_folder_of_something_else_is_refused(tiny_profile, tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(ValueError, match="holds 'thesis.tex', which is no part of an archive"):
+    with pytest.raises(ValueError, match="holds 'thesis.tex' and is no archive"):
         collect(tiny_profile, output=tmp_path)
+
+
+def test_samples_without_a_profile_are_no_other_profiles(tiny_profile, copy, tmp_path):
+    """Else what one profile made is recorded as another's."""
+    (copy / "profile.yaml").unlink()
+    other = tiny.write_profile(tiny_profile.parent, tmp_path / "other.yaml", seed=1)
+    with pytest.raises(ValueError, match="holds shards, and no profile.yaml that says what made"):
+        collect(other, output=copy)
+    shutil.rmtree(copy / "shards")
+    with pytest.raises(ValueError, match="holds videos, and no profile.yaml"):
+        collect(other, output=copy)
+
+
+def test_a_reference_of_a_run_that_had_not_begun_is_written_anew(tiny_profile, tmp_path):
+    """Until there is a profile, the folder may be that of a run of other references."""
+    black, white = (np.full((9, 32, 32, 3), value, np.uint8) for value in (0, 255))
+    video.write(tmp_path / "white.mp4", white, 8)
+    video.write(tmp_path / "archive" / "references" / "a.mp4", black, 8)
+    (tmp_path / "archive" / ".lock").touch()
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text("prompt,task,reference\na red circle,a,white.mp4\n")
+    profile = tiny.write_profile(tiny_profile.parent, tmp_path / "one.yaml", m=2)
+    archive = collect(profile, prompts=prompts, output=tmp_path / "archive")
+    assert (archive.reference("a") == white).all()
 
 
 def test_an_archive_that_another_command_fills_is_refused(tiny_profile, copy):

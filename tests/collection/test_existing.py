@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import shutil
 
 import numpy as np
@@ -13,6 +14,7 @@ from squbed_utils import cli, video
 from squbed_utils.archive import layout
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import LABELS, MEASURING
+from squbed_utils.archive.verify import verify
 from squbed_utils.collection import latent
 from squbed_utils.collection.collect import collect
 from squbed_utils.collection.existing import score
@@ -204,6 +206,44 @@ def test_another_manifest_is_refused(scored, clips, tiny_profile):
         score(with_prompts(clips), profile=tiny_profile, output=scored.folder)
 
 
+@pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(b"no table")])
+def test_without_its_manifest_an_archive_is_scored_anew(
+    scored, clips, tiny_profile, tmp_path, damage, capsys
+):
+    """Else the shards and references of one manifest are taken for those of another."""
+    folder = shutil.copytree(scored.folder, tmp_path / "archive")
+    damage(folder / "manifest.parquet")
+    rows = [f"a,a red circle,{i},0,{clips}/{i + 4}.mp4,{clips}/9.mp4" for i in range(3)]
+    other = write(tmp_path, *rows, name="other.csv")
+    again = score(other, profile=tiny_profile, output=folder)
+    assert "manifest.parquet" in capsys.readouterr().err
+    right = score(other, profile=tiny_profile, output=tmp_path / "right")
+    pd.testing.assert_frame_equal(again.videos(), right.videos())
+    assert verify(folder) == []
+
+
+@pytest.mark.parametrize("name", ["references/b.mp4", "tasks.parquet"])
+def test_what_is_gone_of_a_scored_archive_comes_back_with_the_same_command(
+    scored, clips, tiny_profile, tmp_path, measured, name
+):
+    folder = shutil.copytree(scored.folder, tmp_path / "archive")
+    (folder / name).unlink()
+    assert [problem.path for problem in verify(folder)][0] == name
+    score(without_prompts(clips), profile=tiny_profile, output=folder)
+    assert verify(folder) == [] and measured == []
+
+
+def test_a_reference_is_read_anew_in_each_run(clips, tiny_profile, tmp_path):
+    """The folder of the first archive is used again, as in one session of a notebook."""
+    found = []
+    for name in ("0.mp4", "1.mp4"):
+        shutil.rmtree(tmp_path / "archive", ignore_errors=True)
+        rows = [f"a,a star,{i},0,{clips}/{i}.mp4,{clips}/{name}" for i in range(2)]
+        table = write(tmp_path, *rows)
+        found.append(score(table, profile=tiny_profile, output=tmp_path / "archive").videos().ssim)
+    assert [list(ssim == 1) for ssim in found] == [[True, False], [False, True]]
+
+
 def test_a_collected_archive_is_refused_and_a_scored_one_is_not_collected(
     scored, clips, tiny_profile, tiny_archive
 ):
@@ -353,12 +393,8 @@ class TestABareFolder:
         places = {"samples": unreferenced.folder, "figures": tmp_path, "build": tmp_path / "build"}
         run_all("world", **places)
         said = capsys.readouterr().out
-        assert {line[6:8] for line in said.splitlines() if "not shown: " in line} == {
-            "01",
-            "03",
-            "06",
-            "08",
-        }
+        shown = re.findall(r"\] (\d\d)_\w+: not shown: ", said)
+        assert set(shown) - {"10"} == {"01", "03", "06", "08", "09"}  # 10 needs an extra
 
 
 def test_references_of_some_tasks(clips, tiny_profile, tmp_path):

@@ -293,6 +293,15 @@ def test_the_last_run_to_end_clears_what_dead_workers_left(tmp_path, others):
         assert partial.exists() == bool(others)  # which may be writing it
 
 
+def test_a_tasks_folder_may_have_the_ending_of_part_of_a_file(tmp_path):
+    made = tmp_path / "shards" / f"movie{PARTIAL}"
+    made.mkdir(parents=True)
+    (tmp_path / ".lock").touch()
+    with shared(Archive(tmp_path)):
+        pass
+    assert made.is_dir()
+
+
 @pytest.fixture
 def seconds(monkeypatch):
     """Give workers a clock that stands still until it is set."""

@@ -326,10 +326,27 @@ def test_measured_again_an_archive_keeps_its_video_model(
     with pytest.raises(ValueError, match="video_model.steps is 2 there and 1 here"):
         score(screened.folder, profile=tiny_profile, output=folder)
     assert score(tiny_archive, profile=tiny_profile, output=folder).sealed
-    older = {k: v for k, v in again.profile.items() if k != "video_model"}
-    again.write_profile(older)
-    again.seal()
-    assert score(tiny_archive, profile=tiny_profile, output=folder).video_model == {}
+    for lacking in ("seed", "video_model"):
+        older = {k: v for k, v in again.profile.items() if k != lacking}
+        again.write_profile(older)
+        again.seal()
+        again = score(tiny_archive, profile=tiny_profile, output=folder)
+        assert lacking not in again.profile
+    assert again.video_model == {}
+
+
+def test_measured_again_an_archive_keeps_the_seed_of_its_videos(tiny_profile, tmp_path):
+    """Asked by --like, the copy's videos have the seeds of the first archive's."""
+    world, one = tiny_profile.parent, {"n": 3, "m": 2, "dataset": None}
+    first = tiny.write_profile(world, tmp_path / "first.yaml", seed=5, **one)
+    other = tiny.write_profile(world, tmp_path / "other.yaml", seed=6, **one)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red circle\n")
+    collected = collect(first, prompts=prompts, output=tmp_path / "first")
+    copy = score(collected.folder, profile=other, output=tmp_path / "copy")
+    again = collect(other, like=copy.folder, output=tmp_path / "again")
+    assert copy.profile["seed"] == 5
+    assert list(again.videos().seed) == list(collected.videos().seed)
 
 
 def test_a_pilot_is_of_the_profiles_own_video_model(tmp_path, capsys, monkeypatch, profile):

@@ -12,7 +12,7 @@ from squbed_utils.archive.archive import Archive
 from squbed_utils.collection import claims, collect
 from squbed_utils.collection import status as status_module
 from squbed_utils.commands.notebooks import digest_archive
-from squbed_utils.models import spending
+from squbed_utils.models import load, spending
 
 SECRET = "what no archive may read, copy or write"
 
@@ -107,7 +107,7 @@ def pay(archive):
 
 
 def ask(archive):
-    collect._label_by(profiles.load("wan2.1-1.3b"), archive)(["a cat"])
+    load.load_language(profiles.load("wan2.1-1.3b"), archive).label(["a cat"])
 
 
 export, status, verify, estimate = map(command, ("export", "status", "verify", "estimate"))

@@ -100,12 +100,12 @@ def test_an_unclear_category(said):
         '{"answer": "it says no</think> yes"}',
     ],
 )
-def test_servers_that_think_aloud(monkeypatch, content):
+def test_servers_that_think_aloud(monkeypatch, tmp_path, content):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     with serving() as server:
         server.script = [(200, completion(content))]
         settings = roles.OpenAI("nano", "openai", base_url=server.url, check="model")
-        model = language.load(settings, "cpu", n=2)
+        model = language.load(settings, "cpu", n=2, answers=tmp_path)
         assert model.compatible("a red star", "a star") and len(server.asked) == 1
 
 

@@ -60,7 +60,7 @@ def serving():
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
-            self.send_header("retry-after-ms", "1")
+            self.send_header("retry-after", "0.001")
             with suppress(ConnectionError):  # of a client that waits no longer
                 self.end_headers()
                 self.wfile.write(data)

@@ -146,6 +146,24 @@ def test_what_a_refiner_reads_is_recorded(tiny_profile, tmp_path):
         assert found.keys() - others == expected
 
 
+def test_each_file_is_read_once_until_it_changes(tiny_profile, tmp_path, monkeypatch):
+    """A command may ask what is here before the collection that it starts does."""
+    read, sha256_of = [], checkpoints.sha256_of
+    monkeypatch.setattr(checkpoints, "sha256_of", lambda p: read.append(p) or sha256_of(p))
+    folder = shutil.copytree(tiny_profile.parent / "video_model", tmp_path / "video_model")
+    profile = profiles.load(tiny_profile)
+    profile = profiles.replaced(
+        profile, video_model=vars(profile.video_model) | {"path": str(folder)}
+    )
+    before = checkpoints.video_model_here(profile)["sha256"]
+    resolved = checkpoints.resolve(profile, ["video_model"])
+    assert resolved["checkpoints"] == before and len(read) == len(set(read)) > 5
+    config = folder / "vae" / "config.json"
+    config.write_text(config.read_text() + "\n")
+    assert checkpoints.resolve(profile, ["video_model"])["checkpoints"] != before
+    assert read[-1] == config and read.count(config) == 2
+
+
 def test_what_the_hub_s_tools_leave_behind_changes_no_hash(tiny_profile, tmp_path):
     folder = tiny_checkpoints.chat(tmp_path / "chat")
     profile = dataclasses.replace(profiles.load(tiny_profile), refiner=roles.CausalLM(str(folder)))

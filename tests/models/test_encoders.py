@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torchvision.models import alexnet
 from torchvision.models.video import s3d
 
-from squbed_utils import open_archive, profiles, roles, score
+from squbed_utils import cli, open_archive, profiles, roles, score
 from squbed_utils.models import checkpoints, encoders, networks
 from squbed_utils.models import load as models
 from squbed_utils.models.weights import read_weights
@@ -419,3 +419,8 @@ def test_an_archive_is_measured_in_the_latent_space_of_its_model(
     rows = embed([whole.read_video(path) for path in before.path[:2]])
     np.testing.assert_allclose(np.stack(videos.embedding[:2]), rows, atol=1e-6)
     assert pairs.compare_encoders({"own": whole, "vae": again}).value.notna().any()
+    other = shutil.copytree(again.folder, tmp_path / "other")
+    line = ["encoders", str(whole.folder), str(again.folder), str(other)]
+    assert cli.main([*line, "--output", str(tmp_path / "figures")]) == 0
+    names = set(pd.read_csv(tmp_path / "figures" / "data" / "encoders.csv").encoders)
+    assert {"text_encoder, latent space", "text_encoder, latent space (other)"} < names

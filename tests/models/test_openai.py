@@ -4,9 +4,12 @@ import shutil
 import time
 import traceback
 
+import httpx2
 import pytest
+import tenacity
 from kit import clips, tiny
 from kit.chat_server import completion, said, serving
+from openai import APIStatusError
 
 from squbed_utils import cli, files, roles
 from squbed_utils.collection.collect import collect
@@ -74,13 +77,9 @@ def test_an_answer_is_paid_for_once(load, server, tmp_path):
     assert len(list((tmp_path / "answers").iterdir())) == 4
 
 
-def test_without_a_folder_nothing_is_kept(load, server):
-    model = load(answers=None)
-    assert model.refine("a circle", 1) == model.refine("a circle", 1)
-    assert len(server.asked) == 2
-
-
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"answer": 3, "asked": {}}', '"\udcff"'])
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"answer": 3, "asked": {}}', '"\udcff"', "[" * 10**5]
+)
 def test_a_damaged_answer_is_asked_again(load, server, tmp_path, damage):
     load().refine("a circle", 1)
     (kept,) = (tmp_path / "answers").iterdir()
@@ -137,7 +136,7 @@ BAD = [
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
 def test_a_malformed_answer_is_asked_again_and_then_an_error(load, server, tmp_path, bad):
     server.script = [(200, bad)]
-    assert load(answers=None).refine("a circle", 1) == "a small red circle"
+    assert load(answers=tmp_path / "others").refine("a circle", 1) == "a small red circle"
     assert len(server.asked) == 2
     server.script = [(200, bad)] * 3
     with pytest.raises(RuntimeError, match="gives no answer: .*form asked for"):
@@ -158,10 +157,10 @@ def test_what_the_model_declines_is_an_empty_answer(load, server, declined):
     assert model.refine("a circle", 1) == "" and len(server.asked) == 3
 
 
-def test_a_server_that_is_not_there(monkeypatch):
+def test_a_server_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     settings = roles.OpenAI("nano", "openai", base_url="http://127.0.0.1:9", retries=0)
-    model = language.load(settings, "cpu", n=3)
+    model = language.load(settings, "cpu", n=3, answers=tmp_path)
     with pytest.raises(RuntimeError, match="gives no answer: APIConnectionError"):
         model.refine("a circle", 1)
 
@@ -212,10 +211,10 @@ def test_all_workers_take_the_same_redrawn_list(load, server):
         ("sk-\u00fc", "OPENAI_API_KEY holds characters that no key has"),
     ],
 )
-def test_keys_that_cannot_be(monkeypatch, key, message):
+def test_keys_that_cannot_be(monkeypatch, tmp_path, key, message):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(ValueError, match=message) as caught:
-        language.load(roles.OpenAI("nano", "openai"), "cpu", n=3)
+        language.load(roles.OpenAI("nano", "openai"), "cpu", n=3, answers=tmp_path)
     assert "sk-" not in repr(caught.value)
 
 
@@ -388,6 +387,38 @@ def test_nothing_is_asked_that_the_budget_may_not_cover(load, server, tmp_path):
     assert 0 < calls < 9 and dollars + least < 0.015 + 0.002
     load(price=2.0, budget=1.0).refine("a circle", 8)
     assert len(server.asked) == calls + 1
+
+
+def test_each_request_whose_answer_is_lost_is_booked(load, server, tmp_path):
+    """A request that the server has seen may be paid, and it is made again."""
+    late = (200, lambda headers: time.sleep(0.5) or said("late"))
+    server.script = [late] * 9
+    model = load(price=2.0, max_calls=2, timeout=0.1, retries=5)
+    with pytest.raises(RuntimeError, match="budget of 2 calls is used up: 2 calls are spent"):
+        model.refine("a circle", 1)
+    calls, dollars = used(tmp_path)
+    assert len(server.asked) == calls == 2 and dollars > 2 * 2e-6 * 4096
+
+
+def test_a_server_that_is_not_there_costs_nothing(load, tmp_path):
+    model = load(price=2.0, base_url="http://127.0.0.1:9/v1", retries=0)
+    with pytest.raises(RuntimeError, match="gives no answer: APIConnectionError"):
+        model.refine("a circle", 1)
+    assert used(tmp_path) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [({"retry-after": "7.5"}, 7.5), ({"retry-after": "1e9"}, 2.0), ({"retry-after": "nan"}, 2.0)]
+    + [({"retry-after": "Sat, 28 Nov 2026 10:00:00 GMT"}, 2.0), ({}, 2.0)],
+)
+def test_a_server_says_how_long_to_wait(header, seconds):
+    request = httpx2.Request("POST", "http://localhost")
+    response = httpx2.Response(429, headers=header, request=request)
+    state = tenacity.RetryCallState(None, None, (), {})
+    state.attempt_number = 3
+    state.set_exception((None, APIStatusError("busy", response=response, body=None), None))
+    assert openai._wait(state) == seconds
 
 
 def test_a_budget_without_a_price_is_refused():

@@ -167,8 +167,15 @@ def archive(panda_profile, tmp_path_factory):
 
 def collect_labelled(profile, output, label):
     """Collect with a function in place of the profile's language model."""
+    load = models.load_language
+
+    def labelling(*args):
+        model = load(*args)
+        model.label = label
+        return model
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("squbed_utils.collection.collect._label_by", lambda profile, folder: label)
+        patch.setattr(models, "load_language", labelling)
         return collect(profile, output=output)
 
 
@@ -281,6 +288,10 @@ def test_a_lost_or_damaged_report(panda_profile, archive, tmp_path):
     next(folder.glob("shards/*/*.parquet")).unlink()
     with pytest.raises(ValueError, match=r"dataset.json is damaged \(.*put it back as it was"):
         collect(panda_profile, output=folder)
+    for places in ("{}", '{"panda70m--0video.0": 5}', "[]"):
+        (folder / "dataset.json").write_text(f'{{"clips": {places}}}')
+        with pytest.raises(ValueError, match="dataset.json does not say each task's clip; put it"):
+            collect(panda_profile, output=folder)
     (folder / "dataset.json").unlink()
     with pytest.raises(ValueError, match="has no dataset.json, which says where its references"):
         collect(panda_profile, output=folder)

@@ -120,6 +120,7 @@ def test_labels_that_are_none(tmp_path, labels, message):
         "{}",
         '{"asked": "", "labels": ["food"]}',
         '{"asked": "", "labels": {"a": "x"}}',
+        "[" * 10**5,
     ],
 )
 def test_a_damaged_cache(tmp_path, text):

@@ -8,6 +8,7 @@ import pytest
 from kit import small_archive, tiny
 
 from squbed_utils import cli, collect, open_archive, profiles
+from squbed_utils.archive.archive import Archive
 from squbed_utils.models import load
 from squbed_utils.tasks import like
 
@@ -61,6 +62,25 @@ def test_it_is_finished_and_goes_on_from_its_recorded_profile(fewer, profile, ti
         open_archive(fewer.folder)
     collect(profile, like=tiny_archive, output=fewer.folder)
     assert shard.read_bytes() == before
+
+
+def test_the_archive_is_read_once_until_it_changes(profile, tiny_archive, tmp_path, monkeypatch):
+    read, latents = [], Archive.latents
+    monkeypatch.setattr(
+        Archive, "latents", lambda self, **options: read.append(self) or latents(self, **options)
+    )
+    folder = shutil.copytree(tiny_archive, tmp_path / "tiny")
+    asked = like.instead(profile, folder)
+    whole = like.read(asked.dataset)
+    assert len(like.read(asked.dataset).tasks) == 4 and len(read) == 1
+    assert open_archive(folder).tasks().task.tolist() == [task.id for task in whole.tasks]
+    archive = Archive(folder)
+    archive.write_tasks(whole.tasks[:3], whole.truth)
+    for latent in range(3):
+        archive.shard(tiny.TASKS[3], latent).unlink()
+        archive.shard(tiny.TASKS[3], latent).with_suffix(".sha256").unlink()
+    archive.seal()
+    assert len(like.read(asked.dataset).tasks) == 3 and len(read) == 2
 
 
 def test_what_cannot_be_like_is_refused(profile, tiny_archive, tmp_path):

@@ -3,7 +3,6 @@ from collections import Counter
 import pytest
 from kit import clips
 
-from squbed_utils.models import encoders
 from squbed_utils.roles import Panda70M
 from squbed_utils.tasks import panda70m
 from squbed_utils.tasks import task as _clips
@@ -232,4 +231,3 @@ def test_clips_are_checked_to_the_last_frame(tmp_path):
     small = clips.make_clip(tmp_path / "b.mp4", size=28)
     with pytest.raises(Unusable, match="^video smaller than 31 x 31$"):
         _clips.check_clip(small)
-    assert _clips.SMALLEST == encoders.SMALLEST_SIDE

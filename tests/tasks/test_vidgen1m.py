@@ -71,27 +71,29 @@ def test_captions_in_other_scripts(tmp_path):
 @pytest.mark.parametrize(
     "name", ["/{}", "../{}", "a/../../{}", "C:\\{}", "a\\..\\{}", "..\\{}", "c:/{}"]
 )
-def test_zip_entries_that_point_outside(tmp_path, name):
-    settings = make(tmp_path, [DOG, CAT], name.format(f"{DOG['vid']}.mp4"), f"{CAT['vid']}.mp4")
+def test_zip_entries_that_point_outside_are_only_read(tmp_path, name):
+    settings = make(tmp_path, [DOG], name.format(f"{DOG['vid']}.mp4"))
+    before = sorted(tmp_path.parent.rglob("*"))
     found, left_out = read(settings)
-    assert [c.text for c in found] == ["a cat"]
-    assert left_out == {"zip entry that points outside": 1, "no video": 1}
+    assert [vidgen1m.read_clip(tmp_path / "zips", each) for each in found] == [b""] * len(found)
+    assert sorted(tmp_path.parent.rglob("*")) == before and len(found) + sum(left_out.values()) == 1
 
 
-def test_links_and_encrypted_entries(tmp_path):
+def test_links_and_encrypted_entries_give_no_clip(tmp_path):
     settings = make(tmp_path, [DOG, CAT], f"{CAT['vid']}.mp4")
     link = zipfile.ZipInfo(f"{DOG['vid']}.mp4")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     path = tmp_path / "zips/VidGen_video_1.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(link, "/etc/passwd")
-    assert read(settings)[1] == {"zip entry that points outside": 1, "no video": 1}
+    assert vidgen1m.read_clip(tmp_path / "zips", read(settings)[0][0]) == b"/etc/passwd"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{DOG['vid']}.mp4", "secret")
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\1\2") + 8] |= 1
     path.write_bytes(data)
-    assert read(settings)[1] == {"encrypted zip entry": 1, "no video": 1}
+    with pytest.raises(Unusable, match="video that cannot be read from its zip"):
+        vidgen1m.read_clip(tmp_path / "zips", read(settings)[0][0])
 
 
 @pytest.mark.parametrize("damage", [lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"<html>"])
