@@ -25,7 +25,7 @@ from squbed_utils.statistics.resampling import FEWEST_TASKS
 from squbed_utils.statistics.summary import ABSENT, latent_entropies, summarize, value_text
 from squbed_utils.tasks import prompts
 from squbed_utils.tasks.task import Task
-from squbed_utils.text import number, visible
+from squbed_utils.text import number, one_line, visible
 from squbed_utils.video import scan
 
 MEANINGS = {
@@ -160,7 +160,7 @@ class Answer:
                 else:
                     files.write_text(path, page(self).encode(errors="replace").decode())
             except Exception as error:  # noqa: BLE001 - whatever a library fails with
-                reason = visible(" ".join(f"{type(error).__name__}: {error}".split()))
+                reason = one_line(f"{type(error).__name__}: {error}")
                 print(f"squbed: {path} was not written: {reason[:300]}", file=sys.stderr)
             else:
                 paths.append(path)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from squbed_utils import profiles, roles, video_models
 from squbed_utils.archive.layout import ROLES
-from squbed_utils.files import SAMPLES, path_of, sha256_of
+from squbed_utils.files import SAMPLES, as_bytes, path_of, sha256_of
 from squbed_utils.models import checkpoints, spending
 from squbed_utils.models.script import find_program
 from squbed_utils.profiles import Profile
@@ -288,12 +288,3 @@ def parameters(folder: Path) -> int:
         with safe_open(path, "np") as file:
             count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
     return count
-
-
-def as_bytes(count: float) -> str:
-    """Return a number of bytes as text, such as 1.23 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -5,6 +5,7 @@ import html
 import json
 import os
 import time
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,7 +28,7 @@ from squbed_utils.figures.style import FAMILIES
 from squbed_utils.files import PLACE, ROOT, SAMPLES, inside, path_of, sha256_of, write_text
 from squbed_utils.profiles import FOLDER, find, load
 from squbed_utils.statistics.tables import METRICS, NotShown, save_tables
-from squbed_utils.text import visible
+from squbed_utils.text import expected, visible
 
 SOURCES, TEMPLATE = ROOT / "notebooks", ROOT / "data" / "templates" / "notebook.html.j2"
 
@@ -86,7 +87,7 @@ def open_run(
     output: str | Path = "figures",
     style: str = "paper",
 ) -> Run:
-    """Open a finished archive to draw figures from it.
+    """Open a finished archive to draw figures from it; from then on warnings show as sentences.
 
     Relative paths start at the repository, whatever the working directory is; where the package is
     installed from a wheel, at the folder where Python was started.
@@ -102,8 +103,17 @@ def open_run(
     style : str
         How figures are written, as in `figures.save`.
     """
+    warnings.formatwarning = _as_sentence
     folder = PLACE / Path(output).expanduser()
     return Run(open_archive(archive_folder(profile, samples)), folder, style)
+
+
+FORMAT = warnings.formatwarning
+
+
+def _as_sentence(message: Warning, category: type[Warning], *place: object) -> str:
+    """Return what a warning shows: of one for users its words, without the line of the code."""
+    return f"{message}\n" if category is UserWarning else FORMAT(message, category, *place)
 
 
 def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
@@ -454,6 +464,6 @@ def _read(parameters: Mapping[str, object], chosen: Sequence[Notebook]) -> dict[
         try:
             values[name] = TypeAdapter(PARAMETERS[name]).validate_python(value)
         except ValidationError as error:
-            expected = error.errors()[0]["msg"].removeprefix("Input should be ")
-            raise ValueError(f"parameter {name} is {value!r}; expected {expected}") from error
+            mistake = expected(error.errors()[0]["msg"])
+            raise ValueError(f"parameter {name} is {value!r}; {mistake}") from error
     return values

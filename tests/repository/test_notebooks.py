@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import warnings
 from html import escape, unescape
 from itertools import pairwise
 from pathlib import Path
@@ -148,7 +149,7 @@ def test_a_missing_archive_is_named(tmp_path):
     [
         ("workers", "0", "greater than 0"),
         ("workers", "two", "a valid integer"),
-        ("fraction", "1.5", "less than or equal to 1"),
+        ("fraction", "1.5", "at most 1"),
         ("level", 0, "greater than 0"),
         ("bound", "inf", "a finite number"),
         ("threshold", "low", "a valid number"),
@@ -185,6 +186,19 @@ def test_a_run_saves_a_figure_and_its_tables_and_shows_what_it_saved(drawn, tmp_
     figure = Figure(figsize=(2, 1))
     figure.set_label("What it shows. What it says.")
     assert run.save("c", figure).caption == (run.folder / "c.txt").read_text().strip()
+
+
+def test_warnings_in_a_notebook_are_sentences(drawn, tmp_path):
+    before = warnings.formatwarning
+    try:
+        open_run("world-quick", drawn, tmp_path)
+        assert warnings.formatwarning(UserWarning("1 task left out"), UserWarning, "f.py", 3) == (
+            "1 task left out\n"
+        )
+        others = warnings.formatwarning(RuntimeWarning("overflow"), RuntimeWarning, "f.py", 3)
+        assert others.startswith("f.py:3: RuntimeWarning: overflow")
+    finally:
+        warnings.formatwarning = before
 
 
 def test_a_run_needs_a_finished_archive(tmp_path):
