@@ -199,6 +199,16 @@ def test_a_file_is_no_folder(arguments, capsys, tmp_path):
     assert f"argument {arguments[-1]}: {file} is a file; give a folder" in capsys.readouterr().err
 
 
+def test_encoders_of_one_name_are_told_apart(capsys, monkeypatch, tiny_archive):
+    def named(archives):
+        raise ValueError(" and ".join(archives))
+
+    monkeypatch.setattr("squbed_utils.statistics.pairs.compare_encoders", named)
+    code, _, err = run(capsys, "encoders", str(tiny_archive), str(tiny_archive))
+    first, second = err.removeprefix("squbed: ").strip().split(" and ")
+    assert code == 2 and second == f"{first} ({tiny_archive.name})"
+
+
 def test_unknown_estimator(capsys, tiny_archive):
     code, _, err = run(capsys, "estimate", str(tiny_archive), "--estimator", "x")
     assert code == 2 and err.startswith("squbed: unknown estimator 'x'; known: ")

@@ -363,6 +363,16 @@ def test_every_notebook_runs_on_a_tiny_profile(tiny_profile, tmp_path):
     by_hand_and_called(folder)
 
 
+@quietly
+def test_few_tasks_show_no_nan(tiny_archive, tmp_path):
+    where = {"samples": tiny_archive, "figures": tmp_path, "build": tmp_path / "build"}
+    names = ["02_total_uncertainty", "03_disentanglement"]
+    run_all("world-quick", **where, only=names)
+    for name in names:
+        shown = "\n".join(shown_as(tmp_path / "build" / "world-quick", name, "text/plain"))
+        assert "statistic=" in shown and not re.search(r"\bnan\b", shown, re.IGNORECASE)
+
+
 LOADED = re.compile(r"<script|<link|<iframe|@import|(?:src=|url\()(?!\s*[\"']?data:)")
 """What makes a page fetch something."""
 
