@@ -250,16 +250,17 @@ def _peers(archive: Archive, profile: Profile) -> pd.DataFrame | None:
     except (FileNotFoundError, ValueError):
         return None
     made = [
-        dict(one.profile, checkpoints=dict(one.profile["checkpoints"])) for one in (others, archive)
+        _measured(one.profile) | {"checkpoints": _measured(one.profile["checkpoints"])}
+        for one in (others, archive)
     ]
-    for settings in made:
-        for key in NOT_MEASURED:
-            settings.pop(key, None)
-            settings["checkpoints"].pop(key, None)
     if profiles.differences(*made):
         return None
     tasks, term = tables.with_main_term(tables.summarize_run(others, estimator=profile.estimator))
     return tasks if term == "total" else None
+
+
+def _measured(settings: dict) -> dict:
+    return {key: value for key, value in settings.items() if key not in NOT_MEASURED}
 
 
 def _default_folder(prompt: str, profile: Profile) -> Path:

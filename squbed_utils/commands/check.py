@@ -47,7 +47,7 @@ def check(profile: str | Path | Profile) -> list[Finding]:
     """
     profile = profiles.load(profile)
     parts = (_samples, captions, packages, _keys, model_files, _family)
-    parts += (program, _device, _memory, _room, _hours, _money)
+    parts += (program, _device, _memory, _room) + (_hours, _money) * bool(_tasks(profile))
     return [finding for part in parts for finding in part(profile)]
 
 
@@ -156,11 +156,11 @@ def _room(profile: Profile) -> Iterator[Finding]:
     detail = f"{as_bytes(need)} a worker to score what it generates at once, "
     detail += f"{as_bytes(memory)} here; models not counted"
     yield _either("memory", need <= memory, detail)
-    need = RAW_SHARE * pixels * _videos(profile)
-    place = next(p for p in (SAMPLES, *SAMPLES.parents) if p.exists())
-    free = shutil.disk_usage(place).free
-    detail = f"about {as_bytes(need)} for the videos, lossless; {as_bytes(free)} are free"
-    yield _either("disk", need <= free, detail)
+    if need := RAW_SHARE * pixels * _videos(profile):
+        place = next(p for p in (SAMPLES, *SAMPLES.parents) if p.exists())
+        free = shutil.disk_usage(place).free
+        detail = f"about {as_bytes(need)} for the videos, lossless; {as_bytes(free)} are free"
+        yield _either("disk", need <= free, detail)
 
 
 def _hours(profile: Profile) -> Iterator[Finding]:
