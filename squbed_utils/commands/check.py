@@ -60,7 +60,8 @@ def overview() -> Iterator[tuple[str, str, str]]:
         fetched = [finding.what for finding in findings if FETCHED in finding.detail]
         lists = {"missing: ": missing, "; to fetch: ": fetched}
         said = "".join(what + ", ".join(names) for what, names in lists.items() if names)
-        yield name, getattr(model, "path", model.kind), said or "nothing is missing"
+        called = next(getattr(model, k) for k in ("path", "call", "model") if hasattr(model, k))
+        yield name, called, said or "nothing is missing"
 
 
 def _either(what: str, ready: bool, detail: str, otherwise: str | None = None) -> Finding:

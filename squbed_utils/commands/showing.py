@@ -87,7 +87,7 @@ def compare_models(options: Namespace) -> None:
     option("--build DIR", "where executed notebooks go", default=Path("build/notebooks")),
     option("--only NOTEBOOK...", "run this one"),
     option("--ranking CSV", "task and rank by vagueness, for Figure 3"),
-    option("-p --parameter NAME VALUE...", "a parameter of a notebook, its value as in YAML"),
+    option("-p --parameter NAME VALUE...", "a parameter of a notebook"),
     common.STRICT,
 )
 def draw_figures(options: Namespace) -> int:

@@ -143,7 +143,10 @@ def test_the_list_of_profiles_says_what_each_lacks(capsys, monkeypatch):
     monkeypatch.setattr(profiles, "names", lambda: ["veo-3", "wan2.1-1.3b", "world"])
     assert cli.main(["profiles"]) == 0
     veo, wan, world = capsys.readouterr().out.splitlines()
-    assert veo.split()[:3] == ["veo-3", "veo", "missing:"] and "key GEMINI_API_KEY or GOO" in veo
+    assert (
+        veo.split()[:3] == ["veo-3", "veo-3.0-generate-001", "missing:"]
+        and "key GEMINI_API_KEY or GOO" in veo
+    )
     assert wan.split()[:2] == ["wan2.1-1.3b", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"]
     assert "key OPENAI_API_KEY, dataset.path" in wan and "; to fetch: video_model.path, text" in wan
     assert world.split()[:2] == ["world", "data/world/video_model"]
