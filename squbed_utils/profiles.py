@@ -199,9 +199,10 @@ def find(name: str | Path) -> Path:
         return path
     if path.exists():
         raise ValueError(f"profile {path} is a folder, a pipe or a device; expected a file")
+    own = f"{text}.yaml"
+    hint = f" (did you mean {own!r}?)" if Path(own).is_file() else suggestion(text, names())
     raise FileNotFoundError(
-        f"no profile {text!r}{suggestion(text, names())}; known: {', '.join(names())}; or give the "
-        "path of a .yaml file"
+        f"no profile {text!r}{hint}; known: {', '.join(names())}; or give the path of a .yaml file"
     )
 
 

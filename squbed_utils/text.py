@@ -30,13 +30,22 @@ def _escaped(char: str) -> str:
     return char if kept else char.encode("unicode_escape", "surrogatepass").decode()
 
 
+def one_line(text: object) -> str:
+    r"""Return a text on one line, as `visible` does.
+
+    >>> one_line("a\n  b\x1b")
+    'a b\\x1b'
+    """
+    return visible(" ".join(str(text).split()))
+
+
 def as_markdown(text: object) -> str:
     r"""Return a text on one line that Markdown shows literally, also in a table.
 
     >>> as_markdown("<b> | a_b")
     '\\<b\\> \\| a\\_b'
     """
-    return MARKDOWN.sub(r"\\\1", " ".join(visible(str(text)).split()))
+    return MARKDOWN.sub(r"\\\1", one_line(text))
 
 
 def shortened(value: object) -> str:
@@ -74,6 +83,8 @@ PLAIN = {
     "Value error, ": "",
     "Input should be": "expected",
     "Input should have": "expected",
+    ", unable to parse string as a number": "",
+    ", unable to parse string as an integer": "",
     "Extra inputs are not permitted": "it has no such entry",
     "String should": "it should",
     "List should": "it should",

@@ -154,6 +154,13 @@ def test_unknown_profile():
         load("wrld")
 
 
+def test_a_profile_of_ones_own_is_given_by_its_file(tmp_path, monkeypatch):
+    (tmp_path / "own.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no profile 'own' \(did you mean 'own.yaml'\?\)"):
+        load("own")
+
+
 def test_options_reach_the_video_model(write):
     options = load(write(video_model={"options": {"flow_shift": 3}})).video_model.options
     assert options == {"max_sequence_length": 16, "flow_shift": 3}

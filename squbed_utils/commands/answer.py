@@ -25,7 +25,7 @@ from squbed_utils.statistics.resampling import FEWEST_TASKS
 from squbed_utils.statistics.summary import ABSENT, latent_entropies, summarize, value_text
 from squbed_utils.tasks import prompts
 from squbed_utils.tasks.task import Task
-from squbed_utils.text import number, visible
+from squbed_utils.text import number, one_line, visible
 from squbed_utils.video import scan
 
 MEANINGS = {
@@ -160,7 +160,7 @@ class Answer:
                 else:
                     files.write_text(path, page(self).encode(errors="replace").decode())
             except Exception as error:  # noqa: BLE001 - whatever a library fails with
-                reason = visible(" ".join(f"{type(error).__name__}: {error}".split()))
+                reason = one_line(f"{type(error).__name__}: {error}")
                 print(f"squbed: {path} was not written: {reason[:300]}", file=sys.stderr)
             else:
                 paths.append(path)
@@ -250,16 +250,17 @@ def _peers(archive: Archive, profile: Profile) -> pd.DataFrame | None:
     except (FileNotFoundError, ValueError):
         return None
     made = [
-        dict(one.profile, checkpoints=dict(one.profile["checkpoints"])) for one in (others, archive)
+        _measured(one.profile) | {"checkpoints": _measured(one.profile["checkpoints"])}
+        for one in (others, archive)
     ]
-    for settings in made:
-        for key in NOT_MEASURED:
-            settings.pop(key, None)
-            settings["checkpoints"].pop(key, None)
     if profiles.differences(*made):
         return None
     tasks, term = tables.with_main_term(tables.summarize_run(others, estimator=profile.estimator))
     return tasks if term == "total" else None
+
+
+def _measured(settings: dict) -> dict:
+    return {key: value for key, value in settings.items() if key not in NOT_MEASURED}
 
 
 def _default_folder(prompt: str, profile: Profile) -> Path:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from squbed_utils import profiles, roles, video_models
 from squbed_utils.archive.layout import ROLES
-from squbed_utils.files import SAMPLES, path_of, sha256_of
+from squbed_utils.files import SAMPLES, as_bytes, path_of, sha256_of
 from squbed_utils.models import checkpoints, spending
 from squbed_utils.models.script import find_program
 from squbed_utils.profiles import Profile
@@ -47,7 +47,7 @@ def check(profile: str | Path | Profile) -> list[Finding]:
     """
     profile = profiles.load(profile)
     parts = (_samples, captions, packages, _keys, model_files, _family)
-    parts += (program, _device, _memory, _room, _hours, _money)
+    parts += (program, _device, _memory, _room) + (_hours, _money) * bool(_tasks(profile))
     return [finding for part in parts for finding in part(profile)]
 
 
@@ -60,7 +60,8 @@ def overview() -> Iterator[tuple[str, str, str]]:
         fetched = [finding.what for finding in findings if FETCHED in finding.detail]
         lists = {"missing: ": missing, "; to fetch: ": fetched}
         said = "".join(what + ", ".join(names) for what, names in lists.items() if names)
-        yield name, getattr(model, "path", model.kind), said or "nothing is missing"
+        called = next(getattr(model, k) for k in ("path", "call", "model") if hasattr(model, k))
+        yield name, called, said or "nothing is missing"
 
 
 def _either(what: str, ready: bool, detail: str, otherwise: str | None = None) -> Finding:
@@ -156,11 +157,11 @@ def _room(profile: Profile) -> Iterator[Finding]:
     detail = f"{as_bytes(need)} a worker to score what it generates at once, "
     detail += f"{as_bytes(memory)} here; models not counted"
     yield _either("memory", need <= memory, detail)
-    need = RAW_SHARE * pixels * _videos(profile)
-    place = next(p for p in (SAMPLES, *SAMPLES.parents) if p.exists())
-    free = shutil.disk_usage(place).free
-    detail = f"about {as_bytes(need)} for the videos, lossless; {as_bytes(free)} are free"
-    yield _either("disk", need <= free, detail)
+    if need := RAW_SHARE * pixels * _videos(profile):
+        place = next(p for p in (SAMPLES, *SAMPLES.parents) if p.exists())
+        free = shutil.disk_usage(place).free
+        detail = f"about {as_bytes(need)} for the videos, lossless; {as_bytes(free)} are free"
+        yield _either("disk", need <= free, detail)
 
 
 def _hours(profile: Profile) -> Iterator[Finding]:
@@ -288,12 +289,3 @@ def parameters(folder: Path) -> int:
         with safe_open(path, "np") as file:
             count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
     return count
-
-
-def as_bytes(count: float) -> str:
-    """Return a number of bytes as text, such as 1.23 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

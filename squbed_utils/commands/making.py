@@ -6,7 +6,6 @@ it runs, so that help and mistakes cost no time.
 
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 import squbed_utils
 from squbed_utils.commands import options as common
@@ -84,16 +83,10 @@ def write_profile(options: Namespace) -> None:
         "--pilot ARCHIVE",
         "what tells the noise: an archive of the profile's video model (default: the profile's "
         "own; until it is finished data/samples/world, which then says no widths)",
-        type=Path,
     ),
-    option("--tasks N", "of the run (default: as few as each design needs)", type=int),
-    option(
-        "--power P",
-        "how often tau is to be found other than zero (default: %(default)s)",
-        type=float,
-        default=0.8,
-    ),
-    option("--width NATS", "the most that the median interval of a total may span", type=float),
+    option("--tasks N", "of the run (default: as few as each design needs)"),
+    option("--power P", "how often tau is to be found other than zero", default=0.8),
+    option("--width NATS", "the most that the median interval of a total may span"),
     common.ACCURACY,
 )
 def plan_design(options: Namespace) -> None:
@@ -116,12 +109,11 @@ def plan_design(options: Namespace) -> None:
         if options.pilot:
             raise
         archive = squbed_utils.open_archive(SAMPLES / "world")
-        print(f"squbed: {error}; until then the pilot is {archive.folder}", file=sys.stderr)
+        common.say(f"{error}; until then the pilot is {archive.folder}")
     models = archive.video_model, checkpoints.video_model_here(profile)
     if options.pilot or options.width:
         layout.require_one_video_model(*models, f"the pilot {archive.folder}")
-    with common.warnings_as_lines():
-        known = cost.pilot(archive, accuracy=options.accuracy or "")
+    known = cost.pilot(archive, accuracy=options.accuracy or "")
     table = cost.plan(known, tasks=options.tasks, wanted=options.power, width=options.width)
     n, _, m = known.design
     print(
@@ -131,9 +123,10 @@ def plan_design(options: Namespace) -> None:
     if table.empty:
         raise ValueError("no design reaches that; ask for less --power or more --width or --tasks")
     table = table.drop_duplicates(["videos_of", "m"]).head(10)
+    table = table.rename(columns={term: f"{term} width" for term in TERMS})
     if layout.differences_of_models(*models):
         print("the pilot is of another video model: it says no widths, and tau only roughly")
-        table = table.drop(columns=[*TERMS])
+        table = table.drop(columns=[f"{term} width" for term in TERMS])
     if seconds := profile.estimates.seconds:
         table = table.assign(gpu_hours=table.videos * seconds / 3600)
     if spending.cost(profile.video_model, 1):
@@ -151,10 +144,9 @@ def plan_design(options: Namespace) -> None:
         "--confirm ARCHIVE",
         "make again what a twin's archive leaves in doubt: as --like, but only the --share of the "
         "tasks nearest by rank to the threshold above which --refer of them lie",
-        type=Path,
     ),
-    option("--share S", f"of the tasks to confirm (default: {SHARE})", type=float),
-    option("--refer S", f"of them above the threshold (default: {SHARE})", type=float),
+    option("--share S", f"of the tasks to confirm (default: {SHARE})"),
+    option("--refer S", f"of them above the threshold (default: {SHARE})"),
     common.BY,
     option(
         "--output DIR",
@@ -167,19 +159,16 @@ def plan_design(options: Namespace) -> None:
         "--workers N",
         "processes with models of their own; any number gives the same result "
         "(default: 1; with ray on GPUs, as many as there is room for)",
-        type=int,
     ),
     option(
-        "--executor",
-        "where they run: here, on a cluster of Ray, or as jobs of SLURM (default: %(default)s)",
-        choices=("local", "ray", "slurm"),
+        "--executor local|ray|slurm",
+        "where they run: here, on a cluster of Ray, or as jobs of SLURM",
         default="local",
     ),
     option("--address HOST:PORT", "of a running cluster of Ray (default: start one)"),
     option(
-        "--slurm NAME VALUE",
-        "an option of SLURM's jobs, by submitit's name, as in --slurm slurm_partition gpu; "
-        "may be repeated",
+        "--slurm NAME VALUE...",
+        "an option of SLURM's jobs, by submitit's name, as in --slurm slurm_partition gpu",
     ),
     common.RETRY,
     common.YES,
@@ -195,7 +184,6 @@ def collect_samples(options: Namespace) -> None:
     that its twin leaves in doubt; `squbed estimate --confirmed` then ranks all tasks.
     """
     from squbed_utils import profiles
-    from squbed_utils.archive.layout import FAILED
     from squbed_utils.collection.executors import Executor
 
     common.refuse_without("confirm", options, "share", "refer", "by")
@@ -214,17 +202,7 @@ def collect_samples(options: Namespace) -> None:
         confirm=consent(options),
         executor=Executor(options.executor, options.address, common.parse_values(options.slurm)),
     )
-    errors, refused = [], 0
-    for unit in archive.units:  # one at a time: there may be more than memory holds
-        rows = archive.rows(*unit, ["rejected", "status", "error"])
-        refused += len(rows[0]["rejected"])
-        errors += [row["error"] for row in rows if row["status"] == FAILED]
-    print(
-        f"{archive.folder}: {len(archive.tasks())} tasks, {len(archive.units)} latent prompts "
-        f"({refused} draws refused), {sum(archive.units.values())} videos ({len(errors)} failed)"
-    )
-    if errors:
-        print(f"squbed: the first failure: {errors[0]}", file=sys.stderr)
+    common.print_made(archive)
 
 
 def in_doubt(options: Namespace) -> dict[str, object]:
@@ -319,11 +297,11 @@ def verify_archive(options: Namespace) -> None:
 
 @command(
     "score",
-    option("MANIFEST", "a CSV, a row a video; or a folder of clips; or an archive", type=Path),
+    option("MANIFEST", "a CSV, a row a video; or a folder of clips; or an archive"),
     common.PROFILE,
-    option("--output DIR", "the archive (default: data/samples/score/MANIFEST-NAME)", type=Path),
+    option("--output DIR", "the archive (default: data/samples/score/MANIFEST-NAME)"),
     option("--manifest-only", "write a folder's manifest.csv, to be edited, and score nothing"),
-    option("--retry-failed", "score latent prompts with failed videos again"),
+    common.RETRY,
 )
 def score_videos(options: Namespace) -> None:
     """Make an archive of videos that already exist, and print their uncertainty.
@@ -336,25 +314,15 @@ def score_videos(options: Namespace) -> None:
     what was understood is shown first; the folder of an archive has its videos measured again, as
     by other encoders. An interrupted run goes on where it stopped.
     """
-    from squbed_utils.archive.layout import FAILED
     from squbed_utils.tasks import folder, manifest
 
     if options.manifest_only:
         written = folder.write_manifest(options.manifest)
         print(folder.understood(manifest.read(written)), written, sep="\n")
         return
-    with common.warnings_as_lines():
-        settings = chosen(options, "profile", "output", "retry_failed")
-        archive = squbed_utils.score(options.manifest, **settings)
-    videos = archive.videos(embeddings=False)
-    failed = videos[videos.status == FAILED]
-    print(
-        f"{archive.folder}: {len(archive.tasks())} tasks, {len(videos)} videos "
-        f"({len(failed)} failed)"
-    )
-    for row in failed.itertuples():
-        where = f"task {row.task}, latent {row.latent}, sample {row.sample}"
-        print(f"squbed: {where}: {row.error}", file=sys.stderr)
+    settings = chosen(options, "profile", "output", "retry_failed")
+    archive = squbed_utils.score(options.manifest, **settings)
+    common.print_made(archive)
     common.print_summary(archive, None)
 
 
@@ -363,11 +331,11 @@ def score_videos(options: Namespace) -> None:
     option("PROMPT", 'such as "a cat doing something"'),
     common.PROFILE,
     common.N,
-    option("--m M", "videos of each, at least 2 (default: the profile's)", type=int),
+    option("--m M", "videos of each, at least 2 (default: the profile's)"),
     common.RETRY,
-    option("--seed SEED", "default: the profile's", type=int),
+    option("--seed SEED", "default: the profile's"),
     common.YES,
-    option("--output DIR", "default: data/samples/quantify/PROMPT-HASH", type=Path),
+    option("--output DIR", "default: data/samples/quantify/PROMPT-HASH"),
 )
 def quantify_prompt(options: Namespace) -> None:
     """Say how uncertain the video model is about one prompt.
@@ -386,7 +354,7 @@ def quantify_prompt(options: Namespace) -> None:
     option("FILE", common.PROMPTS),
     common.PROFILE,
     common.N,
-    option("--output DIR", "default: data/samples/vagueness/NAME-FILE", type=Path),
+    option("--output DIR", "default: data/samples/vagueness/NAME-FILE"),
     option("--retry-failed", "ask the prompts again of which a latent prompt had no accepted draw"),
     common.YES,
 )
@@ -410,10 +378,9 @@ def rank_by_vagueness(options: Namespace) -> None:
     "train-world",
     option("--only NAME", "train this model alone"),
     option(
-        "--device",
-        "where to train; auto takes CUDA where there is one (default: %(default)s)",
+        "--device auto|cpu|cuda|mps",
+        "where to train; auto takes CUDA where there is one",
         default="auto",
-        choices=("auto", "cpu", "cuda", "mps"),
     ),
     option(
         "--quick", "a fiftieth of the steps and clips, into build/world-quick, to see that it runs"

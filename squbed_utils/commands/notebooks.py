@@ -1,10 +1,11 @@
-"""The one list of notebooks, what they read and save with, and their run in order."""
+"""The notebooks of ``notebooks/index.yaml``: what they open and save with, and their run."""
 
 import hashlib
 import html
 import json
 import os
 import time
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,8 +18,10 @@ from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 from pyarrow.parquet import read_schema
 from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
 from tqdm import tqdm
 
+from squbed_utils import plain_yaml
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import RATING
 from squbed_utils.estimators.estimate import ESTIMATORS
@@ -27,9 +30,10 @@ from squbed_utils.figures.style import FAMILIES
 from squbed_utils.files import PLACE, ROOT, SAMPLES, inside, path_of, sha256_of, write_text
 from squbed_utils.profiles import FOLDER, find, load
 from squbed_utils.statistics.tables import METRICS, NotShown, save_tables
-from squbed_utils.text import visible
+from squbed_utils.text import expected, visible
 
 SOURCES, TEMPLATE = ROOT / "notebooks", ROOT / "data" / "templates" / "notebook.html.j2"
+INDEX = SOURCES / "index.yaml"
 
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Libraries whose versions change a figure's bytes."""
@@ -86,7 +90,7 @@ def open_run(
     output: str | Path = "figures",
     style: str = "paper",
 ) -> Run:
-    """Open a finished archive to draw figures from it.
+    """Open a finished archive to draw figures from it; from then on warnings show as sentences.
 
     Relative paths start at the repository, whatever the working directory is; where the package is
     installed from a wheel, at the folder where Python was started.
@@ -102,8 +106,17 @@ def open_run(
     style : str
         How figures are written, as in `figures.save`.
     """
+    warnings.formatwarning = _as_sentence
     folder = PLACE / Path(output).expanduser()
     return Run(open_archive(archive_folder(profile, samples)), folder, style)
+
+
+FORMAT = warnings.formatwarning
+
+
+def _as_sentence(message: Warning, category: type[Warning], *place: object) -> str:
+    """Return what a warning shows: of one for users its words, without the line of the code."""
+    return f"{message}\n" if category is UserWarning else FORMAT(message, category, *place)
 
 
 def archive_folder(profile: str | Path, samples: str | Path = "") -> Path:
@@ -129,14 +142,14 @@ PARAMETERS = {
 COMMON = ("profile", "samples", "output")
 
 
-@dataclass(frozen=True)
+@checked(frozen=True)
 class Notebook:
     """A notebook's parameters after the `COMMON` ones, its inputs and its outputs.
 
     It writes each of `figures` as ``.pdf``, ``.png`` and ``.txt`` (its caption), `tables` as
     ``data/<table>.csv`` and `latex` also as ``.tex``; where the archive's truth has the column
-    `needs`, the `truth_` ones too, and the `asked_` ones where a parameter asks for them.
-    `published`: it reads ``data/published/``. `fills`: the archive need not be there.
+    `needs`, the `truth_` ones too, and the `asked_` ones where a parameter asks for them. `fills`:
+    the archive need not be there.
     """
 
     name: str
@@ -149,7 +162,6 @@ class Notebook:
     asked_figures: tuple[str, ...] = ()
     asked_tables: tuple[str, ...] = ()
     needs: str = "coverage"
-    published: bool = False
     fills: bool = False
 
     @property
@@ -167,87 +179,8 @@ class Notebook:
         return drawn + [folder / "data" / name for name in files]
 
 
-NOTEBOOKS = (
-    Notebook(
-        "00_collect_samples",
-        parameters=("workers", "task", "style"),
-        figures=("contact_sheet", "figure_2"),
-        tables=("collected", "figure_2", "figure_2_terms"),
-        fills=True,
-    ),
-    Notebook(
-        "01_metric_selection",
-        parameters=("estimator", "ranking", "per_level", "style"),
-        figures=("figure_3",),
-        tables=("figure_3", "figure_3_statistics", "figure_3_all_metrics"),
-        published=True,
-    ),
-    Notebook(
-        "02_total_uncertainty",
-        parameters=("estimator", "style"),
-        figures=("figure_4",),
-        tables=("summary", "figure_4", "figure_4_statistics", "figure_4_terms"),
-        truth_tables=("figure_4_findings",),
-        published=True,
-    ),
-    Notebook(
-        "03_disentanglement",
-        parameters=("estimator", "accuracy", "fraction", "style"),
-        figures=("figure_5", "subset_size"),
-        tables=("figure_5", "figure_5_statistics", "subset_size"),
-        truth_figures=("truth",),
-        truth_tables=("truth", "truth_statistics", "truth_taus", "figure_5_findings"),
-        published=True,
-    ),
-    Notebook(
-        "04_estimators",
-        parameters=("accuracy", "threshold", "style"),
-        figures=("leaderboard", "rejection"),
-        tables=("leaderboard", "leaderboard_rejection"),
-        latex=("leaderboard",),
-        truth_figures=("signals",),
-        truth_tables=("leaderboard_signals", "leaderboard_disentanglement"),
-    ),
-    Notebook(
-        "05_audit",
-        parameters=("estimator", "accuracy", "fraction", "style"),
-        figures=("audit",),
-        tables=("audit", "audit_sweep", "audit_agreement", "audit_fit", "audit_published"),
-        published=True,
-    ),
-    Notebook(
-        "06_decision",
-        parameters=("estimator", "accuracy", "target", "level", "bound", "style"),
-        figures=("decision",),
-        tables=("decision", "decision_reliability", "decision_risk", "decision_actions"),
-    ),
-    Notebook(
-        "07_confident_mistakes",
-        parameters=("estimator", "style"),
-        figures=("figure_1",),
-        tables=("figure_1",),
-    ),
-    Notebook(
-        "08_dose_and_response",
-        parameters=("estimator", "added", "ensemble", "style"),
-        truth_figures=("dose",),
-        truth_tables=("dose", "truth_controls", "truth_levels"),
-        asked_tables=("dose_added", "dose_ensemble"),
-        needs="clips",
-    ),
-    Notebook(
-        "09_cost",
-        parameters=("accuracy", "style"),
-        figures=("cost",),
-        tables=("cost", "cost_saved", "cost_pooled"),
-    ),
-    Notebook(
-        "10_real_prompts",
-        parameters=("prompts", "per_rung", "style"),
-        asked_figures=("real_prompts",),
-        asked_tables=("real_prompts", "real_prompts_asked", "real_prompts_taus"),
-        fills=True,
-    ),
+NOTEBOOKS = tuple(
+    Notebook(name, **said) for name, said in plain_yaml.read(INDEX, "the list").items()
 )
 
 
@@ -271,13 +204,12 @@ class Execution:
 
     def record(self) -> dict[str, object]:
         """Return all that the outputs depend on, and the outputs, as they are now."""
-        files = [self.notebook.path, TEMPLATE, *FOLDER.glob("*.yaml")]
+        files = [self.notebook.path, INDEX, TEMPLATE, *FOLDER.glob("*.yaml")]
+        files += (ROOT / "data" / "published").glob("*.csv")
         files += Path(__file__).parents[1].rglob("*.py")
         files += [path_of(self.values[k]) for k in ("profile", "ranking") if self.values.get(k)]
         folders = [self.values["samples"], *str(self.values.get("ensemble", "")).split()]
         folders += [path_of(self.values[k]) for k in ("added", "prompts") if self.values.get(k)]
-        if self.notebook.published:
-            files += (ROOT / "data" / "published").glob("*.csv")
         return {
             "parameters": self.values,
             "versions": {name: version(name) for name in LIBRARIES},
@@ -310,7 +242,7 @@ class Execution:
         if whole and stale:
             raise NotebookError(
                 f"{self.notebook.name} ran but did not write {', '.join(p.name for p in stale)}; "
-                "correct the notebook or squbed_utils.commands.notebooks.NOTEBOOKS"
+                f"correct the notebook or {INDEX}"
             )
         write_text(self.file(".html"), as_html(self.file(".ipynb")))
         write_text(self.file(".json"), json.dumps(self.record(), indent=1))
@@ -454,6 +386,6 @@ def _read(parameters: Mapping[str, object], chosen: Sequence[Notebook]) -> dict[
         try:
             values[name] = TypeAdapter(PARAMETERS[name]).validate_python(value)
         except ValidationError as error:
-            expected = error.errors()[0]["msg"].removeprefix("Input should be ")
-            raise ValueError(f"parameter {name} is {value!r}; expected {expected}") from error
+            mistake = expected(error.errors()[0]["msg"])
+            raise ValueError(f"parameter {name} is {value!r}; {mistake}") from error
     return values

@@ -113,13 +113,9 @@ def metadata(archive: Archive) -> pd.DataFrame:
     )
     tasks = archive.tasks().rename(columns={"prompt": "task_prompt"})
     table = videos.merge(latents.drop(columns="rejected"), on=["task", "latent"]).merge(tasks)
-    table = table.assign(
-        file_name=table.path,
-        reference_file_name=[
-            None if pd.isna(reference) else layout.reference_path(task)
-            for task, reference in zip(table.task, table.reference, strict=True)
-        ],
-    )
+    references = table.task.map(layout.reference_path).astype(object)
+    references = references.where(table.reference.notna(), None)
+    table = table.assign(file_name=table.path, reference_file_name=references)
     first = ["file_name", "reference_file_name", "dataset", "category", "task", "task_prompt"]
     first += ["latent", "latent_prompt", "sample", "seed"]
     last = ["text_embedding", "video_embedding"]

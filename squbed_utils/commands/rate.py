@@ -40,12 +40,14 @@ TASKS, RANKED, FEWEST = 24, 10, 3
 TRUTH = {"coverage", "left_out", "true_entropy"}
 
 
-def page(archive: Archive, question: str, *, tasks: int | None = None, videos: int = 1) -> str:
+def page(
+    archive: Archive, question: str, *, tasks: int | None = None, videos: int | None = None
+) -> str:
     """Return a page that asks one of the questions `layout.ASKED` about an archive.
 
     Tasks are drawn evenly over categories, or are those of Figure 3 if they are to be ranked, the
-    truth is known and no number is given; of each, `videos` are drawn evenly over latent prompts. A
-    pair is of two tasks; each video is in two pairs. All raters are asked the same.
+    truth is known and no number is given; of each, `videos` (1) are drawn evenly over latent
+    prompts. A pair is of two tasks; each video is in two pairs. All raters are asked the same.
     """
     for name, number, least in (("tasks", tasks, FEWEST), ("videos", videos, 1)):
         if number is not None and number < least:
@@ -69,7 +71,7 @@ def page(archive: Archive, question: str, *, tasks: int | None = None, videos: i
     sides = table[columns].map(visible)
     if count:
         drawn = _evenly(made, ["task", "latent"], rng)[["task", "path"]]
-        sides = sides.merge(drawn.groupby("task").head(videos), on="task")
+        sides = sides.merge(drawn.groupby("task").head(videos or 1), on="task")
     items = [[side] for side in sides.to_dict("records")]
     if count > 1:
         place = sides.groupby("task", sort=False).cumcount()

@@ -11,12 +11,12 @@ from pathlib import Path
 import squbed_utils
 from squbed_utils.commands import options as common
 from squbed_utils.commands.options import chosen, command, option
-from squbed_utils.files import ROOT
+from squbed_utils.files import as_bytes, write_text
 
 
 @command(
     "encoders",
-    option("ARCHIVES", "archives of the same samples, by other encoders", type=Path, nargs="+"),
+    option("ARCHIVES", "archives of the same samples, by other encoders", nargs="+"),
     common.FIGURES,
 )
 def compare_encoders(options: Namespace) -> None:
@@ -27,18 +27,17 @@ def compare_encoders(options: Namespace) -> None:
     notebook 03 under each.
     """
     from squbed_utils import figures
-    from squbed_utils.archive.archive import open_archive
     from squbed_utils.settings import named
     from squbed_utils.statistics import pairs, tables
 
     archives = {}
-    for folder in options.archives:
-        profile = (archive := open_archive(folder)).profile
+    for archive in map(squbed_utils.open_archive, options.archives):
+        profile = archive.profile
         names = [named(profile[role]["path"]) for role in ("text_encoder", "video_encoder")]
         if profile["video_encoder"].get("kind") == "vae":
             names[1] = "latent space"
         name = ", ".join(dict.fromkeys(names))
-        archives[f"{name} ({folder.name})" if name in archives else name] = archive
+        archives[f"{name} ({archive.folder.name})" if name in archives else name] = archive
     table = pairs.compare_encoders(archives)
     tables.save_tables(options.output, "encoders", points=table)
     paths = figures.save(figures.figure_encoders(table), "encoders", options.output)
@@ -47,9 +46,9 @@ def compare_encoders(options: Namespace) -> None:
 
 @command(
     "compare",
-    option("ARCHIVE", "of the first video model", type=Path),
-    option("ARCHIVE_B", "of the second, made by `squbed collect --like ARCHIVE`", type=Path),
-    option("--estimator NAME", "by name (default: %(default)s)", default="squbed"),
+    option("ARCHIVE", "of the first video model"),
+    option("ARCHIVE_B", "of the second, made by `squbed collect --like ARCHIVE`"),
+    option("--estimator NAME", "by name", default="squbed"),
     common.ACCURACY,
     common.FIGURES,
 )
@@ -65,8 +64,7 @@ def compare_models(options: Namespace) -> None:
 
     first, second = map(squbed_utils.open_archive, (options.archive, options.archive_b))
     settings = {"estimator": options.estimator, "accuracy": options.accuracy or ""}
-    with common.warnings_as_lines():
-        tasks = pairs.paired_tasks(first, second, **settings)
+    tasks = pairs.paired_tasks(first, second, **settings)
     table = pairs.compare(tasks, accuracy=tasks.attrs["accuracy"])
     tables.save_tables(options.output, "compare", points=table, tasks=tasks)
     names = (first.folder.name, second.folder.name)
@@ -85,24 +83,11 @@ def compare_models(options: Namespace) -> None:
         "the archive (default: data/samples/NAME), or the URL that it is kept at",
         type=common.place,
     ),
-    option(
-        "--output DIR",
-        "where figures go (default: %(default)s)",
-        type=Path,
-        default=Path("figures"),
-    ),
-    option(
-        "--build DIR",
-        "where executed notebooks go (default: %(default)s)",
-        type=Path,
-        default=Path("build/notebooks"),
-    ),
-    option("--only NOTEBOOK", "run this one; may be repeated", action="append"),
-    option("--ranking CSV", "task and rank by vagueness, for Figure 3", type=Path),
-    option(
-        "-p --parameter NAME VALUE",
-        "a parameter of a notebook, its value as in YAML; may be repeated",
-    ),
+    common.FIGURES,
+    option("--build DIR", "where executed notebooks go", default=Path("build/notebooks")),
+    option("--only NOTEBOOK...", "run this one"),
+    option("--ranking CSV", "task and rank by vagueness, for Figure 3"),
+    option("-p --parameter NAME VALUE...", "a parameter of a notebook"),
     common.STRICT,
 )
 def draw_figures(options: Namespace) -> int:
@@ -134,24 +119,17 @@ def draw_figures(options: Namespace) -> int:
             raise FileNotFoundError(f"no ranking {ranking}; expected a CSV of task, rank")
         parameters["ranking"] = str(ranking)
     own = chosen(options, "profile", "build", "only")
-    run_all(**own, samples=samples, figures=options.output, parameters=parameters)
-    return report(options.output, REFERENCE, strict=options.strict) if compared else 0
+    written = run_all(**own, samples=samples, figures=options.output, parameters=parameters)
+    if compared:
+        return report(options.output, REFERENCE, strict=options.strict)
+    print(f"{len(written)} figures and tables are in {options.output}")
+    return 0
 
 
 @command(
     "reproduce",
-    option(
-        "--figures DIR",
-        "where the run's figures are (default: %(default)s)",
-        type=Path,
-        default=Path("figures"),
-    ),
-    option(
-        "--reference DIR",
-        "the other run (default: figures/reference in the repository)",
-        type=Path,
-        default=ROOT / "figures" / "reference",
-    ),
+    option("--figures DIR", "where the run's figures are", default=Path("figures")),
+    option("--reference DIR", "the other run (default: figures/reference in the repository)"),
     common.STRICT,
 )
 def compare_tables(options: Namespace) -> int:
@@ -160,9 +138,9 @@ def compare_tables(options: Namespace) -> int:
     Say of each table of figures/reference/ whether the run reproduced it, or what differs and by
     how much.
     """
-    from squbed_utils.commands.reproduce import report
+    from squbed_utils.commands.reproduce import REFERENCE, report
 
-    return report(options.figures, options.reference, strict=options.strict)
+    return report(options.figures, options.reference or REFERENCE, strict=options.strict)
 
 
 @command(
@@ -173,7 +151,6 @@ def compare_tables(options: Namespace) -> int:
     option(
         "--confirmed ARCHIVE",
         "what `squbed collect --confirm` made again: rank all tasks, these among themselves",
-        type=Path,
     ),
     common.BY,
 )
@@ -210,12 +187,10 @@ def print_estimates(options: Namespace) -> None:
 @command(
     "explore",
     common.FOLDER,
-    option("ARCHIVE_B", "another archive on the same tasks, shown beside it", type=Path, nargs="?"),
+    option("ARCHIVE_B", "another archive on the same tasks, shown beside it", nargs="?"),
     option(
         "--output PATH",
-        "NAME.html, one page with previews of some videos, or a folder with those of all "
-        "(default: %(default)s)",
-        type=Path,
+        "NAME.html, one page with previews of some videos, or a folder with those of all",
         default=Path("explorer.html"),
     ),
 )
@@ -228,33 +203,25 @@ def explore_archive(options: Namespace) -> None:
     archives = [squbed_utils.open_archive(f) for f in (options.folder, options.archive_b) if f]
     path = squbed_utils.explore(*archives).save(options.output)
     file = path / "index.html" if path.is_dir() else path
-    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB; open it in a browser")
+    print(f"{file}: {as_bytes(file.stat().st_size)}; open it in a browser")
 
 
 @command(
     "rate",
     common.FOLDER,
     option(
-        "--question",
+        "--question vagueness|accuracy|accuracy_prompt|preference|preference_prompt",
         "what to ask: ranks of prompts by vagueness; of videos grades of accuracy, 1 to 5, or the "
         "better of two (preference), beside their references or, with _prompt, their prompts",
-        choices="vagueness accuracy accuracy_prompt preference preference_prompt".split(),
     ),
     option(
         "--tasks N",
         "how many to ask about, at least 3 (default: 24, and 10 to rank, those of Figure 3 if the "
         "truth is known)",
-        type=int,
     ),
-    option("--videos N", "of each task (default: %(default)s)", type=int, default=1),
-    option("--output FILE", "the page (default: rate-QUESTION.html)", type=Path),
-    option(
-        "--add CSV",
-        "add the answers that a page saved to the archive; may be repeated",
-        type=Path,
-        action="append",
-        default=[],
-    ),
+    option("--videos N", "of each task (default: 1)"),
+    option("--output FILE", "the page (default: rate-QUESTION.html)"),
+    option("--add CSV...", "add the answers that a page saved to the archive"),
 )
 def ask_people(options: Namespace) -> None:
     """Ask people about an archive's prompts and videos, and say how far they agree.
@@ -266,18 +233,14 @@ def ask_people(options: Namespace) -> None:
     agreement: Kendall's W of ranks, Krippendorff's alpha of grades, Bradley-Terry of pairs.
     """
     from squbed_utils.commands import rate
-    from squbed_utils.files import write_text
 
+    common.refuse_without("question", options, "tasks", "videos", "output")
     archive = squbed_utils.open_archive(options.folder)
     if options.question:
-        path = options.output or Path(f"rate-{options.question}.html")
+        path = options.output or f"rate-{options.question}.html"
         text = rate.page(archive, options.question, **chosen(options, "tasks", "videos"))
         write_text(path, text)
-        print(f"{path}: {len(text) / 1e6:.1f} MB; open it in a browser, or send it to people")
-    elif options.tasks or options.output:
-        raise ValueError(
-            "--tasks, --videos and --output are of a page; say what it asks: --question"
-        )
+        print(f"{path}: {as_bytes(len(text))}; open it in a browser, or send it to people")
     if options.add:
         rate.add(archive, options.add)
     if options.add or not options.question:
@@ -287,18 +250,10 @@ def ask_people(options: Namespace) -> None:
 @command(
     "export",
     common.FOLDER,
-    option("--output DIR", "a new or empty folder", type=Path, required=True),
+    option("--output DIR", "a new or empty folder", required=True),
+    option("--format hf|webdataset", "the dataset's layout", default="hf"),
     option(
-        "--format",
-        "the dataset's layout (default: %(default)s)",
-        default="hf",
-        choices=("hf", "webdataset"),
-    ),
-    option(
-        "--shard-mb MB",
-        "webdataset: the size at which the next tar file is begun (default: %(default)s)",
-        type=float,
-        default=1000,
+        "--shard-mb MB", "webdataset: the size at which the next tar file is begun", default=1000
     ),
 )
 def export_dataset(options: Namespace) -> None:
@@ -311,5 +266,5 @@ def export_dataset(options: Namespace) -> None:
 
     folder = export(**chosen(options, "folder", "output", "format", "shard_mb"))
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    size = sum(sizes) / 1e6
-    print(f"{folder}: {len(sizes):,} files, {size:,.1f} MB; set the licence in README.md")
+    size = as_bytes(sum(sizes))
+    print(f"{folder}: {len(sizes):,} files, {size}; set the licence in README.md")

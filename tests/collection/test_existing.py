@@ -362,7 +362,7 @@ class TestABareFolder:
         out, err = capsys.readouterr()
         assert f"{bare}: 20 videos of 4 tasks\n" in err and "1 unknown       5" in err
         assert err.index("1 unknown") < err.index("loading models")
-        assert "4 tasks, 20 videos (0 failed)" in out
+        assert "4 tasks, 4 latent prompts (0 draws refused), 20 videos (0 failed)" in out
         assert cli.main([*line, str(bare / "inside")]) == 2
         assert "lies among the clips; choose a folder beside them" in capsys.readouterr().err
 
@@ -658,7 +658,8 @@ def test_the_command(scored, clips, tiny_profile, capsys):
     line = ["score", str(without_prompts(clips)), "--profile", str(tiny_profile)]
     assert cli.main([*line, "--output", str(scored.folder)]) == 0
     out = capsys.readouterr().out
-    assert "2 tasks, 11 videos (0 failed)" in out and NO_LATENT_PROMPTS in out
+    assert "2 tasks, 4 latent prompts (0 draws refused), 11 videos (0 failed)" in out
+    assert NO_LATENT_PROMPTS in out
 
 
 def test_the_commands_mistakes_are_one_line(capsys, tmp_path):

@@ -221,9 +221,9 @@ def test_what_cannot_be_confirmed_is_refused(line, screened, confirmed, tiny_arc
         assert said in capsys.readouterr().err
     for option in (["--share", "0.2"], ["--refer", "0.2"], ["--by", "total"]):
         assert cli.main([*line[:3], *option]) == 2
-        assert f"{option[0]} says how to --confirm" in capsys.readouterr().err
+        assert f"{option[0]} says nothing without --confirm;" in capsys.readouterr().err
     assert cli.main(["estimate", str(screened.folder), "--by", "total"]) == 2
-    assert "--by says how to --confirmed" in capsys.readouterr().err
+    assert "--by says nothing without --confirmed;" in capsys.readouterr().err
     with pytest.raises(ValueError, match="has no task 'x'"):
         collect(line[2], like=screened.folder, tasks=["x"], output=tiny_archive.parent / "none")
     with pytest.raises(ValueError, match="tasks are those of an archive"):

@@ -226,7 +226,7 @@ def test_the_command_writes_a_page(archive, tmp_path, capsys):
     path = tmp_path / "page.html"
     assert cli.main(["explore", str(archive.folder), "--output", str(path)]) == 0
     out = capsys.readouterr().out
-    assert re.fullmatch(rf"{re.escape(str(path))}: 0\.\d MB; open it in a browser\n", out)
+    assert re.fullmatch(rf"{re.escape(str(path))}: \d+ kB; open it in a browser\n", out)
     assert path.read_text(encoding="utf-8") == explore(archive).page
     assert repr(explore(archive)) == "Explorer of synthetic; .save('page.html') writes it as a page"
 

@@ -255,8 +255,9 @@ class TestReport:
         assert output.is_file() and "open it in a browser" in capsys.readouterr().out
         assert cli.main(line) == cli.USER_ERROR
         assert "has no answers; give --question or --add" in capsys.readouterr().err
-        assert cli.main([*line, "--tasks", "5"]) == cli.USER_ERROR
-        assert "are of a page; say what it asks: --question" in capsys.readouterr().err
+        for more in (["--tasks", "5"], ["--videos", "2"], ["--output", "x.html"]):
+            assert cli.main([*line, *more]) == cli.USER_ERROR
+            assert f"{more[0]} says nothing without --question; give" in capsys.readouterr().err
         files = [graded(archive, tmp_path, f"r{i}", i) for i in range(3)]
         assert cli.main([*line, *(w for f in files for w in ("--add", str(f)))]) == 0
         said = capsys.readouterr().out

@@ -23,7 +23,6 @@ HEAD = (
 BESIDE = {
     "encoders": "Do encoders that never saw this world say the same?",
     "compare": "Does a video model of fewer steps look more certain than it is?",
-    "real_prompts": "Are real prompts that say more less vague?",
     "explorer": "Which prompt is this point, and what do its videos show?",
     "rate": "What do people say?",
 }
@@ -42,7 +41,7 @@ def page() -> str:
         cells = nbformat.read(notebook.path, as_version=4).cells
         title = cells[0].source.splitlines()[0].removeprefix("# ")
         parts.append(f"## [{title}](../notebooks/{notebook.name}.ipynb)\n")
-        parts += map(shown, notebook.figures + notebook.truth_figures)
+        parts += map(shown, notebook.figures + notebook.truth_figures + notebook.asked_figures)
     for name, question in BESIDE.items():
         parts += [f"## {question}\n", shown(name)]
     return "\n".join(parts)

@@ -5,14 +5,17 @@ import shlex
 import subprocess
 import sys
 import types
+import warnings
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kit import commands_page, tiny
 
 import squbed_utils
 from squbed_utils import cli
 from squbed_utils.collection import collect
+from squbed_utils.commands import options
 from squbed_utils.files import ROOT
 
 
@@ -149,6 +152,63 @@ def test_mistakes_are_one_line(capsys, arguments, message):
     assert err.startswith(f"squbed: {message}") and err.count("\n") == 1
 
 
+def test_warnings_are_lines(capsys, monkeypatch):
+    def warn(options):
+        for text in ("one\ntask", "one\ntask", "another"):
+            warnings.warn(text, UserWarning, stacklevel=1)
+
+    monkeypatch.setitem(cli.COMMANDS, "profiles", (warn, ()))
+    assert run(capsys, "profiles") == (0, "", "squbed: one task\nsqubed: another\n")
+    assert run(capsys, "profiles")[2].count("\n") == 2  # in every run, once
+
+
+def test_failed_videos_are_a_line_each_and_some_are_shown(capsys):
+    failed = ["ok"] + ["failed"] * 23
+    videos = pd.DataFrame({"task": "a", "latent": 0, "sample": range(24), "status": failed})
+    videos["error"] = "RuntimeError: out of\nmemory"
+    archive = types.SimpleNamespace(
+        folder="f",
+        tasks=lambda: ["a"],
+        videos=lambda embeddings: videos,
+        latents=lambda embeddings: pd.DataFrame({"rejected": [["x", "y"], []]}),
+    )
+    options.print_made(archive)
+    out, err = capsys.readouterr()
+    assert out == "f: 1 tasks, 2 latent prompts (2 draws refused), 24 videos (23 failed)\n"
+    first, *_, last = err.splitlines()
+    assert first == "squbed: task a, latent 0, sample 1: RuntimeError: out of memory"
+    assert last == "squbed: and 3 more" and err.count("\n") == 21
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["figures", "--output"],
+        ["figures", "--build"],
+        ["compare", "a", "b", "--output"],
+        ["quantify", "a star", "--output"],
+        ["collect", "--output"],
+    ],
+)
+def test_a_file_is_no_folder(arguments, capsys, tmp_path):
+    file = tmp_path / "x.txt"
+    file.touch()
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments, str(file)])
+    assert stop.value.code == 2
+    assert f"argument {arguments[-1]}: {file} is a file; give a folder" in capsys.readouterr().err
+
+
+def test_encoders_of_one_name_are_told_apart(capsys, monkeypatch, tiny_archive):
+    def named(archives):
+        raise ValueError(" and ".join(archives))
+
+    monkeypatch.setattr("squbed_utils.statistics.pairs.compare_encoders", named)
+    code, _, err = run(capsys, "encoders", str(tiny_archive), str(tiny_archive))
+    first, second = err.removeprefix("squbed: ").strip().split(" and ")
+    assert code == 2 and second == f"{first} ({tiny_archive.name})"
+
+
 def test_unknown_estimator(capsys, tiny_archive):
     code, _, err = run(capsys, "estimate", str(tiny_archive), "--estimator", "x")
     assert code == 2 and err.startswith("squbed: unknown estimator 'x'; known: ")
@@ -182,14 +242,20 @@ def test_train_world_hands_on_its_options(monkeypatch, quick):
     assert (given["share"] < 1) == quick
 
 
-def test_figures_hands_on_its_options(monkeypatch, tmp_path):
+def test_figures_hands_on_its_options(monkeypatch, tmp_path, capsys):
     given = {}
-    runner = types.SimpleNamespace(run_all=lambda profile, **o: given.update(o, profile=profile))
+
+    def run_all(profile, **options):
+        given.update(options, profile=profile)
+        return ["a.png", "a.csv"]
+
+    runner = types.SimpleNamespace(run_all=run_all)
     monkeypatch.setitem(sys.modules, "squbed_utils.commands.notebooks", runner)
     monkeypatch.setattr(squbed_utils, "notebooks", runner, raising=False)
     line = ["figures", "--profile", "p", "--output", "o", "--only", "a", "--only", "b"]
     cli.main(line)
     assert given["profile"] == "p" and str(given["figures"]) == "o"
+    assert capsys.readouterr().out == "2 figures and tables are in o\n"
     assert given["only"] == ["a", "b"] and given["samples"] is None and given["parameters"] == {}
     ranking = tmp_path / "ranks.csv"
     ranking.touch()

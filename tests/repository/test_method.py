@@ -22,7 +22,7 @@ def test_every_function_named_exists(name):
 
 
 def test_every_equation_is_numbered_once_and_names_a_function():
-    numbers = re.findall(r"\\tag\{([MA]\d+)\}", TEXT)
+    numbers = re.findall(r"\\tag\{([MA]\d+[a-z]?)\}", TEXT)
     assert len(numbers) == len(set(numbers))
     assert {f"A{i}" for i in range(1, 12)} <= set(numbers)
     for i in range(1, 11):

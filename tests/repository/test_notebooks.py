@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import warnings
 from html import escape, unescape
 from itertools import pairwise
 from pathlib import Path
@@ -102,7 +103,8 @@ def test_the_first_cell_names_every_file_written(notebook):
         assert name in named, name
     for name in notebook.tables + notebook.truth_tables + notebook.asked_tables:
         assert f"{name}.csv" in text, name
-    assert ("data/published/" in text) == notebook.published
+    reads = re.search(r"\.published(_page)?\(", "\n".join(code_lines(notebook))) is not None
+    assert ("data/published/" in text) == reads
     assert "time:" in text and "reads:" in text
 
 
@@ -148,7 +150,7 @@ def test_a_missing_archive_is_named(tmp_path):
     [
         ("workers", "0", "greater than 0"),
         ("workers", "two", "a valid integer"),
-        ("fraction", "1.5", "less than or equal to 1"),
+        ("fraction", "1.5", "at most 1"),
         ("level", 0, "greater than 0"),
         ("bound", "inf", "a finite number"),
         ("threshold", "low", "a valid number"),
@@ -185,6 +187,19 @@ def test_a_run_saves_a_figure_and_its_tables_and_shows_what_it_saved(drawn, tmp_
     figure = Figure(figsize=(2, 1))
     figure.set_label("What it shows. What it says.")
     assert run.save("c", figure).caption == (run.folder / "c.txt").read_text().strip()
+
+
+def test_warnings_in_a_notebook_are_sentences(drawn, tmp_path):
+    before = warnings.formatwarning
+    try:
+        open_run("world-quick", drawn, tmp_path)
+        assert warnings.formatwarning(UserWarning("1 task left out"), UserWarning, "f.py", 3) == (
+            "1 task left out\n"
+        )
+        others = warnings.formatwarning(RuntimeWarning("overflow"), RuntimeWarning, "f.py", 3)
+        assert others.startswith("f.py:3: RuntimeWarning: overflow")
+    finally:
+        warnings.formatwarning = before
 
 
 def test_a_run_needs_a_finished_archive(tmp_path):
@@ -347,6 +362,16 @@ def test_every_notebook_runs_on_a_tiny_profile(tiny_profile, tmp_path):
         text = cells_of(folder / f"{name}.ipynb")[-1].outputs[0].text
         assert "verdict" in text and re.search(r"holds|does not hold", text)
     by_hand_and_called(folder)
+
+
+@quietly
+def test_few_tasks_show_no_nan(tiny_archive, tmp_path):
+    where = {"samples": tiny_archive, "figures": tmp_path, "build": tmp_path / "build"}
+    names = ["02_total_uncertainty", "03_disentanglement"]
+    run_all("world-quick", **where, only=names)
+    for name in names:
+        shown = "\n".join(shown_as(tmp_path / "build" / "world-quick", name, "text/plain"))
+        assert "statistic=" in shown and not re.search(r"\bnan\b", shown, re.IGNORECASE)
 
 
 LOADED = re.compile(r"<script|<link|<iframe|@import|(?:src=|url\()(?!\s*[\"']?data:)")
