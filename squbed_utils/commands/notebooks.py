@@ -1,4 +1,4 @@
-"""The notebooks of ``notebooks/index.yaml``: what they open and save with, and their run."""
+"""The one list of notebooks, what they read and save with, and their run in order."""
 
 import hashlib
 import html
@@ -18,10 +18,8 @@ from IPython.display import HTML, Image, display
 from matplotlib.figure import Figure
 from pyarrow.parquet import read_schema
 from pydantic import Field, FiniteFloat, PositiveInt, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked
 from tqdm import tqdm
 
-from squbed_utils import plain_yaml
 from squbed_utils.archive.archive import Archive, open_archive
 from squbed_utils.archive.layout import RATING
 from squbed_utils.estimators.estimate import ESTIMATORS
@@ -33,7 +31,6 @@ from squbed_utils.statistics.tables import METRICS, NotShown, save_tables
 from squbed_utils.text import expected, visible
 
 SOURCES, TEMPLATE = ROOT / "notebooks", ROOT / "data" / "templates" / "notebook.html.j2"
-INDEX = SOURCES / "index.yaml"
 
 LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy", "seaborn")
 """Libraries whose versions change a figure's bytes."""
@@ -142,7 +139,7 @@ PARAMETERS = {
 COMMON = ("profile", "samples", "output")
 
 
-@checked(frozen=True)
+@dataclass(frozen=True)
 class Notebook:
     """A notebook's parameters after the `COMMON` ones, its inputs and its outputs.
 
@@ -179,8 +176,83 @@ class Notebook:
         return drawn + [folder / "data" / name for name in files]
 
 
-NOTEBOOKS = tuple(
-    Notebook(name, **said) for name, said in plain_yaml.read(INDEX, "the list").items()
+NOTEBOOKS = (
+    Notebook(
+        "00_collect_samples",
+        parameters=("workers", "task", "style"),
+        figures=("contact_sheet", "figure_2"),
+        tables=("collected", "figure_2", "figure_2_terms"),
+        fills=True,
+    ),
+    Notebook(
+        "01_metric_selection",
+        parameters=("estimator", "ranking", "per_level", "style"),
+        figures=("figure_3",),
+        tables=("figure_3", "figure_3_statistics", "figure_3_all_metrics"),
+    ),
+    Notebook(
+        "02_total_uncertainty",
+        parameters=("estimator", "style"),
+        figures=("figure_4",),
+        tables=("summary", "figure_4", "figure_4_statistics", "figure_4_terms"),
+        truth_tables=("figure_4_findings",),
+    ),
+    Notebook(
+        "03_disentanglement",
+        parameters=("estimator", "accuracy", "fraction", "style"),
+        figures=("figure_5", "subset_size"),
+        tables=("figure_5", "figure_5_statistics", "subset_size"),
+        truth_figures=("truth",),
+        truth_tables=("truth", "truth_statistics", "truth_taus", "figure_5_findings"),
+    ),
+    Notebook(
+        "04_estimators",
+        parameters=("accuracy", "threshold", "style"),
+        figures=("leaderboard", "rejection"),
+        tables=("leaderboard", "leaderboard_rejection"),
+        latex=("leaderboard",),
+        truth_figures=("signals",),
+        truth_tables=("leaderboard_signals", "leaderboard_disentanglement"),
+    ),
+    Notebook(
+        "05_audit",
+        parameters=("estimator", "accuracy", "fraction", "style"),
+        figures=("audit",),
+        tables=("audit", "audit_sweep", "audit_agreement", "audit_fit", "audit_published"),
+    ),
+    Notebook(
+        "06_decision",
+        parameters=("estimator", "accuracy", "target", "level", "bound", "style"),
+        figures=("decision",),
+        tables=("decision", "decision_reliability", "decision_risk", "decision_actions"),
+    ),
+    Notebook(
+        "07_confident_mistakes",
+        parameters=("estimator", "style"),
+        figures=("figure_1",),
+        tables=("figure_1",),
+    ),
+    Notebook(
+        "08_dose_and_response",
+        parameters=("estimator", "added", "ensemble", "style"),
+        truth_figures=("dose",),
+        truth_tables=("dose", "truth_controls", "truth_levels"),
+        asked_tables=("dose_added", "dose_ensemble"),
+        needs="clips",
+    ),
+    Notebook(
+        "09_cost",
+        parameters=("accuracy", "style"),
+        figures=("cost",),
+        tables=("cost", "cost_saved", "cost_pooled"),
+    ),
+    Notebook(
+        "10_real_prompts",
+        parameters=("prompts", "per_rung", "style"),
+        asked_figures=("real_prompts",),
+        asked_tables=("real_prompts", "real_prompts_asked", "real_prompts_taus"),
+        fills=True,
+    ),
 )
 
 
@@ -204,7 +276,7 @@ class Execution:
 
     def record(self) -> dict[str, object]:
         """Return all that the outputs depend on, and the outputs, as they are now."""
-        files = [self.notebook.path, INDEX, TEMPLATE, *FOLDER.glob("*.yaml")]
+        files = [self.notebook.path, TEMPLATE, *FOLDER.glob("*.yaml")]
         files += (ROOT / "data" / "published").glob("*.csv")
         files += Path(__file__).parents[1].rglob("*.py")
         files += [path_of(self.values[k]) for k in ("profile", "ranking") if self.values.get(k)]
@@ -242,7 +314,7 @@ class Execution:
         if whole and stale:
             raise NotebookError(
                 f"{self.notebook.name} ran but did not write {', '.join(p.name for p in stale)}; "
-                f"correct the notebook or {INDEX}"
+                "correct the notebook or squbed_utils.commands.notebooks.NOTEBOOKS"
             )
         write_text(self.file(".html"), as_html(self.file(".ipynb")))
         write_text(self.file(".json"), json.dumps(self.record(), indent=1))
