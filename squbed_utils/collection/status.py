@@ -41,7 +41,7 @@ class Status:
         lines.append(f"failed   {self.failed} videos")
         if self.first_error:
             lines[-1] += f"; the first: {self.first_error}"
-        lines.append("rate     " + ("-" if self.rate is None else f"{self.rate:.3g} an hour"))
+        lines.append("rate     " + ("-" if self.rate is None else f"{self.rate:,.1f} an hour"))
         left = "-" if self.hours_left is None else f"{self.hours_left:.3g} hours"
         lines.append(f"left     {left}")
         lines.append(f"spent    {self.gpu_hours:.3g} GPU-hours, {self.cpu_hours:.3g} CPU-hours")

@@ -47,7 +47,9 @@ def check(profile: str | Path | Profile) -> list[Finding]:
     """
     profile = profiles.load(profile)
     parts = (_samples, captions, packages, _keys, model_files, _family)
-    parts += (program, _device, _memory, _room) + (_hours, _money) * bool(_tasks(profile))
+    parts += (program, _device, _memory, _room)
+    if _tasks(profile):
+        parts += (_hours, _money)
     return [finding for part in parts for finding in part(profile)]
 
 

@@ -362,7 +362,7 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
     for line in (changes.axvline, changes.axhline):
         line(0, color=style.GREY, lw=0.6)
     changes.set(xlabel=f"change of {label}", ylabel=f"change of epistemic ({unit})")
-    mistaken = f"{wrong.sum()} of {(change < 0).sum()} less accurate, yet more certain"
+    mistaken = f"more certain on {wrong.sum()} of {(change < 0).sum()} tasks that lost accuracy"
     changes.set_title(style.wrapped(mistaken, 30), color=style.VERMILLION)
     rows = table[table.panel == "tau with accuracy"].reset_index(drop=True)
     style.name_lines(taus, rows.quantity)
@@ -385,7 +385,7 @@ def figure_pairs(tasks: pd.DataFrame, table: pd.DataFrame, names: tuple[str, str
         f"{row.quantity} {number(row.first, '.2f')} and {number(row.second, '.2f')}"
         for row in rows.itertuples()
     )
-    return style.caption(fig, shown, f"τ {'; '.join(found)}; of the tasks {mistaken}")
+    return style.caption(fig, shown, f"τ {'; '.join(found)}; {mistaken}")
 
 
 @style.styled

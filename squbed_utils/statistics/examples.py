@@ -155,8 +155,8 @@ def find(summary: pd.DataFrame, task: str) -> pd.Series:
     """Return the row of a task; refuse an unknown one and name some known ones."""
     rows = summary[summary.task == task]
     if rows.empty:
-        known = ", ".join(summary.task.head(5))
-        raise ValueError(f"no task {task!r} in the archive; there are: {known}, ...")
+        known = ", ".join(summary.task.head(5)) + ", ..." * (len(summary) > 5)
+        raise ValueError(f"no task {task!r} in the archive; there are: {known}")
     return rows.iloc[0]
 
 

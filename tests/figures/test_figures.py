@@ -118,7 +118,7 @@ def test_two_models_are_drawn_as_they_are_given():
     table = pd.DataFrame([row | {"value": 0.75, "low": 0.5, "high": 1.0, "pvalue": 0.0001}])
     fig = figures.figure_pairs(tasks, table, ("one", "two"))
     assert fig.get_label().startswith("One and two on the same 3 tasks: ")
-    said = "τ total −0.50 and 0.25; of the tasks 1 of 1 less accurate, yet more certain."
+    said = "τ total −0.50 and 0.25; more certain on 1 of 1 tasks that lost accuracy."
     assert fig.get_label().endswith(said)
     assert [ax.get_title(loc="left")[:3] for ax in fig.axes] == ["(a)", "(b)", "(c)"]
 
