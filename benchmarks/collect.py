@@ -16,11 +16,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from vmf import seconds
 
 from squbed_utils import profiles, video
 from squbed_utils.archive.archive import Archive
@@ -43,7 +43,7 @@ TASKS = [
     "tree-4",
 ]
 PROCESSES, THREADS, SIMULATED, SLEEP = 2, 100, 40_000, 0.5
-REPEATS, SIDE = 20, 1024
+SIDE = 1024
 
 
 def some_tasks(name: str, count: int) -> profiles.Profile:
@@ -113,8 +113,8 @@ def overhead(name: str, folder: Path) -> None:
     videos, generation = len(archive.videos()), spent["generate"]
     rows = {"generation": generation, **part, "all storing": sum(part.values())}
     print("ms a video and share of generation, of clock and of processor")
-    for name, seconds in (rows | {"all but it": spent["make"] - generation}).items():
-        each, shares = seconds / videos * 1e3, seconds / generation
+    for name, took in (rows | {"all but it": spent["make"] - generation}).items():
+        each, shares = took / videos * 1e3, took / generation
         print(f"{name:12} {each[0]:8.2f} {shares[0]:8.2%} {each[1]:8.2f} {shares[1]:8.2%}")
     kinds = {"mp4": "videos/*/*", "parquet": "shards/*/*.parquet", "sha256": "shards/*/*.sha256"}
     for kind, pattern in kinds.items():
@@ -128,14 +128,6 @@ def sampler(name: str) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from squbed_utils.models import diffusion
-
-    def seconds(work: Callable[[], object]) -> float:
-        times = []
-        for _ in range(REPEATS):
-            start = time.process_time()
-            work()
-            times.append(time.process_time() - start)
-        return min(times)
 
     torch.set_num_threads(1)
     profile = profiles.load(name)
