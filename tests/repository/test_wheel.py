@@ -102,7 +102,9 @@ def test_the_commands_of_a_wheel_run_from_any_folder(unpacked, tmp_path):
     line = ["-m", "squbed_utils.cli", "score", str(frozen), "--profile", "world"]
     scored = run(unpacked, tmp_path, *line, "--output", "mine")
     assert scored.returncode == 0, scored.stderr
-    assert "mine: 2 tasks, 12 videos (0 failed)" in scored.stdout
+    assert (
+        "mine: 2 tasks, 6 latent prompts (0 draws refused), 12 videos (0 failed)" in scored.stdout
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     figures = run(unpacked, tmp_path, "-m", "squbed_utils.cli", "figures", "--only", "x")
     assert figures.returncode == 2 and "00_collect_samples" in figures.stderr
