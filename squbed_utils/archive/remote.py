@@ -165,10 +165,11 @@ class Home:
 
     def push(self) -> None:
         """Copy to the URL what is finished here and not yet there, what says so last."""
-        found = sorted([*self.folder.glob("*"), *self.folder.glob("answers/*")])
-        names = [file.relative_to(self.folder).as_posix() for file in found]
-        for name in (name for name in names if SINGLE.fullmatch(name) and name != SEAL):
-            self._put(name, sha256_of(inside(self.folder, name)))
+        found = [*self.folder.glob("*"), *self.folder.glob("answers/*")]
+        names = sorted(file.relative_to(self.folder).as_posix() for file in found)
+        for name in names:
+            if SINGLE.fullmatch(name) and name != SEAL:
+                self._put(name, sha256_of(inside(self.folder, name)))
         for file in sorted(self.folder.glob(f"shards/*/*{CHECKSUMS}")):
             name = file.relative_to(self.folder).as_posix()
             digest = sha256_of(inside(self.folder, name))

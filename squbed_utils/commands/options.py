@@ -132,14 +132,18 @@ def print_made(archive: object) -> None:
     """Print how much an archive holds; a line on stderr each says why the first videos failed."""
     from squbed_utils.archive.layout import FAILED
 
-    videos, rejected = archive.videos(embeddings=False), archive.latents(embeddings=False).rejected
-    failed = videos[videos.status == FAILED]
+    failed, refused = [], 0
+    for task, latent in archive.units:  # one at a time: there may be more than memory holds
+        rows = archive.rows(task, latent, ["sample", "rejected", "status", "error"])
+        refused += len(rows[0]["rejected"])
+        where = f"task {task}, latent {latent}, sample"
+        failed += [f"{where} {r['sample']}: {r['error']}" for r in rows if r["status"] == FAILED]
     print(
-        f"{archive.folder}: {len(archive.tasks())} tasks, {len(rejected)} latent prompts "
-        f"({rejected.map(len).sum()} draws refused), {len(videos)} videos ({len(failed)} failed)"
+        f"{archive.folder}: {len(archive.tasks())} tasks, {len(archive.units)} latent prompts "
+        f"({refused} draws refused), {sum(archive.units.values())} videos ({len(failed)} failed)"
     )
-    for row in failed.head(MOST_SHOWN).itertuples():
-        say(f"task {row.task}, latent {row.latent}, sample {row.sample}: {row.error}")
+    for said in failed[:MOST_SHOWN]:
+        say(said)
     if len(failed) > MOST_SHOWN:
         say(f"and {len(failed) - MOST_SHOWN} more")
 

@@ -161,9 +161,11 @@ class Server:
             if type(used) is int and 0 < used <= tokens:
                 unpaid = {spending.REFINER: price * (tokens - used)}
             return completion
-        except (openai.APIStatusError, openai.APIConnectionError) as error:
-            seen = not isinstance(error.__cause__, servers.UNREACHED)
-            if isinstance(error, openai.APIStatusError) or not seen:
+        except openai.APIStatusError:
+            unpaid = costs
+            raise
+        except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, servers.UNREACHED):
                 unpaid = costs
             raise
         finally:

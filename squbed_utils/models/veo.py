@@ -20,6 +20,9 @@ from squbed_utils.video_models import VEO_KEYS, Veo
 BUSY = (429, 503)
 """Answers after which a request is made again."""
 
+UNPAID = (APIError, *servers.UNREACHED)
+"""Errors before a video is begun, which therefore cost nothing."""
+
 FATAL = (401, 403, 404)
 """Answers that every other video would get too: a bad key, an unknown model."""
 
@@ -58,9 +61,7 @@ def load(model: Veo, folder: Path) -> Callable[[list[str], list[int]], list]:
                 videos.append(_wait(client, model, operation, end))
             except Exception as error:
                 reason = str(error) or type(error).__name__
-                if operation is None and isinstance(
-                    error, (APIError, *servers.UNREACHED)
-                ):  # not paid
+                if operation is None and isinstance(error, UNPAID):
                     what = "is refused" if isinstance(error, APIError) else "cannot be reached"
                     reason = f"{model.model} {what}: {reason}"
                     fatal = getattr(error, "code", None) in FATAL or "API key" in reason
@@ -95,9 +96,8 @@ def _start(
     )
     source = types.GenerateVideosSource(prompt=prompt)
     patiently = tenacity.Retrying(
-        retry=tenacity.retry_if_exception(
-            lambda e: isinstance(e, servers.UNREACHED) or _is_busy(e)
-        ),
+        retry=tenacity.retry_if_exception_type(servers.UNREACHED)
+        | tenacity.retry_if_exception(_is_busy),
         wait=tenacity.wait_exponential(FIRST_WAIT, max=LONGEST_WAIT),
         stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(model.timeout),
         sleep=time.sleep,

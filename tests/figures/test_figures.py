@@ -153,6 +153,7 @@ def test_fewer_than_eight_tasks_have_no_interval():
     table, found = two_rows()
     said = figures.figure_panels(table, found, []).get_label()
     assert "(none below 8 tasks), is (a) −0.50 for SSIM; (b) −0.50 for PSNR; (c)" in said
+    assert f"(none below {FEWEST_TASKS} tasks)" in said
     said = figures.figure_panels(points(n=9, coverage=()), statistics(n=9).to_frame().T, [])
     assert "is (a) −0.50 [−0.90, −0.10] for SSIM." in said.get_label()
 

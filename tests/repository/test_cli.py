@@ -8,7 +8,6 @@ import types
 import warnings
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from kit import commands_page, tiny
 
@@ -163,14 +162,14 @@ def test_warnings_are_lines(capsys, monkeypatch):
 
 
 def test_failed_videos_are_a_line_each_and_some_are_shown(capsys):
-    failed = ["ok"] + ["failed"] * 23
-    videos = pd.DataFrame({"task": "a", "latent": 0, "sample": range(24), "status": failed})
-    videos["error"] = "RuntimeError: out of\nmemory"
+    row = {"rejected": ["x", "y"], "status": "failed", "error": "RuntimeError: out of\nmemory"}
+    shards = {0: [row | {"sample": i} for i in range(24)], 1: [{"rejected": [], "status": "text"}]}
+    shards[0][0]["status"] = "ok"
     archive = types.SimpleNamespace(
         folder="f",
         tasks=lambda: ["a"],
-        videos=lambda embeddings: videos,
-        latents=lambda embeddings: pd.DataFrame({"rejected": [["x", "y"], []]}),
+        units={("a", 0): 24, ("a", 1): 0},
+        rows=lambda task, latent, columns: shards[latent],
     )
     options.print_made(archive)
     out, err = capsys.readouterr()
